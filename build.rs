@@ -1,0 +1,110 @@
+//! Reads the manifest, writes the tool table and builds the launcher. Nix is never started here.
+
+#[path = "src/codegen.rs"]
+mod codegen;
+#[path = "src/derivation.rs"]
+#[allow(dead_code)]
+mod derivation;
+#[path = "src/manifest.rs"]
+#[allow(dead_code)]
+mod manifest;
+#[path = "src/store_path.rs"]
+#[allow(dead_code)]
+mod store_path;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, exit};
+use std::{env, fs};
+
+/// The manifest to build from; without it, the portable one that holds no store paths.
+const MANIFEST: &str = "SANDBOX_MCP_MANIFEST";
+const PORTABLE_MANIFEST: &str = "nix/manifest.json";
+
+fn main() {
+    println!("cargo::rerun-if-env-changed={MANIFEST}");
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let result = sandboxes(&out.join("sandboxes.rs")).and_then(|()| launcher(&out.join("launcher")));
+    if let Err(error) = result {
+        // One line, so that cargo shows it whole as the error of this package.
+        println!("cargo::error={}", error.replace('\n', " "));
+        exit(1);
+    }
+}
+
+/// Writes the tool table that the manifest gives.
+fn sandboxes(output: &Path) -> Result<(), String> {
+    let path = env::var_os(MANIFEST).map_or(PORTABLE_MANIFEST.into(), PathBuf::from);
+    println!("cargo::rerun-if-changed={}", path.display());
+    let text = fs::read_to_string(&path).map_err(|error| format!("cannot read the manifest {}: {error}", path.display()))?;
+    let manifest = manifest::Manifest::parse(&text).map_err(|error| format!("manifest {}: {error}", path.display()))?;
+    for (id, sandbox) in &manifest.sandboxes {
+        if let (Some(system), Some(environment)) = (&manifest.system, &sandbox.environment) {
+            check_derivation(system, environment).map_err(|(field, reason)| {
+                format!("manifest {}: sandboxes.{id}.environment.{field}: {reason}", path.display())
+            })?;
+        }
+    }
+    let source = codegen::generate(&manifest).map_err(|error| format!("manifest {}: {error}", path.display()))?;
+    fs::write(output, source).map_err(|error| format!("cannot write {}: {error}", output.display()))
+}
+
+/// Checks that the .drv is there and makes what the manifest says: the same output for the same system.
+fn check_derivation(system: &str, environment: &manifest::Environment) -> Result<(), (&'static str, String)> {
+    let drv = environment.drv.as_str();
+    println!("cargo::rerun-if-changed={drv}");
+    let Some(name) = environment.drv.name().strip_suffix(".drv") else {
+        return Err(("drv", format!("{drv} is not the path of a derivation: it does not end in .drv")));
+    };
+    let text = fs::read_to_string(drv).map_err(|error| ("drv", format!("cannot read {drv}: {error}")))?;
+    let derivation = derivation::Derivation::parse(&text).map_err(|error| ("drv", format!("{drv}: {error}")))?;
+    if derivation.system != system {
+        return Err(("drv", format!("{drv} is for {}, but the manifest is for {system}", derivation.system)));
+    }
+    if environment.out.name() != name {
+        return Err(("out", format!("{} is not named {name}, as its derivation is", environment.out)));
+    }
+    match derivation.outputs.get("out") {
+        Some(out) if out == environment.out.as_str() => Ok(()),
+        Some(out) => Err(("out", format!("it is {}, but {drv} makes {out}", environment.out))),
+        None => Err(("drv", format!("{drv} has no output named out"))),
+    }
+}
+
+/// Builds the launcher, which the server embeds, as a static binary.
+///
+/// It is built by a cargo of its own because only this one binary is static: `+crt-static` for the whole build would
+/// break procedural macros, and cargo cannot set it for one package. It is static so that it runs where its file is
+/// all there is: in a sandbox, or as the builder of a derivation.
+fn launcher(output: &Path) -> Result<(), String> {
+    for file in ["Cargo.toml", "Cargo.lock", "src/launcher"] {
+        println!("cargo::rerun-if-changed={file}");
+    }
+    let target = env::var("TARGET").expect("cargo sets TARGET");
+    let target_dir = output.with_file_name("launcher-target");
+    let mut cargo = Command::new(env::var_os("CARGO").expect("cargo sets CARGO"));
+    cargo
+        .args(["build", "--locked", "--package", "sandbox-launcher", "--bin", "sandbox-launcher", "--profile", "launcher"])
+        .args(["--target", &target, "--target-dir"])
+        .arg(&target_dir)
+        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
+    // These describe the outer build (clippy's wrapper, its flags, its profile) and would change the inner one.
+    for (name, _) in env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if name.starts_with("CARGO_PROFILE_") || ["RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS", "CARGO_BUILD_TARGET"].contains(&&*name) {
+            cargo.env_remove(name);
+        }
+    }
+    let built = cargo.output().map_err(|error| format!("cannot start cargo to build the launcher: {error}"))?;
+    if !built.status.success() {
+        let log = String::from_utf8_lossy(&built.stderr).into_owned();
+        let hint = if log.contains("cannot find -lc") || log.contains("libc.a") {
+            "the static C library is missing (Debian: libc6-dev, Fedora: glibc-static, Nix: glibc.static); "
+        } else {
+            ""
+        };
+        return Err(format!("the launcher does not build: {hint}{}", log.trim()));
+    }
+    let binary = target_dir.join(target).join("launcher/sandbox-launcher");
+    fs::copy(&binary, output).map_err(|error| format!("cannot copy {}: {error}", binary.display()))?;
+    Ok(())
+}

@@ -1,0 +1,171 @@
+//! The files that a caller puts into a sandbox, with names that stay inside the working directory.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+
+/// The longest name of one file or directory that Linux's file systems take, in bytes.
+const LONGEST_COMPONENT: usize = 255;
+/// The longest path that system calls take, in bytes, with room for the working directory before it.
+const LONGEST_PATH: usize = 4000;
+
+/// A file for the working directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    pub name: FileName,
+    pub content: String,
+}
+
+/// A relative path without `..`, as it came but for needless `.` and `/`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileName(PathBuf);
+
+/// Why a file is refused; the text names the file and what to change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileError {
+    name: String,
+    reason: String,
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = &self.name;
+        match name.char_indices().nth(100) {
+            Some((end, _)) => write!(f, "file name {:?}… {}", &name[..end], self.reason),
+            None => write!(f, "file name {name:?} {}", self.reason),
+        }
+    }
+}
+
+impl std::error::Error for FileError {}
+
+impl FileName {
+    pub fn parse(name: &str) -> Result<Self, FileError> {
+        let refuse = |reason: &str| Err(FileError { name: name.to_owned(), reason: reason.to_owned() });
+        if name.is_empty() {
+            return refuse("is empty: give each file a name");
+        }
+        if name.contains('\0') {
+            return refuse("holds a NUL character: remove it");
+        }
+        if name.ends_with('/') {
+            return refuse("names a directory: give a file name; directories are made as needed");
+        }
+        let mut path = PathBuf::new();
+        for component in Path::new(name).components() {
+            match component {
+                Component::Normal(part) if part.len() > LONGEST_COMPONENT => {
+                    return refuse(&format!("has a part of {} bytes: {LONGEST_COMPONENT} at most", part.len()));
+                }
+                Component::Normal(part) => path.push(part),
+                Component::CurDir => {}
+                Component::ParentDir => return refuse("holds `..`: name a file below the working directory"),
+                Component::RootDir | Component::Prefix(_) => {
+                    return refuse("is absolute: name it relative to the working directory");
+                }
+            }
+        }
+        if path.as_os_str().is_empty() || name.ends_with("/.") {
+            return refuse("names a directory: give a file name; directories are made as needed");
+        }
+        if path.as_os_str().len() > LONGEST_PATH {
+            return refuse(&format!("has {} bytes: {LONGEST_PATH} at most", path.as_os_str().len()));
+        }
+        Ok(Self(path))
+    }
+
+    pub fn as_path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The directories above the file, the outermost first.
+    pub fn directories(&self) -> impl Iterator<Item = &Path> {
+        let mut above: Vec<&Path> = self.0.ancestors().skip(1).filter(|path| !path.as_os_str().is_empty()).collect();
+        above.reverse();
+        above.into_iter()
+    }
+}
+
+impl File {
+    pub fn parse(name: &str, content: String) -> Result<Self, FileError> {
+        Ok(Self { name: FileName::parse(name)?, content })
+    }
+
+    /// Joins the files that have parameters of their own with the additional ones, and refuses names that meet.
+    pub fn join<const N: usize>(named: [(&str, String); N], additional: Vec<File>) -> Result<Vec<File>, FileError> {
+        let mut files = Vec::with_capacity(N + additional.len());
+        for (name, content) in named {
+            files.push(File::parse(name, content)?);
+        }
+        files.extend(additional);
+        let mut names = BTreeSet::new();
+        for file in &files {
+            let name = file.name.as_path();
+            let refuse = |reason: String| Err(FileError { name: name.display().to_string(), reason });
+            if !names.insert(name) {
+                return match files[..N].iter().any(|named| named.name == file.name) {
+                    true => refuse("has a parameter of its own: do not repeat it among the additional files".into()),
+                    false => refuse("is given twice: give each file once".into()),
+                };
+            }
+        }
+        for file in &files {
+            if let Some(directory) = file.name.directories().find(|directory| names.contains(directory)) {
+                return Err(FileError {
+                    name: file.name.as_path().display().to_string(),
+                    reason: format!("needs a directory {directory:?}, which is also given as a file: rename one"),
+                });
+            }
+        }
+        Ok(files)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nested_name_is_taken_and_its_directories_are_known() {
+        let name = FileName::parse("./a/b/./c.txt").unwrap();
+        assert_eq!(name.as_path(), Path::new("a/b/c.txt"));
+        assert_eq!(name.directories().collect::<Vec<_>>(), [Path::new("a"), Path::new("a/b")]);
+    }
+
+    #[test]
+    fn a_name_that_would_leave_the_working_directory_or_break_it_is_refused_with_the_reason() {
+        let long_part = "x".repeat(4000);
+        let long_path = "x/".repeat(2001) + "x";
+        for (name, reason) in [
+            ("", "is empty"),
+            ("/etc/passwd", "is absolute"),
+            ("../main.py", "holds `..`"),
+            ("a/../../b", "holds `..`"),
+            ("a\0b", "NUL"),
+            ("a/", "names a directory"),
+            (".", "names a directory"),
+            ("a/.", "names a directory"),
+            (&long_part, "part of 4000 bytes"),
+            (&long_path, "4003 bytes"),
+        ] {
+            let error = FileName::parse(name).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
+            assert!(error.len() < 1000, "the error stays readable");
+        }
+    }
+
+    #[test]
+    fn names_that_meet_are_refused() {
+        let file = |name: &str| File::parse(name, String::new()).unwrap();
+        let join = |additional: &[&str]| {
+            File::join([("main.py", String::new())], additional.iter().map(|name| file(name)).collect())
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(join(&["a.py", "b/a.py"]).unwrap().len(), 3);
+        assert!(join(&["main.py"]).unwrap_err().contains("parameter of its own"));
+        assert!(join(&["./main.py"]).unwrap_err().contains("parameter of its own"));
+        assert!(join(&["a", "a"]).unwrap_err().contains("given twice"));
+        assert!(join(&["a", "a/b"]).unwrap_err().contains("also given as a file"));
+        assert!(join(&["main.py/b"]).unwrap_err().contains("also given as a file"));
+    }
+}

@@ -1,0 +1,21 @@
+//! A job: one call as plain data, before anything was done for it.
+
+use crate::file::File;
+use crate::sandbox::Sandbox;
+
+#[derive(Debug)]
+pub struct Job {
+    pub sandbox: &'static Sandbox,
+    /// The files of the working directory.
+    pub files: Vec<File>,
+    pub output: Output,
+}
+
+/// Where the program's output goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// Into the outcome, up to a cap.
+    Captured,
+    /// To this process's own standard output and error, as it comes.
+    Inherited,
+}

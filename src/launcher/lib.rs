@@ -1,0 +1,135 @@
+//! The plan of a sandbox, as data, and the messages between the server and its launcher.
+//!
+//! The server makes a [`Plan`]; the launcher, a static binary with one thread, applies its steps in order and runs
+//! one program. Both ends link this library, so a plan that one end can write is a plan that the other can read.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// All that the launcher needs to know to run one program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Which namespaces are made. An empty list means none: the walls are then what the steps say alone.
+    pub namespaces: Vec<Namespace>,
+    /// Who the program is, inside and outside.
+    pub identity: Identity,
+    /// Steps that are the same for every call in this environment.
+    pub view: Vec<Step>,
+    /// Steps of this call alone.
+    pub call: Vec<Step>,
+    pub program: Program,
+    /// How long the program may run by the wall clock, before everything in the sandbox is killed.
+    pub deadline: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Namespace {
+    User,
+    Mount,
+    Pid,
+    Network,
+    Ipc,
+    Uts,
+    Cgroup,
+}
+
+/// The program's user and group inside the sandbox, and what they are outside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    pub uid: u32,
+    pub gid: u32,
+    /// The user outside. When the server runs as root this is an unprivileged user, else the server's own.
+    pub host_uid: u32,
+    pub host_gid: u32,
+}
+
+/// One thing that is done to the sandbox before the program starts. Paths are as the program will see them,
+/// except for the sources of binds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Step {
+    /// Mounts a tmpfs of at most `size` bytes and `inodes` files, owned by the sandbox's user if `writable`.
+    Tmpfs { target: PathBuf, size: u64, inodes: u64, mode: u32, owned: bool },
+    /// Shows `source` of the host at `target`, read-only, without set-uid programs and device files.
+    Bind { source: PathBuf, target: PathBuf },
+    /// Mounts the proc file system of the sandbox's pid namespace.
+    Proc { target: PathBuf },
+    /// A device file of the host (`/dev/null`, …) at the same path.
+    Device { path: PathBuf },
+    Directory { path: PathBuf, mode: u32, owned: bool },
+    Symlink { path: PathBuf, target: PathBuf },
+    File { path: PathBuf, content: Vec<u8>, mode: u32, owned: bool },
+    /// Makes what is mounted at `target` read-only from here on.
+    ReadOnly { target: PathBuf },
+    /// Makes the tree that was built so far the root, and lets go of the host's.
+    PivotRoot,
+    Hostname { name: String },
+    /// Brings up the loopback interface of the sandbox's network namespace.
+    Loopback,
+    Limit { resource: Resource, value: u64 },
+    /// Gives up all capabilities, of the bounding set too, and becomes the identity's user.
+    DropPrivileges,
+    NoNewPrivileges,
+    /// Confines file access by Landlock: what is not named is not reachable. `scoped` also shuts abstract unix
+    /// sockets and signals to the outside where the kernel can.
+    Landlock { read: Vec<PathBuf>, write: Vec<PathBuf>, scoped: bool },
+    /// Installs a seccomp filter, given as the bytes of its `struct sock_filter` array.
+    Seccomp { program: Vec<u8> },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Resource {
+    /// Bytes of private writable memory (RLIMIT_DATA).
+    Data,
+    Processes,
+    OpenFiles,
+    /// Bytes of one file (RLIMIT_FSIZE).
+    FileSize,
+    CoreSize,
+    /// Seconds of processor time of one process.
+    CpuTime,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    /// The program is looked up along `PATH` of `variables` when it holds no slash.
+    pub arguments: Vec<String>,
+    pub variables: Vec<(String, String)>,
+    pub directory: PathBuf,
+}
+
+/// What the launcher tells the server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Report {
+    /// Every step was applied, and the program is about to start.
+    Started,
+    /// The program ended; nothing of the sandbox is left.
+    Ended { ending: Ending, usage: Usage },
+    /// The sandbox could not be made, and nothing of it is left.
+    Failed(Failure),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ending {
+    Exited { code: i32 },
+    Signalled { signal: i32 },
+    /// The deadline passed and everything was killed.
+    TimedOut,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Usage {
+    /// Processor time of all processes, user and system.
+    pub cpu: Duration,
+    /// Largest resident set of one process, in bytes.
+    pub peak_memory: u64,
+}
+
+/// A step, or the start of the program, that the kernel refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What was tried, as a phrase that names its path: `bind /nix/store/… at /nix/store/…`.
+    pub operation: String,
+    pub errno: i32,
+}

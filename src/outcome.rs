@@ -1,0 +1,42 @@
+//! The outcome of a job: how the program ended and what it printed. A program that fails is an outcome, not an error.
+
+use std::time::Duration;
+
+pub use sandbox_launcher::{Ending, Usage};
+
+use crate::capture::Captured;
+
+#[derive(Debug)]
+pub struct Outcome {
+    pub ending: Ending,
+    pub stdout: Captured,
+    pub stderr: Captured,
+    /// From the start of the sandbox until nothing of it was left.
+    pub duration: Duration,
+    pub usage: Usage,
+    /// Which executor ran the program: `namespace` or `direct`.
+    pub executor: &'static str,
+    /// The environment's output path, or `host`.
+    pub environment: String,
+    /// The walls that stood around the program, by name.
+    pub walls: Vec<&'static str>,
+}
+
+impl Outcome {
+    pub fn succeeded(&self) -> bool {
+        self.ending == Ending::Exited { code: 0 }
+    }
+
+    pub fn truncated(&self) -> bool {
+        self.stdout.left_out() > 0 || self.stderr.left_out() > 0
+    }
+
+    /// The status that a shell would report: 124 for a timeout as `timeout` does, 128 + n for signal n.
+    pub fn exit_status(&self) -> u8 {
+        match self.ending {
+            Ending::Exited { code } => code as u8,
+            Ending::Signalled { signal } => 128 + signal as u8,
+            Ending::TimedOut => 124,
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! A sandbox as the compiled server knows it: the data that Nix evaluated and build.rs wrote down.
+
+use std::time::Duration;
+
+/// One sandbox, which is one tool.
+#[derive(Debug)]
+pub struct Sandbox {
+    /// The tool's name.
+    pub id: &'static str,
+    /// The name for people.
+    pub name: &'static str,
+    pub version: &'static str,
+    pub description: &'static str,
+    /// The JSON schema of the parameters, as text.
+    pub input_schema: &'static str,
+    pub annotations: Annotations,
+    /// The name of the user that programs run as.
+    pub user: &'static str,
+    /// The file that the command runs.
+    pub entrypoint: &'static str,
+    pub command: &'static [&'static str],
+    /// How long a program may run, by the wall clock.
+    pub timeout: Duration,
+    pub network: Network,
+    pub resources: Resources,
+    /// Where the files are; `/sandbox` or below.
+    pub workdir: &'static str,
+    /// The permissions of the files that a caller gives.
+    pub script_mode: u32,
+    /// Whether the working directory is read-only.
+    pub read_only: bool,
+    /// Environment variables; `{environment}` in a value stands for the environment's output path.
+    pub variables: &'static [(&'static str, &'static str)],
+    /// None when the server was built without Nix.
+    pub environment: Option<Environment>,
+}
+
+/// What a client is told of the tool's nature, in MCP's words.
+#[derive(Debug)]
+pub struct Annotations {
+    pub title: &'static str,
+    pub read_only: bool,
+    pub destructive: bool,
+    pub idempotent: bool,
+    pub open_world: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// Nothing but a loopback interface of its own.
+    None,
+    /// The host's network.
+    Bridge,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resources {
+    /// Cores.
+    pub cpu: u32,
+    pub memory_mb: u64,
+    pub processes: u64,
+    /// Open files of one process.
+    pub files: u64,
+}
+
+/// A pinned environment: the derivation that makes it, and its output.
+#[derive(Debug)]
+pub struct Environment {
+    pub drv: &'static str,
+    pub out: &'static str,
+}
+
+/// The place of the environment's output path in a variable's value.
+pub const ENVIRONMENT_PLACEHOLDER: &str = "{environment}";

@@ -1,0 +1,148 @@
+//! What a program sees of the file system besides its own directories: an environment, pinned or of the host.
+
+use std::path::{Path, PathBuf};
+use std::{fmt, fs, io};
+
+use crate::sandbox::{ENVIRONMENT_PLACEHOLDER, Sandbox};
+use crate::store_path::{StorePath, StorePathError};
+
+/// The file of an environment that lists the closure of its packages, one store path a line.
+const CLOSURE: &str = "closure";
+
+/// The read-only part of a sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    pub origin: Origin,
+    pub binds: Vec<Bind>,
+    pub links: Vec<Link>,
+    /// The value of `PATH`.
+    pub path: String,
+    /// Variables that the environment itself needs, besides those of the sandbox's definition.
+    pub variables: Vec<(String, String)>,
+}
+
+/// Where the programs come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The output path of the environment's derivation.
+    Pinned(PathBuf),
+    /// Toolchains found on this host.
+    Host,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pinned(out) => out.display().fmt(f),
+            Self::Host => f.write_str("host"),
+        }
+    }
+}
+
+/// A file or directory of the host, and where it appears.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bind {
+    pub source: PathBuf,
+    pub target: PathBuf,
+}
+
+impl Bind {
+    /// Shows a path where it is on the host.
+    pub fn in_place(path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        Self { source: path.clone(), target: path }
+    }
+}
+
+/// A symbolic link made in the sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Link {
+    pub path: PathBuf,
+    pub target: PathBuf,
+}
+
+impl Link {
+    pub fn new(path: impl Into<PathBuf>, target: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), target: target.into() }
+    }
+}
+
+/// Why the view of an environment can't be made.
+#[derive(Debug)]
+pub enum ViewError {
+    Read { path: PathBuf, source: io::Error },
+    Closure { path: PathBuf, source: StorePathError },
+}
+
+impl fmt::Display for ViewError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read { path, source } => write!(f, "cannot read {}: {source}", path.display()),
+            Self::Closure { path, source } => write!(f, "{}: {source}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for ViewError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Read { source, .. } => Some(source),
+            Self::Closure { source, .. } => Some(source),
+        }
+    }
+}
+
+impl View {
+    /// The view of a realised environment: its closure and nothing else of the store.
+    pub fn pinned(out: &Path) -> Result<Self, ViewError> {
+        let list = out.join(CLOSURE);
+        let text = fs::read_to_string(&list).map_err(|source| ViewError::Read { path: list.clone(), source })?;
+        let mut binds = vec![Bind::in_place(out)];
+        for line in text.lines() {
+            let path = StorePath::parse(line).map_err(|source| ViewError::Closure { path: list.clone(), source })?;
+            binds.push(Bind::in_place(path.as_str()));
+        }
+        // `#!/bin/sh`, `/usr/bin/env` and `/usr/share` are where programs look without being told.
+        let mut links = vec![Link::new("/bin", out.join("bin")), Link::new("/usr", out)];
+        if out.join("etc/ssl").exists() {
+            links.push(Link::new("/etc/ssl", out.join("etc/ssl")));
+        }
+        Ok(Self {
+            origin: Origin::Pinned(out.to_owned()),
+            binds,
+            links,
+            path: out.join("bin").display().to_string(),
+            variables: Vec::new(),
+        })
+    }
+
+    /// All environment variables of a program: the sandbox's view of them, and nothing inherited.
+    pub fn variables(&self, sandbox: &Sandbox) -> Vec<(String, String)> {
+        let mut variables: Vec<(String, String)> = [
+            ("HOME", "/sandbox"),
+            ("LANG", "C.UTF-8"),
+            ("PATH", &self.path),
+            ("PWD", sandbox.workdir),
+            ("TMPDIR", "/tmp"),
+            ("USER", sandbox.user),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+        let mut set = |name: &str, value: String| match variables.iter_mut().find(|(known, _)| known == name) {
+            Some(variable) => variable.1 = value,
+            None => variables.push((name.to_owned(), value)),
+        };
+        for (name, value) in &self.variables {
+            set(name, value.clone());
+        }
+        for (name, value) in sandbox.variables {
+            match &self.origin {
+                Origin::Pinned(out) => set(name, value.replace(ENVIRONMENT_PLACEHOLDER, &out.display().to_string())),
+                // What points into the pinned environment has no meaning on the host.
+                Origin::Host if value.contains(ENVIRONMENT_PLACEHOLDER) => {}
+                Origin::Host => set(name, (*value).to_owned()),
+            }
+        }
+        variables
+    }
+}
