@@ -3,6 +3,7 @@
 //! The server makes a [`Plan`]; the launcher, a static binary with one thread, applies its steps in order and runs
 //! one program. Both ends link this library, so a plan that one end can write is a plan that the other can read.
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -132,4 +133,31 @@ pub struct Failure {
     /// What was tried, as a phrase that names its path: `bind /nix/store/… at /nix/store/…`.
     pub operation: String,
     pub errno: i32,
+}
+
+/// The largest plan that is read. A plan holds the call's files.
+pub const LARGEST_PLAN: usize = 256 << 20;
+/// The largest report that is read.
+pub const LARGEST_REPORT: usize = 1 << 20;
+
+/// A message as it goes over the control socket: its length as a little-endian `u32`, then the message.
+pub fn encode<M: Serialize>(message: &M) -> io::Result<Vec<u8>> {
+    let mut frame = postcard::to_extend(message, vec![0; 4]).map_err(io::Error::other)?;
+    let length = u32::try_from(frame.len() - 4).map_err(|_| io::Error::other("the message is longer than 4 GB"))?;
+    frame[..4].copy_from_slice(&length.to_le_bytes());
+    Ok(frame)
+}
+
+/// Takes the first whole message off the front of what was received so far.
+pub fn decode<M: for<'de> Deserialize<'de>>(received: &mut Vec<u8>, largest: usize) -> io::Result<Option<M>> {
+    let Some(length) = received.first_chunk::<4>().map(|bytes| u32::from_le_bytes(*bytes) as usize) else {
+        return Ok(None);
+    };
+    if length > largest {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a message of {length} bytes, {largest} at most")));
+    }
+    let Some(body) = received.get(4..4 + length) else { return Ok(None) };
+    let message = postcard::from_bytes(body).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    received.drain(..4 + length);
+    Ok(Some(message))
 }
