@@ -1,0 +1,10 @@
+/* Python finds its virtual environment by argv[0], which a link in another tree would hide. */
+#include <unistd.h>
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    argv[0] = SELF;
+    execv(PYTHON, argv);
+    return 127;
+}

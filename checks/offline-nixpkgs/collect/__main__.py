@@ -1,0 +1,44 @@
+"""Brings what the offline stand-in for nixpkgs is made of into the Nix store.
+
+    python3 checks/offline-nixpkgs/collect packages            Debian packages and wheels  -> lock.json
+    python3 checks/offline-nixpkgs/collect crates Cargo.lock   crates, by the cargo on PATH -> crates.json
+
+Each file becomes the store path that a fixed-output derivation with the same hash finds built already: Nix never needs
+to know where anything came from. Both JSON files are generated, and belong to one machine's mirrors: git ignores them.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import crates
+import packages
+
+SET = Path(__file__).resolve().parent.parent
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("packages")
+    commands.add_parser("crates").add_argument("cargo_lock", type=Path)
+    args = parser.parse_args()
+
+    spec = tomllib.loads((SET / "packages.toml").read_text())
+    if args.command == "packages":
+        state = CACHE / "sandbox-mcp" / "offline-nixpkgs"
+        state.mkdir(parents=True, exist_ok=True)
+        total, fetched = packages.collect(spec, SET / "lock.json", state)
+    else:
+        total, fetched = crates.collect(spec["crates"], SET / "crates.json", args.cargo_lock.resolve())
+    print(f"{args.command}: {total}, of them fetched now: {fetched}")
+
+
+try:
+    main()
+except subprocess.CalledProcessError as error:
+    sys.exit(f"collect: {' '.join(error.cmd[:4])} ... failed with status {error.returncode}")

@@ -1,0 +1,21 @@
+# The attributes that the project uses, by the names of nixpkgs 26.05.
+{ system }:
+let
+  inherit (import ./units.nix { inherit system; }) programs pythonModules libc6;
+  lib = import ./lib;
+
+  pkgs = removeAttrs programs [ "gcc" "xxd" ]
+    // import ./build/stdenv.nix { inherit pkgs lib system; gcc = programs.gcc; }
+    // import ./build/text.nix { inherit pkgs lib; }
+    // import ./build/trees.nix { inherit pkgs lib; }
+    // import ./build/python.nix { inherit pkgs lib pythonModules; python = programs.python313; }
+    // import ./build/rust.nix { inherit pkgs lib; }
+    // import ./build/nixfmt.nix { inherit pkgs lib; }
+    // {
+      inherit lib system;
+      unixtools.xxd = programs.xxd;
+      glibc = libc6 // { static = pkgs.linkFarm "glibc-static" { lib = "${programs.gcc}/static/lib"; }; };
+      callPackage = lib.callPackageWith pkgs;
+    };
+in
+pkgs

