@@ -4,17 +4,29 @@ let
   inherit (import ./units.nix { inherit system; }) programs pythonModules libc6;
   lib = import ./lib;
 
-  pkgs = removeAttrs programs [ "gcc" "xxd" ]
-    // import ./build/stdenv.nix { inherit pkgs lib system; gcc = programs.gcc; }
+  pkgs =
+    removeAttrs programs [
+      "gcc"
+      "xxd"
+    ]
+    // import ./build/stdenv.nix {
+      inherit pkgs lib system;
+      gcc = programs.gcc;
+    }
     // import ./build/text.nix { inherit pkgs lib; }
     // import ./build/trees.nix { inherit pkgs lib; }
-    // import ./build/python.nix { inherit pkgs lib pythonModules; python = programs.python313; }
+    // import ./build/python.nix {
+      inherit pkgs lib pythonModules;
+      python = programs.python313;
+    }
     // import ./build/rust.nix { inherit pkgs lib; }
     // import ./build/nixfmt.nix { inherit pkgs lib; }
     // {
       inherit lib system;
       unixtools.xxd = programs.xxd;
-      glibc = libc6 // { static = pkgs.linkFarm "glibc-static" { lib = "${programs.gcc}/static/lib"; }; };
+      glibc = libc6 // {
+        static = pkgs.linkFarm "glibc-static" { lib = "${programs.gcc}/static/lib"; };
+      };
       callPackage = lib.callPackageWith pkgs;
     };
 in

@@ -4,17 +4,30 @@ let
   target = pkgs.stdenv.hostPlatform.rust.rustcTarget;
 
   # Valid already, like units.nix' files: the builder never runs.
-  crate = { name, version, checksum, ... }: derivation {
-    name = "crate-${name}-${version}.tar.gz";
-    inherit (pkgs) system;
-    builder = "/checks/offline-nixpkgs/collect";
-    outputHashAlgo = "sha256";
-    outputHash = checksum;
-  };
+  crate =
+    {
+      name,
+      version,
+      checksum,
+      ...
+    }:
+    derivation {
+      name = "crate-${name}-${version}.tar.gz";
+      inherit (pkgs) system;
+      builder = "/checks/offline-nixpkgs/collect";
+      outputHashAlgo = "sha256";
+      outputHash = checksum;
+    };
 
-  importCargoLock = { lockFile ? null, lockFileContents ? builtins.readFile lockFile }:
-    let crates = lib.filter (package: package ? checksum) (builtins.fromTOML lockFileContents).package;
-    in pkgs.runCommandLocal "cargo-vendor-dir" { } ''
+  importCargoLock =
+    {
+      lockFile ? null,
+      lockFileContents ? builtins.readFile lockFile,
+    }:
+    let
+      crates = lib.filter (package: package ? checksum) (builtins.fromTOML lockFileContents).package;
+    in
+    pkgs.runCommandLocal "cargo-vendor-dir" { } ''
       mkdir $out
       vendor() {
         tar -xzf $3 -C $out
@@ -58,17 +71,34 @@ let
     '';
   };
 
-  buildRustPackage = argument:
+  buildRustPackage =
+    argument:
     let
       attrs = if lib.isFunction argument then lib.fix argument else argument;
-      nativeBuildInputs = attrs.nativeBuildInputs or [ ] ++ [ pkgs.cargo pkgs.rustc ];
+      nativeBuildInputs = attrs.nativeBuildInputs or [ ] ++ [
+        pkgs.cargo
+        pkgs.rustc
+      ];
     in
-    pkgs.stdenv.mkDerivation (phases // { doCheck = true; cargoBuildFlags = [ ]; } // removeAttrs attrs [ "cargoLock" ] // {
-      inherit nativeBuildInputs;
-      cargoDeps = importCargoLock attrs.cargoLock;
-      passthru = attrs.passthru or { } // { shellInputs = nativeBuildInputs ++ attrs.buildInputs or [ ]; };
-    });
+    pkgs.stdenv.mkDerivation (
+      phases
+      // {
+        doCheck = true;
+        cargoBuildFlags = [ ];
+      }
+      // removeAttrs attrs [ "cargoLock" ]
+      // {
+        inherit nativeBuildInputs;
+        cargoDeps = importCargoLock attrs.cargoLock;
+        passthru = attrs.passthru or { } // {
+          shellInputs = nativeBuildInputs ++ attrs.buildInputs or [ ];
+        };
+      }
+    );
 in
 {
-  rustPlatform = { inherit importCargoLock buildRustPackage; fetchCollectedCrate = crate; };
+  rustPlatform = {
+    inherit importCargoLock buildRustPackage;
+    fetchCollectedCrate = crate;
+  };
 }

@@ -2,46 +2,91 @@
 { pkgs, lib }:
 let
   # Nix tells a builder the closure of store paths in the structured attribute exportReferencesGraph alone.
-  fromClosure = name: paths: script: derivation {
-    inherit name;
-    inherit (pkgs) system;
-    __structuredAttrs = true;
-    exportReferencesGraph.closure = paths;
-    preferLocalBuild = true;
-    builder = "${pkgs.bash}/bin/bash";
-    args = [ "-euc" ''
-      . .attrs.sh
-      out=''${outputs[out]}
-      PATH=${lib.makeBinPath [ pkgs.coreutils pkgs.jq ]}
-      ${script}
-    '' ];
-  };
+  fromClosure =
+    name: paths: script:
+    derivation {
+      inherit name;
+      inherit (pkgs) system;
+      __structuredAttrs = true;
+      exportReferencesGraph.closure = paths;
+      preferLocalBuild = true;
+      builder = "${pkgs.bash}/bin/bash";
+      args = [
+        "-euc"
+        ''
+          . .attrs.sh
+          out=''${outputs[out]}
+          PATH=${
+            lib.makeBinPath [
+              pkgs.coreutils
+              pkgs.jq
+            ]
+          }
+          ${script}
+        ''
+      ];
+    };
 in
 rec {
-  buildEnv = { name, paths, pathsToLink ? [ "/" ], ignoreCollisions ? false, postBuild ? "", nativeBuildInputs ? [ ]
-    , meta ? { }, passthru ? { }, ... }:
-    pkgs.runCommandLocal name { inherit paths pathsToLink ignoreCollisions nativeBuildInputs meta passthru; } ''
-      . ${./build-env.sh}
-      ${postBuild}
-    '';
+  buildEnv =
+    {
+      name,
+      paths,
+      pathsToLink ? [ "/" ],
+      ignoreCollisions ? false,
+      postBuild ? "",
+      nativeBuildInputs ? [ ],
+      meta ? { },
+      passthru ? { },
+      ...
+    }:
+    pkgs.runCommandLocal name
+      {
+        inherit
+          paths
+          pathsToLink
+          ignoreCollisions
+          nativeBuildInputs
+          meta
+          passthru
+          ;
+      }
+      ''
+        . ${./build-env.sh}
+        ${postBuild}
+      '';
   symlinkJoin = args: buildEnv ({ ignoreCollisions = true; } // args);
 
-  linkFarm = name: entries: pkgs.runCommandLocal name { } ''
-    mkdir -p $out
-    ${lib.concatMapStrings ({ name, path }: ''
-      mkdir -p "$(dirname $out/${name})"
-      ln -s ${path} $out/${name}
-    '') (if lib.isList entries then entries else lib.mapAttrsToList (name: path: { inherit name path; }) entries)}
-  '';
+  linkFarm =
+    name: entries:
+    pkgs.runCommandLocal name { } ''
+      mkdir -p $out
+      ${lib.concatMapStrings
+        ({ name, path }: ''
+          mkdir -p "$(dirname $out/${name})"
+          ln -s ${path} $out/${name}
+        '')
+        (
+          if lib.isList entries then
+            entries
+          else
+            lib.mapAttrsToList (name: path: { inherit name path; }) entries
+        )
+      }
+    '';
 
-  writeClosure = paths: fromClosure "runtime-deps" paths ''
-    jq -r '[.closure[].path] | sort | .[]' .attrs.json > $out
-  '';
+  writeClosure =
+    paths:
+    fromClosure "runtime-deps" paths ''
+      jq -r '[.closure[].path] | sort | .[]' .attrs.json > $out
+    '';
 
-  closureInfo = { rootPaths }: fromClosure "closure-info" rootPaths ''
-    mkdir $out
-    jq -r '.closure[].path' .attrs.json > $out/store-paths
-    jq '[.closure[].narSize] | add' .attrs.json > $out/total-nar-size
-    jq -r '.closure[] | .path, .narHash, .narSize, "", (.references | length), .references[]' .attrs.json > $out/registration
-  '';
+  closureInfo =
+    { rootPaths }:
+    fromClosure "closure-info" rootPaths ''
+      mkdir $out
+      jq -r '.closure[].path' .attrs.json > $out/store-paths
+      jq '[.closure[].narSize] | add' .attrs.json > $out/total-nar-size
+      jq -r '.closure[] | .path, .narHash, .narSize, "", (.references | length), .references[]' .attrs.json > $out/registration
+    '';
 }

@@ -9,10 +9,59 @@ let
   };
   functions = {
     inherit (builtins)
-      add all any attrNames attrValues catAttrs compareVersions concatLists concatMap concatStringsSep deepSeq elem elemAt
-      filter foldl' fromJSON fromTOML functionArgs genList getAttr groupBy hasAttr head intersectAttrs isAttrs isBool
-      isFloat isInt isList isPath isString length listToAttrs map mapAttrs match partition pathExists readDir readFile
-      replaceStrings seq sort split stringLength substring tail toJSON trace tryEval typeOf unsafeDiscardStringContext;
+      add
+      all
+      any
+      attrNames
+      attrValues
+      catAttrs
+      compareVersions
+      concatLists
+      concatMap
+      concatStringsSep
+      deepSeq
+      elem
+      elemAt
+      filter
+      foldl'
+      fromJSON
+      fromTOML
+      functionArgs
+      genList
+      getAttr
+      groupBy
+      hasAttr
+      head
+      intersectAttrs
+      isAttrs
+      isBool
+      isFloat
+      isInt
+      isList
+      isPath
+      isString
+      length
+      listToAttrs
+      map
+      mapAttrs
+      match
+      partition
+      pathExists
+      readDir
+      readFile
+      replaceStrings
+      seq
+      sort
+      split
+      stringLength
+      substring
+      tail
+      toJSON
+      trace
+      tryEval
+      typeOf
+      unsafeDiscardStringContext
+      ;
   }
   // import ./attrsets.nix lib
   // import ./lists.nix lib

@@ -1,26 +1,57 @@
 # Parts of a source tree: cleanSourceWith, and lib.fileset with a list of paths as its set of files.
-lib: with lib;
+lib:
+with lib;
 let
   paths = fileset: flatten (fileset.paths or fileset);
   below = directory: path: path == directory || hasPrefix "${directory}/" path;
 in
 rec {
-  cleanSourceWith = { src, filter ? (_: _: true), name ? "source" }: builtins.path { inherit name filter; path = src; };
-  cleanSourceFilter = path: _: !elem (baseNameOf path) [ ".git" "result" "target" ];
-  cleanSource = src: cleanSourceWith { inherit src; filter = cleanSourceFilter; };
-  sourceByRegex = src: regexes: cleanSourceWith {
-    inherit src;
-    filter = path: _: any (regex: match regex (removePrefix "${toString src}/" path) != null) regexes;
-  };
+  cleanSourceWith =
+    {
+      src,
+      filter ? (_: _: true),
+      name ? "source",
+    }:
+    builtins.path {
+      inherit name filter;
+      path = src;
+    };
+  cleanSourceFilter =
+    path: _:
+    !elem (baseNameOf path) [
+      ".git"
+      "result"
+      "target"
+    ];
+  cleanSource =
+    src:
+    cleanSourceWith {
+      inherit src;
+      filter = cleanSourceFilter;
+    };
+  sourceByRegex =
+    src: regexes:
+    cleanSourceWith {
+      inherit src;
+      filter = path: _: any (regex: match regex (removePrefix "${toString src}/" path) != null) regexes;
+    };
 
   fileset = {
     maybeMissing = path: optional (pathExists path) path;
     unions = flatten;
-    union = a: b: flatten [ a b ];
+    union =
+      a: b:
+      flatten [
+        a
+        b
+      ];
     # A directory stays when it holds a chosen path, or lies in one.
-    toSource = { root, fileset }:
-      let chosen = map toString (paths fileset);
-      in builtins.path {
+    toSource =
+      { root, fileset }:
+      let
+        chosen = map toString (paths fileset);
+      in
+      builtins.path {
         name = "source";
         path = root;
         filter = path: _: any (other: below other path || below path other) chosen;
