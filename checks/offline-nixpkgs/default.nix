@@ -1,7 +1,7 @@
 # The attributes that the project uses, by the names of nixpkgs 26.05.
 { system }:
 let
-  inherit (import ./units.nix { inherit system; }) programs pythonModules libc6;
+  inherit (import ./units.nix { inherit lib system; }) programs pythonModules libc6;
   lib = import ./lib;
 
   pkgs =

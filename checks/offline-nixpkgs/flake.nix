@@ -10,7 +10,8 @@
 #
 #   packages.toml   attribute -> Debian packages, wheels, crates
 #   collect/        packages.toml -> the store, lock.json, crates.json
-#   units.nix       lock.json -> one derivation for each attribute and each package below it, built by unit.sh
+#   graph.nix       which packages make which store path, and what those need
+#   units.nix       lock.json -> one derivation for each of those, built by unit.sh
 #   finish.nix      what single units need beyond that
 #   build/          the builders: runCommand, buildEnv, buildRustPackage, ...
 #   lib/            nixpkgs' lib, as far as it is used

@@ -1,84 +1,28 @@
-# The packages of lock.json as store paths ("units"): one for each attribute of packages.toml, one for each package that
-# those depend on.
-{ system }:
+# The packages of lock.json as store paths, which unit.sh makes.
+{ lib, system }:
 let
-  inherit (builtins)
-    attrNames
-    attrValues
-    concatLists
-    concatMap
+  inherit (lib)
     elem
-    filter
-    fromJSON
-    fromTOML
-    genericClosure
-    groupBy
+    hasPrefix
     head
-    listToAttrs
-    map
     mapAttrs
-    match
-    pathExists
-    readFile
+    removePrefix
     replaceStrings
-    sort
     ;
 
-  spec = fromTOML (readFile ./packages.toml);
+  spec = lib.importTOML ./packages.toml;
   lock =
-    if pathExists ./lock.json then
-      fromJSON (readFile ./lock.json)
+    if lib.pathExists ./lock.json then
+      lib.importJSON ./lock.json
     else
-      throw "${toString ./.}/lock.json is missing: python3 checks/offline-nixpkgs/collect packages makes it";
+      throw "${toString ./lock.json} is missing: python3 checks/offline-nixpkgs/collect packages makes it";
   inherit (lock) packages;
 
-  unique = names: attrNames (groupBy (name: name) names);
-
   # pypi:NAME==RANGE, as packages.toml has it, is pypi:NAME in lock.json.
-  lockedName =
-    name:
-    let
-      wheel = match "(pypi:[A-Za-z0-9-]+).*" name;
-    in
-    if wheel == null then name else head wheel;
-  attributes = mapAttrs (_: map lockedName) (spec.attributes // spec.python-modules);
-
-  # Which unit a package is part of, which packages a unit is made of, which units it needs directly and in the end.
-  unitOf =
-    mapAttrs (name: _: name) packages
-    // listToAttrs (
-      concatLists (
-        attrValues (
-          mapAttrs (
-            unit:
-            map (name: {
-              inherit name;
-              value = unit;
-            })
-          ) attributes
-        )
-      )
-    );
-  members = groupBy (name: unitOf.${name}) (attrNames packages);
-  needs = mapAttrs (
-    unit: names:
-    filter (other: other != unit) (
-      unique (map (name: unitOf.${name}) (concatMap (name: packages.${name}.depends) names))
-    )
-  ) members;
-  closure = mapAttrs (
-    _: direct:
-    map (node: node.key) (genericClosure {
-      startSet = map (key: { inherit key; }) direct;
-      operator = node: map (key: { inherit key; }) needs.${node.key};
-    })
-  ) needs;
-
-  # Units that need each other, as libc6 and libgcc-s1 do, become one store path: that of the first of them.
-  cycle = mapAttrs (
-    unit: below:
-    sort (a: b: a < b) (unique ([ unit ] ++ filter (other: elem unit closure.${other}) below))
-  ) closure;
+  attributes = mapAttrs (_: map (name: head (lib.match "((pypi:)?[^=<>~]+).*" name))) (
+    spec.attributes // spec.python-modules
+  );
+  graph = import ./graph.nix { inherit lib attributes packages; };
 
   # collect/ has put these files into the store, where they are valid already: the builder never runs.
   collected =
@@ -92,14 +36,11 @@ let
       // args
     );
   file =
-    name:
+    package:
     collected {
       name =
-        if match "pypi:.*" name == null then
-          "${name}.deb"
-        else
-          "${replaceStrings [ "pypi:" ] [ "" ] name}.whl";
-      outputHash = packages.${name}.sha256;
+        if hasPrefix "pypi:" package then "${removePrefix "pypi:" package}.whl" else "${package}.deb";
+      outputHash = packages.${package}.sha256;
     };
   busybox = collected {
     name = "busybox";
@@ -132,37 +73,32 @@ let
   finish = import ./finish.nix units;
 
   unit =
-    name: together:
+    name: node:
     let
-      names = concatMap (other: members.${other}) together;
-      below = filter (other: !elem other together) (
-        unique (concatMap (other: closure.${other}) together)
-      );
-      version =
-        replaceStrings [ ":" "~" ] [ "-" "-" ]
-          packages.${head (attributes.${name} or names)}.version;
+      below = map (other: units.${other}) node.needs;
+      version = packages.${head (attributes.${name} or node.packages)}.version;
+      built = derivation {
+        name = "${replaceStrings [ ":" ] [ "-" ] name}-${replaceStrings [ ":" "~" ] [ "-" "-" ] version}";
+        inherit system tools;
+        builder = "${tools}/bin/sh";
+        args = [ ./unit.sh ];
+        files = map file node.packages;
+        deps = below;
+        # What bash itself is made of can't have its scripts bound to bash.
+        shell = if elem name ([ "bash" ] ++ graph.bash.needs) then "" else units.bash;
+        finish = finish.${name} or (if hasPrefix "python3-" name then finish.python-module else "");
+      };
     in
-    derivation {
-      name = "${replaceStrings [ ":" ] [ "-" ] name}-${version}";
-      inherit system tools;
-      builder = "${tools}/bin/sh";
-      args = [ ./unit.sh ];
-      files = map file names;
-      deps = map (other: units.${other}) below;
-      # What bash itself is made of can't have its scripts bound to bash.
-      shell = if elem name (closure.bash ++ [ "bash" ]) then "" else units.bash;
-      finish = finish.${name} or (if match "python3-.*" name != null then finish.python-module else "");
-    }
+    built
     // {
       pname = name;
-      inherit version;
-      below = map (other: units.${other}) below;
+      inherit version below;
       meta.mainProgram = spec.main-programs.${name} or name;
     };
 
   units = mapAttrs (
-    name: together: if name == head together then unit name together else units.${head together}
-  ) cycle;
+    name: node: if node.same == name then unit name node else units.${node.same}
+  ) graph;
 in
 {
   programs = mapAttrs (name: _: units.${name}) spec.attributes;
