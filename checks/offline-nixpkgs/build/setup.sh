@@ -47,7 +47,7 @@ installPhase() { runHook preInstall; runHook postInstall; }
 fixupPhase() {
   runHook preFixup
   if [ -z "${dontStrip:-}" ] && type -t strip > /dev/null; then
-    for output in ${outputs:-out}; do
+    for output in $outputs; do
       [ ! -e "${!output}" ] || find "${!output}" -type f -perm -100 -exec sh -c 'strip -S "$1" 2> /dev/null || true' sh {} \;
     done
   fi

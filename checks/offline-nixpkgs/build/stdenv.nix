@@ -42,6 +42,7 @@ let
         // (attrs.env or { })
         // {
           name = attrs.name or "${attrs.pname}-${attrs.version}";
+          outputs = attrs.outputs or [ "out" ]; # `nix develop` reads that of the environment
           nativeBuildInputs =
             attrs.nativeBuildInputs or [ ]
             ++ lib.optionals doCheck (attrs.nativeCheckInputs or [ ])
