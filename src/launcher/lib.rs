@@ -3,11 +3,16 @@
 //! The server makes a [`Plan`]; the launcher, a static binary with one thread, applies its steps in order and runs
 //! one program. Both ends link this library, so a plan that one end can write is a plan that the other can read.
 
-use std::io;
+mod bytes;
+mod message;
+mod phrase;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use message::{LARGEST_PLAN, LARGEST_REPORT, decode, encode, read_message, write_message};
 
 /// All that the launcher needs to know to run one program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +27,7 @@ pub struct Plan {
     pub call: Vec<Step>,
     pub program: Program,
     /// How long the program may run by the wall clock, before everything in the sandbox is killed.
+    /// Setting the sandbox up may take as long once more.
     pub deadline: Duration,
 }
 
@@ -29,6 +35,7 @@ pub struct Plan {
 pub enum Namespace {
     User,
     Mount,
+    /// Without it a program that is the launcher's own user can kill the launcher, unless Landlock is `scoped`.
     Pid,
     Network,
     Ipc,
@@ -37,6 +44,11 @@ pub enum Namespace {
 }
 
 /// The program's user and group inside the sandbox, and what they are outside.
+///
+/// Where `host_uid` and `host_gid` are the launcher's own, the user namespace holds this one user, as it must for
+/// an ordinary user's launcher; there is no root inside, and what a step makes without `owned` is the program's all
+/// the same. Otherwise the launcher is root, and root is mapped too, so that steps reach what root alone can read.
+/// Without a user namespace the program is `host_uid`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     pub uid: u32,
@@ -46,43 +58,60 @@ pub struct Identity {
     pub host_gid: u32,
 }
 
-/// One thing that is done to the sandbox before the program starts. Paths are as the program will see them,
-/// except for the sources of binds.
+/// One thing that is done to the sandbox before the program starts. Paths are absolute and as the program will see
+/// them, symbolic links included, except for the sources of binds, which are the host's. Directories that are missing
+/// on the way to a path are made, with mode 0755, and are the sandbox's user's if the step is `owned`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
-    /// Mounts a tmpfs of at most `size` bytes and `inodes` files, owned by the sandbox's user if `writable`.
+    /// Mounts a tmpfs of at most `size` bytes and `inodes` files, owned by the sandbox's user if `owned`.
+    /// At `/` it begins a new root, into which all further steps go.
     Tmpfs { target: PathBuf, size: u64, inodes: u64, mode: u32, owned: bool },
     /// Shows `source` of the host at `target`, read-only, without set-uid programs and device files.
+    /// The source may be named after PivotRoot as well: it is taken before.
     Bind { source: PathBuf, target: PathBuf },
     /// Mounts the proc file system of the sandbox's pid namespace.
     Proc { target: PathBuf },
     /// A device file of the host (`/dev/null`, …) at the same path.
     Device { path: PathBuf },
+    /// A directory. One that is there already gets the mode, and the owner if `owned`.
     Directory { path: PathBuf, mode: u32, owned: bool },
     Symlink { path: PathBuf, target: PathBuf },
-    File { path: PathBuf, content: Vec<u8>, mode: u32, owned: bool },
-    /// Makes what is mounted at `target` read-only from here on.
+    /// A new file; one that is there already is a failure.
+    File {
+        path: PathBuf,
+        #[serde(with = "bytes")]
+        content: Vec<u8>,
+        mode: u32,
+        owned: bool,
+    },
+    /// Makes what is mounted at `target` read-only from here on; what is mounted below it stays as it is.
     ReadOnly { target: PathBuf },
     /// Makes the tree that was built so far the root, and lets go of the host's.
     PivotRoot,
     Hostname { name: String },
     /// Brings up the loopback interface of the sandbox's network namespace.
     Loopback,
+    /// Sets a limit, soft and hard, or the hard limit that stands already where that is lower.
     Limit { resource: Resource, value: u64 },
     /// Gives up all capabilities, of the bounding set too, and becomes the identity's user.
     DropPrivileges,
     NoNewPrivileges,
-    /// Confines file access by Landlock: what is not named is not reachable. `scoped` also shuts abstract unix
-    /// sockets and signals to the outside where the kernel can.
+    /// Confines file access by Landlock: what is not named is not reachable. What is below `read` can be read and
+    /// executed. `scoped` also shuts abstract unix sockets and signals to the outside where the kernel can.
     Landlock { read: Vec<PathBuf>, write: Vec<PathBuf>, scoped: bool },
     /// Installs a seccomp filter, given as the bytes of its `struct sock_filter` array.
-    Seccomp { program: Vec<u8> },
+    Seccomp {
+        #[serde(with = "bytes")]
+        program: Vec<u8>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Resource {
-    /// Bytes of private writable memory (RLIMIT_DATA).
+    /// Bytes of private writable memory (RLIMIT_DATA) of one process.
     Data,
+    /// Processes and threads of the user. In a user namespace these are the sandbox's, of which the launcher's pid 1
+    /// is one; without it they are all of `host_uid` on the machine.
     Processes,
     OpenFiles,
     /// Bytes of one file (RLIMIT_FSIZE).
@@ -107,7 +136,7 @@ pub enum Report {
     Started,
     /// The program ended; nothing of the sandbox is left.
     Ended { ending: Ending, usage: Usage },
-    /// The sandbox could not be made, and nothing of it is left.
+    /// The sandbox could not be made or the program not be started, and nothing of it is left.
     Failed(Failure),
 }
 
@@ -121,7 +150,7 @@ pub enum Ending {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Usage {
-    /// Processor time of all processes, user and system.
+    /// Processor time of all processes, user and system, from the making of the sandbox on.
     pub cpu: Duration,
     /// Largest resident set of one process, in bytes.
     pub peak_memory: u64,
@@ -133,31 +162,4 @@ pub struct Failure {
     /// What was tried, as a phrase that names its path: `bind /nix/store/… at /nix/store/…`.
     pub operation: String,
     pub errno: i32,
-}
-
-/// The largest plan that is read. A plan holds the call's files.
-pub const LARGEST_PLAN: usize = 256 << 20;
-/// The largest report that is read.
-pub const LARGEST_REPORT: usize = 1 << 20;
-
-/// A message as it goes over the control socket: its length as a little-endian `u32`, then the message.
-pub fn encode<M: Serialize>(message: &M) -> io::Result<Vec<u8>> {
-    let mut frame = postcard::to_extend(message, vec![0; 4]).map_err(io::Error::other)?;
-    let length = u32::try_from(frame.len() - 4).map_err(|_| io::Error::other("the message is longer than 4 GB"))?;
-    frame[..4].copy_from_slice(&length.to_le_bytes());
-    Ok(frame)
-}
-
-/// Takes the first whole message off the front of what was received so far.
-pub fn decode<M: for<'de> Deserialize<'de>>(received: &mut Vec<u8>, largest: usize) -> io::Result<Option<M>> {
-    let Some(length) = received.first_chunk::<4>().map(|bytes| u32::from_le_bytes(*bytes) as usize) else {
-        return Ok(None);
-    };
-    if length > largest {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a message of {length} bytes, {largest} at most")));
-    }
-    let Some(body) = received.get(4..4 + length) else { return Ok(None) };
-    let message = postcard::from_bytes(body).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-    received.drain(..4 + length);
-    Ok(Some(message))
 }

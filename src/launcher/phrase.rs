@@ -1,0 +1,41 @@
+//! Steps in words, for the reader of a failure.
+
+use std::fmt;
+
+use crate::{Resource, Step};
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tmpfs { target, .. } => write!(f, "mount a tmpfs at {}", target.display()),
+            Self::Bind { source, target } => write!(f, "bind {} at {}", source.display(), target.display()),
+            Self::Proc { target } => write!(f, "mount proc at {}", target.display()),
+            Self::Device { path } => write!(f, "bind the device {}", path.display()),
+            Self::Directory { path, .. } => write!(f, "make the directory {}", path.display()),
+            Self::Symlink { path, target } => write!(f, "link {} to {}", path.display(), target.display()),
+            Self::File { path, .. } => write!(f, "write {}", path.display()),
+            Self::ReadOnly { target } => write!(f, "make {} read-only", target.display()),
+            Self::PivotRoot => f.write_str("pivot to the sandbox's root"),
+            Self::Hostname { name } => write!(f, "set the host name {name}"),
+            Self::Loopback => f.write_str("bring up the loopback interface"),
+            Self::Limit { resource, value } => write!(f, "limit {resource} to {value}"),
+            Self::DropPrivileges => f.write_str("give up privileges"),
+            Self::NoNewPrivileges => f.write_str("bar new privileges"),
+            Self::Landlock { .. } => f.write_str("confine file access by Landlock"),
+            Self::Seccomp { .. } => f.write_str("install the seccomp filter"),
+        }
+    }
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Data => "memory",
+            Self::Processes => "processes",
+            Self::OpenFiles => "open files",
+            Self::FileSize => "file size",
+            Self::CoreSize => "core size",
+            Self::CpuTime => "processor time",
+        })
+    }
+}

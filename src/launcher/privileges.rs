@@ -1,0 +1,43 @@
+//! Giving up privileges, for good.
+
+use std::io;
+
+use crate::sys;
+
+/// CAP_SETPCAP, without which neither the bounding set nor the secure bits can be changed.
+const CHANGE_CAPABILITIES: u32 = 1 << 8;
+/// CAP_SETGID.
+const CHANGE_GROUPS: u32 = 1 << 6;
+
+/// Each secure bit and, one place to its left, the one that locks it: being root grants no capability, a change of
+/// user brings none back, none is kept, and no ambient one can be raised.
+const SECURE_BITS: libc::c_ulong = 0b1110_1111;
+
+/// Becomes the user, with no capability left in any set.
+///
+/// `sole_user` tells that the user namespace holds one user only. The kernel then refuses to change supplementary
+/// groups, since leaving a group can be a gain; they stay, as they would for any program of that user.
+pub fn drop(uid: u32, gid: u32, sole_user: bool) -> io::Result<()> {
+    let capabilities = sys::effective_capabilities()?;
+    // An ordinary user without a namespace of its own holds no capability, and no_new_privs keeps it from any.
+    if capabilities & CHANGE_CAPABILITIES != 0 {
+        empty_bounding_set()?;
+        sys::prctl(libc::PR_SET_SECUREBITS, SECURE_BITS)?;
+    }
+    if capabilities & CHANGE_GROUPS != 0 && !sole_user {
+        sys::clear_groups()?;
+    }
+    sys::become_user(uid, gid)?;
+    sys::clear_capabilities()
+}
+
+fn empty_bounding_set() -> io::Result<()> {
+    for capability in 0.. {
+        match sys::prctl(libc::PR_CAPBSET_DROP, capability) {
+            // The first number that the kernel knows no capability for.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) && capability > 0 => break,
+            result => result?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! Sandboxes on what remains without namespaces: limits, no_new_privs, Landlock, seccomp, and the end of everything.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use sandbox_launcher::{Ending, Plan, Report, Resource, Step};
+
+use crate::support::{Sleeper, as_everybody};
+
+#[test]
+fn a_program_reaches_what_is_named_and_nothing_else() {
+    as_everybody(|caller| {
+        let home = caller.host_directory();
+        let other = caller.host_directory();
+        fs::write(other.0.join("secret"), "secret").unwrap();
+        let script = format!(
+            "echo mine > file && cat file; cat {other}/secret /etc/passwd; echo x > {other}/x; ls {other} /; rm {other}/secret; \
+             grep -E 'NoNewPrivs|CapEff|^Uid' /proc/self/status",
+            other = other.0.display()
+        );
+        let outcome = caller.run(&caller.direct_plan(&script, &home.0));
+        let uid = caller.identity().host_uid;
+        assert_eq!(outcome.text(), format!("mine\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nCapEff:\t0000000000000000\nNoNewPrivs:\t1"));
+        assert_eq!(outcome.stderr.matches("ermission denied").count(), 6, "{outcome:?}");
+        assert_eq!(fs::read_to_string(other.0.join("secret")).unwrap(), "secret");
+    });
+}
+
+#[test]
+fn a_path_that_landlock_cannot_find_is_named() {
+    as_everybody(|caller| {
+        let home = caller.host_directory();
+        let mut plan = caller.direct_plan("true", &home.0);
+        plan.call.push(Step::Landlock { read: vec!["/no/such".into()], write: vec![], scoped: false });
+        assert_eq!(caller.run(&plan).failure(), ("confine file access by Landlock: allow /no/such", libc::ENOENT));
+    });
+}
+
+#[test]
+fn a_grandchild_that_ignores_sigterm_in_a_session_of_its_own_dies_with_the_program() {
+    as_everybody(|caller| {
+        let home = caller.host_directory();
+        let sleeper = Sleeper::new();
+        let script = format!("trap '' TERM HUP INT; (setsid sh -c '{sleeper} & {sleeper}' &); (setsid {sleeper} &); sleep 0.2; exit 3");
+        let outcome = caller.run(&caller.direct_plan(&script, &home.0));
+        assert_eq!(outcome.ending(), Ending::Exited { code: 3 });
+        assert_eq!(sleeper.count(), 0);
+    });
+}
+
+#[test]
+fn a_grandchild_that_ignores_sigterm_dies_at_the_deadline() {
+    as_everybody(|caller| {
+        let home = caller.host_directory();
+        let sleeper = Sleeper::new();
+        let script = format!("trap '' TERM HUP INT; (setsid sh -c '{sleeper} & {sleeper}' &); {sleeper}");
+        let plan = Plan { deadline: Duration::from_millis(500), ..caller.direct_plan(&script, &home.0) };
+        let begin = Instant::now();
+        assert_eq!(caller.run(&plan).ending(), Ending::TimedOut);
+        assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+        assert_eq!(sleeper.count(), 0);
+    });
+}
+
+#[test]
+fn closing_the_control_socket_leaves_nothing() {
+    as_everybody(|caller| {
+        let home = caller.host_directory();
+        let sleeper = Sleeper::new();
+        let script = format!("trap '' TERM HUP INT; (setsid sh -c '{sleeper} & {sleeper}' &); {sleeper}");
+        let mut running = caller.start(&caller.direct_plan(&script, &home.0));
+        assert_eq!(running.report().unwrap(), Some(Report::Started));
+        sleeper.wait_for(3, Duration::from_secs(10));
+        running.control = None;
+        sleeper.wait_for(0, Duration::from_millis(500));
+        running.child.wait().unwrap();
+    });
+}
+
+#[test]
+fn a_program_that_kills_its_parent_is_killed_with_all_its_own() {
+    as_everybody(|caller| {
+        let home = caller.host_directory();
+        let sleeper = Sleeper::new();
+        let outcome = caller.run(&caller.direct_plan(&format!("(setsid {sleeper} &); kill -9 $PPID; {sleeper}"), &home.0));
+        assert_eq!(outcome.ending(), Ending::Signalled { signal: libc::SIGKILL });
+        assert_eq!(sleeper.count(), 0);
+    });
+}
+
+#[test]
+fn a_program_can_neither_signal_nor_trace_the_launcher() {
+    as_everybody(|caller| {
+        let home = caller.host_directory();
+        // The launcher is the parent's parent.
+        let script = "launcher=$(cut -d' ' -f4 /proc/$PPID/stat); kill -9 $launcher 2>&1; kill -0 $launcher 2>&1; \
+                      for at in $launcher $PPID; do cat /proc/$at/environ; readlink /proc/$at/exe; done; echo done";
+        let outcome = caller.run(&caller.direct_plan(script, &home.0));
+        let lines: Vec<&str> = outcome.text().lines().collect();
+        assert_eq!((lines.len(), lines[2]), (3, "done"), "{outcome:?}");
+        assert!(lines[..2].iter().all(|line| line.contains("ermitted")), "{outcome:?}");
+    });
+}
+
+#[test]
+fn a_fork_bomb_ends_at_the_deadline() {
+    as_everybody(|caller| {
+        let home = caller.host_directory();
+        let mut plan = caller.direct_plan("bomb() { bomb | bomb & }; bomb; sleep 900", &home.0);
+        plan.call.insert(0, Step::Limit { resource: Resource::Processes, value: 300 });
+        plan.deadline = Duration::from_millis(500);
+        let begin = Instant::now();
+        assert_eq!(caller.run(&plan).ending(), Ending::TimedOut);
+        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    });
+}
+
+#[test]
+fn only_the_standard_streams_are_open() {
+    as_everybody(|caller| {
+        let home = caller.host_directory();
+        let outcome = caller.run(&caller.direct_plan("ls /proc/$$/fd | tr '\\n' ' '; readlink /proc/$$/fd/0", &home.0));
+        assert_eq!(outcome.text(), "0 1 2 /dev/null");
+    });
+}

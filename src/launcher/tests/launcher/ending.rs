@@ -1,0 +1,123 @@
+//! How programs end, and what is told of it.
+
+use std::time::{Duration, Instant};
+
+use sandbox_launcher::{Ending, Plan, Report};
+
+use crate::support::{Sleeper, as_everybody};
+
+#[test]
+fn a_program_runs_and_its_output_comes_by_two_pipes() {
+    as_everybody(|caller| {
+        let outcome = caller.sh("echo out; echo err >&2");
+        assert_eq!((outcome.text(), outcome.stderr.as_str()), ("out", "err\n"));
+        assert!(outcome.started);
+    });
+}
+
+#[test]
+fn exit_codes_and_signals_are_told_apart() {
+    as_everybody(|caller| {
+        for code in [0, 1, 42, 126, 127, 137, 255] {
+            assert_eq!(caller.sh(&format!("exit {code}")).ending(), Ending::Exited { code });
+        }
+        for signal in [libc::SIGTERM, libc::SIGKILL, libc::SIGSEGV, libc::SIGPIPE, libc::SIGABRT] {
+            assert_eq!(caller.sh(&format!("kill -{signal} $$")).ending(), Ending::Signalled { signal });
+        }
+    });
+}
+
+#[test]
+fn a_program_that_kills_its_parent_goes_on() {
+    as_everybody(|caller| {
+        let outcome = caller.sh("kill -9 $PPID; kill -TERM 1; kill -9 1; sleep 0.1; echo $PPID");
+        assert_eq!(outcome.text(), "1");
+    });
+}
+
+#[test]
+fn a_program_that_closes_its_output_goes_on() {
+    as_everybody(|caller| {
+        let outcome = caller.sh("echo first; exec >&- 2>&-; sleep 0.5; exit 7");
+        assert_eq!((outcome.ending(), outcome.stdout.as_str()), (Ending::Exited { code: 7 }, "first\n"));
+        assert!(outcome.closed_before_end >= Duration::from_millis(400), "{:?}", outcome.closed_before_end);
+    });
+}
+
+#[test]
+fn what_a_program_leaves_running_dies_with_it() {
+    as_everybody(|caller| {
+        let sleeper = Sleeper::new();
+        let begin = Instant::now();
+        let outcome = caller.sh(&format!("(trap '' TERM HUP; setsid {sleeper} & setsid {sleeper} &) ; sleep 0.1; echo $$"));
+        assert_eq!(sleeper.count(), 0);
+        outcome.text();
+        assert!(begin.elapsed() < Duration::from_secs(5));
+    });
+}
+
+#[test]
+fn orphans_are_reaped_by_pid_1() {
+    as_everybody(|caller| {
+        let outcome = caller.sh("for i in 1 2 3 4 5; do (sleep 0.01 &); done; sleep 0.3; cat /proc/[0-9]*/stat");
+        assert!(!outcome.text().contains(" Z "), "{}", outcome.stdout);
+        assert_eq!(outcome.text().lines().count(), 3, "pid 1, sh and cat: {}", outcome.stdout);
+    });
+}
+
+#[test]
+fn a_program_is_killed_at_the_deadline() {
+    as_everybody(|caller| {
+        let sleeper = Sleeper::new();
+        let plan = Plan { deadline: Duration::from_millis(300), ..caller.plan(&format!("echo begun; {sleeper}")) };
+        let begin = Instant::now();
+        let outcome = caller.run(&plan);
+        assert_eq!((outcome.ending(), outcome.stdout.as_str()), (Ending::TimedOut, "begun\n"));
+        assert!((300..1300).contains(&begin.elapsed().as_millis()), "{:?}", begin.elapsed());
+        assert_eq!(sleeper.count(), 0);
+    });
+}
+
+#[test]
+fn a_grandchild_that_ignores_sigterm_dies_at_the_deadline() {
+    as_everybody(|caller| {
+        let sleeper = Sleeper::new();
+        let script = format!("trap '' TERM HUP INT; (setsid {sleeper} &); (setsid sh -c '{sleeper}' &) ; {sleeper}");
+        let outcome = caller.run(&Plan { deadline: Duration::from_millis(500), ..caller.plan(&script) });
+        assert_eq!(outcome.ending(), Ending::TimedOut);
+        assert_eq!(sleeper.count(), 0);
+    });
+}
+
+#[test]
+fn a_deadline_beyond_the_end_of_time_is_none() {
+    as_everybody(|caller| {
+        let outcome = caller.run(&Plan { deadline: Duration::MAX, ..caller.plan("echo fine") });
+        assert_eq!(outcome.text(), "fine");
+    });
+}
+
+#[test]
+fn processor_time_and_memory_are_told() {
+    as_everybody(|caller| {
+        let script = "head -c 40000000 /dev/zero | tail -c 40000000 | wc -c; i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done";
+        let outcome = caller.sh(script);
+        assert_eq!(outcome.text(), "40000000");
+        let Some(Report::Ended { usage, .. }) = outcome.report else { unreachable!() };
+        assert!((30 << 20..100 << 20).contains(&usage.peak_memory), "{usage:?}");
+        assert!((30..10_000).contains(&usage.cpu.as_millis()), "{usage:?}");
+    });
+}
+
+#[test]
+fn a_plan_s_size_is_not_the_program_s_memory() {
+    as_everybody(|caller| {
+        let mut plan = caller.plan("wc -c < /tmp/large");
+        let content = vec![7; 20 << 20];
+        plan.call.insert(0, sandbox_launcher::Step::File { path: "/tmp/large".into(), content, mode: 0o644, owned: true });
+        let outcome = caller.run(&plan);
+        assert_eq!(outcome.text(), (20 << 20).to_string());
+        let Some(Report::Ended { usage, .. }) = outcome.report else { unreachable!() };
+        assert!(usage.peak_memory < 12 << 20, "{usage:?}");
+    });
+}

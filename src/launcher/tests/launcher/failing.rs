@@ -1,0 +1,137 @@
+//! Sandboxes that can't be made, and programs that can't be started.
+
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
+
+use sandbox_launcher::{Failure, LARGEST_REPORT, Report, Step, read_message};
+
+use crate::support::{as_everybody, program};
+
+#[test]
+fn a_missing_program_is_named() {
+    as_everybody(|caller| {
+        let mut plan = caller.plan("");
+        plan.program.arguments[0] = "no-such-program".to_owned();
+        assert_eq!(caller.run(&plan).failure(), ("start no-such-program", libc::ENOENT));
+        plan.program.arguments[0] = "./no-such-program".to_owned();
+        assert_eq!(caller.run(&plan).failure(), ("start ./no-such-program", libc::ENOENT));
+        plan.program.arguments = vec![String::new()];
+        assert_eq!(caller.run(&plan).failure(), ("start ", libc::ENOENT));
+        plan.program.arguments.clear();
+        assert_eq!(caller.run(&plan).failure(), ("start a program without a name", libc::ENOENT));
+    });
+}
+
+#[test]
+fn a_program_that_cannot_be_executed_is_named() {
+    as_everybody(|caller| {
+        let mut plan = caller.plan("");
+        let file = |path: &str, content: &str, mode| Step::File { path: path.into(), content: content.into(), mode, owned: true };
+        plan.view.extend([
+            file("/sandbox/plain", "#!/bin/sh\necho ran\n", 0o644),
+            file("/sandbox/good", "#!/bin/sh\necho ran $0 $1\n", 0o755),
+            file("/sandbox/orphan", "#!/no/such/shell\n", 0o755),
+            file("/sandbox/text", "words\n", 0o755),
+        ]);
+        for (name, errno) in [("plain", libc::EACCES), ("orphan", libc::ENOENT), ("text", libc::ENOEXEC)] {
+            plan.program.arguments = vec![format!("./{name}")];
+            assert_eq!(caller.run(&plan).failure(), (&*format!("start ./{name}"), errno));
+        }
+        // The lookup goes along the program's PATH, inside, past what can't be executed.
+        plan.program.variables[0].1 = format!("/nowhere::/sandbox:{}", plan.program.variables[0].1);
+        plan.program.arguments = vec!["plain".to_owned()];
+        assert_eq!(caller.run(&plan).failure(), ("start plain", libc::EACCES));
+        plan.program.arguments = vec!["good".to_owned(), "well".to_owned()];
+        assert_eq!(caller.run(&plan).text(), "ran /sandbox/good well");
+        plan.program.variables.clear();
+        assert_eq!(caller.run(&plan).failure(), ("start good", libc::ENOENT));
+    });
+}
+
+#[test]
+fn a_missing_directory_is_named() {
+    as_everybody(|caller| {
+        let mut plan = caller.plan("");
+        plan.program = program("true", "/sandbox/none");
+        let outcome = caller.run(&plan);
+        assert_eq!(outcome.failure(), ("enter /sandbox/none", libc::ENOENT));
+        assert!(!outcome.started);
+    });
+}
+
+#[test]
+fn arguments_that_no_program_can_get_are_a_failure() {
+    as_everybody(|caller| {
+        assert_eq!(caller.sh("echo a\0b").failure(), ("start sh", libc::EINVAL));
+        assert_eq!(caller.sh(&"x".repeat(4 << 20)).failure(), ("start sh", libc::E2BIG));
+    });
+}
+
+#[test]
+fn a_step_that_the_kernel_refuses_is_named_with_its_path_and_errno() {
+    let path = |path: &str| path.into();
+    let bind = |source, target| Step::Bind { source: path(source), target: path(target) };
+    let file = |target| Step::File { path: path(target), content: vec![], mode: 0o644, owned: false };
+    let directory = |target| Step::Directory { path: path(target), mode: 0o755, owned: false };
+    let cases = [
+        (bind("/no/such/source", "/mnt"), "bind /no/such/source at /mnt", libc::ENOENT),
+        (bind("/usr", "/usr/none/such"), "bind /usr at /usr/none/such", libc::EROFS),
+        (bind("/usr", "relative"), "bind /usr at relative", libc::EINVAL),
+        (bind("/usr", "/tmp/../out"), "bind /usr at /tmp/../out", libc::EINVAL),
+        (bind("/usr", "/tmp/nul\0nul"), "bind /usr at /tmp/nul\0nul", libc::EINVAL),
+        (Step::Device { path: path("/dev/none") }, "bind the device /dev/none", libc::ENOENT),
+        (file("/usr/none"), "write /usr/none", libc::EROFS),
+        (file("/tmp"), "write /tmp", libc::EEXIST),
+        (file("/dev/null/x"), "write /dev/null/x", libc::ENOTDIR),
+        (directory("/dev/null"), "make the directory /dev/null", libc::ENOTDIR),
+        (Step::Symlink { path: path("/tmp"), target: path("x") }, "link /tmp to x", libc::EEXIST),
+        (Step::ReadOnly { target: path("/none") }, "make /none read-only", libc::ENOENT),
+        (Step::ReadOnly { target: path("/dev") }, "make /dev read-only", libc::EINVAL),
+        (Step::Hostname { name: "x".repeat(65) }, "set the host name ", libc::EINVAL),
+        (Step::Seccomp { program: vec![0; 7] }, "install the seccomp filter", libc::EINVAL),
+    ];
+    as_everybody(|caller| {
+        for (step, operation, errno) in &cases {
+            let mut plan = caller.plan("true");
+            plan.view.push(step.clone());
+            let outcome = caller.run(&plan);
+            let failure = outcome.failure();
+            assert!(failure.0.starts_with(operation) && failure.1 == *errno, "{failure:?}, not {operation}, {errno}");
+            assert!(!outcome.started);
+            assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("", ""));
+        }
+    });
+}
+
+#[test]
+fn mounts_without_a_mount_namespace_are_a_failure() {
+    as_everybody(|caller| {
+        // Never as real root, who could do it to the host.
+        if caller.is_root() {
+            return;
+        }
+        let mut plan = caller.plan("true");
+        plan.namespaces.clear();
+        let outcome = caller.run(&plan);
+        assert_eq!(outcome.failure(), ("mount a tmpfs at /", libc::EPERM));
+    });
+}
+
+#[test]
+fn bytes_that_are_no_plan_are_a_failure() {
+    as_everybody(|caller| {
+        for frame in [&b"\x04\0\0\0\xff\xff\xff\xff"[..], b"\0\0\0\0", b"\xff\xff\xff\xff"] {
+            let (mut control, theirs) = UnixStream::pair().unwrap();
+            let mut command = caller.command();
+            let child = command.stdin(OwnedFd::from(theirs)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            control.write_all(frame).unwrap();
+            let report = read_message(&mut control, LARGEST_REPORT).unwrap();
+            let failure = Failure { operation: "read the plan".to_owned(), errno: libc::EBADMSG };
+            assert_eq!(report, Some(Report::Failed(failure)));
+            let output = child.wait_with_output().unwrap();
+            assert_eq!((output.stdout, output.stderr), (vec![], vec![]));
+        }
+    });
+}

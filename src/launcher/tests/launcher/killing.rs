@@ -1,0 +1,164 @@
+//! Whoever dies, nothing of the sandbox outlives it.
+
+use std::fs;
+use std::io::Write;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use sandbox_launcher::{Ending, Plan, Report, Resource, Step};
+
+use crate::support::{Caller, Running, Sleeper, as_everybody};
+
+const AT_ONCE: Duration = Duration::from_millis(500);
+
+/// A sandbox with three processes that don't mean to go.
+fn stubborn(caller: &Caller, sleeper: &Sleeper) -> Running {
+    let plan = caller.plan(&format!("trap '' TERM HUP INT; (setsid {sleeper} &); {sleeper} & {sleeper}"));
+    let mut running = caller.start(&plan);
+    assert_eq!(running.report().unwrap(), Some(Report::Started));
+    sleeper.wait_for(3, Duration::from_secs(10));
+    running
+}
+
+#[test]
+fn closing_the_control_socket_leaves_nothing() {
+    as_everybody(|caller| {
+        let sleeper = Sleeper::new();
+        let mut running = stubborn(&caller, &sleeper);
+        running.control = None;
+        sleeper.wait_for(0, AT_ONCE);
+        assert!(running.child.wait().unwrap().success());
+    });
+}
+
+#[test]
+fn shutting_the_control_socket_for_writing_leaves_nothing() {
+    as_everybody(|caller| {
+        let sleeper = Sleeper::new();
+        let mut running = stubborn(&caller, &sleeper);
+        running.control.as_ref().unwrap().shutdown(std::net::Shutdown::Write).unwrap();
+        sleeper.wait_for(0, AT_ONCE);
+        assert_eq!(running.report().unwrap(), None);
+    });
+}
+
+#[test]
+fn a_launcher_killed_by_sigkill_leaves_nothing() {
+    as_everybody(|caller| {
+        let sleeper = Sleeper::new();
+        let mut running = stubborn(&caller, &sleeper);
+        running.child.kill().unwrap();
+        sleeper.wait_for(0, AT_ONCE);
+        running.child.wait().unwrap();
+    });
+}
+
+#[test]
+fn a_launcher_killed_at_any_moment_leaves_nothing() {
+    as_everybody(|caller| {
+        let sleeper = Sleeper::new();
+        for delay in (0..12_000).step_by(300) {
+            let mut running = caller.start(&caller.plan(&sleeper.to_string()));
+            let begin = Instant::now();
+            while begin.elapsed() < Duration::from_micros(delay) {}
+            running.child.kill().unwrap();
+            running.child.wait().unwrap();
+        }
+        sleeper.wait_for(0, AT_ONCE);
+    });
+}
+
+#[test]
+fn a_call_cancelled_at_any_moment_leaves_nothing() {
+    as_everybody(|caller| {
+        let sleeper = Sleeper::new();
+        for delay in (0..12_000).step_by(300) {
+            let mut running = caller.start(&caller.plan(&sleeper.to_string()));
+            let begin = Instant::now();
+            while begin.elapsed() < Duration::from_micros(delay) {}
+            running.control = None;
+            running.child.wait().unwrap();
+            assert_eq!(sleeper.count(), 0);
+        }
+    });
+}
+
+#[test]
+fn the_server_s_death_leaves_nothing_though_its_socket_is_open() {
+    as_everybody(|caller| {
+        let sleeper = Sleeper::new();
+        let launcher = caller.command().get_program().to_owned();
+        // A shell is the server here, and this process keeps the server's end of the socket open.
+        let mut server = Command::new("sh");
+        server.args(["-c", r#"exec 3<&0; "$0" <&3 3<&- & wait"#]).arg(launcher);
+        caller.become_caller(&mut server);
+        let mut running = caller.start_by(server, &caller.plan(&sleeper.to_string()));
+        assert_eq!(running.report().unwrap(), Some(Report::Started));
+        sleeper.wait_for(1, Duration::from_secs(10));
+        running.child.kill().unwrap();
+        sleeper.wait_for(0, AT_ONCE);
+        assert_eq!(running.report().unwrap(), None);
+        running.child.wait().unwrap();
+    });
+}
+
+#[test]
+fn a_server_that_goes_before_its_plan_is_whole_leaves_no_launcher() {
+    as_everybody(|caller| {
+        for sent in [0, 3, 4, 9] {
+            let frame = sandbox_launcher::encode(&caller.plan("true")).unwrap();
+            let (mut control, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+            let mut child = caller.command().stdin(std::os::fd::OwnedFd::from(theirs)).spawn().unwrap();
+            control.write_all(&frame[..sent]).unwrap();
+            drop(control);
+            let begin = Instant::now();
+            child.wait().unwrap();
+            assert!(begin.elapsed() < Duration::from_secs(5));
+        }
+    });
+}
+
+#[test]
+fn a_fork_bomb_is_bounded_and_ends_at_the_deadline() {
+    as_everybody(|caller| {
+        let mut plan = caller.plan("bomb() { bomb | bomb & }; bomb; sleep 900");
+        plan.view.push(Step::Limit { resource: Resource::Processes, value: 50 });
+        plan.deadline = Duration::from_millis(700);
+        let begin = Instant::now();
+        let outcome = caller.run(&plan);
+        assert_eq!(outcome.ending(), Ending::TimedOut);
+        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+        assert!(outcome.stderr.contains("fork"), "it met no limit: {}", outcome.stderr);
+    });
+}
+
+#[test]
+fn processes_are_counted_for_the_sandbox_alone() {
+    as_everybody(|caller| {
+        let sleeper = Sleeper::new();
+        let mut plan = caller.plan(&format!("for i in $(seq 100); do {sleeper} & done 2>/dev/null; wait"));
+        plan.view.push(Step::Limit { resource: Resource::Processes, value: 20 });
+        // Two sandboxes of the same outer user do not take each other's.
+        let running = [caller.start(&plan), caller.start(&plan)];
+        // Pid 1 and the shell are two of the twenty.
+        sleeper.wait_for(36, Duration::from_secs(10));
+        for mut running in running {
+            running.control = None;
+            running.child.wait().unwrap();
+        }
+        sleeper.wait_for(0, AT_ONCE);
+    });
+}
+
+#[test]
+fn no_mount_or_descriptor_is_left_on_the_host() {
+    as_everybody(|caller| {
+        let before = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let fast = Plan { deadline: Duration::from_millis(50), ..caller.plan("sleep 900") };
+        for _ in 0..10 {
+            caller.sh("true");
+        }
+        caller.run(&fast);
+        assert_eq!(fs::read_to_string("/proc/self/mountinfo").unwrap(), before);
+    });
+}

@@ -1,0 +1,10 @@
+//! The launcher as a whole, on this machine's kernel and programs: as whoever runs the tests, and when that is root,
+//! as an ordinary user too.
+
+mod direct;
+mod ending;
+mod failing;
+mod files;
+mod killing;
+mod support;
+mod walls;

@@ -1,0 +1,329 @@
+//! Plans that show this machine's programs, and a server's end of the launcher.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::{self, JoinHandle, sleep};
+use std::time::{Duration, Instant};
+use std::{env, fmt};
+
+use sandbox_launcher::{
+    Ending, Identity, LARGEST_REPORT, Namespace, Plan, Program, Report, Resource, Step, read_message, write_message,
+};
+
+/// Who starts the launcher.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    pub uid: u32,
+    pub gid: u32,
+    /// Not who runs the tests: the launcher's process has to become this user.
+    becomes: bool,
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "uid {}", self.uid)
+    }
+}
+
+/// Who root becomes, in sandboxes and as an ordinary user.
+const NOBODY: u32 = 65534;
+
+/// Runs a test's body as everybody that this process can be.
+pub fn as_everybody(body: impl Fn(Caller)) {
+    let status = fs::read_to_string("/proc/self/status").expect("read /proc/self/status");
+    let id = |key: &str| -> u32 {
+        let line = status.lines().find_map(|line| line.strip_prefix(key)).expect("status has uids");
+        line.split_whitespace().nth(1).and_then(|id| id.parse().ok()).expect("ids are numbers")
+    };
+    let me = Caller { uid: id("Uid:"), gid: id("Gid:"), becomes: false };
+    eprintln!("as {me}");
+    body(me);
+    if me.uid == 0 {
+        let nobody = Caller { uid: NOBODY, gid: NOBODY, becomes: true };
+        eprintln!("as {nobody}");
+        body(nobody);
+    }
+}
+
+impl Caller {
+    pub fn is_root(&self) -> bool {
+        self.uid == 0
+    }
+
+    /// The program is 1000 inside; outside it is nobody where root decides, and the caller itself elsewhere.
+    pub fn identity(&self) -> Identity {
+        let (host_uid, host_gid) = if self.is_root() { (NOBODY, NOBODY) } else { (self.uid, self.gid) };
+        Identity { uid: 1000, gid: 100, host_uid, host_gid }
+    }
+
+    /// A sandbox with all namespaces, this machine's programs, and `/sandbox` to work in.
+    pub fn plan(&self, script: &str) -> Plan {
+        let directory = |target: &str, mode| Step::Tmpfs {
+            target: target.into(),
+            size: 32 << 20,
+            inodes: 1000,
+            mode,
+            owned: mode == 0o755,
+        };
+        let mut view = vec![Step::Tmpfs { target: "/".into(), size: 1 << 20, inodes: 1000, mode: 0o755, owned: false }];
+        view.extend(host_programs());
+        view.push(Step::Proc { target: "/proc".into() });
+        view.extend(["null", "zero", "full", "random", "urandom", "tty"].map(|name| Step::Device { path: Path::new("/dev").join(name) }));
+        view.push(Step::Symlink { path: "/dev/fd".into(), target: "/proc/self/fd".into() });
+        view.extend([directory("/tmp", 0o1777), directory("/sandbox", 0o755)]);
+        let call = vec![
+            Step::PivotRoot,
+            Step::ReadOnly { target: "/".into() },
+            Step::Hostname { name: "sandbox".to_owned() },
+            Step::Loopback,
+            Step::Limit { resource: Resource::CoreSize, value: 0 },
+            Step::DropPrivileges,
+            Step::NoNewPrivileges,
+        ];
+        use Namespace::*;
+        Plan {
+            namespaces: vec![User, Mount, Pid, Network, Ipc, Uts, Cgroup],
+            identity: self.identity(),
+            view,
+            call,
+            program: program(script, "/sandbox"),
+            deadline: Duration::from_secs(20),
+        }
+    }
+
+    /// The same without any namespace: Landlock shows this machine's programs and `directory`.
+    pub fn direct_plan(&self, script: &str, directory: &Path) -> Plan {
+        let exists = |paths: &[&str]| paths.iter().map(PathBuf::from).filter(|path| path.exists()).collect();
+        Plan {
+            namespaces: Vec::new(),
+            identity: self.identity(),
+            view: Vec::new(),
+            call: vec![
+                Step::DropPrivileges,
+                Step::NoNewPrivileges,
+                Step::Landlock {
+                    read: exists(&["/usr", "/bin", "/sbin", "/lib", "/lib64", "/nix/store", "/proc", "/etc/ld.so.cache"]),
+                    write: vec![directory.to_owned(), "/dev/null".into()],
+                    scoped: true,
+                },
+            ],
+            program: program(script, directory),
+            deadline: Duration::from_secs(20),
+        }
+    }
+
+    /// The command that starts the launcher as this caller. It is run by its descriptor, so that the user need not
+    /// be able to reach its directory.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(format!("/proc/self/fd/{}", launcher().as_raw_fd()));
+        self.become_caller(command.env_clear());
+        command
+    }
+
+    pub fn become_caller(&self, command: &mut Command) {
+        if self.becomes {
+            command.uid(self.uid).gid(self.gid);
+        }
+    }
+
+    pub fn start(&self, plan: &Plan) -> Running {
+        self.start_by(self.command(), plan)
+    }
+
+    /// Starts `command`, which becomes or starts the launcher, and gives it the plan.
+    pub fn start_by(&self, mut command: Command, plan: &Plan) -> Running {
+        let (mut control, theirs) = UnixStream::pair().expect("make a socket pair");
+        command.stdin(OwnedFd::from(theirs)).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("start the launcher");
+        // The command keeps its end of the socket, which must be the launcher's alone.
+        drop(command);
+        let output = [read_all(child.stdout.take().unwrap()), read_all(child.stderr.take().unwrap())];
+        // A launcher that is killed while it reads is the test's own doing.
+        let _ = write_message(&mut control, plan);
+        Running { child, control: Some(control), output }
+    }
+
+    /// Runs a plan to its end.
+    pub fn run(&self, plan: &Plan) -> Outcome {
+        self.start(plan).finish()
+    }
+
+    /// Runs a script in the usual sandbox to its end.
+    pub fn sh(&self, script: &str) -> Outcome {
+        self.run(&self.plan(script))
+    }
+
+    /// A directory of the host that this caller's programs can write to. It goes when it is dropped.
+    pub fn host_directory(&self) -> HostDirectory {
+        let path = env::temp_dir().join(format!("sandbox-launcher-{}-{}", std::process::id(), unique()));
+        fs::create_dir(&path).expect("make a directory");
+        let identity = self.identity();
+        // Fails for who has no need of it.
+        let _ = std::os::unix::fs::chown(&path, Some(identity.host_uid), Some(identity.host_gid));
+        HostDirectory(path)
+    }
+}
+
+pub struct HostDirectory(pub PathBuf);
+
+impl Drop for HostDirectory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A number that nobody else on this machine uses.
+pub fn unique() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("{}{:04}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+fn launcher() -> &'static File {
+    static LAUNCHER: std::sync::OnceLock<File> = std::sync::OnceLock::new();
+    LAUNCHER.get_or_init(|| {
+        let path = env::var_os("SANDBOX_LAUNCHER_BIN").unwrap_or(env!("CARGO_BIN_EXE_sandbox-launcher").into());
+        File::open(path).expect("open the launcher")
+    })
+}
+
+/// `/usr`, and the links or directories at the root that belong to it.
+pub fn host_programs() -> Vec<Step> {
+    ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/nix/store"]
+        .into_iter()
+        .filter_map(|path| {
+            let path = PathBuf::from(path);
+            match path.read_link() {
+                Ok(target) => Some(Step::Symlink { path, target }),
+                Err(_) if path.is_dir() => Some(Step::Bind { source: path.clone(), target: path }),
+                Err(_) => None,
+            }
+        })
+        .collect()
+}
+
+pub fn program(script: &str, directory: impl Into<PathBuf>) -> Program {
+    let path = if Path::new("/usr/bin/env").exists() { "/usr/bin:/bin".to_owned() } else { env::var("PATH").expect("PATH") };
+    Program {
+        arguments: ["sh", "-c", script].map(str::to_owned).into(),
+        variables: vec![("PATH".to_owned(), path), ("LANG".to_owned(), "C".to_owned())],
+        directory: directory.into(),
+    }
+}
+
+fn read_all(mut pipe: impl Read + Send + 'static) -> JoinHandle<(String, Instant)> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).expect("read the program's output");
+        (String::from_utf8_lossy(&bytes).into_owned(), Instant::now())
+    })
+}
+
+/// A launcher at work.
+pub struct Running {
+    pub child: Child,
+    pub control: Option<UnixStream>,
+    output: [JoinHandle<(String, Instant)>; 2],
+}
+
+impl Running {
+    pub fn report(&mut self) -> io::Result<Option<Report>> {
+        read_message(self.control.as_mut().expect("the control socket is open"), LARGEST_REPORT)
+    }
+
+    /// Waits for the end, and for the launcher to be gone.
+    pub fn finish(mut self) -> Outcome {
+        let mut started = false;
+        let report = loop {
+            match self.report() {
+                Ok(Some(Report::Started)) => started = true,
+                Ok(report) => break report,
+                Err(error) => panic!("read the launcher's report: {error}"),
+            }
+        };
+        let ended = Instant::now();
+        self.control = None;
+        self.child.wait().expect("wait for the launcher");
+        let [(stdout, closed), (stderr, _)] = self.output.map(|reader| reader.join().expect("read output"));
+        Outcome { started, report, stdout, stderr, closed_before_end: ended.saturating_duration_since(closed) }
+    }
+}
+
+#[derive(Debug)]
+pub struct Outcome {
+    pub started: bool,
+    /// None: the launcher went without a word.
+    pub report: Option<Report>,
+    pub stdout: String,
+    pub stderr: String,
+    /// How long before the report the program's output ended.
+    pub closed_before_end: Duration,
+}
+
+impl Outcome {
+    pub fn ending(&self) -> Ending {
+        match &self.report {
+            Some(Report::Ended { ending, .. }) => *ending,
+            _ => panic!("the program did not end: {self:?}"),
+        }
+    }
+
+    /// What a program that exits with 0 wrote.
+    #[track_caller]
+    pub fn text(&self) -> &str {
+        assert_eq!(self.ending(), Ending::Exited { code: 0 }, "{self:?}");
+        self.stdout.trim_end()
+    }
+
+    /// The operation and the errno of a sandbox that could not be made.
+    #[track_caller]
+    pub fn failure(&self) -> (&str, i32) {
+        match &self.report {
+            Some(Report::Failed(failure)) => (&failure.operation, failure.errno),
+            _ => panic!("the launcher did not fail: {self:?}"),
+        }
+    }
+}
+
+/// A command that sleeps for longer than any test, and its processes on this machine, whichever namespace they are in.
+pub struct Sleeper {
+    seconds: String,
+}
+
+impl Sleeper {
+    pub fn new() -> Self {
+        // A fraction as a mark, since sleepers are told apart by their arguments.
+        Self { seconds: format!("900.{}", unique()) }
+    }
+
+    /// As many as are running: those that were killed but not yet waited for are none.
+    pub fn count(&self) -> usize {
+        let ours = |pid: &str| {
+            let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            arguments.split(|byte| *byte == 0).any(|argument| argument == self.seconds.as_bytes())
+        };
+        let entries = fs::read_dir("/proc").expect("list /proc").flatten();
+        entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| name.parse::<u32>().is_ok() && ours(name))).count()
+    }
+
+    /// Waits until so many are running.
+    #[track_caller]
+    pub fn wait_for(&self, count: usize, patience: Duration) {
+        let start = Instant::now();
+        while self.count() != count {
+            assert!(start.elapsed() < patience, "{} processes, not {count}, after {patience:?}", self.count());
+            sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl fmt::Display for Sleeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sleep {}", self.seconds)
+    }
+}

@@ -1,0 +1,258 @@
+//! Who a program is, and what it can't reach, in namespaces.
+
+use std::path::Path;
+use std::process::Command;
+
+use sandbox_launcher::{Ending, Namespace, Plan, Resource, Step};
+
+use crate::support::{Caller, as_everybody};
+
+/// The value of a line of /proc/self/status.
+fn field<'text>(status: &'text str, name: &str) -> &'text str {
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.unwrap_or_else(|| panic!("no {name} in {status}")).trim()
+}
+
+#[test]
+fn a_program_is_a_plain_user_without_capabilities() {
+    as_everybody(|caller| {
+        let outcome = caller.sh("cat /proc/self/status; cat /proc/self/uid_map");
+        let status = outcome.text();
+        assert_eq!(field(status, "Uid"), "1000\t1000\t1000\t1000");
+        assert_eq!(field(status, "Gid"), "100\t100\t100\t100");
+        if caller.is_root() {
+            assert_eq!(field(status, "Groups"), "");
+        }
+        for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+            assert_eq!(field(status, set), "0000000000000000", "{set}");
+        }
+        assert_eq!(field(status, "NoNewPrivs"), "1");
+        let Some(map) = status.lines().last() else { unreachable!() };
+        let host = caller.identity().host_uid.to_string();
+        assert_eq!(map.split_whitespace().collect::<Vec<_>>(), ["1000", &host, "1"]);
+    });
+}
+
+#[test]
+fn signals_are_at_their_defaults_in_a_session_of_its_own() {
+    as_everybody(|caller| {
+        let outcome = caller.sh("cat /proc/self/status; cut -d' ' -f 6,7 /proc/$$/stat; echo $$");
+        let status = outcome.text();
+        for mask in ["SigBlk", "SigIgn"] {
+            assert_eq!(field(status, mask), "0000000000000000", "{mask}");
+        }
+        // Session and terminal: the program leads the one, and has none of the other.
+        let lines: Vec<&str> = status.lines().rev().take(2).collect();
+        assert_eq!(lines, ["2", "2 0"]);
+    });
+}
+
+#[test]
+fn a_server_s_signals_and_mask_and_descriptors_are_not_inherited() {
+    as_everybody(|caller| {
+        let launcher = caller.command().get_program().to_owned();
+        let mut server = Command::new("sh");
+        server.args(["-c", r#"trap '' CHLD TERM HUP PIPE; umask 077; exec 7</etc/passwd; exec "$0""#]).arg(launcher);
+        caller.become_caller(&mut server);
+        let plan = caller.plan("ls /proc/$$/fd | tr '\\n' ' '; readlink /proc/$$/fd/0; umask; grep SigIgn /proc/self/status");
+        let outcome = caller.start_by(server, &plan).finish();
+        assert_eq!(outcome.text(), "0 1 2 /dev/null\n0022\nSigIgn:\t0000000000000000");
+    });
+}
+
+#[test]
+fn only_the_named_variables_are_there() {
+    as_everybody(|caller| {
+        let mut plan = caller.plan("");
+        plan.program.arguments = vec!["env".to_owned()];
+        plan.program.variables.push(("EMPTY".to_owned(), String::new()));
+        plan.program.variables.push(("NAME".to_owned(), "ü = \"1\"".to_owned()));
+        let path = plan.program.variables[0].1.clone();
+        let mut command = caller.command();
+        command.env("SECRET", "1");
+        let outcome = caller.start_by(command, &plan).finish();
+        assert_eq!(outcome.text(), format!("PATH={path}\nLANG=C\nEMPTY=\nNAME=ü = \"1\""));
+    });
+}
+
+#[test]
+fn standard_input_is_empty() {
+    as_everybody(|caller| assert_eq!(caller.sh("wc -c; readlink /proc/self/fd/0").text(), "0\n/dev/null"));
+}
+
+#[test]
+fn pid_1_tells_nothing_of_the_host() {
+    as_everybody(|caller| {
+        let script = "tr -d '\\0' < /proc/1/cmdline; cat /proc/1/comm; ls /proc | grep -c '^[0-9]'; \
+                      for secret in environ maps stack syscall io; do cat /proc/1/$secret && echo $secret; done 2>/dev/null; \
+                      for link in exe cwd root fd/0 fd/3 ns/mnt; do readlink /proc/1/$link && echo $link; done; \
+                      ls /proc/1/fd 2>/dev/null; : 2>/dev/null > /proc/1/mem || echo closed";
+        let outcome = caller.sh(script);
+        // Pid 1, the shell, ls and grep, of which ls sees at least the first three.
+        let lines: Vec<&str> = outcome.text().lines().collect();
+        assert_eq!((lines[0], lines[2], lines.len()), ("sandbox", "closed", 3), "{outcome:?}");
+        assert!(lines[1] == "3" || lines[1] == "4", "{outcome:?}");
+    });
+}
+
+#[test]
+fn the_network_is_a_loopback_interface_and_no_more() {
+    as_everybody(|caller| {
+        let outcome = caller.sh("tail -n +3 /proc/net/dev | cut -d: -f1; grep -c '127.0.0.1' /proc/net/fib_trie; cat /proc/net/route | wc -l");
+        let lines: Vec<&str> = outcome.text().lines().map(str::trim).collect();
+        assert!(lines.len() == 3 && lines[0] == "lo" && lines[1] != "0" && lines[2] == "1", "{lines:?}");
+    });
+}
+
+#[test]
+fn loopback_answers_and_the_outside_is_unreachable() {
+    as_everybody(|caller| {
+        let mut plan = caller.plan("");
+        let script = "(: < /dev/tcp/127.0.0.1/9) 2>&1; (: < /dev/tcp/192.0.2.1/9) 2>&1";
+        plan.program.arguments = ["bash", "-c", script].map(str::to_owned).into();
+        let outcome = caller.run(&plan);
+        assert!(outcome.stdout.contains("Connection refused") && outcome.stdout.contains("Network is unreachable"), "{outcome:?}");
+    });
+}
+
+#[test]
+fn the_host_s_network_is_there_where_the_plan_names_no_network_namespace() {
+    as_everybody(|caller| {
+        let mut plan = caller.plan("readlink /proc/self/ns/net");
+        plan.namespaces.retain(|namespace| *namespace != Namespace::Network);
+        plan.call.retain(|step| *step != Step::Loopback);
+        let ours = std::fs::read_link("/proc/self/ns/net").unwrap();
+        assert_eq!(Path::new(caller.run(&plan).text()), ours);
+        assert_ne!(Path::new(caller.sh("readlink /proc/self/ns/net").text()), ours);
+    });
+}
+
+#[test]
+fn every_namespace_is_a_new_one() {
+    as_everybody(|caller| {
+        for name in ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"] {
+            let outcome = caller.sh(&format!("readlink /proc/self/ns/{name}"));
+            let ours = std::fs::read_link(format!("/proc/self/ns/{name}")).unwrap();
+            assert!(outcome.text().starts_with(name) && Path::new(outcome.text()) != ours, "{outcome:?}");
+        }
+        assert_eq!(caller.sh("cat /proc/sys/kernel/hostname").text(), "sandbox");
+    });
+}
+
+#[test]
+fn limits_are_soft_and_hard_and_hold() {
+    as_everybody(|caller| {
+        let mut plan = caller.plan(
+            "for kind in -S -H; do ulimit $kind -n; ulimit $kind -d; ulimit $kind -c; ulimit $kind -t; done; \
+             ulimit -n 100 && ulimit -n 200 2>/dev/null || echo lowered",
+        );
+        let limit = |resource, value| Step::Limit { resource, value };
+        plan.call.splice(
+            3..3,
+            [limit(Resource::OpenFiles, 128), limit(Resource::Data, 64 << 20), limit(Resource::CpuTime, 30)],
+        );
+        assert_eq!(caller.run(&plan).text(), "128\n65536\n0\n30\n128\n65536\n0\n30\nlowered");
+    });
+}
+
+#[test]
+fn a_limit_above_the_hard_one_is_the_hard_one() {
+    as_everybody(|caller| {
+        let mut plan = caller.plan("ulimit -n");
+        let limit = |value| Step::Limit { resource: Resource::OpenFiles, value };
+        plan.call.splice(1..1, [limit(200), limit(u64::MAX)]);
+        assert_eq!(caller.run(&plan).text(), "200");
+    });
+}
+
+#[test]
+fn memory_beyond_the_limit_is_refused() {
+    as_everybody(|caller| {
+        let limited = |bytes: u32| {
+            let mut plan = caller.plan(&format!("head -c {bytes} /dev/zero | tail -c {bytes} | wc -c"));
+            plan.view.push(Step::Limit { resource: Resource::Data, value: 64 << 20 });
+            caller.run(&plan)
+        };
+        assert_eq!(limited(20_000_000).text(), "20000000");
+        let outcome = limited(200_000_000);
+        assert_ne!(outcome.stdout.trim(), "200000000");
+        assert!(outcome.stderr.contains("memory exhausted"), "{outcome:?}");
+    });
+}
+
+#[test]
+fn a_large_plan_fits_into_a_small_memory_limit() {
+    as_everybody(|caller| {
+        let mut plan = caller.plan("wc -c < /sandbox/large");
+        let content = vec![b'x'; 24 << 20];
+        plan.view.push(Step::File { path: "/sandbox/large".into(), content, mode: 0o644, owned: true });
+        plan.view.push(Step::Limit { resource: Resource::Data, value: 8 << 20 });
+        assert_eq!(caller.run(&plan).text(), (24 << 20).to_string());
+    });
+}
+
+#[test]
+fn processor_time_beyond_the_limit_kills() {
+    as_everybody(|caller| {
+        let mut plan = caller.plan("while :; do :; done");
+        plan.view.push(Step::Limit { resource: Resource::CpuTime, value: 1 });
+        assert_eq!(caller.run(&plan).ending(), Ending::Signalled { signal: libc::SIGKILL });
+    });
+}
+
+/// A filter that answers one system call with EPERM: load its number, compare, return.
+fn refuse(call: libc::c_long) -> Vec<u8> {
+    let statement = |code: u32, jt: u8, jf: u8, k: u32| {
+        let mut bytes = (code as u16).to_ne_bytes().to_vec();
+        bytes.extend([jt, jf]);
+        bytes.extend(k.to_ne_bytes());
+        bytes
+    };
+    [
+        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, call as u32),
+        statement(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+        statement(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ]
+    .concat()
+}
+
+fn with_filters(caller: &Caller, script: &str, filters: &[libc::c_long]) -> Plan {
+    let mut plan = caller.plan(script);
+    plan.call.extend(filters.iter().map(|call| Step::Seccomp { program: refuse(*call) }));
+    plan
+}
+
+#[test]
+fn a_seccomp_filter_holds_for_the_program() {
+    as_everybody(|caller| {
+        let plan = with_filters(&caller, "ln -s a /tmp/b 2>&1; grep Seccomp /proc/self/status", &[libc::SYS_symlinkat, libc::SYS_chroot]);
+        let outcome = caller.run(&plan);
+        assert!(outcome.text().contains("Operation not permitted"), "{outcome:?}");
+        assert_eq!((field(outcome.text(), "Seccomp"), field(outcome.text(), "Seccomp_filters")), ("2", "2"));
+    });
+}
+
+#[test]
+fn a_program_starts_where_a_filter_has_shut_the_newer_clone() {
+    as_everybody(|caller| {
+        assert_eq!(caller.run(&with_filters(&caller, "sh -c 'echo fine'", &[libc::SYS_mount])).text(), "fine");
+    });
+}
+
+#[test]
+fn landlock_holds_inside_namespaces_too() {
+    as_everybody(|caller| {
+        let mut plan = caller.plan("echo x > /sandbox/x && cat /sandbox/x; echo x > /tmp/x; cat /tmp/y; ls /proc/self >/dev/null && echo proc");
+        plan.view.push(Step::File { path: "/tmp/y".into(), content: b"secret".into(), mode: 0o644, owned: true });
+        let read = ["/usr", "/bin", "/lib", "/lib64", "/nix/store", "/proc"].map(std::path::PathBuf::from);
+        plan.call.push(Step::Landlock {
+            read: read.into_iter().filter(|path| path.exists()).collect(),
+            write: vec!["/sandbox".into(), "/dev/null".into()],
+            scoped: true,
+        });
+        let outcome = caller.run(&plan);
+        assert_eq!(outcome.text(), "x\nproc", "{outcome:?}");
+        assert_eq!(outcome.stderr.matches("Permission denied").count(), 2, "{outcome:?}");
+    });
+}
