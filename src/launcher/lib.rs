@@ -152,7 +152,7 @@ pub enum Ending {
 pub struct Usage {
     /// Processor time of all processes, user and system, from the making of the sandbox on.
     pub cpu: Duration,
-    /// Largest resident set of one process, in bytes.
+    /// Largest resident set of one process, in bytes. Large files in the plan count once, since pid 1 wrote them.
     pub peak_memory: u64,
 }
 

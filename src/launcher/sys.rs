@@ -206,14 +206,15 @@ pub fn spawn(program: &CStr, arguments: &[CString], variables: &[CString]) -> io
     let (arguments, variables) = (list(arguments), list(variables));
     let flags = libc::c_int::from(libc::POSIX_SPAWN_SETSID) | libc::POSIX_SPAWN_SETSIGDEF | libc::POSIX_SPAWN_SETSIGMASK;
     let mut pid = 0;
-    // SAFETY: the attributes are initialised before use and destroyed after it. An all-zero sigset_t is the empty
-    // set. Both lists end with a null pointer and hold pointers to NUL-terminated strings that outlive the call.
+    // SAFETY: the attributes are initialised before use and destroyed after it. A sigset_t is a bit mask, of which
+    // every value is valid. Both lists end with a null pointer and hold pointers to NUL-terminated strings that
+    // outlive the call.
     let error = unsafe {
         let mut attributes: libc::posix_spawnattr_t = std::mem::zeroed();
-        let mut none: libc::sigset_t = std::mem::zeroed();
-        let mut all: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&mut none);
-        libc::sigfillset(&mut all);
+        let none: libc::sigset_t = std::mem::zeroed();
+        // Not sigfillset, which leaves out two signals of the C library's own; it would then have them ignored.
+        let mut all = none;
+        (&raw mut all).write_bytes(0xff, 1);
         libc::posix_spawnattr_init(&mut attributes);
         libc::posix_spawnattr_setflags(&mut attributes, flags as libc::c_short);
         libc::posix_spawnattr_setsigmask(&mut attributes, &none);

@@ -2,11 +2,12 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
@@ -184,11 +185,15 @@ pub fn unique() -> String {
     format!("{}{:04}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-fn launcher() -> &'static File {
-    static LAUNCHER: std::sync::OnceLock<File> = std::sync::OnceLock::new();
+/// The launcher's binary, open in this process and all that it starts.
+fn launcher() -> &'static OwnedFd {
+    static LAUNCHER: OnceLock<OwnedFd> = OnceLock::new();
     LAUNCHER.get_or_init(|| {
         let path = env::var_os("SANDBOX_LAUNCHER_BIN").unwrap_or(env!("CARGO_BIN_EXE_sandbox-launcher").into());
-        File::open(path).expect("open the launcher")
+        let file = File::open(path).expect("open the launcher");
+        // SAFETY: no pointer is followed, and nobody else owns the new descriptor. Unlike try_clone, dup makes one
+        // that stays open when a program is executed.
+        unsafe { OwnedFd::from_raw_fd(libc::dup(file.as_raw_fd())) }
     })
 }
 
