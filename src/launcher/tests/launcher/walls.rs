@@ -54,9 +54,9 @@ fn a_server_s_signals_and_mask_and_descriptors_are_not_inherited() {
         let mut server = Command::new("sh");
         server.args(["-c", r#"trap '' CHLD TERM HUP PIPE; umask 077; exec 7</etc/passwd; exec "$0""#]).arg(launcher);
         caller.become_caller(&mut server);
-        let plan = caller.plan("ls /proc/$$/fd | tr '\\n' ' '; readlink /proc/$$/fd/0; umask; grep SigIgn /proc/self/status");
+        let plan = caller.plan("ls /proc/$$/fd; readlink /proc/$$/fd/0; umask; grep SigIgn /proc/self/status");
         let outcome = caller.start_by(server, &plan).finish();
-        assert_eq!(outcome.text(), "0 1 2 /dev/null\n0022\nSigIgn:\t0000000000000000");
+        assert_eq!(outcome.text(), "0\n1\n2\n/dev/null\n0022\nSigIgn:\t0000000000000000");
     });
 }
 
