@@ -1,0 +1,30 @@
+# Go, its standard library compiled ahead: `go run` takes that from a read-only build cache.
+pkgs: {
+  name = "Golang";
+  description = "Run Go code securely in an isolated environment without network access.";
+  entrypoint = "main.go";
+  command = [
+    "go"
+    "run"
+    "main.go"
+  ];
+  timeout = 60;
+  parameters.files = [
+    {
+      name = "go.mod";
+      description = "Go module file for dependencies";
+    }
+  ];
+  security.network = "none";
+  # The compiler and linker need 256 MB for hello already, which was all there was.
+  resources.cpu = 1;
+  resources.memory = 1024;
+  resources.processes = 256;
+  resources.files = 1024;
+  mount.workdir = "/sandbox/src";
+  packages = [ (import ./pkgs/go.nix pkgs) ];
+  variables.GOCACHE = "{environment}/share/sandbox-mcp/go-build";
+  variables.CGO_ENABLED = "0";
+  variables.GOPROXY = "off";
+  variables.GOTOOLCHAIN = "local";
+}

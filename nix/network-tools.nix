@@ -1,0 +1,29 @@
+# The one sandbox that reaches the network, and the tools to look at it.
+pkgs: {
+  name = "Network Tools";
+  description = "Use various network utilities in an isolated Linux sandbox. Perfect for network diagnostics and troubleshooting. Available tools: curl, wget, dig, nslookup, host, ping, tracepath, mtr, traceroute, nmap, nc, socat, tcpdump, whois, ip, ss, ifconfig, netstat, route, arp, iperf3, openssl, jq.";
+  hints.isDestructive = true;
+  hints.isIdempotent = false;
+  entrypoint = "main.sh";
+  command = [
+    "sh"
+    "main.sh"
+  ];
+  timeout = 60;
+  security.network = "bridge";
+  security.readOnly = true;
+  # nmap's scripts and fingerprints outgrow 64 MB, its parallel probes 96 open files.
+  resources.cpu = 1;
+  resources.memory = 256;
+  resources.processes = 64;
+  resources.files = 512;
+  mount.workdir = "/sandbox";
+  mount.readOnly = true;
+  packages = import ./lib/named.nix ''
+    curl dnsutils host wget whois
+    iproute2 iputils mtr net-tools traceroute
+    iperf3 netcat-openbsd nmap socat tcpdump
+    cacert jq openssl
+  '' pkgs;
+  variables.SSL_CERT_FILE = "/etc/ssl/certs/ca-bundle.crt";
+}

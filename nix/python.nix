@@ -1,0 +1,30 @@
+# Python with the libraries that agents reach for first.
+pkgs: {
+  name = "Python";
+  description = "Safely execute Python code in a secure, isolated environment.";
+  entrypoint = "main.py";
+  command = [
+    "python"
+    "main.py"
+  ];
+  timeout = 60;
+  security.network = "none";
+  # Importing pandas and scikit-learn takes 256 MB; 128 left nothing for data.
+  resources.cpu = 1;
+  resources.memory = 1024;
+  resources.processes = 128;
+  resources.files = 1024;
+  mount.workdir = "/sandbox";
+  packages = [
+    (pkgs.python313.withPackages (
+      import ./lib/named.nix ''
+        matplotlib numpy pandas pyarrow pydantic pympler scikit-learn seaborn
+      ''
+    ))
+  ];
+  variables.MPLCONFIGDIR = "/tmp";
+  variables.PYTHONDONTWRITEBYTECODE = "1";
+  variables.PYTHONUNBUFFERED = "1";
+  # One core: a thread pool as wide as the host would fill the memory limit with stacks and buffers.
+  variables.OPENBLAS_NUM_THREADS = "1";
+}

@@ -1,0 +1,25 @@
+# The tools that a shell script takes for granted.
+pkgs: {
+  name = "Linux Shell";
+  description = "A secure, isolated Linux environment for running lightweight commands that does not require network access.";
+  entrypoint = "main.sh";
+  command = [
+    "sh"
+    "main.sh"
+  ];
+  timeout = 60;
+  security.network = "none";
+  security.readOnly = true;
+  # jq, sort and sqlite outgrow 64 MB on files of some size; sort and xargs outgrow 96 open files.
+  resources.cpu = 1;
+  resources.memory = 256;
+  resources.processes = 64;
+  resources.files = 256;
+  mount.workdir = "/sandbox";
+  mount.readOnly = true;
+  # Beside the base that every sandbox has: see lib/environment.nix.
+  packages = import ./lib/named.nix ''
+    bzip2 unzip xz zip
+    bc fd file gitMinimal gnupatch jq less openssl procps ripgrep sqlite tree unixtools.xxd
+  '' pkgs;
+}

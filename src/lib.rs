@@ -1,0 +1,11 @@
+//! An MCP server that lets an AI agent run code in pinned Nix environments, isolated by Linux namespaces.
+
+pub mod capture;
+pub mod file;
+pub mod host;
+pub mod job;
+pub mod outcome;
+pub mod sandbox;
+pub mod store_path;
+pub mod tool;
+pub mod view;
