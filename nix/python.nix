@@ -17,14 +17,13 @@ pkgs: {
   mount.workdir = "/sandbox";
   packages = [
     (pkgs.python313.withPackages (
-      import ./lib/named.nix ''
-        matplotlib numpy pandas pyarrow pydantic pympler scikit-learn seaborn
-      ''
+      import ./lib/named.nix "matplotlib numpy pandas pyarrow pydantic pympler scikit-learn seaborn"
     ))
   ];
   variables.MPLCONFIGDIR = "/tmp";
   variables.PYTHONDONTWRITEBYTECODE = "1";
   variables.PYTHONUNBUFFERED = "1";
   # One core: a thread pool as wide as the host would fill the memory limit with stacks and buffers.
+  variables.OMP_NUM_THREADS = "1";
   variables.OPENBLAS_NUM_THREADS = "1";
 }

@@ -68,7 +68,7 @@ fn tool(id: &str, sandbox: &Sandbox) -> Result<TokenStream, ManifestError> {
             }
 
             fn into_files(self) -> Result<Vec<File>, ArgumentError> {
-                File::join([#(#listed),*], #files_given)
+                Ok(File::join([#(#listed),*], #files_given)?)
             }
         }
     })

@@ -2,7 +2,6 @@
 
 pub mod capture;
 pub mod file;
-pub mod host;
 pub mod job;
 pub mod outcome;
 pub mod sandbox;
