@@ -146,7 +146,8 @@ fn look_up(program: &Program) -> io::Result<CString> {
     if name.contains('/') {
         return c_string(name.as_str());
     }
-    let path = program.variables.iter().find(|(variable, _)| variable == "PATH").map_or("", |(_, value)| value.as_str());
+    let path =
+        program.variables.iter().find(|(variable, _)| variable == "PATH").map_or("", |(_, value)| value.as_str());
     let mut outcome = missing();
     for directory in path.split(':').filter(|directory| !directory.is_empty()) {
         let candidate = c_string(format!("{directory}/{name}"))?;

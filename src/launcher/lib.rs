@@ -65,17 +65,37 @@ pub struct Identity {
 pub enum Step {
     /// Mounts a tmpfs of at most `size` bytes and `inodes` files, owned by the sandbox's user if `owned`.
     /// At `/` it begins a new root, into which all further steps go.
-    Tmpfs { target: PathBuf, size: u64, inodes: u64, mode: u32, owned: bool },
+    Tmpfs {
+        target: PathBuf,
+        size: u64,
+        inodes: u64,
+        mode: u32,
+        owned: bool,
+    },
     /// Shows `source` of the host at `target`, read-only, without set-uid programs and device files.
     /// The source may be named after PivotRoot as well: it is taken before.
-    Bind { source: PathBuf, target: PathBuf },
+    Bind {
+        source: PathBuf,
+        target: PathBuf,
+    },
     /// Mounts the proc file system of the sandbox's pid namespace.
-    Proc { target: PathBuf },
+    Proc {
+        target: PathBuf,
+    },
     /// A device file of the host (`/dev/null`, …) at the same path.
-    Device { path: PathBuf },
+    Device {
+        path: PathBuf,
+    },
     /// A directory. One that is there already gets the mode, and the owner if `owned`.
-    Directory { path: PathBuf, mode: u32, owned: bool },
-    Symlink { path: PathBuf, target: PathBuf },
+    Directory {
+        path: PathBuf,
+        mode: u32,
+        owned: bool,
+    },
+    Symlink {
+        path: PathBuf,
+        target: PathBuf,
+    },
     /// A new file; one that is there already is a failure.
     File {
         path: PathBuf,
@@ -85,20 +105,31 @@ pub enum Step {
         owned: bool,
     },
     /// Makes what is mounted at `target` read-only from here on; what is mounted below it stays as it is.
-    ReadOnly { target: PathBuf },
+    ReadOnly {
+        target: PathBuf,
+    },
     /// Makes the tree that was built so far the root, and lets go of the host's.
     PivotRoot,
-    Hostname { name: String },
+    Hostname {
+        name: String,
+    },
     /// Brings up the loopback interface of the sandbox's network namespace.
     Loopback,
     /// Sets a limit, soft and hard, or the hard limit that stands already where that is lower.
-    Limit { resource: Resource, value: u64 },
+    Limit {
+        resource: Resource,
+        value: u64,
+    },
     /// Gives up all capabilities, of the bounding set too, and becomes the identity's user.
     DropPrivileges,
     NoNewPrivileges,
     /// Confines file access by Landlock: what is not named is not reachable. What is below `read` can be read and
     /// executed. `scoped` also shuts abstract unix sockets and signals to the outside where the kernel can.
-    Landlock { read: Vec<PathBuf>, write: Vec<PathBuf>, scoped: bool },
+    Landlock {
+        read: Vec<PathBuf>,
+        write: Vec<PathBuf>,
+        scoped: bool,
+    },
     /// Installs a seccomp filter, given as the bytes of its `struct sock_filter` array.
     Seccomp {
         #[serde(with = "bytes")]
@@ -142,8 +173,12 @@ pub enum Report {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ending {
-    Exited { code: i32 },
-    Signalled { signal: i32 },
+    Exited {
+        code: i32,
+    },
+    Signalled {
+        signal: i32,
+    },
     /// The deadline passed and everything was killed.
     TimedOut,
 }

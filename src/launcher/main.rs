@@ -22,7 +22,7 @@
 //!
 //! | process | 0 | 1, 2 | others |
 //! |---|---|---|---|
-//! | supervisor | control socket: a plan in, reports out | the program's output, until pid 1 has it | a socket to pid 1, pidfds of pid 1 and the server, pid 1's mount namespace |
+//! | supervisor | control socket: a plan in, reports out | the program's output, until pid 1 has it | a socket to pid 1, pidfds of pid 1 and the server |
 //! | pid 1 | /dev/null | the program's output, until the program has it | the other end of that socket |
 //! | program | /dev/null | its output | none |
 //!
@@ -38,9 +38,11 @@
 //!   this when the user changes, so pid 1 asks again, and looks whether it came too late.
 //! - Pid 1 can't be killed from within its pid namespace.
 //!
-//! Without a pid namespace the supervisor is the subreaper of all that the program leaves behind, and kills until it
-//! has no child any more (descendants.rs). There the supervisor's own death by SIGKILL takes pid 1 along and no more,
-//! and a program of the supervisor's user can bring that about, unless Landlock confines its signals.
+//! Without a pid namespace there is one process more, between server and supervisor: the *guard*. Both it and the
+//! supervisor adopt the orphans of what is below them, and kill until they have no child any more (descendants.rs):
+//! the supervisor at the sandbox's end or the guard's death, the guard at the supervisor's. A program of their own user
+//! could kill both, unless Landlock confines its signals. It can kill the process that stands for pid 1, whereupon the
+//! supervisor kills the rest.
 //!
 //! # Walls
 //!

@@ -60,7 +60,8 @@ fn body_length(header: [u8; 4], largest: usize) -> io::Result<usize> {
 }
 
 fn parse<M: DeserializeOwned>(body: &[u8]) -> io::Result<M> {
-    let (message, rest) = postcard::take_from_bytes(body).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
+    let (message, rest) =
+        postcard::take_from_bytes(body).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
     if !rest.is_empty() {
         return Err(io::Error::new(ErrorKind::InvalidData, format!("{} bytes after the message's end", rest.len())));
     }
@@ -116,6 +117,9 @@ mod tests {
         let mut longer = frame.clone();
         longer.push(0);
         longer[0] += 1;
-        assert_eq!(read_message::<Report>(&mut &longer[..], LARGEST_REPORT).unwrap_err().kind(), ErrorKind::InvalidData);
+        assert_eq!(
+            read_message::<Report>(&mut &longer[..], LARGEST_REPORT).unwrap_err().kind(),
+            ErrorKind::InvalidData
+        );
     }
 }

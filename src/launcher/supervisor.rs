@@ -7,7 +7,8 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use sandbox_launcher::{
-    Ending, Failure, Identity, LARGEST_PLAN, LARGEST_REPORT, Namespace, Plan, Report, Usage, read_message, write_message,
+    Ending, Failure, Identity, LARGEST_PLAN, LARGEST_REPORT, Namespace, Plan, Report, Usage, read_message,
+    write_message,
 };
 
 use crate::fault::failed;
@@ -54,9 +55,8 @@ struct Sandbox {
     /// The other end is pid 1's, and nobody else's.
     first: UnixStream,
     pid_namespace: bool,
-    /// Keeps the mounts until this process exits. Taking them down waits for other processors, and would happen
-    /// between the program's end and our report if pid 1 were the last to hold them.
-    _mounts: Option<File>,
+    /// Those whose death ends the sandbox: the server and, without a pid namespace, the guard.
+    wardens: [Option<OwnedFd>; 2],
 }
 
 enum End {
@@ -68,10 +68,8 @@ enum End {
 impl Sandbox {
     fn start(plan: Plan) -> Result<Self, Failure> {
         let pid_namespace = plan.namespaces.contains(&Namespace::Pid);
-        if !pid_namespace {
-            // Orphans come to this process, so that it finds all of them when it clears away.
-            sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 1).map_err(failed("adopt the sandbox's orphans"))?;
-        }
+        let server = server().map_err(failed("watch the server"))?;
+        let guard = if pid_namespace { None } else { Some(guard().map_err(failed("start the launcher's guard"))?) };
         let null = File::open("/dev/null").map_err(failed("open /dev/null"))?;
         let (first, supervisor) = UnixStream::pair().map_err(failed("make a socket pair"))?;
         let sole_user = !maps_root(&plan.identity);
@@ -80,9 +78,7 @@ impl Sandbox {
             enter(plan, sole_user, supervisor, &null);
         };
         drop(supervisor);
-        let mounts = plan.namespaces.contains(&Namespace::Mount);
-        let mounts = mounts.then(|| File::open(format!("/proc/{pid}/ns/mnt")).ok()).flatten();
-        let mut sandbox = Self { pid, pidfd, first, pid_namespace, _mounts: mounts };
+        let mut sandbox = Self { pid, pidfd, first, pid_namespace, wardens: [server, guard] };
         match sandbox.release(&plan, &null) {
             Ok(()) => Ok(sandbox),
             Err(failure) => {
@@ -95,9 +91,8 @@ impl Sandbox {
     /// Lets pid 1 go to work.
     fn release(&mut self, plan: &Plan, null: &File) -> Result<(), Failure> {
         // Whoever reads the program's output is to see its end when the program has closed it.
-        for stream in [1, 2] {
-            sys::replace_stream(null.as_raw_fd(), stream).map_err(failed("let go of the program's output"))?;
-        }
+        let silence = |stream| sys::replace_stream(null.as_raw_fd(), stream);
+        silence(1).and_then(|()| silence(2)).map_err(failed("let go of the program's output"))?;
         if plan.namespaces.contains(&Namespace::User) {
             map_users(self.pid, &plan.identity)?;
         }
@@ -109,19 +104,20 @@ impl Sandbox {
     }
 
     fn watch(&self, control: &mut UnixStream, deadline: Duration) -> io::Result<End> {
-        let server = server()?;
         // A deadline beyond the end of time is none.
         let mut end = Instant::now().checked_add(deadline);
         let mut started = false;
         loop {
-            let events = [
-                Wait::Readable(self.first.as_fd()),
-                Wait::HungUp(control.as_fd()),
-                server.as_ref().map_or(Wait::Nothing, |server| Wait::Readable(server.as_fd())),
-            ];
+            let [server, guard] = self
+                .wardens
+                .each_ref()
+                .map(|pidfd| pidfd.as_ref().map_or(Wait::Nothing, |fd| Wait::Readable(fd.as_fd())));
+            let events = [Wait::Readable(self.first.as_fd()), Wait::HungUp(control.as_fd()), server, guard];
             let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-            let Some([told, hung_up, orphaned]) = sys::wait(events, left)? else { return Ok(End::TimedOut) };
-            if hung_up || orphaned {
+            let Some([told, hung_up, serverless, unguarded]) = sys::wait(events, left)? else {
+                return Ok(End::TimedOut);
+            };
+            if hung_up || serverless || unguarded {
                 return Ok(End::Cancelled);
             }
             if !told {
@@ -182,6 +178,31 @@ fn server() -> io::Result<Option<OwnedFd>> {
             opened => opened.map(Some),
         },
     }
+}
+
+/// Leaves this process as a guard and goes on in a copy, which gets the guard's pidfd.
+///
+/// Without a pid namespace nothing but a living process can see to the end of all others. Orphans come to the
+/// supervisor. If it is killed they come to the guard, and if the guard is killed the supervisor notices.
+fn guard() -> io::Result<OwnedFd> {
+    // A program of the same user could otherwise trace the guard.
+    sys::prctl(libc::PR_SET_DUMPABLE, 0)?;
+    sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 1)?;
+    let pidfd = sys::open_pidfd(sys::own_pid())?;
+    let Some((supervisor, _)) = sys::clone_process(0)? else {
+        // Neither is inherited as it is needed: this process has user maps to write and orphans to adopt.
+        sys::prctl(libc::PR_SET_DUMPABLE, 1)?;
+        sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 1)?;
+        return Ok(pidfd);
+    };
+    // The control socket and the program's output are the supervisor's alone.
+    if let Ok(null) = File::open("/dev/null") {
+        let silence = |stream| sys::replace_stream(null.as_raw_fd(), stream);
+        let _ = silence(0).and_then(|()| silence(1)).and_then(|()| silence(2));
+    }
+    let _ = sys::reap(supervisor, true);
+    descendants::kill_all();
+    sys::exit(0)
 }
 
 fn flag(namespace: Namespace) -> i32 {

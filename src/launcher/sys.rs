@@ -147,7 +147,9 @@ pub fn clone_process(namespaces: c_int) -> io::Result<Option<(i32, OwnedFd)>> {
     // SAFETY: without CLONE_VM this is a fork: the copy gets its own memory, and as this process has one thread no
     // lock can be held by a thread that the copy lacks. A null stack means the current one. The third argument is
     // where CLONE_PIDFD puts the descriptor; the order of the last two differs by architecture, but both are null.
-    let pid = check(unsafe { libc::syscall(libc::SYS_clone, flags, null::<u8>(), &raw mut pidfd, null::<u8>(), null::<u8>()) })?;
+    let pid = check(unsafe {
+        libc::syscall(libc::SYS_clone, flags, null::<u8>(), &raw mut pidfd, null::<u8>(), null::<u8>())
+    })?;
     if pid == 0 { Ok(None) } else { Ok(Some((pid as i32, owned(pidfd.into())?))) }
 }
 
@@ -204,7 +206,8 @@ pub fn spawn(program: &CStr, arguments: &[CString], variables: &[CString]) -> io
         strings.iter().map(|text| text.as_ptr().cast_mut()).chain([null_mut()]).collect()
     };
     let (arguments, variables) = (list(arguments), list(variables));
-    let flags = libc::c_int::from(libc::POSIX_SPAWN_SETSID) | libc::POSIX_SPAWN_SETSIGDEF | libc::POSIX_SPAWN_SETSIGMASK;
+    let flags =
+        libc::c_int::from(libc::POSIX_SPAWN_SETSID) | libc::POSIX_SPAWN_SETSIGDEF | libc::POSIX_SPAWN_SETSIGMASK;
     let mut pid = 0;
     // SAFETY: the attributes are initialised before use and destroyed after it. A sigset_t is a bit mask, of which
     // every value is valid. Both lists end with a null pointer and hold pointers to NUL-terminated strings that
@@ -253,7 +256,8 @@ pub fn wait<const N: usize>(events: [Wait; N], timeout: Option<Duration>) -> io:
         Wait::Nothing => libc::pollfd { fd: -1, events: 0, revents: 0 },
     });
     // Rounded up, so that the time is over when the kernel says so.
-    let milliseconds = timeout.map_or(-1, |time| c_int::try_from(time.as_micros().div_ceil(1000)).unwrap_or(c_int::MAX));
+    let milliseconds =
+        timeout.map_or(-1, |time| c_int::try_from(time.as_micros().div_ceil(1000)).unwrap_or(c_int::MAX));
     // SAFETY: the pointer and the count describe `polled`.
     match check(unsafe { libc::poll(polled.as_mut_ptr(), N as libc::nfds_t, milliseconds) }.into()) {
         Ok(0) => Ok(None),
@@ -272,7 +276,9 @@ pub fn open_in_root(root: BorrowedFd, path: &CStr, directory: bool) -> io::Resul
     how.flags = (libc::O_PATH | libc::O_CLOEXEC | if directory { libc::O_DIRECTORY } else { 0 }) as u64;
     how.resolve = libc::RESOLVE_IN_ROOT;
     // SAFETY: the pointers are to a NUL-terminated string and to an open_how whose size is given.
-    owned(unsafe { libc::syscall(libc::SYS_openat2, root.as_raw_fd(), path.as_ptr(), &raw const how, size_of_val(&how)) })
+    owned(unsafe {
+        libc::syscall(libc::SYS_openat2, root.as_raw_fd(), path.as_ptr(), &raw const how, size_of_val(&how))
+    })
 }
 
 pub fn make_directory(parent: BorrowedFd, name: &CStr, mode: u32) -> io::Result<()> {

@@ -195,4 +195,3 @@ fn number(value: u64) -> io::Result<CString> {
 pub fn c_string(text: impl Into<Vec<u8>>) -> io::Result<CString> {
     CString::new(text).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
 }
-

@@ -1,6 +1,7 @@
 //! Sandboxes on what remains without namespaces: limits, no_new_privs, Landlock, seccomp, and the end of everything.
 
 use std::fs;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use sandbox_launcher::{Ending, Plan, Report, Resource, Step};
@@ -20,7 +21,10 @@ fn a_program_reaches_what_is_named_and_nothing_else() {
         );
         let outcome = caller.run(&caller.direct_plan(&script, &home.0));
         let uid = caller.identity().host_uid;
-        assert_eq!(outcome.text(), format!("mine\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nCapEff:\t0000000000000000\nNoNewPrivs:\t1"));
+        assert_eq!(
+            outcome.text(),
+            format!("mine\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nCapEff:\t0000000000000000\nNoNewPrivs:\t1")
+        );
         assert_eq!(outcome.stderr.matches("ermission denied").count(), 6, "{outcome:?}");
         assert_eq!(fs::read_to_string(other.0.join("secret")).unwrap(), "secret");
     });
@@ -41,7 +45,9 @@ fn a_grandchild_that_ignores_sigterm_in_a_session_of_its_own_dies_with_the_progr
     as_everybody(|caller| {
         let home = caller.host_directory();
         let sleeper = Sleeper::new();
-        let script = format!("trap '' TERM HUP INT; (setsid sh -c '{sleeper} & {sleeper}' &); (setsid {sleeper} &); sleep 0.2; exit 3");
+        let script = format!(
+            "trap '' TERM HUP INT; (setsid sh -c '{sleeper} & {sleeper}' &); (setsid {sleeper} &); sleep 0.2; exit 3"
+        );
         let outcome = caller.run(&caller.direct_plan(&script, &home.0));
         assert_eq!(outcome.ending(), Ending::Exited { code: 3 });
         assert_eq!(sleeper.count(), 0);
@@ -78,11 +84,35 @@ fn closing_the_control_socket_leaves_nothing() {
 }
 
 #[test]
+fn whichever_of_guard_and_supervisor_is_killed_nothing_is_left() {
+    as_everybody(|caller| {
+        for victim in ["guard", "supervisor"] {
+            let home = caller.host_directory();
+            let sleeper = Sleeper::new();
+            let script = format!("trap '' TERM HUP INT; (setsid sh -c '{sleeper} & {sleeper}' &); {sleeper}");
+            let mut running = caller.start(&caller.direct_plan(&script, &home.0));
+            assert_eq!(running.report().unwrap(), Some(Report::Started));
+            sleeper.wait_for(3, Duration::from_secs(10));
+            let guard = running.child.id();
+            if victim == "guard" {
+                running.child.kill().unwrap();
+            } else {
+                let supervisor = fs::read_to_string(format!("/proc/{guard}/task/{guard}/children")).unwrap();
+                assert!(Command::new("kill").args(["-9", supervisor.trim()]).status().unwrap().success());
+            }
+            sleeper.wait_for(0, Duration::from_millis(500));
+            running.child.wait().unwrap();
+        }
+    });
+}
+
+#[test]
 fn a_program_that_kills_its_parent_is_killed_with_all_its_own() {
     as_everybody(|caller| {
         let home = caller.host_directory();
         let sleeper = Sleeper::new();
-        let outcome = caller.run(&caller.direct_plan(&format!("(setsid {sleeper} &); kill -9 $PPID; {sleeper}"), &home.0));
+        let outcome =
+            caller.run(&caller.direct_plan(&format!("(setsid {sleeper} &); kill -9 $PPID; {sleeper}"), &home.0));
         assert_eq!(outcome.ending(), Ending::Signalled { signal: libc::SIGKILL });
         assert_eq!(sleeper.count(), 0);
     });
@@ -92,13 +122,15 @@ fn a_program_that_kills_its_parent_is_killed_with_all_its_own() {
 fn a_program_can_neither_signal_nor_trace_the_launcher() {
     as_everybody(|caller| {
         let home = caller.host_directory();
-        // The launcher is the parent's parent.
-        let script = "launcher=$(cut -d' ' -f4 /proc/$PPID/stat); kill -9 $launcher 2>&1; kill -0 $launcher 2>&1; \
-                      for at in $launcher $PPID; do cat /proc/$at/environ; readlink /proc/$at/exe; done; echo done";
+        // The supervisor is the parent's parent, and the guard is that one's.
+        let script = "supervisor=$(cut -d' ' -f4 /proc/$PPID/stat); guard=$(cut -d' ' -f4 /proc/$supervisor/stat); \
+                      kill -9 $supervisor 2>&1; kill -9 $guard 2>&1; \
+                      for at in $guard $supervisor $PPID; do cat /proc/$at/environ; readlink /proc/$at/exe; done; echo done";
         let outcome = caller.run(&caller.direct_plan(script, &home.0));
         let lines: Vec<&str> = outcome.text().lines().filter(|line| !line.is_empty()).collect();
         assert_eq!((lines.len(), lines[2]), (3, "done"), "{outcome:?}");
         assert!(lines[..2].iter().all(|line| line.contains("ermitted")), "{outcome:?}");
+        assert_eq!(outcome.stderr.matches("environ: Permission denied").count(), 3, "{outcome:?}");
     });
 }
 

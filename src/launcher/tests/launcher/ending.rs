@@ -49,7 +49,8 @@ fn what_a_program_leaves_running_dies_with_it() {
     as_everybody(|caller| {
         let sleeper = Sleeper::new();
         let begin = Instant::now();
-        let outcome = caller.sh(&format!("(trap '' TERM HUP; setsid {sleeper} & setsid {sleeper} &) ; sleep 0.1; echo $$"));
+        let outcome =
+            caller.sh(&format!("(trap '' TERM HUP; setsid {sleeper} & setsid {sleeper} &) ; sleep 0.1; echo $$"));
         assert_eq!(sleeper.count(), 0);
         outcome.text();
         assert!(begin.elapsed() < Duration::from_secs(5));
@@ -100,7 +101,8 @@ fn a_deadline_beyond_the_end_of_time_is_none() {
 #[test]
 fn processor_time_and_memory_are_told() {
     as_everybody(|caller| {
-        let script = "head -c 40000000 /dev/zero | tail -c 40000000 | wc -c; i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done";
+        let script =
+            "head -c 40000000 /dev/zero | tail -c 40000000 | wc -c; i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done";
         let outcome = caller.sh(script);
         assert_eq!(outcome.text(), "40000000");
         let Some(Report::Ended { usage, .. }) = outcome.report else { unreachable!() };

@@ -28,7 +28,12 @@ fn a_missing_program_is_named() {
 fn a_program_that_cannot_be_executed_is_named() {
     as_everybody(|caller| {
         let mut plan = caller.plan("");
-        let file = |path: &str, content: &str, mode| Step::File { path: path.into(), content: content.into(), mode, owned: true };
+        let file = |path: &str, content: &str, mode| Step::File {
+            path: path.into(),
+            content: content.into(),
+            mode,
+            owned: true,
+        };
         plan.view.extend([
             file("/sandbox/plain", "#!/bin/sh\necho ran\n", 0o644),
             file("/sandbox/good", "#!/bin/sh\necho ran $0 $1\n", 0o755),
@@ -125,7 +130,8 @@ fn bytes_that_are_no_plan_are_a_failure() {
         for frame in [&b"\x04\0\0\0\xff\xff\xff\xff"[..], b"\0\0\0\0", b"\xff\xff\xff\xff"] {
             let (mut control, theirs) = UnixStream::pair().unwrap();
             let mut command = caller.command();
-            let child = command.stdin(OwnedFd::from(theirs)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            let child =
+                command.stdin(OwnedFd::from(theirs)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
             control.write_all(frame).unwrap();
             let report = read_message(&mut control, LARGEST_REPORT).unwrap();
             let failure = Failure { operation: "read the plan".to_owned(), errno: libc::EBADMSG };

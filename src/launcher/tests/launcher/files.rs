@@ -14,9 +14,13 @@ fn file(path: &str, content: impl Into<Vec<u8>>, mode: u32, owned: bool) -> Step
 #[test]
 fn nothing_of_the_host_s_root_is_visible() {
     as_everybody(|caller| {
-        let outcome = caller.sh("ls -A / /dev; ls -A /proc/1/root/ /proc/1/cwd/ 2>/dev/null; cat /etc/passwd 2>/dev/null; pwd");
+        let outcome =
+            caller.sh("ls -A / /dev; ls -A /proc/1/root/ /proc/1/cwd/ 2>/dev/null; cat /etc/passwd 2>/dev/null; pwd");
         let (names, _) = outcome.text().split_once("\n/sandbox").expect("pwd comes last");
-        let known = ["dev", "proc", "sandbox", "tmp", "fd", "full", "null", "random", "tty", "urandom", "zero", "/:", "/dev:", ""];
+        let known = [
+            "dev", "proc", "sandbox", "tmp", "fd", "full", "null", "random", "tty", "urandom", "zero", "/:", "/dev:",
+            "",
+        ];
         let programs: Vec<PathBuf> = host_programs()
             .into_iter()
             .map(|step| match step {
@@ -25,7 +29,8 @@ fn nothing_of_the_host_s_root_is_visible() {
             })
             .collect();
         for name in names.lines() {
-            let known = known.contains(&name) || programs.iter().any(|path| path.starts_with(Path::new("/").join(name)));
+            let known =
+                known.contains(&name) || programs.iter().any(|path| path.starts_with(Path::new("/").join(name)));
             assert!(known, "{name} in {names}");
         }
     });
@@ -48,7 +53,11 @@ fn the_root_and_the_programs_are_read_only() {
                       chmod 777 / 2>&1; chmod 666 /dev/null 2>&1; echo fine > /dev/null; echo done";
         let outcome = caller.sh(script);
         let refusals = outcome.text().lines().filter(|line| line.contains("Read-only file system")).count();
-        assert_eq!((refusals, outcome.text().lines().last(), outcome.text().lines().count()), (2, Some("done"), 3), "{outcome:?}");
+        assert_eq!(
+            (refusals, outcome.text().lines().last(), outcome.text().lines().count()),
+            (2, Some("done"), 3),
+            "{outcome:?}"
+        );
     });
 }
 
@@ -230,7 +239,8 @@ fn root_s_own_files_can_be_shown_to_a_program_that_is_not_root() {
 fn a_mount_hides_what_was_below_it() {
     as_everybody(|caller| {
         let mut plan = caller.plan("ls /over /over/inner");
-        let tmpfs = |target: &str| Step::Tmpfs { target: target.into(), size: 1 << 20, inodes: 10, mode: 0o755, owned: true };
+        let tmpfs =
+            |target: &str| Step::Tmpfs { target: target.into(), size: 1 << 20, inodes: 10, mode: 0o755, owned: true };
         plan.view.extend([
             file("/over/inner/below", "", 0o644, false),
             tmpfs("/over/inner"),

@@ -75,7 +75,10 @@ impl Caller {
         let mut view = vec![Step::Tmpfs { target: "/".into(), size: 1 << 20, inodes: 1000, mode: 0o755, owned: false }];
         view.extend(host_programs());
         view.push(Step::Proc { target: "/proc".into() });
-        view.extend(["null", "zero", "full", "random", "urandom", "tty"].map(|name| Step::Device { path: Path::new("/dev").join(name) }));
+        view.extend(
+            ["null", "zero", "full", "random", "urandom", "tty"]
+                .map(|name| Step::Device { path: Path::new("/dev").join(name) }),
+        );
         view.push(Step::Symlink { path: "/dev/fd".into(), target: "/proc/self/fd".into() });
         view.extend([directory("/tmp", 0o1777), directory("/sandbox", 0o755)]);
         let call = vec![
@@ -109,7 +112,16 @@ impl Caller {
                 Step::DropPrivileges,
                 Step::NoNewPrivileges,
                 Step::Landlock {
-                    read: exists(&["/usr", "/bin", "/sbin", "/lib", "/lib64", "/nix/store", "/proc", "/etc/ld.so.cache"]),
+                    read: exists(&[
+                        "/usr",
+                        "/bin",
+                        "/sbin",
+                        "/lib",
+                        "/lib64",
+                        "/nix/store",
+                        "/proc",
+                        "/etc/ld.so.cache",
+                    ]),
                     write: vec![directory.to_owned(), "/dev/null".into()],
                     scoped: true,
                 },
@@ -213,7 +225,8 @@ pub fn host_programs() -> Vec<Step> {
 }
 
 pub fn program(script: &str, directory: impl Into<PathBuf>) -> Program {
-    let path = if Path::new("/usr/bin/env").exists() { "/usr/bin:/bin".to_owned() } else { env::var("PATH").expect("PATH") };
+    let path =
+        if Path::new("/usr/bin/env").exists() { "/usr/bin:/bin".to_owned() } else { env::var("PATH").expect("PATH") };
     Program {
         arguments: ["sh", "-c", script].map(str::to_owned).into(),
         variables: vec![("PATH".to_owned(), path), ("LANG".to_owned(), "C".to_owned())],
@@ -313,7 +326,9 @@ impl Sleeper {
             arguments.split(|byte| *byte == 0).any(|argument| argument == self.seconds.as_bytes())
         };
         let entries = fs::read_dir("/proc").expect("list /proc").flatten();
-        entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| name.parse::<u32>().is_ok() && ours(name))).count()
+        entries
+            .filter(|entry| entry.file_name().to_str().is_some_and(|name| name.parse::<u32>().is_ok() && ours(name)))
+            .count()
     }
 
     /// Waits until so many are running.

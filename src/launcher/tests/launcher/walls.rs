@@ -111,7 +111,10 @@ fn loopback_answers_and_the_outside_is_unreachable() {
         let script = "(: < /dev/tcp/127.0.0.1/9) 2>&1; (: < /dev/tcp/192.0.2.1/9) 2>&1";
         plan.program.arguments = ["bash", "-c", script].map(str::to_owned).into();
         let outcome = caller.run(&plan);
-        assert!(outcome.stdout.contains("Connection refused") && outcome.stdout.contains("Network is unreachable"), "{outcome:?}");
+        assert!(
+            outcome.stdout.contains("Connection refused") && outcome.stdout.contains("Network is unreachable"),
+            "{outcome:?}"
+        );
     });
 }
 
@@ -226,7 +229,11 @@ fn with_filters(caller: &Caller, script: &str, filters: &[libc::c_long]) -> Plan
 #[test]
 fn a_seccomp_filter_holds_for_the_program() {
     as_everybody(|caller| {
-        let plan = with_filters(&caller, "ln -s a /tmp/b 2>&1; grep Seccomp /proc/self/status", &[libc::SYS_symlinkat, libc::SYS_chroot]);
+        let plan = with_filters(
+            &caller,
+            "ln -s a /tmp/b 2>&1; grep Seccomp /proc/self/status",
+            &[libc::SYS_symlinkat, libc::SYS_chroot],
+        );
         let outcome = caller.run(&plan);
         assert!(outcome.text().contains("Operation not permitted"), "{outcome:?}");
         assert_eq!((field(outcome.text(), "Seccomp"), field(outcome.text(), "Seccomp_filters")), ("2", "2"));
@@ -243,7 +250,9 @@ fn a_program_starts_where_a_filter_has_shut_the_newer_clone() {
 #[test]
 fn landlock_holds_inside_namespaces_too() {
     as_everybody(|caller| {
-        let mut plan = caller.plan("echo x > /sandbox/x && cat /sandbox/x; echo x > /tmp/x; cat /tmp/y; ls /proc/self >/dev/null && echo proc");
+        let mut plan = caller.plan(
+            "echo x > /sandbox/x && cat /sandbox/x; echo x > /tmp/x; cat /tmp/y; ls /proc/self >/dev/null && echo proc",
+        );
         plan.view.push(Step::File { path: "/tmp/y".into(), content: b"secret".into(), mode: 0o644, owned: true });
         let read = ["/usr", "/bin", "/lib", "/lib64", "/nix/store", "/proc"].map(std::path::PathBuf::from);
         plan.call.push(Step::Landlock {
