@@ -1,0 +1,208 @@
+//! Starts the launcher, gives it a plan and sees the run to its end.
+
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+use std::{fmt, fs};
+
+use rustix::fs::{MemfdFlags, SealFlags};
+use sandbox_launcher::{Ending, Failure, LARGEST_REPORT, Plan, Report, Usage, decode, encode};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+use tokio_util::sync::CancellationToken;
+
+use crate::capture::Captured;
+use crate::job::Output;
+
+/// The launcher itself: a static binary, built by build.rs.
+static LAUNCHER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/launcher"));
+
+/// How long a launcher may take to clear its sandbox away after it was told to.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Run {
+    pub ending: Ending,
+    pub usage: Usage,
+    pub stdout: Captured,
+    pub stderr: Captured,
+    pub duration: Duration,
+}
+
+/// Why there was no run to its end.
+#[derive(Debug)]
+pub enum LaunchError {
+    /// The launcher could not be started.
+    Start { operation: &'static str, source: io::Error },
+    /// The kernel refused a step of the sandbox, or the start of the program.
+    Refused(Failure),
+    /// The launcher was lost, with what it had said last.
+    Lost { source: io::Error },
+    Cancelled,
+}
+
+impl fmt::Display for LaunchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start { operation, source } => write!(f, "cannot {operation}: {source}"),
+            Self::Refused(Failure { operation, errno }) => {
+                write!(f, "the sandbox failed: cannot {operation}: {}", io::Error::from_raw_os_error(*errno))
+            }
+            Self::Lost { source } => write!(f, "the launcher of the sandbox was lost: {source}"),
+            Self::Cancelled => f.write_str("the call was cancelled"),
+        }
+    }
+}
+
+impl std::error::Error for LaunchError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Start { source, .. } | Self::Lost { source } => Some(source),
+            Self::Refused(_) | Self::Cancelled => None,
+        }
+    }
+}
+
+/// Runs a plan. Whatever way it returns, nothing of the sandbox is left; if the future is dropped, the launcher
+/// clears the sandbox away as soon as it sees the control socket close.
+pub async fn run(plan: &Plan, output: Output, cancelled: &CancellationToken) -> Result<Run, LaunchError> {
+    let begun = Instant::now();
+    let (mut child, control) = start(output)?;
+    let stdout = child.stdout.take();
+    let stderr = child.stderr.take();
+    let (mut reports, mut orders) = control.into_split();
+    let frame = encode(plan).map_err(|source| LaunchError::Start { operation: "encode the plan", source })?;
+    let conversation = async {
+        // A launcher that refuses the plan closes the socket before it has read all of it, and its report says why.
+        let _ = orders.write_all(&frame).await;
+        drop(frame);
+        last_report(&mut reports).await
+    };
+    let capture = async |stream: Option<Pipe>| match stream {
+        Some(stream) => Captured::read(stream).await,
+        None => Ok(Captured::default()),
+    };
+    let all = async {
+        tokio::join!(conversation, capture(stdout.map(Pipe::Out)), capture(stderr.map(Pipe::Err)))
+    };
+    let result = tokio::select! {
+        result = all => Some(result),
+        () = cancelled.cancelled() => None,
+    };
+    // Closing the socket tells the launcher to clear away; after its last report it ends by itself.
+    drop((reports, orders));
+    end(&mut child).await;
+    let Some((report, stdout, stderr)) = result else { return Err(LaunchError::Cancelled) };
+    let lost = |source| LaunchError::Lost { source };
+    match report.map_err(lost)? {
+        Report::Ended { ending, usage } => Ok(Run {
+            ending,
+            usage,
+            stdout: stdout.map_err(lost)?,
+            stderr: stderr.map_err(lost)?,
+            duration: begun.elapsed(),
+        }),
+        Report::Failed(failure) => Err(LaunchError::Refused(failure)),
+        Report::Started => Err(lost(io::ErrorKind::UnexpectedEof.into())),
+    }
+}
+
+/// The report that ends the conversation.
+async fn last_report(from: &mut (impl AsyncReadExt + Unpin)) -> io::Result<Report> {
+    let mut received = Vec::new();
+    loop {
+        while let Some(report) = decode(&mut received, LARGEST_REPORT)? {
+            if report != Report::Started {
+                return Ok(report);
+            }
+        }
+        if from.read_buf(&mut received).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
+/// Waits for the launcher's end. One that does not come to it is killed, which takes its sandbox along.
+async fn end(child: &mut Child) {
+    if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
+        tracing::warn!("a launcher did not end within {GRACE:?} and was killed");
+        let _ = child.kill().await;
+    }
+}
+
+fn start(output: Output) -> Result<(Child, UnixStream), LaunchError> {
+    let failed = |operation| move |source| LaunchError::Start { operation, source };
+    let (ours, theirs) = StdUnixStream::pair().map_err(failed("make a socket for the launcher"))?;
+    ours.set_nonblocking(true).map_err(failed("make a socket for the launcher"))?;
+    let ours = UnixStream::from_std(ours).map_err(failed("make a socket for the launcher"))?;
+    let stream = || match output {
+        Output::Captured => Stdio::piped(),
+        Output::Inherited => Stdio::inherit(),
+    };
+    let child = Command::new(launcher().map_err(failed("store the launcher"))?)
+        .arg0("sandbox-launcher")
+        .env_clear()
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(stream())
+        .stderr(stream())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(failed("start the launcher"))?;
+    Ok((child, ours))
+}
+
+/// Where the launcher can be executed: in memory, so that there is no file to install, to lose or to change.
+fn launcher() -> io::Result<&'static PathBuf> {
+    static STORED: OnceLock<(PathBuf, Box<dyn Send + Sync>)> = OnceLock::new();
+    if let Some((path, _)) = STORED.get() {
+        return Ok(path);
+    }
+    let stored = match in_memory() {
+        Ok(memory) => (PathBuf::from(format!("/proc/self/fd/{}", memory.as_raw_fd())), Box::new(memory) as _),
+        Err(error) => {
+            tracing::debug!("the launcher goes into a file, since memory can't be executed here: {error}");
+            let directory = tempfile::Builder::new().prefix("sandbox-mcp-").tempdir()?;
+            let path = directory.path().join("sandbox-launcher");
+            fs::write(&path, LAUNCHER)?;
+            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o500))?;
+            (path, Box::new(directory) as _)
+        }
+    };
+    Ok(&STORED.get_or_init(|| stored).0)
+}
+
+fn in_memory() -> io::Result<fs::File> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // Kernels before 6.3 do not know EXEC, and let every memfd be executed.
+    let memory = rustix::fs::memfd_create("sandbox-launcher", flags | MemfdFlags::EXEC)
+        .or_else(|_| rustix::fs::memfd_create("sandbox-launcher", flags))?;
+    let mut memory = fs::File::from(memory);
+    memory.write_all(LAUNCHER)?;
+    rustix::fs::fcntl_add_seals(&memory, SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+    Ok(memory)
+}
+
+/// The program's output streams, which have a type each.
+enum Pipe {
+    Out(tokio::process::ChildStdout),
+    Err(tokio::process::ChildStderr),
+}
+
+impl tokio::io::AsyncRead for Pipe {
+    fn poll_read(
+        self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+        buffer: &mut tokio::io::ReadBuf<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Out(stream) => std::pin::Pin::new(stream).poll_read(context, buffer),
+            Self::Err(stream) => std::pin::Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}

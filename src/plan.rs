@@ -1,0 +1,160 @@
+//! Job and view → the plan that the launcher carries out: a pure function, but for the host's resolver files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use sandbox_launcher::{Identity, Namespace, Plan, Program, Resource, Step};
+
+use crate::job::Job;
+use crate::sandbox::{Network, Sandbox};
+use crate::view::View;
+
+/// The home of every sandbox.
+pub const HOME: &str = "/sandbox";
+
+/// The sandbox's user and group inside; every sandbox has its own user namespace, so they may share the number.
+const USER: u32 = 1000;
+/// Who programs are outside when the server is root: nobody.
+const NOBODY: u32 = 65534;
+
+const MB: u64 = 1 << 20;
+/// The root holds directories, links and a few files of /etc.
+const ROOT_SIZE: u64 = 4 * MB;
+const ROOT_INODES: u64 = 16_384;
+/// How many files and directories a program may make below each of /sandbox, /tmp and /dev/shm.
+const INODES: u64 = 65_536;
+
+/// Files that a program on the host's network needs to resolve names, and that hold no secret.
+const RESOLVER_FILES: [&str; 3] = ["/etc/resolv.conf", "/etc/hosts", "/etc/services"];
+
+/// The plan of a sandbox with all namespaces.
+pub fn in_namespaces(job: &Job, view: &View) -> Plan {
+    let sandbox = job.sandbox;
+    let mut namespaces =
+        vec![Namespace::User, Namespace::Mount, Namespace::Pid, Namespace::Ipc, Namespace::Uts, Namespace::Cgroup];
+    if sandbox.network == Network::None {
+        namespaces.push(Namespace::Network);
+    }
+    Plan {
+        namespaces,
+        identity: identity(),
+        view: view_steps(sandbox, view),
+        call: call_steps(job),
+        program: program(sandbox, view),
+        deadline: sandbox.timeout,
+    }
+}
+
+fn program(sandbox: &Sandbox, view: &View) -> Program {
+    Program {
+        arguments: sandbox.command.iter().map(|argument| (*argument).to_owned()).collect(),
+        variables: view.variables(sandbox),
+        directory: sandbox.workdir.into(),
+    }
+}
+
+fn identity() -> Identity {
+    let (own_uid, own_gid) = (rustix::process::geteuid(), rustix::process::getegid());
+    let (host_uid, host_gid) =
+        if own_uid.is_root() { (NOBODY, NOBODY) } else { (own_uid.as_raw(), own_gid.as_raw()) };
+    Identity { uid: USER, gid: USER, host_uid, host_gid }
+}
+
+/// What is the same for every call in this environment.
+fn view_steps(sandbox: &Sandbox, view: &View) -> Vec<Step> {
+    let mut steps =
+        vec![Step::Tmpfs { target: "/".into(), size: ROOT_SIZE, inodes: ROOT_INODES, mode: 0o755, owned: false }];
+    steps.extend(view.binds.iter().map(|bind| Step::Bind { source: bind.source.clone(), target: bind.target.clone() }));
+    steps.extend(view.links.iter().map(|link| Step::Symlink { path: link.path.clone(), target: link.target.clone() }));
+    steps.extend(etc(sandbox).into_iter().map(|(path, content)| Step::File {
+        path,
+        content: content.into_bytes(),
+        mode: 0o444,
+        owned: false,
+    }));
+    steps.push(Step::Proc { target: "/proc".into() });
+    for device in ["null", "zero", "full", "random", "urandom"] {
+        steps.push(Step::Device { path: Path::new("/dev").join(device) });
+    }
+    for (name, target) in [("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")] {
+        steps.push(Step::Symlink { path: Path::new("/dev").join(name), target: Path::new("/proc/self").join(target) });
+    }
+    steps
+}
+
+fn etc(sandbox: &Sandbox) -> Vec<(PathBuf, String)> {
+    let user = sandbox.user;
+    let mut files: Vec<(PathBuf, String)> = vec![
+        (
+            "/etc/passwd".into(),
+            format!(
+                "{user}:x:{USER}:{USER}::{HOME}:/bin/sh\nnobody:x:{NOBODY}:{NOBODY}:Nobody:/:/bin/false\n"
+            ),
+        ),
+        ("/etc/group".into(), format!("{user}:x:{USER}:\nnogroup:x:{NOBODY}:\n")),
+        ("/etc/nsswitch.conf".into(), "passwd: files\ngroup: files\nhosts: files dns\n".into()),
+    ];
+    match sandbox.network {
+        Network::None => {
+            files.push(("/etc/hosts".into(), format!("127.0.0.1 localhost {}\n::1 localhost\n", hostname(sandbox))));
+        }
+        Network::Bridge => {
+            for path in RESOLVER_FILES {
+                if let Ok(content) = fs::read_to_string(path) {
+                    files.push((path.into(), content));
+                }
+            }
+        }
+    }
+    files
+}
+
+fn hostname(sandbox: &Sandbox) -> &'static str {
+    sandbox.id
+}
+
+/// What belongs to this call alone.
+fn call_steps(job: &Job) -> Vec<Step> {
+    let sandbox = job.sandbox;
+    let size = sandbox.resources.memory_mb * MB;
+    let tmpfs = |target: &str, mode, owned| Step::Tmpfs { target: target.into(), size, inodes: INODES, mode, owned };
+    let mut steps = vec![
+        tmpfs("/dev/shm", 0o1777, false),
+        tmpfs("/tmp", 0o1777, false),
+        tmpfs(HOME, 0o755, true),
+        Step::PivotRoot,
+        Step::ReadOnly { target: "/".into() },
+    ];
+    let workdir = Path::new(sandbox.workdir);
+    if workdir != Path::new(HOME) {
+        steps.push(Step::Directory { path: workdir.into(), mode: 0o755, owned: true });
+    }
+    steps.extend(job.files.iter().map(|file| Step::File {
+        path: workdir.join(file.name.as_path()),
+        content: file.content.as_bytes().to_vec(),
+        mode: sandbox.script_mode,
+        owned: true,
+    }));
+    if sandbox.read_only {
+        steps.push(Step::ReadOnly { target: HOME.into() });
+    }
+    steps.push(Step::Hostname { name: hostname(sandbox).into() });
+    if sandbox.network == Network::None {
+        steps.push(Step::Loopback);
+    }
+    steps.extend(limits(sandbox));
+    steps.extend([Step::NoNewPrivileges, Step::DropPrivileges]);
+    steps
+}
+
+fn limits(sandbox: &Sandbox) -> impl Iterator<Item = Step> {
+    let resources = sandbox.resources;
+    [
+        (Resource::Data, resources.memory_mb * MB),
+        (Resource::Processes, resources.processes),
+        (Resource::OpenFiles, resources.files),
+        (Resource::CoreSize, 0),
+    ]
+    .into_iter()
+    .map(|(resource, value)| Step::Limit { resource, value })
+}
