@@ -20,7 +20,7 @@ pkgs: {
   mount.workdir = "/sandbox";
   mount.readOnly = true;
   packages = import ./lib/named.nix ''
-    curl dnsutils host wget whois
+    curl dnsutils wget whois
     iproute2 iputils mtr net-tools traceroute
     iperf3 netcat-openbsd nmap socat tcpdump
     cacert jq openssl

@@ -1,0 +1,56 @@
+# From definitions to a server. Another flake adds sandboxes of its own by
+#
+#     sandbox-mcp.lib.mkServer {
+#       inherit pkgs;
+#       sandboxes = sandbox-mcp.lib.sandboxes // { perl = ./perl.nix; };
+#     }
+let
+  inherit (builtins)
+    attrNames
+    concatMap
+    head
+    listToAttrs
+    mapAttrs
+    match
+    readDir
+    ;
+
+  definitionFiles =
+    dir:
+    listToAttrs (
+      concatMap (
+        entry:
+        let
+          id = match "(.*)[.]nix" entry;
+        in
+        if id == null then
+          [ ]
+        else
+          [
+            {
+              name = head id;
+              value = dir + "/${entry}";
+            }
+          ]
+      ) (attrNames (readDir dir))
+    );
+
+  ownSandboxes = definitionFiles ./..;
+in
+{
+  # The definition file of every sandbox, by its id: a file nix/<id>.nix is the sandbox <id>.
+  sandboxes = ownSandboxes;
+
+  mkServer =
+    {
+      pkgs,
+      sandboxes ? ownSandboxes,
+    }:
+    rec {
+      definitions = mapAttrs (id: file: import ./definition.nix { inherit id file; } pkgs) sandboxes;
+      environments = mapAttrs (_: import ./environment.nix pkgs) definitions;
+      manifest = import ./manifest.nix { inherit pkgs definitions environments; };
+      portableManifest = import ./manifest.nix { inherit pkgs definitions; };
+      package = import ./package.nix { inherit pkgs manifest; };
+    };
+}

@@ -1,0 +1,108 @@
+# The definition of a sandbox, checked and completed with defaults.
+#
+# A definition file is a function from the package set to the keys of the JSON config, with `packages` and `variables` beside
+# them. What leaves this file has every key, each of its type. What is wrong with a definition is refused with the name of its
+# file and the path of the key, all of it at once.
+{ id, file }:
+pkgs:
+let
+  inherit (builtins)
+    baseNameOf
+    concatStringsSep
+    hasContext
+    isAttrs
+    isBool
+    isInt
+    isString
+    match
+    ;
+  inherit (import ./schema.nix)
+    default
+    listOf
+    matching
+    notEmpty
+    oneOf
+    record
+    scalar
+    setOf
+    ;
+
+  text = scalar "a string that is not empty" (value: isString value && value != "");
+  boolean = scalar "true or false" isBool;
+  hint = scalar "true, false or null" (value: isBool value || value == null);
+  positive = scalar "a whole number above zero" (value: isInt value && value > 0);
+  # Its dots become underscores in the name of the parameter that takes the file.
+  fileName = matching "a file name of letters, digits, underscores and dots" "[A-Za-z_][A-Za-z0-9_]*([.][A-Za-z0-9_]+)*";
+  package = scalar "a package" (value: isAttrs value && value.type or null == "derivation");
+  # A store path would make the server depend on what it names.
+  variable = scalar "a string without a store path ({environment} stands for the environment's)" (
+    value: isString value && !hasContext value
+  );
+
+  # What Docker offers and the sandbox does not may be stated, but has one value only: programs run as an ordinary user,
+  # without capabilities and without a way to new privileges.
+  schema = record {
+    id = default id (oneOf [ id ]);
+    name = text;
+    description = text;
+    version = default "0.1.0" text;
+    image = default "sandbox-mcp/${id}:latest" (oneOf [ "sandbox-mcp/${id}:latest" ]);
+    user = default "sandbox" (matching "a user name" "[a-z][a-z0-9-]*");
+    entrypoint = fileName;
+    timeout = positive;
+    before = default [ ] (listOf text);
+    command = notEmpty (listOf text);
+    hints = record {
+      isReadOnly = default null hint;
+      isDestructive = default false hint;
+      isIdempotent = default true hint;
+      isExternalInteraction = default null hint;
+    };
+    parameters = record {
+      additionalFiles = default true boolean;
+      files = default [ ] (
+        listOf (record {
+          name = fileName;
+          description = text;
+        })
+      );
+    };
+    security = record {
+      readOnly = default false boolean;
+      capDrop = default [ "all" ] (oneOf [ [ "all" ] ]);
+      securityOpt = default [ "no-new-privileges:true" ] (oneOf [ [ "no-new-privileges:true" ] ]);
+      network = oneOf [
+        "none"
+        "bridge"
+      ];
+    };
+    resources = record {
+      cpu = positive;
+      memory = positive;
+      processes = positive;
+      files = positive;
+    };
+    mount = record {
+      workdir = matching "/sandbox or a directory below it" "/sandbox(/[A-Za-z0-9_-]+)*";
+      tmpdirPrefix = default "sandbox-mcp-" text;
+      scriptPerms = default "0755" (matching "an octal mode such as 0755" "0[0-7]{3}");
+      readOnly = default false boolean;
+    };
+    packages = listOf package;
+    variables = default { } (
+      setOf "the name of an environment variable" "[A-Za-z_][A-Za-z0-9_]*" variable
+    );
+  };
+
+  shortName = "${baseNameOf (dirOf file)}/${baseNameOf file}";
+  definition = import file pkgs;
+  problems =
+    if match "[a-z][a-z0-9-]*" id == null then
+      [ "the file name must be lower-case letters, digits and dashes: it is the tool's name" ]
+    else
+      schema.problems "" definition;
+in
+if problems == [ ] then
+  schema.complete definition
+else
+  throw "${shortName}: ${concatStringsSep "\n${shortName}: " problems}"

@@ -1,0 +1,131 @@
+# The MCP tool of a definition: what a client is told.
+#
+# Names, descriptions and annotations follow the Docker-based server whose place this one takes, so that its clients and
+# prompts go on working.
+definition:
+let
+  inherit (builtins)
+    concatStringsSep
+    elemAt
+    genList
+    length
+    listToAttrs
+    match
+    replaceStrings
+    ;
+  inherit (definition)
+    command
+    entrypoint
+    hints
+    mount
+    parameters
+    resources
+    security
+    ;
+
+  readOnly = mount.readOnly || security.readOnly;
+  parameterName = replaceStrings [ "." ] [ "_" ];
+  either = value: fallback: if value == null then fallback else value;
+
+  # "a", "a and b", "a, b and c"
+  enumeration =
+    items:
+    let
+      last = length items - 1;
+      allButLast = concatStringsSep ", " (genList (elemAt items) last);
+    in
+    if last == 0 then elemAt items 0 else "${allButLast} and ${elemAt items last}";
+
+  # The definition's own description, then one sentence for each of its limits.
+  description = concatStringsSep " " (
+    [ ownDescription ]
+    ++ limits
+    ++ (if files == "" then [ ] else [ files ])
+    ++ [ "The execution is limited to ${toString definition.timeout} seconds." ]
+  );
+  ownDescription =
+    if match ".*[.]" definition.description == null then
+      "${definition.description}."
+    else
+      definition.description;
+  limits =
+    let
+      environment = elemAt (match "(.*):latest" definition.image) 0;
+      cores = "${toString resources.cpu} CPU ${if resources.cpu == 1 then "core" else "cores"}";
+      network = if security.network == "none" then "no" else security.network;
+      access = if readOnly then "read-only" else "read-write";
+    in
+    [
+      "This sandbox uses the `${environment}` environment, with ${cores}, ${toString resources.memory} MB RAM, and ${toString resources.processes} processes."
+      "It has ${network} network access and ${access} filesystem permissions."
+    ];
+  files =
+    let
+      file = elemAt parameters.files 0;
+      requires =
+        if length parameters.files == 1 then
+          "It requires a `${file.name}` file (${file.description})"
+        else
+          "It requires the following files: ${
+            enumeration (map (file: "`${file.name}` (${file.description})") parameters.files)
+          }";
+      uploads = "supports uploading additional files.";
+    in
+    if parameters.files == [ ] then
+      (if parameters.additionalFiles then "It ${uploads}" else "")
+    else
+      (if parameters.additionalFiles then "${requires} and ${uploads}" else "${requires}.");
+
+  string = description: {
+    type = "string";
+    inherit description;
+  };
+  object = properties: required: {
+    type = "object";
+    inherit properties required;
+    additionalProperties = false;
+  };
+
+  requiredFiles = [
+    {
+      name = entrypoint;
+      description = "Code to be stored in a file named `${entrypoint}` and executed with the command `${concatStringsSep " " command}`.";
+    }
+  ]
+  ++ parameters.files;
+  additionalFiles = {
+    type = "array";
+    description = "Files to be included in the sandbox";
+    items =
+      object
+        {
+          filename = string "Name of the file";
+          content = string "Content of the file";
+        }
+        [
+          "filename"
+          "content"
+        ];
+  };
+in
+{
+  name = definition.id;
+  title = definition.name;
+  inherit description;
+  inputSchema = object (
+    listToAttrs (
+      map (file: {
+        name = parameterName file.name;
+        value = string file.description;
+      }) requiredFiles
+    )
+    // (if parameters.additionalFiles then { files = additionalFiles; } else { })
+  ) (map (file: parameterName file.name) requiredFiles);
+  annotations = {
+    title = definition.name;
+    readOnlyHint = either hints.isReadOnly readOnly;
+    destructiveHint = either hints.isDestructive false;
+    idempotentHint = either hints.isIdempotent true;
+    openWorldHint = either hints.isExternalInteraction (security.network != "none");
+  };
+}
