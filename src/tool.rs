@@ -8,11 +8,14 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::file::{File, FileError};
-use crate::sandbox::{Annotations, Environment, Network, Resources, Sandbox};
+use crate::sandbox::{Annotations, Network, Resources, Sandbox};
 
 pub mod table {
     //! The parameters of every tool, and [`TOOLS`].
     use super::*;
+    // The portable manifest names no environment.
+    #[allow(unused_imports)]
+    use crate::sandbox::Environment;
     include!(concat!(env!("OUT_DIR"), "/sandboxes.rs"));
 }
 

@@ -6,15 +6,21 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{env, fs, io, thread};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use super::{Host, HostError, command};
 
 /// How long a version manager may take to answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often it is asked whether a version manager has ended.
+const POLL: Duration = Duration::from_millis(5);
+
+/// How long output is waited for when nobody should be left who writes.
+const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
 /// As many links or shims one after another are a loop.
 const LONGEST_CHAIN: usize = 40;
@@ -310,24 +316,49 @@ fn script(path: &Path) -> io::Result<Option<String>> {
     Ok(start.starts_with(b"#!").then(|| String::from_utf8_lossy(&start).into_owned()))
 }
 
-/// What a command prints, if it succeeds in time. Nothing that it started is left behind.
+/// What a command prints, if it succeeds in time. What it left running is killed.
 pub(super) fn output_within(mut command: Command, limit: Duration) -> io::Result<String> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child = command.spawn()?;
-    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    let (sender, texts) = mpsc::channel();
-    let read = |mut pipe: Box<dyn Read + Send>| {
-        let sender = sender.clone();
-        thread::spawn(move || {
-            let mut text = Vec::new();
-            // A pipe that breaks ends the text; the exit status tells the rest.
-            let _ = pipe.read_to_end(&mut text);
-            let _ = sender.send(text);
-        })
+    let stdout = child.stdout.take().map(read_aside);
+    let stderr = child.stderr.take().map(read_aside);
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
+
+    let deadline = Instant::now() + limit;
+    let is_over = loop {
+        // The child is only looked at, not reaped, so that its id still stands for its group when that is killed.
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        match waitid(WaitId::Pid(pid), options)? {
+            Some(_) => break true,
+            None if Instant::now() >= deadline => break false,
+            None => thread::sleep(POLL),
+        }
     };
-    let stdout = child.stdout.take().map(|pipe| read(Box::new(pipe)));
-    let stderr = child.stderr.take().map(|pipe| read(Box::new(pipe)));
-    let _ = (stdout, stderr, &texts);
-    let _ = (group, limit);
-    todo!()
+    // An empty group means that nothing was left running.
+    let _ = kill_process_group(pid, Signal::KILL);
+    let status = child.wait()?;
+    if !is_over {
+        return Err(io::Error::new(io::ErrorKind::TimedOut, format!("no end after {limit:?}")));
+    }
+    // A process that left the group may hold a pipe open for ever, so the texts are not waited for without a limit.
+    let text = |pipe: Option<mpsc::Receiver<Vec<u8>>>| match pipe.map(|pipe| pipe.recv_timeout(LAST_OUTPUT)) {
+        Some(Ok(text)) => String::from_utf8_lossy(&text).into_owned(),
+        _ => String::new(),
+    };
+    match status.success() {
+        true => Ok(text(stdout)),
+        false => Err(io::Error::other(format!("{status}: {}", text(stderr).trim()))),
+    }
+}
+
+/// Reads a pipe to its end on a thread of its own, so that neither of two pipes can fill and block the writer.
+fn read_aside(mut pipe: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
+    let (sender, text) = mpsc::channel();
+    thread::spawn(move || {
+        let mut text = Vec::new();
+        // A pipe that breaks only ends the text, and nobody may wait for it any more.
+        let _ = pipe.read_to_end(&mut text);
+        let _ = sender.send(text);
+    });
+    text
 }

@@ -1,0 +1,62 @@
+//! Executors: ways to carry out a job. They differ in nothing else.
+
+use std::fmt;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::job::Job;
+use crate::launch::{self, LaunchError};
+use crate::outcome::Outcome;
+use crate::plan;
+use crate::view::{Origin, View};
+
+/// Which executor carries a job out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Executor {
+    /// Our own launcher, around a pinned environment.
+    Namespace,
+    /// Our own launcher, around toolchains of this host.
+    Direct,
+}
+
+impl Executor {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Namespace => "namespace",
+            Self::Direct => "direct",
+        }
+    }
+
+    /// The executor that a view needs: what was found on the host is never called pinned.
+    pub fn of(view: &View) -> Self {
+        match view.origin {
+            Origin::Pinned(_) => Self::Namespace,
+            Origin::Host => Self::Direct,
+        }
+    }
+
+    /// Runs the job to its end. The sandbox is gone when this returns.
+    pub async fn run(self, job: &Job, view: &View, cancelled: &CancellationToken) -> Result<Outcome, LaunchError> {
+        let plan = plan::in_namespaces(job, view);
+        let run = launch::run(&plan, job.output, cancelled).await?;
+        Ok(Outcome {
+            ending: run.ending,
+            stdout: run.stdout,
+            stderr: run.stderr,
+            duration: run.duration,
+            usage: run.usage,
+            executor: self.name(),
+            environment: view.origin.to_string(),
+            walls: WALLS.to_vec(),
+        })
+    }
+}
+
+impl fmt::Display for Executor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The walls of a sandbox with all namespaces.
+const WALLS: [&str; 4] = ["namespaces", "no capabilities", "no_new_privs", "rlimits"];
