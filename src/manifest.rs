@@ -160,7 +160,7 @@ pub struct ManifestError {
 impl fmt::Display for ManifestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.key.as_str() {
-            "" | "." => write!(f, "{}", self.reason),
+            "" => write!(f, "{}", self.reason),
             key => write!(f, "{key}: {}", self.reason),
         }
     }
@@ -171,8 +171,12 @@ impl std::error::Error for ManifestError {}
 impl Manifest {
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
         let deserializer = &mut serde_json::Deserializer::from_str(text);
-        let manifest: Self = serde_path_to_error::deserialize(deserializer)
-            .map_err(|error| ManifestError { key: error.path().to_string(), reason: error.inner().to_string() })?;
+        let manifest: Self = serde_path_to_error::deserialize(deserializer).map_err(|error| {
+            // Where the text stops being JSON, `?` stands for a key that is not known.
+            let key = error.path().to_string();
+            let key = key.trim_end_matches('?').trim_end_matches('.');
+            ManifestError { key: key.to_owned(), reason: error.inner().to_string() }
+        })?;
         manifest.check()?;
         Ok(manifest)
     }
