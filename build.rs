@@ -87,21 +87,8 @@ fn launcher(output: &Path) -> Result<(), String> {
     let target_dir = output.with_file_name("launcher-target");
     let mut cargo = Command::new(env::var_os("CARGO").expect("cargo sets CARGO"));
     cargo
-<<<<<<< HEAD
-        .args([
-            "build",
-            "--locked",
-            "--package",
-            "sandbox-launcher",
-            "--bin",
-            "sandbox-launcher",
-            "--profile",
-            "launcher",
-        ])
-=======
         .args(["build", "--locked", "--package", "sandbox-launcher", "--bin", "sandbox-launcher"])
         .args(["--profile", "launcher"])
->>>>>>> codegen
         .args(["--target", &target, "--target-dir"])
         .arg(&target_dir)
         .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");

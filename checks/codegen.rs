@@ -124,8 +124,7 @@ fn a_value_of_a_wrong_type_or_size_is_refused_with_what_is_expected() {
         ("hints.isReadOnly", json!("no"), "invalid type: string \"no\", expected a boolean"),
         ("security.network", json!("host"), "unknown variant `host`, expected `none` or `bridge`"),
     ] {
-        let pointer =
-            format!("/sandboxes/shell/definition/{}", key.replace(['.', '['], "/").replace(']', ""));
+        let pointer = format!("/sandboxes/shell/definition/{}", key.replace(['.', '['], "/").replace(']', ""));
         let error = refusal("portable", &pointer, |place| *place = value);
         assert!(error.starts_with(&format!("sandboxes.shell.definition.{key}: {reason}")), "{error}");
     }

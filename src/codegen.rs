@@ -123,38 +123,8 @@ fn fields<'a>(id: &str, sandbox: &'a Sandbox) -> Result<Vec<Field<'a>>, Manifest
         names.push(parameter);
         result.push(Field { ident, file, description });
     }
-<<<<<<< HEAD
-    let schema = &sandbox.tool.input_schema;
-    let required: Vec<&str> = schema
-        .get("required")
-        .and_then(|list| list.as_array())
-        .into_iter()
-        .flatten()
-        .filter_map(|name| name.as_str())
-        .collect();
-    if required != names {
-        return refuse(
-            "tool.inputSchema.required",
-            format!("it is {required:?}, but the definition's files give {names:?}"),
-        );
-    }
-    if definition.parameters.additional_files {
-        names.push(FILES.into());
-    }
-    let mut properties: Vec<&String> =
-        schema.get("properties").and_then(|map| map.as_object()).into_iter().flat_map(|map| map.keys()).collect();
-    properties.sort();
-    names.sort();
-    if !properties.iter().copied().eq(names.iter()) {
-        return refuse(
-            "tool.inputSchema.properties",
-            format!("they are {properties:?}, but the definition gives {names:?}"),
-        );
-    }
-=======
     check_schema(&sandbox.tool.input_schema, &names, definition.parameters.additional_files)
         .map_err(|(rest, reason)| ManifestError { key: format!("sandboxes.{id}.tool.inputSchema{rest}"), reason })?;
->>>>>>> codegen
     Ok(result)
 }
 
