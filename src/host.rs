@@ -13,6 +13,7 @@ mod system;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::{env, fmt, fs, io};
 
@@ -26,9 +27,12 @@ const LINKS: &str = "/run/host/bin";
 /// Where the host's own programs are; these directories are last on a sandbox's `PATH`.
 const SYSTEM_PATH: [&str; 6] = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"];
 
-/// Variables that version managers listen to; no other is kept, so that a [`Host`] holds no secret.
-const MANAGER_VARIABLES: [&str; 10] =
-    ["ASDF_", "GOENV_", "JENV_", "MISE_", "NODENV_", "PYENV_", "RBENV_", "RUSTUP_", "VOLTA_", "XDG_"];
+/// Beginnings of the variables that version managers listen to; no other is kept.
+const MANAGER_VARIABLES: [&str; 11] =
+    ["ASDF_", "GOENV_", "JENV_", "MISE_", "NODENV_", "NVM_", "PYENV_", "RBENV_", "RUSTUP_", "VOLTA_", "XDG_"];
+
+/// Words in the names of variables that are never kept, such as `MISE_GITHUB_TOKEN`, so that a [`Host`] holds no secret.
+const SECRETS: [&str; 5] = ["AUTH", "KEY", "PASS", "SECRET", "TOKEN"];
 
 /// What is known of the host when toolchains are looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,21 +47,26 @@ pub struct Host {
 impl Host {
     /// The host as this process sees it.
     pub fn from_environment() -> Self {
-        let home = env::home_dir().filter(|home| home.is_absolute());
+        Self::new(&env::var_os("PATH").unwrap_or_default(), env::home_dir(), env::vars_os())
+    }
+
+    /// The host as these parts of an environment describe it.
+    fn new(path: &OsStr, home: Option<PathBuf>, variables: impl Iterator<Item = (OsString, OsString)>) -> Self {
+        let home = home.filter(|home| home.is_absolute());
+        let variables: BTreeMap<String, String> = variables
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter(|(name, _)| MANAGER_VARIABLES.iter().any(|start| name.starts_with(start)))
+            .filter(|(name, _)| !SECRETS.iter().any(|secret| name.contains(secret)))
+            .collect();
         let mut search_path: Vec<PathBuf> = Vec::new();
-        let path = env::var_os("PATH").unwrap_or_default();
         // Clients often start servers with a bare PATH, so the usual places of toolchains are searched after it.
-        let usual = usual_places(home.as_deref());
+        let usual = usual_places(home.as_deref(), &variables);
         // A relative entry would make the working directory of the server decide what runs.
-        for directory in env::split_paths(&path).filter(|path| path.is_absolute()).chain(usual) {
+        for directory in env::split_paths(path).filter(|path| path.is_absolute()).chain(usual) {
             if !search_path.contains(&directory) {
                 search_path.push(directory);
             }
         }
-        let variables = env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .filter(|(name, _)| MANAGER_VARIABLES.iter().any(|prefix| name.starts_with(prefix)))
-            .collect();
         Self { search_path, home, variables }
     }
 
@@ -73,20 +82,22 @@ impl Host {
 }
 
 /// Where toolchains are when nobody put them on `PATH`.
-fn usual_places(home: Option<&Path>) -> Vec<PathBuf> {
+fn usual_places(home: Option<&Path>, variables: &BTreeMap<String, String>) -> Vec<PathBuf> {
     let mut places: Vec<PathBuf> = SYSTEM_PATH.map(PathBuf::from).into();
+    let nvm = variables.get("NVM_DIR").map(PathBuf::from).or_else(|| Some(home?.join(".nvm")));
+    places.extend(nvm.and_then(|nvm| newest_node_of_nvm(&nvm)));
     if let Some(home) = home {
         let below_home = [
             ".cargo/bin",
             ".pyenv/shims",
             ".asdf/shims",
             ".local/share/mise/shims",
+            ".local/share/fnm/aliases/default/bin",
             ".volta/bin",
             ".sdkman/candidates/java/current/bin",
             ".local/bin",
         ];
         places.extend(below_home.map(|place| home.join(place)));
-        places.extend(newest_node_of_nvm(home));
     }
     let elsewhere = [
         "/usr/local/go/bin",
@@ -101,13 +112,14 @@ fn usual_places(home: Option<&Path>) -> Vec<PathBuf> {
 }
 
 /// nvm has no shims: it puts the chosen version on the `PATH` of interactive shells alone.
-fn newest_node_of_nvm(home: &Path) -> Option<PathBuf> {
-    let versions = fs::read_dir(home.join(".nvm/versions/node")).ok()?;
+fn newest_node_of_nvm(nvm: &Path) -> Option<PathBuf> {
+    let versions = fs::read_dir(nvm.join("versions/node")).ok()?;
     let number = |path: &Path| -> Option<Vec<u32>> {
         path.file_name()?.to_str()?.strip_prefix('v')?.split('.').map(|part| part.parse().ok()).collect()
     };
-    let newest = versions.flatten().map(|entry| entry.path()).max_by_key(|path| number(path))?;
-    Some(newest.join("bin"))
+    // An installation that was broken off leaves a directory without a program.
+    let complete = versions.flatten().map(|entry| entry.path()).filter(|path| path.join("bin/node").exists());
+    Some(complete.max_by_key(|path| number(path))?.join("bin"))
 }
 
 /// Why a sandbox can't run on the host's toolchains.
@@ -210,7 +222,6 @@ pub fn view(sandbox: &Sandbox, host: &Host) -> Result<View, HostError> {
     let (mut binds, mut links) = system::system(Path::new("/"));
     let mut directories: Vec<PathBuf> = Vec::new();
     let mut wanted: Vec<(&str, PathBuf)> = Vec::new();
-    let mut variables = Vec::new();
 
     let programs = command::programs(sandbox.command);
     for program in &programs {
@@ -223,10 +234,6 @@ pub fn view(sandbox: &Sandbox, host: &Host) -> Result<View, HostError> {
             directories.push(directory);
         }
         wanted.extend(command::names_served(program).into_iter().map(|name| (name, located.path.clone())));
-        if program == "go" {
-            // Otherwise go.mod could make go fetch another toolchain, which fails late and says little.
-            variables.push(("GOTOOLCHAIN".to_owned(), "local".to_owned()));
-        }
     }
     let binds = without_nested(binds);
     links.retain(|link| !is_shown(&link.path, &binds));
@@ -242,7 +249,7 @@ pub fn view(sandbox: &Sandbox, host: &Host) -> Result<View, HostError> {
     links.sort();
     links.dedup();
     let path: Vec<String> = link_directory.into_iter().chain(path).map(|path| path.display().to_string()).collect();
-    Ok(View { origin: Origin::Host, binds, links, path: path.join(":"), variables })
+    Ok(View { origin: Origin::Host, binds, links, path: path.join(":"), variables: Vec::new() })
 }
 
 fn is_on_system_path(directory: &Path) -> bool {

@@ -3,6 +3,7 @@
 pub mod capture;
 pub mod executor;
 pub mod file;
+pub mod host;
 pub mod job;
 pub mod launch;
 pub mod outcome;
