@@ -11,5 +11,7 @@ pub mod plan;
 pub mod realise;
 pub mod sandbox;
 pub mod store_path;
+#[cfg(test)]
+mod testing;
 pub mod tool;
 pub mod view;
