@@ -84,7 +84,9 @@ struct Field<'a> {
 /// The entrypoint and the required files, checked against the schema that clients will see.
 fn fields<'a>(id: &str, sandbox: &'a Sandbox) -> Result<Vec<Field<'a>>, ManifestError> {
     let definition = &sandbox.definition;
-    let refuse = |key: &str, reason: String| Err(ManifestError { key: format!("sandboxes.{id}.{key}"), reason });
+    let refuse = |key: &str, reason: String| {
+        Err(ManifestError { key: format!("sandboxes.{id}.{key}"), reason })
+    };
     let mut fields = vec![("definition.entrypoint", definition.entrypoint.as_str(), "the code to run")];
     fields.extend(
         definition.parameters.files.iter().map(|file| ("definition.parameters.files", &*file.name, &*file.description)),
@@ -103,18 +105,10 @@ fn fields<'a>(id: &str, sandbox: &'a Sandbox) -> Result<Vec<Field<'a>>, Manifest
         result.push(Field { ident, file, description });
     }
     let schema = &sandbox.tool.input_schema;
-    let required: Vec<&str> = schema
-        .get("required")
-        .and_then(|list| list.as_array())
-        .into_iter()
-        .flatten()
-        .filter_map(|name| name.as_str())
-        .collect();
+    let required: Vec<&str> =
+        schema.get("required").and_then(|list| list.as_array()).into_iter().flatten().filter_map(|name| name.as_str()).collect();
     if required != names {
-        return refuse(
-            "tool.inputSchema.required",
-            format!("it is {required:?}, but the definition's files give {names:?}"),
-        );
+        return refuse("tool.inputSchema.required", format!("it is {required:?}, but the definition's files give {names:?}"));
     }
     if definition.parameters.additional_files {
         names.push(FILES.into());
@@ -124,10 +118,7 @@ fn fields<'a>(id: &str, sandbox: &'a Sandbox) -> Result<Vec<Field<'a>>, Manifest
     properties.sort();
     names.sort();
     if !properties.iter().copied().eq(names.iter()) {
-        return refuse(
-            "tool.inputSchema.properties",
-            format!("they are {properties:?}, but the definition gives {names:?}"),
-        );
+        return refuse("tool.inputSchema.properties", format!("they are {properties:?}, but the definition gives {names:?}"));
     }
     Ok(result)
 }

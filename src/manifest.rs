@@ -226,18 +226,14 @@ impl Sandbox {
         if !definition.before.is_empty() {
             return refuse(&key("definition.before"), "starting services before the command is not offered yet");
         }
-        if !matches!(definition.mount.workdir.strip_prefix("/sandbox"), Some(rest) if rest.is_empty() || rest.starts_with('/'))
-        {
+        if !matches!(definition.mount.workdir.strip_prefix("/sandbox"), Some(rest) if rest.is_empty() || rest.starts_with('/')) {
             return refuse(&key("definition.mount.workdir"), "it must be /sandbox or a directory below it");
         }
         if self.definition.script_mode().is_none() {
             return refuse(&key("definition.mount.scriptPerms"), "it must be an octal mode such as 0755");
         }
         if pinned != self.environment.is_some() {
-            return refuse(
-                &key("environment"),
-                "a manifest with a system has an environment for every sandbox, one without has none",
-            );
+            return refuse(&key("environment"), "a manifest with a system has an environment for every sandbox, one without has none");
         }
         Ok(())
     }

@@ -26,20 +26,10 @@ const PROFILES: [&str; 5] = [
 #[derive(Debug)]
 pub enum RealiseError {
     /// The environment is not in the store, and there is no Nix to bring it there.
-    NoNix {
-        out: &'static str,
-        looked_in: String,
-    },
-    Start {
-        program: PathBuf,
-        source: io::Error,
-    },
+    NoNix { out: &'static str, looked_in: String },
+    Start { program: PathBuf, source: io::Error },
     /// Nix did not succeed; with its own last lines.
-    Nix {
-        drv: &'static str,
-        status: String,
-        lines: String,
-    },
+    Nix { drv: &'static str, status: String, lines: String },
 }
 
 impl fmt::Display for RealiseError {
@@ -86,10 +76,7 @@ impl Realiser {
         search_path.extend(state.as_ref().map(|state| state.join("nix/profile/bin")));
         search_path.extend(PROFILES.map(PathBuf::from));
         Self {
-            nix_store: search_path
-                .iter()
-                .map(|directory| directory.join("nix-store"))
-                .find(|program| program.is_file()),
+            nix_store: search_path.iter().map(|directory| directory.join("nix-store")).find(|program| program.is_file()),
             search_path,
             roots: state.map(|state| state.join("sandbox-mcp/gcroots")),
         }
@@ -109,8 +96,7 @@ impl Realiser {
     ) -> Result<(), RealiseError> {
         let root = self.roots.as_ref().map(|roots| roots.join(sandbox.id));
         let present = Path::new(environment.out).exists();
-        let rooted =
-            root.as_ref().is_some_and(|root| fs::read_link(root).is_ok_and(|to| to == Path::new(environment.out)));
+        let rooted = root.as_ref().is_some_and(|root| fs::read_link(root).is_ok_and(|to| to == Path::new(environment.out)));
         if present && rooted {
             return Ok(());
         }
@@ -120,10 +106,7 @@ impl Realiser {
                 return Ok(());
             }
             let looked_in = env::join_paths(&self.search_path).unwrap_or_else(|_| OsString::from("PATH"));
-            return Err(RealiseError::NoNix {
-                out: environment.out,
-                looked_in: looked_in.to_string_lossy().into_owned(),
-            });
+            return Err(RealiseError::NoNix { out: environment.out, looked_in: looked_in.to_string_lossy().into_owned() });
         };
         let mut command = Command::new(nix_store);
         command.args(["--realise", environment.drv]);
