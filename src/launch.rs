@@ -39,11 +39,16 @@ pub struct Run {
 #[derive(Debug)]
 pub enum LaunchError {
     /// The launcher could not be started.
-    Start { operation: &'static str, source: io::Error },
+    Start {
+        operation: &'static str,
+        source: io::Error,
+    },
     /// The kernel refused a step of the sandbox, or the start of the program.
     Refused(Failure),
     /// The launcher was lost, with what it had said last.
-    Lost { source: io::Error },
+    Lost {
+        source: io::Error,
+    },
     Cancelled,
 }
 
@@ -88,9 +93,7 @@ pub async fn run(plan: &Plan, output: Output, cancelled: &CancellationToken) -> 
         Some(stream) => Captured::read(stream).await,
         None => Ok(Captured::default()),
     };
-    let all = async {
-        tokio::join!(conversation, capture(stdout.map(Pipe::Out)), capture(stderr.map(Pipe::Err)))
-    };
+    let all = async { tokio::join!(conversation, capture(stdout.map(Pipe::Out)), capture(stderr.map(Pipe::Err))) };
     let result = tokio::select! {
         result = all => Some(result),
         () = cancelled.cancelled() => None,

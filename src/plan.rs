@@ -41,7 +41,7 @@ pub fn in_namespaces(job: &Job, view: &View) -> Plan {
         view: view_steps(sandbox, view),
         call: call_steps(job),
         program: program(sandbox, view),
-        deadline: sandbox.timeout,
+        deadline: job.deadline,
     }
 }
 
@@ -55,8 +55,7 @@ fn program(sandbox: &Sandbox, view: &View) -> Program {
 
 fn identity() -> Identity {
     let (own_uid, own_gid) = (rustix::process::geteuid(), rustix::process::getegid());
-    let (host_uid, host_gid) =
-        if own_uid.is_root() { (NOBODY, NOBODY) } else { (own_uid.as_raw(), own_gid.as_raw()) };
+    let (host_uid, host_gid) = if own_uid.is_root() { (NOBODY, NOBODY) } else { (own_uid.as_raw(), own_gid.as_raw()) };
     Identity { uid: USER, gid: USER, host_uid, host_gid }
 }
 
@@ -87,9 +86,7 @@ fn etc(sandbox: &Sandbox) -> Vec<(PathBuf, String)> {
     let mut files: Vec<(PathBuf, String)> = vec![
         (
             "/etc/passwd".into(),
-            format!(
-                "{user}:x:{USER}:{USER}::{HOME}:/bin/sh\nnobody:x:{NOBODY}:{NOBODY}:Nobody:/:/bin/false\n"
-            ),
+            format!("{user}:x:{USER}:{USER}::{HOME}:/bin/sh\nnobody:x:{NOBODY}:{NOBODY}:Nobody:/:/bin/false\n"),
         ),
         ("/etc/group".into(), format!("{user}:x:{USER}:\nnogroup:x:{NOBODY}:\n")),
         ("/etc/nsswitch.conf".into(), "passwd: files\ngroup: files\nhosts: files dns\n".into()),
