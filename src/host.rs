@@ -6,6 +6,7 @@
 //! the home is ever shown: neither the home itself nor a directory that programs share, such as `~/.local`.
 
 mod command;
+mod java;
 mod locate;
 mod prefix;
 mod system;
@@ -133,6 +134,8 @@ pub enum HostError {
     Manager { tool: &'static str, program: String, path: PathBuf, question: String, source: io::Error },
     /// A Java that runs programs and compiles none.
     NoCompiler { tool: &'static str, path: PathBuf },
+    /// A Java that can't run a source file.
+    OldJava { tool: &'static str, path: PathBuf, version: u32 },
     /// A link or directory on the way to the program can't be read.
     Read { tool: &'static str, path: PathBuf, source: io::Error },
 }
@@ -158,6 +161,10 @@ impl fmt::Display for HostError {
             Self::NoCompiler { tool, path } => {
                 write!(f, "tool `{tool}` needs a JDK, but {} has no javac beside it: ", path.display())?;
                 write!(f, "install a JDK on this host, {WAYS_OUT}")
+            }
+            Self::OldJava { tool, path, version } => {
+                write!(f, "tool `{tool}` needs Java {} or newer, but {} is {version}: ", java::OLDEST, path.display())?;
+                write!(f, "install a newer JDK on this host, {WAYS_OUT}")
             }
             Self::Read { tool, path, source } => {
                 write!(f, "tool `{tool}`: cannot read {}: {source}; make it readable, {WAYS_OUT}", path.display())
@@ -222,6 +229,7 @@ pub fn view(sandbox: &Sandbox, host: &Host) -> Result<View, HostError> {
     let (mut binds, mut links) = system::system(Path::new("/"));
     let mut directories: Vec<PathBuf> = Vec::new();
     let mut wanted: Vec<(&str, PathBuf)> = Vec::new();
+    let mut variables = Vec::new();
 
     let programs = command::programs(sandbox.command);
     for program in &programs {
@@ -232,6 +240,9 @@ pub fn view(sandbox: &Sandbox, host: &Host) -> Result<View, HostError> {
         let directory = located.path.parent().unwrap_or(Path::new("/")).to_owned();
         if !directories.contains(&directory) && !is_on_system_path(&directory) {
             directories.push(directory);
+        }
+        if program == "java" {
+            variables.extend(java::variables(&located.path, sandbox)?);
         }
         wanted.extend(command::names_served(program).into_iter().map(|name| (name, located.path.clone())));
     }
@@ -249,7 +260,7 @@ pub fn view(sandbox: &Sandbox, host: &Host) -> Result<View, HostError> {
     links.sort();
     links.dedup();
     let path: Vec<String> = link_directory.into_iter().chain(path).map(|path| path.display().to_string()).collect();
-    Ok(View { origin: Origin::Host, binds, links, path: path.join(":"), variables: Vec::new() })
+    Ok(View { origin: Origin::Host, binds, links, path: path.join(":"), variables })
 }
 
 fn is_on_system_path(directory: &Path) -> bool {

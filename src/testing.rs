@@ -5,14 +5,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
-use std::path::Path;
 use std::thread;
 
 use rustix::fs::{Gid, Uid};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
-use tempfile::TempDir;
 
 /// Who runs a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

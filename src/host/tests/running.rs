@@ -23,7 +23,7 @@ fn output_as(caller: Caller, tool: &str, code: &str) -> Result<(View, String), H
         if tool == "go" {
             files.push(File::parse("go.mod", "module hello".to_owned()).unwrap());
         }
-        let job = Job { sandbox, files, output: Output::Captured };
+        let job = Job::new(sandbox, files);
         let plan = plan::in_namespaces(&job, &view);
         let run = launch::run(&plan, Output::Captured, &CancellationToken::new()).await.expect("the sandbox works");
         assert_eq!(run.ending, Ending::Exited { code: 0 }, "{caller:?}: {}{}", run.stdout.text(), run.stderr.text());

@@ -39,6 +39,23 @@ fn a_java_that_compiles_nothing_is_refused_as_such() {
 }
 
 #[test]
+fn a_java_is_told_the_language_version_where_it_does_not_know_it_and_refused_where_it_is_too_old() {
+    let home = Home::new();
+    let jdk = |version: &str| {
+        home.program("jdk/bin/java").program("jdk/bin/javac").file("jdk/lib/modules", "");
+        home.file("jdk/release", &format!("IMPLEMENTOR=\"X\"\nJAVA_VERSION=\"{version}\"\n"));
+        home.view("java", &["jdk/bin"]).map(|view| view.variables).map_err(|error| error.to_string())
+    };
+    let told = |version: &str| Ok(vec![("JDK_JAVA_OPTIONS".to_owned(), format!("--source {version}"))]);
+    assert_eq!(
+        (jdk("17.0.15"), jdk("22"), jdk("23-ea"), jdk("25.0.5")),
+        (told("17"), told("22"), Ok(vec![]), Ok(vec![]))
+    );
+    let error = jdk("1.8.0_402").unwrap_err();
+    assert!(error.contains("needs Java 11 or newer") && error.contains("jdk/bin/java is 8"), "{error}");
+}
+
+#[test]
 fn what_cannot_be_followed_is_refused_by_its_nature() {
     let home = Home::new();
     home.link("a/node", "../b/node").link("b/node", "../a/node");
