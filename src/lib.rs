@@ -21,5 +21,7 @@ pub mod server;
 pub mod stage;
 pub mod stdio;
 pub mod store_path;
+#[cfg(test)]
+mod testing;
 pub mod tool;
 pub mod view;
