@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sandbox_launcher::{Identity, Namespace, Plan, Program, Resource, Step};
+use sandbox_launcher::{Call, Directory, Environment, Identity, Namespace, Plan, Program, Resource, Step, Watch};
 
 use crate::job::Job;
 use crate::sandbox::{Network, Sandbox};
@@ -21,7 +21,9 @@ const MB: u64 = 1 << 20;
 /// The root holds directories, links and a few files of /etc.
 const ROOT_SIZE: u64 = 4 * MB;
 const ROOT_INODES: u64 = 16_384;
-/// How many files and directories a program may make below each of /sandbox, /tmp and /dev/shm.
+/// The directories that a sandbox has for itself. They share one bound.
+const PRIVATE: [&str; 3] = [HOME, "/tmp", "/dev/shm"];
+/// How many files and directories a program may make in them.
 const INODES: u64 = 65_536;
 
 /// Files that a program on the host's network needs to resolve names, and that hold no secret.
@@ -36,12 +38,20 @@ pub fn in_namespaces(job: &Job, view: &View) -> Plan {
         namespaces.push(Namespace::Network);
     }
     Plan {
-        namespaces,
-        identity: identity(),
-        view: view_steps(sandbox, view),
-        call: call_steps(job),
-        program: program(sandbox, view),
-        deadline: sandbox.timeout,
+        environment: Environment {
+            namespaces,
+            identity: identity(),
+            view: view_steps(sandbox, view),
+            sandbox: sandbox_steps(sandbox),
+            walls: limits(sandbox).chain([Step::NoNewPrivileges, Step::DropPrivileges]).collect(),
+            cgroups: Vec::new(),
+            watch: Watch::default(),
+        },
+        call: Call {
+            steps: call_steps(job),
+            program: Some(program(sandbox, view)),
+            deadline: sandbox.timeout,
+        },
     }
 }
 
@@ -55,8 +65,7 @@ fn program(sandbox: &Sandbox, view: &View) -> Program {
 
 fn identity() -> Identity {
     let (own_uid, own_gid) = (rustix::process::geteuid(), rustix::process::getegid());
-    let (host_uid, host_gid) =
-        if own_uid.is_root() { (NOBODY, NOBODY) } else { (own_uid.as_raw(), own_gid.as_raw()) };
+    let (host_uid, host_gid) = if own_uid.is_root() { (NOBODY, NOBODY) } else { (own_uid.as_raw(), own_gid.as_raw()) };
     Identity { uid: USER, gid: USER, host_uid, host_gid }
 }
 
@@ -79,6 +88,8 @@ fn view_steps(sandbox: &Sandbox, view: &View) -> Vec<Step> {
     for (name, target) in [("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")] {
         steps.push(Step::Symlink { path: Path::new("/dev").join(name), target: Path::new("/proc/self").join(target) });
     }
+    steps.extend(PRIVATE.map(|path| Step::Directory { path: path.into(), mode: 0o755, owned: false }));
+    steps.extend([Step::PivotRoot, Step::ReadOnly { target: "/".into() }]);
     steps
 }
 
@@ -87,9 +98,7 @@ fn etc(sandbox: &Sandbox) -> Vec<(PathBuf, String)> {
     let mut files: Vec<(PathBuf, String)> = vec![
         (
             "/etc/passwd".into(),
-            format!(
-                "{user}:x:{USER}:{USER}::{HOME}:/bin/sh\nnobody:x:{NOBODY}:{NOBODY}:Nobody:/:/bin/false\n"
-            ),
+            format!("{user}:x:{USER}:{USER}::{HOME}:/bin/sh\nnobody:x:{NOBODY}:{NOBODY}:Nobody:/:/bin/false\n"),
         ),
         ("/etc/group".into(), format!("{user}:x:{USER}:\nnogroup:x:{NOBODY}:\n")),
         ("/etc/nsswitch.conf".into(), "passwd: files\ngroup: files\nhosts: files dns\n".into()),
@@ -113,18 +122,30 @@ fn hostname(sandbox: &Sandbox) -> &'static str {
     sandbox.id
 }
 
+/// What each sandbox has of its own, and is there ahead of the call.
+fn sandbox_steps(sandbox: &Sandbox) -> Vec<Step> {
+    let directories = PRIVATE
+        .map(|path| if path == HOME { directory(path, 0o755, true) } else { directory(path, 0o1777, false) })
+        .into();
+    let mut steps = vec![
+        Step::Scratch { size: sandbox.resources.memory_mb * MB, inodes: INODES, directories },
+        Step::Proc { target: "/proc".into() },
+        Step::Hostname { name: hostname(sandbox).into() },
+    ];
+    if sandbox.network == Network::None {
+        steps.push(Step::Loopback);
+    }
+    steps
+}
+
+fn directory(target: &str, mode: u32, owned: bool) -> Directory {
+    Directory { target: target.into(), mode, owned }
+}
+
 /// What belongs to this call alone.
 fn call_steps(job: &Job) -> Vec<Step> {
     let sandbox = job.sandbox;
-    let size = sandbox.resources.memory_mb * MB;
-    let tmpfs = |target: &str, mode, owned| Step::Tmpfs { target: target.into(), size, inodes: INODES, mode, owned };
-    let mut steps = vec![
-        tmpfs("/dev/shm", 0o1777, false),
-        tmpfs("/tmp", 0o1777, false),
-        tmpfs(HOME, 0o755, true),
-        Step::PivotRoot,
-        Step::ReadOnly { target: "/".into() },
-    ];
+    let mut steps = Vec::new();
     let workdir = Path::new(sandbox.workdir);
     if workdir != Path::new(HOME) {
         steps.push(Step::Directory { path: workdir.into(), mode: 0o755, owned: true });
@@ -138,12 +159,6 @@ fn call_steps(job: &Job) -> Vec<Step> {
     if sandbox.read_only {
         steps.push(Step::ReadOnly { target: HOME.into() });
     }
-    steps.push(Step::Hostname { name: hostname(sandbox).into() });
-    if sandbox.network == Network::None {
-        steps.push(Step::Loopback);
-    }
-    steps.extend(limits(sandbox));
-    steps.extend([Step::NoNewPrivileges, Step::DropPrivileges]);
     steps
 }
 
