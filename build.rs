@@ -22,6 +22,9 @@ const PORTABLE_MANIFEST: &str = "nix/manifest.json";
 
 fn main() {
     println!("cargo::rerun-if-env-changed={MANIFEST}");
+    // For checks/build.rs, which runs this very program on other manifests.
+    println!("cargo::rustc-env=SANDBOX_MCP_BUILD_SCRIPT={}", env::current_exe().unwrap_or_default().display());
+    println!("cargo::rustc-env=SANDBOX_MCP_TARGET={}", env::var("TARGET").expect("cargo sets TARGET"));
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let result = sandboxes(&out.join("sandboxes.rs")).and_then(|()| launcher(&out.join("launcher")));
     if let Err(error) = result {
@@ -35,7 +38,8 @@ fn main() {
 fn sandboxes(output: &Path) -> Result<(), String> {
     let path = env::var_os(MANIFEST).map_or(PORTABLE_MANIFEST.into(), PathBuf::from);
     println!("cargo::rerun-if-changed={}", path.display());
-    let text = fs::read_to_string(&path).map_err(|error| format!("cannot read the manifest {}: {error}", path.display()))?;
+    let text =
+        fs::read_to_string(&path).map_err(|error| format!("cannot read the manifest {}: {error}", path.display()))?;
     let manifest = manifest::Manifest::parse(&text).map_err(|error| format!("manifest {}: {error}", path.display()))?;
     for (id, sandbox) in &manifest.sandboxes {
         if let (Some(system), Some(environment)) = (&manifest.system, &sandbox.environment) {
@@ -83,14 +87,17 @@ fn launcher(output: &Path) -> Result<(), String> {
     let target_dir = output.with_file_name("launcher-target");
     let mut cargo = Command::new(env::var_os("CARGO").expect("cargo sets CARGO"));
     cargo
-        .args(["build", "--locked", "--package", "sandbox-launcher", "--bin", "sandbox-launcher", "--profile", "launcher"])
+        .args(["build", "--locked", "--package", "sandbox-launcher", "--bin", "sandbox-launcher"])
+        .args(["--profile", "launcher"])
         .args(["--target", &target, "--target-dir"])
         .arg(&target_dir)
         .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
     // These describe the outer build (clippy's wrapper, its flags, its profile) and would change the inner one.
     for (name, _) in env::vars_os() {
         let name = name.to_string_lossy().into_owned();
-        if name.starts_with("CARGO_PROFILE_") || ["RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS", "CARGO_BUILD_TARGET"].contains(&&*name) {
+        if name.starts_with("CARGO_PROFILE_")
+            || ["RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS", "CARGO_BUILD_TARGET"].contains(&&*name)
+        {
             cargo.env_remove(name);
         }
     }

@@ -9,9 +9,9 @@ pkgs: {
   ];
   timeout = 60;
   security.network = "none";
-  # V8 does not start below 128 MB, so that 64 left nothing to run.
+  # V8 reserves 512 MB for compiled code before it starts; 64 MB did not start it.
   resources.cpu = 1;
-  resources.memory = 512;
+  resources.memory = 1024;
   resources.processes = 64;
   resources.files = 1024;
   mount.workdir = "/sandbox/src";

@@ -1,6 +1,7 @@
 //! Executors: ways to carry out a job. They differ in nothing else.
 
 use std::fmt;
+use std::str::FromStr;
 
 use tokio_util::sync::CancellationToken;
 
@@ -9,6 +10,39 @@ use crate::launch::{self, LaunchError};
 use crate::outcome::Outcome;
 use crate::plan;
 use crate::view::{Origin, View};
+
+/// Which executor the operator wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// Pinned environments where this server has them, or else this host's toolchains.
+    Auto,
+    Namespace,
+    Direct,
+}
+
+impl FromStr for Choice {
+    type Err = UnknownExecutor;
+
+    fn from_str(text: &str) -> Result<Self, UnknownExecutor> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "namespace" => Ok(Self::Namespace),
+            "direct" => Ok(Self::Direct),
+            _ => Err(UnknownExecutor),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownExecutor;
+
+impl fmt::Display for UnknownExecutor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the executors are auto, namespace and direct")
+    }
+}
+
+impl std::error::Error for UnknownExecutor {}
 
 /// Which executor carries a job out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! A job: one call as plain data, before anything was done for it.
 
+use std::time::Duration;
+
 use crate::file::File;
 use crate::sandbox::Sandbox;
 
@@ -9,6 +11,15 @@ pub struct Job {
     /// The files of the working directory.
     pub files: Vec<File>,
     pub output: Output,
+    /// How long the program may run, by the wall clock.
+    pub deadline: Duration,
+}
+
+impl Job {
+    /// A job whose output is captured, with the time limit of its sandbox.
+    pub fn new(sandbox: &'static Sandbox, files: Vec<File>) -> Self {
+        Self { sandbox, files, output: Output::Captured, deadline: sandbox.timeout }
+    }
 }
 
 /// Where the program's output goes.

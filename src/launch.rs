@@ -11,9 +11,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use sandbox_launcher::{
-    Ending, Failure, Order, Plan, Report, Usage, call_header, encode,
-};
+use sandbox_launcher::{Ending, Failure, Order, Plan, Report, Usage, call_header, encode};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
@@ -51,6 +49,10 @@ pub enum LaunchError {
     Lost {
         source: io::Error,
     },
+    /// The launcher was lost before it began with the call.
+    Unbegun {
+        source: io::Error,
+    },
     Cancelled,
 }
 
@@ -61,7 +63,9 @@ impl fmt::Display for LaunchError {
             Self::Refused(Failure { operation, errno }) => {
                 write!(f, "the sandbox failed: cannot {operation}: {}", io::Error::from_raw_os_error(*errno))
             }
-            Self::Lost { source } | Self::Unbegun { source } => write!(f, "the launcher of the sandbox was lost: {source}"),
+            Self::Lost { source } | Self::Unbegun { source } => {
+                write!(f, "the launcher of the sandbox was lost: {source}")
+            }
             Self::Cancelled => f.write_str("the call was cancelled"),
         }
     }

@@ -1,7 +1,80 @@
 //! Arguments → commands.
 
-fn main() {
-    for tool in sandbox_mcp::tool::TOOLS {
-        println!("{}\t{}", tool.sandbox.id, tool.sandbox.description);
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use sandbox_mcp::command_line::{Command, CommandLine, Settings};
+use sandbox_mcp::runner::Runner;
+use sandbox_mcp::tool::TOOLS;
+use sandbox_mcp::{build_all, run_once, stdio};
+use tokio::runtime;
+
+/// A read of standard input can't be interrupted, and must not keep the process alive.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+fn main() -> ExitCode {
+    let line = CommandLine::parse();
+    log_to_stderr();
+    match line.command {
+        Some(Command::List) => list(),
+        Some(Command::Run { tool, files, settings }) => {
+            block_on(async { run_once::run(&tool, &files, Runner::new(settings.options())).await })
+        }
+        Some(Command::Doctor { .. }) => ExitCode::SUCCESS,
+        None if line.build => block_on(async { build_all::run(Runner::new(line.settings.options())).await }),
+        None if line.pull || line.force => {
+            eprintln!("The sandboxes are compiled into this server, so there is nothing to fetch.");
+            ExitCode::SUCCESS
+        }
+        None => serve(&line.settings),
     }
+}
+
+fn serve(settings: &Settings) -> ExitCode {
+    if io::stdin().is_terminal() {
+        eprintln!(
+            "Serving MCP on standard input and output: this is for a client to start. Try `sandbox-mcp --help`, or \
+             `sandbox-mcp run shell -`."
+        );
+    }
+    block_on(async {
+        match stdio::serve(Runner::new(settings.options())).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("sandbox-mcp: {error}");
+                ExitCode::FAILURE
+            }
+        }
+    })
+}
+
+fn list() -> ExitCode {
+    let widest = TOOLS.iter().map(|tool| tool.sandbox.id.len()).max().unwrap_or_default();
+    for tool in TOOLS {
+        println!("{:widest$}  {}", tool.sandbox.id, tool.sandbox.description);
+    }
+    ExitCode::SUCCESS
+}
+
+fn block_on(future: impl Future<Output = ExitCode>) -> ExitCode {
+    // Calls wait for other processes, hardly ever for a thread of this one.
+    let runtime = match runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("sandbox-mcp: cannot start threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(future);
+    runtime.shutdown_timeout(PATIENCE);
+    code
+}
+
+/// Standard output is the protocol's. rmcp logs whole requests below the level of a warning.
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SANDBOX_MCP_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,rmcp=warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false).init();
 }

@@ -47,11 +47,7 @@ pub fn in_namespaces(job: &Job, view: &View) -> Plan {
             cgroups: Vec::new(),
             watch: Watch::default(),
         },
-        call: Call {
-            steps: call_steps(job),
-            program: Some(program(sandbox, view)),
-            deadline: sandbox.timeout,
-        },
+        call: Call { steps: call_steps(job), program: Some(program(sandbox, view)), deadline: job.deadline },
     }
 }
 
@@ -75,7 +71,9 @@ fn view_steps(sandbox: &Sandbox, view: &View) -> Vec<Step> {
         vec![Step::Tmpfs { target: "/".into(), size: ROOT_SIZE, inodes: ROOT_INODES, mode: 0o755, owned: false }];
     steps.extend(view.binds.iter().map(|bind| Step::Bind { source: bind.source.clone(), target: bind.target.clone() }));
     steps.extend(view.links.iter().map(|link| Step::Symlink { path: link.path.clone(), target: link.target.clone() }));
-    steps.extend(etc(sandbox).into_iter().map(|(path, content)| Step::File {
+    // A host's own environment shows some of these files itself.
+    let is_missing = |path: &Path| !view.binds.iter().any(|bind| bind.target == path);
+    steps.extend(etc(sandbox).into_iter().filter(|(path, _)| is_missing(path)).map(|(path, content)| Step::File {
         path,
         content: content.into_bytes(),
         mode: 0o444,

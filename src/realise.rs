@@ -10,6 +10,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
 use crate::sandbox::{Environment, Sandbox};
+use crate::stage::{OnStage, Stage};
 
 /// How many of Nix's last lines an error shows.
 const LAST_LINES: usize = 20;
@@ -26,10 +27,20 @@ const PROFILES: [&str; 5] = [
 #[derive(Debug)]
 pub enum RealiseError {
     /// The environment is not in the store, and there is no Nix to bring it there.
-    NoNix { out: &'static str, looked_in: String },
-    Start { program: PathBuf, source: io::Error },
+    NoNix {
+        out: &'static str,
+        looked_in: String,
+    },
+    Start {
+        program: PathBuf,
+        source: io::Error,
+    },
     /// Nix did not succeed; with its own last lines.
-    Nix { drv: &'static str, status: String, lines: String },
+    Nix {
+        drv: &'static str,
+        status: String,
+        lines: String,
+    },
 }
 
 impl fmt::Display for RealiseError {
@@ -70,13 +81,19 @@ impl Realiser {
         let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path: &PathBuf| path.is_absolute());
         let state = absolute("XDG_STATE_HOME").or_else(|| Some(home.as_ref()?.join(".local/state")));
         let mut search_path: Vec<PathBuf> = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect();
-        if let Some(home) = &home {
-            search_path.push(home.join(".nix-profile/bin"));
-        }
+        search_path.extend(home.map(|home| home.join(".nix-profile/bin")));
         search_path.extend(state.as_ref().map(|state| state.join("nix/profile/bin")));
         search_path.extend(PROFILES.map(PathBuf::from));
+        Self::new(search_path, state)
+    }
+
+    /// Looks for nix-store in the directories of `search_path`, and keeps roots below `state`.
+    pub fn new(search_path: Vec<PathBuf>, state: Option<PathBuf>) -> Self {
         Self {
-            nix_store: search_path.iter().map(|directory| directory.join("nix-store")).find(|program| program.is_file()),
+            nix_store: search_path
+                .iter()
+                .map(|directory| directory.join("nix-store"))
+                .find(|program| program.is_file()),
             search_path,
             roots: state.map(|state| state.join("sandbox-mcp/gcroots")),
         }
@@ -87,16 +104,17 @@ impl Realiser {
         self.nix_store.as_deref()
     }
 
-    /// Makes sure that the environment is in the store and stays there. `progress` gets Nix's lines as they come.
+    /// Makes sure that the environment is in the store and stays there. Nix's lines are told as they come.
     pub async fn realise(
         &self,
         sandbox: &Sandbox,
         environment: &Environment,
-        progress: &(dyn Fn(String) + Send + Sync),
+        on_stage: OnStage<'_>,
     ) -> Result<(), RealiseError> {
         let root = self.roots.as_ref().map(|roots| roots.join(sandbox.id));
         let present = Path::new(environment.out).exists();
-        let rooted = root.as_ref().is_some_and(|root| fs::read_link(root).is_ok_and(|to| to == Path::new(environment.out)));
+        let rooted =
+            root.as_ref().is_some_and(|root| fs::read_link(root).is_ok_and(|to| to == Path::new(environment.out)));
         if present && rooted {
             return Ok(());
         }
@@ -106,7 +124,10 @@ impl Realiser {
                 return Ok(());
             }
             let looked_in = env::join_paths(&self.search_path).unwrap_or_else(|_| OsString::from("PATH"));
-            return Err(RealiseError::NoNix { out: environment.out, looked_in: looked_in.to_string_lossy().into_owned() });
+            return Err(RealiseError::NoNix {
+                out: environment.out,
+                looked_in: looked_in.to_string_lossy().into_owned(),
+            });
         };
         let mut command = Command::new(nix_store);
         command.args(["--realise", environment.drv]);
@@ -120,7 +141,11 @@ impl Realiser {
         if let Some(root) = &root {
             command.arg("--add-root").arg(root).arg("--indirect");
         }
-        match self.run(command, environment, progress).await {
+        // Of what is there already, only the root is missing, and nobody waits for that.
+        let ignored = |_| {};
+        let on_stage: OnStage<'_> = if present { &ignored } else { on_stage };
+        on_stage(Stage::Realising(None));
+        match self.run(command, environment, on_stage).await {
             // What is there works, even if its root could not be made (a store that only root may write).
             Err(error) if present => {
                 tracing::warn!("{} has no root against the garbage collector: {error}", environment.out);
@@ -134,7 +159,7 @@ impl Realiser {
         &self,
         mut command: Command,
         environment: &Environment,
-        progress: &(dyn Fn(String) + Send + Sync),
+        on_stage: OnStage<'_>,
     ) -> Result<(), RealiseError> {
         let program = PathBuf::from(command.as_std().get_program());
         let start = |source| RealiseError::Start { program: program.clone(), source };
@@ -153,7 +178,7 @@ impl Realiser {
                 if line.is_empty() {
                     continue;
                 }
-                progress(line.clone());
+                on_stage(Stage::Realising(Some(line.clone())));
                 if last.len() == LAST_LINES {
                     last.pop_front();
                 }

@@ -74,9 +74,19 @@ pub struct Arguments(Map<String, Value>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ArgumentError {
     /// A required file is missing, empty or no string.
-    Required { file: String, parameter: String, found: &'static str },
-    WrongType { parameter: String, expected: &'static str, found: &'static str },
-    Unknown { parameter: String },
+    Required {
+        file: String,
+        parameter: String,
+        found: &'static str,
+    },
+    WrongType {
+        parameter: String,
+        expected: &'static str,
+        found: &'static str,
+    },
+    Unknown {
+        parameter: String,
+    },
     File(FileError),
 }
 
@@ -84,12 +94,17 @@ impl fmt::Display for ArgumentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Required { file, parameter, found } => {
-                write!(f, "{file} file is required: parameter `{parameter}` must be a string that is not empty, but is {found}")
+                write!(
+                    f,
+                    "{file} file is required: parameter `{parameter}` must be a string that is not empty, but is {found}"
+                )
             }
             Self::WrongType { parameter, expected, found } => {
                 write!(f, "parameter `{parameter}` must be {expected}, but is {found}")
             }
-            Self::Unknown { parameter } => write!(f, "unknown parameter `{parameter}`: remove it, or see the tool's schema for its name"),
+            Self::Unknown { parameter } => {
+                write!(f, "unknown parameter `{parameter}`: remove it, or see the tool's schema for its name")
+            }
             Self::File(error) => error.fmt(f),
         }
     }
@@ -136,7 +151,13 @@ impl Arguments {
         let file = |(index, item)| {
             let mut item = match item {
                 Value::Object(item) => item,
-                other => return Err(wrong(format!("{parameter}[{index}]"), "an object of filename and content", Some(&other))),
+                other => {
+                    return Err(wrong(
+                        format!("{parameter}[{index}]"),
+                        "an object of filename and content",
+                        Some(&other),
+                    ));
+                }
             };
             let mut text = |key: &str| match item.remove(key) {
                 Some(Value::String(text)) => Ok(text),
@@ -206,13 +227,16 @@ mod tests {
             "go_mod": "module m", "main_go": "package main",
             "files": [{"filename": "a/b.go", "content": "package a"}],
         });
-        let names: Vec<_> = files("go", given).unwrap().iter().map(|file| file.name.as_path().display().to_string()).collect();
+        let names: Vec<_> =
+            files("go", given).unwrap().iter().map(|file| file.name.as_path().display().to_string()).collect();
         assert_eq!(names, ["main.go", "go.mod", "a/b.go"]);
     }
 
     #[test]
     fn a_required_file_that_is_missing_empty_or_no_string_is_refused_by_its_name() {
-        for (given, found) in [(json!({}), "missing"), (json!({"main_py": ""}), "empty"), (json!({"main_py": 7}), "a number")] {
+        for (given, found) in
+            [(json!({}), "missing"), (json!({"main_py": ""}), "empty"), (json!({"main_py": 7}), "a number")]
+        {
             let error = files("python", given).unwrap_err();
             assert!(error.starts_with("main.py file is required") && error.ends_with(found), "{error}");
         }

@@ -116,6 +116,14 @@ impl View {
         })
     }
 
+    /// Whether what the view shows is still there: an environment may have been collected as garbage.
+    pub fn is_present(&self) -> bool {
+        match &self.origin {
+            Origin::Pinned(out) => out.exists(),
+            Origin::Host => true,
+        }
+    }
+
     /// All environment variables of a program: the sandbox's view of them, and nothing inherited.
     pub fn variables(&self, sandbox: &Sandbox) -> Vec<(String, String)> {
         let mut variables: Vec<(String, String)> = [

@@ -68,7 +68,9 @@ fn parts(program: &str, path: &Path, host: &Host) -> Vec<PathBuf> {
 /// What belongs to the toolchain in a prefix, whoever else uses that.
 fn own_parts(program: &str, prefix: &Path) -> Vec<PathBuf> {
     let patterns: &[(&str, &str)] = match program {
-        "python" | "python3" => &[("lib", "python3"), ("lib64", "python3"), ("lib", "libpython3"), ("include", "python3")],
+        "python" | "python3" => {
+            &[("lib", "python3"), ("lib64", "python3"), ("lib", "libpython3"), ("include", "python3")]
+        }
         "node" => &[("lib", "node_modules"), ("include", "node")],
         "rustc" | "cargo" => &[("lib", "rustlib"), ("lib", "librustc_driver"), ("lib", "libLLVM")],
         "java" | "javac" => &[("lib", "modules"), ("lib", "jrt-fs.jar"), ("lib", "server")],
@@ -76,11 +78,12 @@ fn own_parts(program: &str, prefix: &Path) -> Vec<PathBuf> {
         "cc" => &[("lib", "gcc"), ("lib64", "gcc"), ("libexec", "gcc"), ("lib", "clang")],
         _ => &[],
     };
-    let of_pattern = |&(directory, start): &(&str, &str)| {
+    let mut parts = Vec::new();
+    for (directory, start) in patterns {
         let entries = fs::read_dir(prefix.join(directory)).into_iter().flatten().flatten();
-        entries.filter(move |entry| entry.file_name().to_string_lossy().starts_with(start)).map(|entry| entry.path())
-    };
-    let mut parts: Vec<PathBuf> = patterns.iter().flat_map(of_pattern).collect();
+        let own = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(start));
+        parts.extend(own.map(|entry| entry.path()));
+    }
     parts.sort();
     parts
 }
@@ -106,9 +109,8 @@ fn venv(program: &str, path: &Path, tool: &'static str, host: &Host) -> Result<S
     let root = configuration.parent().ok_or_else(missing)?;
     let text = fs::read_to_string(&configuration).map_err(read(&configuration))?;
     let value = text.lines().filter_map(|line| line.split_once('=')).find(|(key, _)| key.trim() == "home");
-    let (_, home) = value.ok_or_else(|| {
-        read(&configuration)(io::Error::new(io::ErrorKind::InvalidData, "it has no key `home`"))
-    })?;
+    let (_, home) = value
+        .ok_or_else(|| read(&configuration)(io::Error::new(io::ErrorKind::InvalidData, "it has no key `home`")))?;
     let home = Path::new(home.trim());
 
     let mut shown = Shown::default();

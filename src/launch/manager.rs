@@ -9,9 +9,7 @@ use std::time::Instant;
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
-use sandbox_launcher::{
-    CALL_SIZE, Call, Environment, LARGEST_REPORT, Order, Report, call_header, decode, encode,
-};
+use sandbox_launcher::{CALL_SIZE, Call, Environment, LARGEST_REPORT, Order, Report, call_header, decode, encode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe::Receiver;
@@ -58,12 +56,7 @@ impl Manager {
 
     /// Carries a call out. Whatever way it returns, nothing of its sandbox is left; if the future is dropped, the
     /// manager clears the sandbox away as soon as it sees the call's socket close.
-    pub async fn run(
-        &self,
-        call: &Call,
-        output: Output,
-        cancelled: &CancellationToken,
-    ) -> Result<Run, LaunchError> {
+    pub async fn run(&self, call: &Call, output: Output, cancelled: &CancellationToken) -> Result<Run, LaunchError> {
         let begun = Instant::now();
         let failed = |operation| move |source| LaunchError::Start { operation, source };
         let frame = encode(call).map_err(failed("encode the call"))?;
@@ -120,10 +113,10 @@ impl Manager {
                 Output::Inherited => Ok((None, own()?)),
             }
         };
-        let (stdout, stdout_end) =
-            stream(|| io::stdout().as_fd().try_clone_to_owned()).map_err(failed("make a pipe for the program's output"))?;
-        let (stderr, stderr_end) =
-            stream(|| io::stderr().as_fd().try_clone_to_owned()).map_err(failed("make a pipe for the program's output"))?;
+        let (stdout, stdout_end) = stream(|| io::stdout().as_fd().try_clone_to_owned())
+            .map_err(failed("make a pipe for the program's output"))?;
+        let (stderr, stderr_end) = stream(|| io::stderr().as_fd().try_clone_to_owned())
+            .map_err(failed("make a pipe for the program's output"))?;
         let header = call_header(call.deadline);
         // Whatever goes wrong here, the manager has not got the call.
         let unbegun = |source| LaunchError::Unbegun { source };

@@ -1,0 +1,83 @@
+//! The command line, parsed at the edge.
+
+use std::path::PathBuf;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::executor::Choice;
+use crate::runner::Options;
+
+/// Runs code for AI agents in pinned Nix environments, isolated by Linux namespaces.
+///
+/// Without a command it serves MCP on standard input and output.
+#[derive(Debug, Parser)]
+#[command(version, about, args_conflicts_with_subcommands = true)]
+pub struct CommandLine {
+    /// Serve MCP on standard input and output, which is also what happens without any argument.
+    #[arg(long)]
+    pub stdio: bool,
+    /// Realise every environment ahead of its first use, then exit.
+    #[arg(long, conflicts_with = "stdio")]
+    pub build: bool,
+    /// Kept for older configurations: sandboxes are compiled in, so there is nothing to fetch.
+    #[arg(long, conflicts_with_all = ["stdio", "build"])]
+    pub pull: bool,
+    /// Kept for older configurations, where it went with --pull.
+    #[arg(long)]
+    pub force: bool,
+    #[command(flatten)]
+    pub settings: Settings,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a tool; its output and exit status become those of this process.
+    Run {
+        /// Name of the tool, as `list` shows it.
+        tool: String,
+        /// Files for the sandbox, the code to run first, whatever that is called; `-` reads it from standard input.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// List the tools.
+    List,
+    /// Tell what this machine offers, what is missing, and how to get it.
+    Doctor {
+        #[command(flatten)]
+        settings: Settings,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Settings {
+    /// How programs are carried out: auto (pinned environments where this server has them, or else this host's
+    /// toolchains), namespace (pinned environments only) or direct (this host's toolchains).
+    #[arg(long, value_name = "EXECUTOR", env = "SANDBOX_MCP_EXECUTOR", default_value = "auto")]
+    pub executor: Choice,
+    /// The longest time that any program may run; each tool has a limit of its own besides.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub timeout: Option<u64>,
+    /// How many programs run at once; further calls wait. [default: twice the number of cores]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub calls_at_once: Option<u16>,
+    /// Run programs on a host that can wall off neither their files nor their network.
+    #[arg(long)]
+    pub allow_unconfined_execution: bool,
+}
+
+impl Settings {
+    pub fn options(&self) -> Options {
+        let cores = available_parallelism().map_or(1, usize::from);
+        Options {
+            executor: self.executor,
+            longest: self.timeout.map(Duration::from_secs),
+            calls_at_once: self.calls_at_once.map_or(2 * cores, usize::from),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! The command `run`: one call from a shell, with the program's own output and exit status.
+
+use std::io::Read;
+use std::path::{Component, Path, PathBuf};
+use std::process::ExitCode;
+use std::{fmt, fs, io};
+
+use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::job::{Job, Output};
+use crate::outcome::Ending;
+use crate::runner::Runner;
+use crate::sandbox::Sandbox;
+use crate::stage::Stage;
+use crate::tool::{ArgumentError, Tool};
+
+/// The status of a call that could not be carried out, as `env` and `timeout` have it.
+const OWN_FAILURE: u8 = 125;
+
+/// The name that stands for standard input.
+const STDIN: &str = "-";
+
+#[derive(Debug)]
+enum FilesError {
+    UnknownTool { name: String },
+    Read { path: PathBuf, source: io::Error },
+    Argument(ArgumentError),
+}
+
+impl fmt::Display for FilesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownTool { name } => write!(f, "unknown tool `{name}`: the tools are {}", Tool::names()),
+            Self::Read { path, source } if source.kind() == io::ErrorKind::InvalidData => {
+                write!(f, "cannot read {}: it is not UTF-8 text", path.display())
+            }
+            Self::Read { path, source } => write!(f, "cannot read {}: {source}", path.display()),
+            Self::Argument(error) => error.fmt(f),
+        }
+    }
+}
+
+/// Runs the tool on the files and gives the program's exit status.
+pub async fn run(tool: &str, files: &[PathBuf], runner: Runner) -> ExitCode {
+    let job = match job(tool, files) {
+        Ok(job) => job,
+        Err(error) => {
+            eprintln!("sandbox-mcp: {error}");
+            return ExitCode::from(OWN_FAILURE);
+        }
+    };
+    let on_stage = |stage| {
+        if let Stage::Realising(Some(line)) = stage {
+            eprintln!("{line}");
+        }
+    };
+    let cancelled = CancellationToken::new();
+    let on_interrupt = cancelled.clone();
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            on_interrupt.cancel();
+        }
+    });
+    let seconds = runner.limit(&job).as_secs();
+    match runner.run(job, &on_stage, &cancelled).await {
+        Ok(outcome) => {
+            if outcome.ending == Ending::TimedOut {
+                eprintln!("sandbox-mcp: execution timeout after {seconds} seconds");
+            }
+            ExitCode::from(outcome.exit_status())
+        }
+        Err(error) => {
+            eprintln!("sandbox-mcp: {error}");
+            ExitCode::from(OWN_FAILURE)
+        }
+    }
+}
+
+fn job(name: &str, paths: &[PathBuf]) -> Result<Job, FilesError> {
+    let tool = Tool::by_name(name).ok_or_else(|| FilesError::UnknownTool { name: name.to_owned() })?;
+    let files = tool.files(arguments(&tool.sandbox, paths)?).map_err(FilesError::Argument)?;
+    Ok(Job { output: Output::Inherited, ..Job::new(&tool.sandbox, files) })
+}
+
+/// The arguments that a client would give: the first file becomes the entrypoint, whatever it is called. The others
+/// keep their names, or their last part where a name leads elsewhere.
+fn arguments(sandbox: &Sandbox, paths: &[PathBuf]) -> Result<Map<String, Value>, FilesError> {
+    let schema: Value = serde_json::from_str(sandbox.input_schema).expect("build.rs wrote valid JSON");
+    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let mut arguments = Map::new();
+    let mut additional = Vec::new();
+    for (index, path) in paths.iter().enumerate() {
+        let content = read(path).map_err(|source| FilesError::Read { path: path.clone(), source })?;
+        let name = if index == 0 { sandbox.entrypoint.to_owned() } else { name_inside(path) };
+        let parameter = name.replace('.', "_");
+        if required.contains(&parameter.as_str()) && !arguments.contains_key(&parameter) {
+            arguments.insert(parameter, content.into());
+        } else {
+            additional.push(json!({ "filename": name, "content": content }));
+        }
+    }
+    if !additional.is_empty() {
+        arguments.insert("files".to_owned(), additional.into());
+    }
+    Ok(arguments)
+}
+
+fn name_inside(path: &Path) -> String {
+    let stays = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    let name = if stays { path.as_os_str() } else { path.file_name().unwrap_or(path.as_os_str()) };
+    name.to_string_lossy().into_owned()
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    if path != Path::new(STDIN) {
+        return fs::read_to_string(path);
+    }
+    let mut content = String::new();
+    io::stdin().lock().read_to_string(&mut content)?;
+    Ok(content)
+}

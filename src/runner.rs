@@ -1,0 +1,168 @@
+//! Carries jobs out: brings the environment there, chooses the executor, and bounds how much runs at once.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+
+use crate::executor::{Choice, Executor};
+use crate::host::{self, Host, HostError};
+use crate::job::Job;
+use crate::launch::LaunchError;
+use crate::outcome::Outcome;
+use crate::realise::{RealiseError, Realiser};
+use crate::sandbox::Sandbox;
+use crate::stage::{OnStage, Stage};
+use crate::tool::TOOLS;
+use crate::view::{View, ViewError};
+
+/// What the operator decided for all calls.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub executor: Choice,
+    /// No program runs longer than this, whatever its sandbox allows.
+    pub longest: Option<Duration>,
+    /// How many programs run at once; further calls wait.
+    pub calls_at_once: usize,
+}
+
+/// Why a job could not be carried out to its end.
+#[derive(Debug)]
+pub enum RunError {
+    /// The executor that the operator asked for needs an environment that this server was built without.
+    NotPinned {
+        tool: &'static str,
+    },
+    Realise(RealiseError),
+    View(ViewError),
+    Host(HostError),
+    Launch(LaunchError),
+    Cancelled,
+    /// A bug of ours, which the log shows.
+    Panicked,
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotPinned { tool } => write!(
+                f,
+                "this server was built without Nix, so it has no pinned environment for `{tool}`: start it with \
+                 `--executor direct` to use this host's toolchains, or build it with `nix build`"
+            ),
+            Self::Realise(error) => error.fmt(f),
+            Self::View(error) => error.fmt(f),
+            Self::Host(error) => error.fmt(f),
+            Self::Launch(error) => error.fmt(f),
+            Self::Panicked => f.write_str("the server failed within itself: see its log"),
+            Self::Cancelled => f.write_str("the call was cancelled"),
+        }
+    }
+}
+
+impl std::error::Error for RunError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Realise(error) => Some(error),
+            Self::View(error) => Some(error),
+            Self::Host(error) => Some(error),
+            Self::Launch(error) => Some(error),
+            Self::NotPinned { .. } | Self::Cancelled | Self::Panicked => None,
+        }
+    }
+}
+
+impl From<LaunchError> for RunError {
+    fn from(error: LaunchError) -> Self {
+        match error {
+            LaunchError::Cancelled => Self::Cancelled,
+            error => Self::Launch(error),
+        }
+    }
+}
+
+pub struct Runner {
+    options: Options,
+    realiser: Realiser,
+    slots: Semaphore,
+    /// What each tool's programs see, once it was made. The lock is held while that is done, so that callers of one
+    /// tool do it once and callers of another need not wait.
+    views: BTreeMap<&'static str, Mutex<Option<Arc<View>>>>,
+}
+
+impl Runner {
+    pub fn new(options: Options) -> Self {
+        Self {
+            realiser: Realiser::from_environment(),
+            slots: Semaphore::new(options.calls_at_once),
+            views: TOOLS.iter().map(|tool| (tool.sandbox.id, Mutex::default())).collect(),
+            options,
+        }
+    }
+
+    /// Runs a job to its end, and leaves nothing of it behind, whether it ends or is cancelled.
+    pub async fn run(
+        &self,
+        job: Job,
+        on_stage: OnStage<'_>,
+        cancelled: &CancellationToken,
+    ) -> Result<Outcome, RunError> {
+        let prepared = async {
+            let view = self.view(job.sandbox, on_stage).await?;
+            Ok::<_, RunError>((view, self.slot(on_stage).await))
+        };
+        let (view, _slot) = tokio::select! {
+            prepared = prepared => prepared?,
+            () = cancelled.cancelled() => return Err(RunError::Cancelled),
+        };
+        on_stage(Stage::Running);
+        let job = Job { deadline: self.limit(&job), ..job };
+        Ok(Executor::of(&view).run(&job, &view, cancelled).await?)
+    }
+
+    /// Brings a pinned environment there ahead of its first call.
+    pub async fn prepare(&self, sandbox: &'static Sandbox, on_stage: OnStage<'_>) -> Result<Arc<View>, RunError> {
+        self.view(sandbox, on_stage).await
+    }
+
+    /// How long a job may run.
+    pub fn limit(&self, job: &Job) -> Duration {
+        job.deadline.min(self.options.longest.unwrap_or(Duration::MAX))
+    }
+
+    async fn slot(&self, on_stage: OnStage<'_>) -> Option<SemaphorePermit<'_>> {
+        match self.slots.try_acquire() {
+            Ok(slot) => Some(slot),
+            Err(_) => {
+                on_stage(Stage::Waiting);
+                // It is never closed.
+                self.slots.acquire().await.ok()
+            }
+        }
+    }
+
+    async fn view(&self, sandbox: &'static Sandbox, on_stage: OnStage<'_>) -> Result<Arc<View>, RunError> {
+        let mut known = self.views[sandbox.id].lock().await;
+        if let Some(view) = known.as_ref().filter(|view| view.is_present()) {
+            return Ok(view.clone());
+        }
+        let view = match (self.options.executor, &sandbox.environment) {
+            (Choice::Auto | Choice::Namespace, Some(environment)) => {
+                self.realiser.realise(sandbox, environment, on_stage).await.map_err(RunError::Realise)?;
+                View::pinned(Path::new(environment.out)).map_err(RunError::View)?
+            }
+            (Choice::Namespace, None) => return Err(RunError::NotPinned { tool: sandbox.id }),
+            (Choice::Auto, None) | (Choice::Direct, _) => {
+                // A version manager may be asked, which takes its time.
+                let view = spawn_blocking(move || host::view(sandbox, &Host::from_environment())).await;
+                view.map_err(|_| RunError::Panicked)?.map_err(RunError::Host)?
+            }
+        };
+        Ok(known.insert(Arc::new(view)).clone())
+    }
+}

@@ -1,0 +1,215 @@
+//! The MCP server: the only file that knows MCP's own types.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest, CustomResult, ErrorData,
+    Implementation, ListToolsResult, PaginatedRequestParams, ProgressNotificationParam, ProgressToken,
+    ServerCapabilities, ServerConfig, Tool as McpTool, ToolAnnotations,
+};
+use rmcp::service::{Peer, RequestContext};
+use rmcp::{RoleServer, ServerHandler};
+use serde_json::{Map, Value};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::answer::{self, Answer};
+use crate::intake;
+use crate::job::Job;
+use crate::runner::{RunError, Runner};
+use crate::stage::Stage;
+use crate::tool::{TOOLS, Tool};
+
+/// How often a client that gave a progress token hears of a call that goes on: clients give silent calls up.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// How many stages of one call may wait to be sent; further ones are left out.
+const STAGES: usize = 64;
+
+/// Characters of a result that a client may show whole; one large client cuts results shorter otherwise.
+const LARGEST_RESULT: u64 = 100_000;
+
+#[derive(Clone)]
+pub struct Server {
+    runner: Arc<Runner>,
+    /// Every call at work, for whoever shuts the server down.
+    calls: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+impl Server {
+    /// `shutdown` ends every call when it is cancelled.
+    pub fn new(runner: Runner, shutdown: CancellationToken) -> Self {
+        Self { runner: Arc::new(runner), calls: TaskTracker::new(), shutdown }
+    }
+
+    /// Waits until every call has ended and cleared away. No new one may begin.
+    pub async fn finish(&self) {
+        self.calls.close();
+        self.calls.wait().await;
+    }
+
+    /// Runs one call and tells the client how far it is.
+    async fn call(
+        &self,
+        tool: &'static Tool,
+        job: Job,
+        context: RequestContext<RoleServer>,
+    ) -> Result<Answer, RunError> {
+        let seconds = self.runner.limit(&job).as_secs();
+        let cancelled = self.shutdown.child_token();
+        // If this future is dropped, the run below must not go on.
+        let _guard = cancelled.clone().drop_guard();
+        let (sender, mut stages) = mpsc::channel(STAGES);
+        let run = {
+            let (runner, cancelled) = (self.runner.clone(), cancelled.clone());
+            async move {
+                let on_stage = |stage| drop(sender.try_send(stage));
+                runner.run(job, &on_stage, &cancelled).await
+            }
+        };
+        // In a task of its own, so that a panic becomes an answer.
+        let mut run = self.calls.spawn(run);
+        let mut progress = Progress::new(tool, &context);
+        let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                Some(stage) = stages.recv() => progress.enter(stage).await,
+                ended = &mut run => {
+                    let outcome = ended.map_err(|_| RunError::Panicked)??;
+                    return Ok(Answer::of(&outcome, seconds));
+                }
+                () = context.ct.cancelled(), if !cancelled.is_cancelled() => cancelled.cancel(),
+                _ = heartbeat.tick() => progress.beat().await,
+            }
+        }
+    }
+}
+
+/// What is told to a client that gave a progress token.
+struct Progress {
+    to: Option<(Peer<RoleServer>, ProgressToken)>,
+    tool: &'static Tool,
+    stage: Option<Stage>,
+    sent: u32,
+}
+
+impl Progress {
+    fn new(tool: &'static Tool, context: &RequestContext<RoleServer>) -> Self {
+        let to = context.meta.get_progress_token().map(|token| (context.peer.clone(), token));
+        Self { to, tool, stage: None, sent: 0 }
+    }
+
+    async fn enter(&mut self, stage: Stage) {
+        self.stage = Some(stage);
+        self.beat().await;
+    }
+
+    async fn beat(&mut self) {
+        if let (Some((peer, token)), Some(stage)) = (&self.to, &self.stage) {
+            self.sent += 1;
+            let message = format!("{}: {stage}", self.tool.sandbox.id);
+            let progress = ProgressNotificationParam::new(token.clone(), self.sent.into()).with_message(message);
+            // A client that is gone needs no progress.
+            let _ = peer.notify_progress(progress).await;
+        }
+    }
+}
+
+impl ServerHandler for Server {
+    fn get_info(&self) -> ServerConfig {
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+            .with_server_info(
+                Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).with_title("Sandbox MCP"),
+            )
+            .with_instructions(
+                "Each tool runs code in a fresh sandbox of its own: nothing is kept from one call to the next. \
+                 Give the files that the code needs with the call.",
+            )
+    }
+
+    async fn list_tools(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let output_schema = Arc::new(answer::schema());
+        let tools = TOOLS.iter().map(|tool| describe(tool, &output_schema)).collect();
+        Ok(ListToolsResult { tools, ..Default::default() })
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let Some(tool) = Tool::by_name(&request.name) else {
+            let message = format!("unknown tool `{}`: the tools are {}", request.name, Tool::names());
+            return Err(ErrorData::invalid_params(message, None));
+        };
+        let result = match tool.files(request.arguments.unwrap_or_default()) {
+            Err(error) => refusal(error.to_string()),
+            Ok(files) => match self.call(tool, Job::new(&tool.sandbox, files), context).await {
+                Ok(answer) => content(answer),
+                Err(error) => {
+                    tracing::warn!("tool `{}`: {error}", tool.sandbox.id);
+                    refusal(error.to_string())
+                }
+            },
+        };
+        Ok(result.into())
+    }
+
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        if request.method == intake::TOO_LONG {
+            let length = request.params.as_ref().and_then(|params| params["length"].as_u64()).unwrap_or_default();
+            let message = format!(
+                "the request has {length} bytes, {} at most: give fewer or smaller files",
+                intake::LONGEST_LINE
+            );
+            return Err(ErrorData::invalid_request(message, None));
+        }
+        Err(ErrorData::new(rmcp::model::ErrorCode::METHOD_NOT_FOUND, request.method, None))
+    }
+}
+
+fn content(answer: Answer) -> CallToolResult {
+    let mut result = CallToolResult::structured(Value::Object(answer.structured));
+    result.content = vec![ContentBlock::text(answer.text)];
+    result.is_error = Some(answer.is_error);
+    result
+}
+
+/// What a model can read and act on, where a protocol error would be hidden from it.
+fn refusal(message: String) -> CallToolResult {
+    CallToolResult::error(vec![ContentBlock::text(message)])
+}
+
+fn describe(Tool { sandbox, .. }: &Tool, output_schema: &Arc<Map<String, Value>>) -> McpTool {
+    let hints = &sandbox.annotations;
+    let annotations = ToolAnnotations::from_raw(
+        Some(hints.title.to_owned()),
+        Some(hints.read_only),
+        Some(hints.destructive),
+        Some(hints.idempotent),
+        Some(hints.open_world),
+    );
+    let input_schema: Map<String, Value> =
+        serde_json::from_str(sandbox.input_schema).expect("build.rs wrote the schema as an object");
+    let mut tool = McpTool::new(sandbox.id, sandbox.description, Arc::new(input_schema))
+        .with_title(sandbox.name)
+        .with_annotations(annotations)
+        .with_raw_output_schema(output_schema.clone());
+    let meta = [("anthropic/maxResultSizeChars".to_owned(), LARGEST_RESULT.into())];
+    tool.meta = Some(rmcp::model::MetaObject(meta.into_iter().collect()));
+    tool
+}
