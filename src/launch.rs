@@ -3,6 +3,8 @@
 mod binary;
 mod manager;
 mod pool;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::io;

@@ -92,7 +92,12 @@ fn tell_ready(keeper: &UnixStream, scratch: Option<OwnedFd>) -> io::Result<()> {
 fn await_call(keeper: &UnixStream) -> io::Result<(UnixStream, [OwnedFd; 2])> {
     let (received, descriptors) = sys::receive_descriptors(keeper.as_fd(), &mut [0])?;
     match <[OwnedFd; 3]>::try_from(descriptors) {
-        Ok([call, stdout, stderr]) => Ok((call.into(), [stdout, stderr])),
+        Ok([call, stdout, stderr]) => {
+            let call = UnixStream::from(call);
+            // The server may have made it for a loop of its own.
+            call.set_nonblocking(false)?;
+            Ok((call, [stdout, stderr]))
+        }
         Err(_) if received == 0 => sys::exit(0),
         Err(_) => Err(io::Error::from_raw_os_error(libc::EBADMSG)),
     }
