@@ -42,6 +42,9 @@ const RESOLVER: [&str; 6] =
 const READABLE_DEVICES: [&str; 2] = ["/dev/random", "/dev/urandom"];
 const WRITABLE_DEVICES: [&str; 3] = ["/dev/full", "/dev/null", "/dev/zero"];
 
+/// Starts a command with a umask, so that what it makes is its user's alone; other modes can't be set.
+const WITH_MASK: [&str; 4] = ["sh", "-c", "umask 077 && exec \"$@\"", "sh"];
+
 /// What a program without namespaces stands on.
 #[derive(Debug, Clone, Copy)]
 pub struct Ground<'a> {
@@ -67,15 +70,15 @@ pub fn confined(job: &Job, view: &View, ground: &Ground) -> Plan {
         let filter = filter(Filter { network: sandbox.network, landlock: ground.landlock, own_user: runs_as_server() });
         call.extend(filter.expect("the probe of the walls made a filter from the same table"));
     }
-    let moved = |text: &str| place.moved(text);
+    let mask: &[&str] = if runs_as_server() { &WITH_MASK } else { &[] };
     Plan {
         namespaces: Vec::new(),
         identity,
         view: Vec::new(),
         call,
         program: Program {
-            arguments: sandbox.command.iter().copied().map(moved).collect(),
-            variables: view.variables(sandbox).into_iter().map(|(name, value)| (name, moved(&value))).collect(),
+            arguments: mask.iter().chain(sandbox.command).map(|argument| place.moved(argument)).collect(),
+            variables: view.variables(sandbox).into_iter().map(|variable| place.moved_variable(variable)).collect(),
             directory: place.of(Path::new(sandbox.workdir)),
         },
         deadline: job.deadline,
@@ -107,13 +110,19 @@ impl Place<'_> {
         place.components().collect()
     }
 
-    /// A text in which each path, or each path of a list with colons, is where it is on the host.
+    /// A text that may be a path of the sandbox.
     fn moved(self, text: &str) -> String {
-        let part = |part: &str| match part.starts_with('/') {
-            true => self.of(Path::new(part)).display().to_string(),
-            false => part.to_owned(),
+        if text.starts_with('/') { self.of(Path::new(text)).display().to_string() } else { text.to_owned() }
+    }
+
+    fn moved_variable(self, (name, value): (String, String)) -> (String, String) {
+        // Programs of the host are where they are, be it below /tmp.
+        let directory = |path: &str| if path == host::LINKS { self.moved(path) } else { path.to_owned() };
+        let value = match &*name {
+            "PATH" => value.split(':').map(directory).collect::<Vec<_>>().join(":"),
+            _ => self.moved(&value),
         };
-        text.split(':').map(part).collect::<Vec<_>>().join(":")
+        (name, value)
     }
 }
 
@@ -121,18 +130,19 @@ fn private_directory(job: &Job, view: &View, place: Place) -> Vec<Step> {
     let sandbox = job.sandbox;
     let directory = |path: PathBuf, mode| Step::Directory { path, mode, owned: true };
     let workdir = Path::new(sandbox.workdir);
+    let mask = if runs_as_server() { 0o077 } else { 0 };
     let mut steps = vec![
         directory(place.directory.to_owned(), 0o700),
         directory(place.of(Path::new(TMP)), 0o700),
-        directory(place.of(Path::new(HOME)), 0o755),
+        directory(place.of(Path::new(HOME)), 0o755 & !mask),
     ];
     if workdir != Path::new(HOME) {
-        steps.push(directory(place.of(workdir), 0o755));
+        steps.push(directory(place.of(workdir), 0o755 & !mask));
     }
     steps.extend(job.files.iter().map(|file| Step::File {
         path: place.of(&workdir.join(file.name.as_path())),
         content: file.content.as_bytes().to_vec(),
-        mode: sandbox.script_mode,
+        mode: sandbox.script_mode & !mask,
         owned: true,
     }));
     // The view's other links are the host's own.

@@ -157,3 +157,41 @@ fn namespaces_remedy() -> &'static str {
          --security-opt options seccomp=unconfined, apparmor=unconfined and systempaths=unconfined"
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Lacking, everybody, run};
+
+    fn probed(lacking: &[Lacking]) -> Vec<Walls> {
+        everybody().into_iter().map(|caller| run(caller, lacking, Walls::probe)).collect()
+    }
+
+    #[test]
+    fn what_the_kernel_lacks_is_missing_with_what_was_tried_and_how_to_get_it_and_nothing_else_is() {
+        for walls in probed(&[]) {
+            assert!(walls.namespaces.is_ok() && walls.landlock.is_ok() && walls.seccomp.is_ok(), "{walls:?}");
+        }
+        for walls in probed(&[Lacking::UserNamespaces]) {
+            let text = walls.namespaces.unwrap_err().to_string();
+            assert!(text.starts_with("cannot make the sandbox's namespaces: Operation not permitted"), "{text}");
+            assert!(text.ends_with(')') && walls.landlock.is_ok() && walls.seccomp.is_ok(), "{text}");
+        }
+        for walls in probed(&[Lacking::Landlock]) {
+            let text = walls.landlock.unwrap_err().to_string();
+            assert!(text.contains("Landlock") && text.contains("not implemented") && text.contains("5.13"), "{text}");
+            assert!(walls.namespaces.is_ok() && walls.seccomp.is_ok());
+        }
+        for walls in probed(&[Lacking::Seccomp]) {
+            let text = walls.seccomp.unwrap_err().to_string();
+            assert!(text.starts_with("cannot install the seccomp filter: Function not implemented"), "{text}");
+            assert!(walls.namespaces.is_ok() && walls.landlock.is_ok());
+        }
+    }
+
+    #[test]
+    fn landlock_is_known_by_what_its_version_guards() {
+        let guards = |version| (Landlock(version).guards_content(), Landlock(version).guards_signals());
+        assert_eq!([2, 3, 5, 6].map(guards), [(false, false), (true, false), (true, false), (true, true)]);
+    }
+}

@@ -80,11 +80,17 @@ const KERNEL: &[c_long] = &[
     SYS_vhangup,
     SYS_vmsplice,
     OPEN_TREE_ATTR,
+    #[cfg(target_arch = "x86_64")]
+    SYS_ioperm,
+    #[cfg(target_arch = "x86_64")]
+    SYS_iopl,
+    #[cfg(target_arch = "x86_64")]
+    SYS_modify_ldt,
+    #[cfg(target_arch = "x86_64")]
+    SYS_uselib,
+    #[cfg(target_arch = "x86_64")]
+    SYS_ustat,
 ];
-#[cfg(target_arch = "x86_64")]
-const KERNEL_OF_X86: &[c_long] = &[SYS_ioperm, SYS_iopl, SYS_modify_ldt, SYS_uselib, SYS_ustat];
-#[cfg(not(target_arch = "x86_64"))]
-const KERNEL_OF_X86: &[c_long] = &[];
 
 /// Said not to exist, so that libraries use what came before: their arguments lie in memory, where no filter looks.
 const UNKNOWN: &[c_long] =
@@ -107,11 +113,10 @@ const SHARED: &[c_long] = &[
     SYS_shmget,
 ];
 
-/// What Landlock lets a user do to all files that are that user's: change modes, owners and attributes, and watch what
-/// becomes of them. Through an open file it stays allowed, since that was opened past Landlock.
+/// What Landlock lets a user do to all files that are that user's: change owners and attributes, and watch what becomes
+/// of them. Through an open file it stays allowed, since that was opened past Landlock; and so do times, which tell
+/// nobody anything, and which every program that copies or unpacks files sets.
 const METADATA: &[c_long] = &[
-    SYS_fchmodat,
-    SYS_fchmodat2,
     SYS_fchownat,
     SYS_inotify_add_watch,
     SYS_lremovexattr,
@@ -121,14 +126,20 @@ const METADATA: &[c_long] = &[
     SETXATTRAT,
     REMOVEXATTRAT,
     FILE_SETATTR,
+    #[cfg(target_arch = "x86_64")]
+    SYS_chown,
+    #[cfg(target_arch = "x86_64")]
+    SYS_lchown,
 ];
-#[cfg(target_arch = "x86_64")]
-const METADATA_OF_X86: &[c_long] = &[SYS_chmod, SYS_chown, SYS_futimesat, SYS_lchown, SYS_utime, SYS_utimes];
-#[cfg(not(target_arch = "x86_64"))]
-const METADATA_OF_X86: &[c_long] = &[];
 
-/// The times of a file that is named by a path; without one, those of an open file.
-const TIMES: &[Row] = &[(SYS_utimensat, &[IsPointer(1)])];
+/// Modes are left open by Landlock too. Only these can be set, which open no file to others and close none to its
+/// owner; with a umask of 077, they are what linkers and `chmod +x` ask for.
+const MODES: &[Row] = &[
+    (SYS_fchmodat, &[IsNot(2, 0o600), IsNot(2, 0o700)]),
+    (SYS_fchmodat2, &[IsNot(2, 0o600), IsNot(2, 0o700)]),
+    #[cfg(target_arch = "x86_64")]
+    (SYS_chmod, &[IsNot(1, 0o600), IsNot(1, 0o700)]),
+];
 
 // These are younger than the libc crate; a number is the same on all architectures since Linux 5.1.
 const STATMOUNT: c_long = 457;
@@ -138,17 +149,15 @@ const REMOVEXATTRAT: c_long = 466;
 const OPEN_TREE_ATTR: c_long = 467;
 const FILE_SETATTR: c_long = 469;
 
-/// A condition on an argument, by its place. Of numbers only the low 32 bits count, as they do for the kernel.
+/// A condition on an argument, by its place. Only its low 32 bits count, as they do for the kernel.
 #[derive(Clone, Copy)]
 enum Test {
     Is(u8, c_int),
     IsNot(u8, c_int),
     /// Under a mask it is this.
     Masked(u8, c_int, c_int),
-    /// It is an address and not null.
-    IsPointer(u8),
 }
-use Test::{Is, IsNot, IsPointer, Masked};
+use Test::{Is, IsNot, Masked};
 
 /// Denied if all of the tests hold; a call that stands in several rows, if those of any row do.
 type Row = (c_long, &'static [Test]);
@@ -209,11 +218,11 @@ const WITHOUT_GUARD_OF_SIGNALS: &[Row] = &[(SYS_kill, &[Is(0, -1)])];
 /// The steps that install the filter. It must be the last wall.
 pub fn filter(filter: Filter) -> Result<Vec<Step>, BackendError> {
     let without_tests = |calls: &[c_long]| calls.iter().map(|call| (*call, &[][..])).collect::<Vec<Row>>();
-    let mut denied = without_tests(&[KERNEL, KERNEL_OF_X86, SHARED].concat());
+    let mut denied = without_tests(&[KERNEL, SHARED].concat());
     denied.extend(ALWAYS);
     if filter.own_user {
-        denied.extend(without_tests(&[METADATA, METADATA_OF_X86].concat()));
-        denied.extend(TIMES);
+        denied.extend(without_tests(METADATA));
+        denied.extend(MODES);
     }
     denied.extend(match filter.network {
         Network::None => WITHOUT_NETWORK,
@@ -246,14 +255,12 @@ fn compiled(rows: &[Row], errno: c_int) -> Result<BpfProgram, BackendError> {
 
 fn condition(test: Test) -> Result<SeccompCondition, BackendError> {
     let low = |value: c_int| u64::from(value as u32);
-    use SeccompCmpArgLen::{Dword, Qword};
-    let (argument, width, operator, value) = match test {
-        Is(argument, value) => (argument, Dword, SeccompCmpOp::Eq, low(value)),
-        IsNot(argument, value) => (argument, Dword, SeccompCmpOp::Ne, low(value)),
-        Masked(argument, mask, value) => (argument, Dword, SeccompCmpOp::MaskedEq(low(mask)), low(value)),
-        IsPointer(argument) => (argument, Qword, SeccompCmpOp::Ne, 0),
+    let (argument, operator, value) = match test {
+        Is(argument, value) => (argument, SeccompCmpOp::Eq, low(value)),
+        IsNot(argument, value) => (argument, SeccompCmpOp::Ne, low(value)),
+        Masked(argument, mask, value) => (argument, SeccompCmpOp::MaskedEq(low(mask)), low(value)),
     };
-    SeccompCondition::new(argument, width, operator, value)
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)
 }
 
 /// On x86_64 each call has a second number with this bit, of which the tables know nothing.

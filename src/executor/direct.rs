@@ -25,13 +25,7 @@ use crate::walls::{Missing, Walls};
 /// Why a job was not carried out to its end.
 #[derive(Debug)]
 pub enum ExecutorError {
-    /// This machine can't wall off what the tool must not reach.
-    Unconfined {
-        tool: &'static str,
-        exposed: &'static str,
-        namespaces: Missing,
-        wall: Missing,
-    },
+    Unconfined(Box<Unconfined>),
     /// The private directory of a program without namespaces.
     Directory {
         operation: &'static str,
@@ -41,18 +35,22 @@ pub enum ExecutorError {
     Launch(LaunchError),
 }
 
+/// This machine can't wall off what the tool must not reach, and the operator did not allow that.
+#[derive(Debug)]
+pub struct Unconfined {
+    pub tool: &'static str,
+    /// What of the host lies open.
+    pub exposed: &'static str,
+    /// Why there are no namespaces.
+    pub namespaces: Missing,
+    /// Why the wall that would do instead is missing too.
+    pub wall: Missing,
+}
+
 impl fmt::Display for ExecutorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unconfined { tool, exposed, namespaces, wall } => {
-                write!(f, "tool `{tool}` is refused, since nothing on this machine walls off the host's {exposed}: ")?;
-                write!(f, "without namespaces ({namespaces}), ")?;
-                write!(
-                    f,
-                    "it would take a wall that is missing too ({wall}). Make one of them possible, or start the "
-                )?;
-                f.write_str("server with --allow-unconfined-execution to run programs all the same")
-            }
+            Self::Unconfined(unconfined) => unconfined.fmt(f),
             Self::Directory { operation, path, source } => {
                 write!(f, "cannot {operation} {}: {source}", path.display())
             }
@@ -61,10 +59,22 @@ impl fmt::Display for ExecutorError {
     }
 }
 
+impl fmt::Display for Unconfined {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tool, exposed, namespaces, wall } = self;
+        write!(f, "tool `{tool}` is refused, since nothing on this machine walls off the host's {exposed}: ")?;
+        write!(f, "without namespaces ({namespaces}), it would take a wall that is missing too ({wall}). ")?;
+        f.write_str(
+            "Make one of them possible, or start the server with --allow-unconfined-execution to run programs ",
+        )?;
+        f.write_str("all the same")
+    }
+}
+
 impl std::error::Error for ExecutorError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Unconfined { wall, .. } => Some(wall),
+            Self::Unconfined(unconfined) => Some(&unconfined.wall),
             Self::Directory { source, .. } => Some(source),
             Self::Launch(error) => Some(error),
         }
@@ -118,7 +128,7 @@ fn check(job: &Job, walls: &Walls) -> Result<(), ExecutorError> {
     let Err(namespaces) = &walls.namespaces else { return Ok(()) };
     let refuse = |exposed, wall: &Missing| {
         let (tool, namespaces, wall) = (job.sandbox.id, namespaces.clone(), wall.clone());
-        Err(ExecutorError::Unconfined { tool, exposed, namespaces, wall })
+        Err(ExecutorError::Unconfined(Box::new(Unconfined { tool, exposed, namespaces, wall })))
     };
     match (&walls.landlock, &walls.seccomp) {
         (Err(wall), _) => refuse("files", wall),
@@ -156,7 +166,7 @@ fn notes(job: &Job, directory: &Path, walls: &Walls) -> Vec<String> {
         confine::TMP,
     )];
     if walls.seccomp.is_ok() && confine::runs_as_server() {
-        notes.push("Modes, owners and times of files could not be changed by their paths".to_owned());
+        notes.push("Files could be given no mode but 600 and 700, no other owner and no attributes".to_owned());
     }
     let is_isolated = job.sandbox.network == Network::None;
     let open = [

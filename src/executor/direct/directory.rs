@@ -206,3 +206,41 @@ fn is_directory(parent: BorrowedFd, name: &CStr) -> io::Result<bool> {
 fn c_string(path: &Path) -> io::Result<CString> {
     Ok(CString::new(path.as_os_str().as_bytes())?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_server_left_is_swept_and_what_is_in_use_or_not_ours_stays() {
+        let parent = tempfile::tempdir().unwrap();
+        let in_use = PrivateDirectory::below(parent.path()).unwrap();
+        fs::write(in_use.path().join("file"), "").unwrap();
+        let left = parent.path().join(format!("{IN_USE}left"));
+        fs::create_dir_all(left.join("a/b")).unwrap();
+        fs::set_permissions(left.join("a"), Permissions::from_mode(0o000)).unwrap();
+        let others = [parent.path().join(format!("{NEW}x")), parent.path().join("sandbox-mcp-x")];
+        others.iter().for_each(|path| fs::create_dir(path).unwrap());
+        let link = parent.path().join(format!("{IN_USE}link"));
+        std::os::unix::fs::symlink(&others[0], &link).unwrap();
+
+        sweep(parent.path());
+        assert!(!left.exists());
+        assert!(in_use.path().join("file").exists() && others.iter().all(|path| path.exists()) && link.is_symlink());
+        let path = in_use.path().to_owned();
+        in_use.remove().unwrap();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn names_that_removal_would_use_itself_do_not_stop_it() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = PrivateDirectory::below(parent.path()).unwrap();
+        for path in ["1/x", "2/x", "a/b/c", "a/4"] {
+            fs::create_dir_all(directory.path().join(path)).unwrap();
+        }
+        fs::write(directory.path().join("3"), "").unwrap();
+        directory.remove().unwrap();
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+    }
+}

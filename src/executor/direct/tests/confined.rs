@@ -83,7 +83,7 @@ fn the_hosts_files_can_neither_be_read_nor_written_nor_changed() {
 }
 
 #[test]
-fn modes_owners_times_and_attributes_of_the_users_own_files_stay_as_they_are() {
+fn of_the_users_own_files_neither_modes_nor_owners_nor_attributes_can_be_changed() {
     let code = "import os\n\
                 def tried(name, *arguments, **named):\n\
                 \x20   try: getattr(os, name)(*arguments, **named)\n\
@@ -91,9 +91,10 @@ fn modes_owners_times_and_attributes_of_the_users_own_files_stay_as_they_are() {
                 \x20   print(name, 'was allowed')\n\
                 below = os.open('.', os.O_RDONLY)\n\
                 tried('chmod', SECRET, 0)\n\
+                tried('chmod', SECRET, 0o644)\n\
+                tried('chmod', SECRET, 0o4700)\n\
                 tried('chmod', SECRET, 0, dir_fd=below)\n\
                 tried('chown', SECRET, os.getuid(), os.getgid())\n\
-                tried('utime', SECRET, (1, 1))\n\
                 tried('setxattr', SECRET, 'user.x', b'x')\n\
                 print('end')\n";
     // Only files of the program's user could be changed, and root's programs have none.
@@ -105,6 +106,22 @@ fn modes_owners_times_and_attributes_of_the_users_own_files_stay_as_they_are() {
         assert_eq!(text, "end\n", "{setting:?}");
         let after = fs::metadata(&secret).unwrap();
         assert_eq!((before.mode(), before.ctime_nsec()), (after.mode(), after.ctime_nsec()));
+    }
+}
+
+#[test]
+fn what_is_linked_copied_unpacked_or_made_executable_is_of_use() {
+    for setting in without_namespaces() {
+        let code = "cd $TMPDIR; printf 'echo script' > a; chmod +x a && ./a; cp -p a b && ./b; \
+                    tar cf c.tar a && rm a && tar xf c.tar && ./a; \
+                    echo 'int main() { return 0; }' > d.c && cc -o d d.c && ./d && echo linked";
+        assert_eq!(setting.sh(code), "script\nscript\nscript\nlinked\n", "{setting:?}");
+        let code = "import shutil, stat, os\n\
+                    shutil.copy2('main.py', 'copy.py'); shutil.copytree(os.environ['HOME'], os.environ['TMPDIR'] + '/tree')\n\
+                    print(open('copy.py').read() == open('main.py').read())\n";
+        if let Some(text) = setting.python(code) {
+            assert_eq!(text, "True\n", "{setting:?}");
+        }
     }
 }
 

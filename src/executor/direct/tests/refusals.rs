@@ -7,7 +7,7 @@ use crate::testing::Lacking::{self, Landlock, Seccomp, UserNamespaces};
 #[track_caller]
 fn refusal(setting: &Setting, tool: &str) -> String {
     match setting.try_run(tool, "echo ran").expect("every machine has a shell") {
-        Err(error @ ExecutorError::Unconfined { .. }) => error.to_string(),
+        Err(error @ ExecutorError::Unconfined(_)) => error.to_string(),
         other => panic!("{setting:?}: {other:?}"),
     }
 }
