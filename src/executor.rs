@@ -1,5 +1,7 @@
 //! Executors: ways to carry out a job. They differ in nothing else.
 
+pub mod direct;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -88,6 +90,7 @@ impl Executor {
             executor: self.name(),
             environment: view.origin.to_string(),
             walls: WALLS.to_vec(),
+            notes: Vec::new(),
         })
     }
 }

@@ -59,7 +59,7 @@ fn program(sandbox: &Sandbox, view: &View) -> Program {
     }
 }
 
-fn identity() -> Identity {
+pub(crate) fn identity() -> Identity {
     let (own_uid, own_gid) = (rustix::process::geteuid(), rustix::process::getegid());
     let (host_uid, host_gid) = if own_uid.is_root() { (NOBODY, NOBODY) } else { (own_uid.as_raw(), own_gid.as_raw()) };
     Identity { uid: USER, gid: USER, host_uid, host_gid }
@@ -160,7 +160,7 @@ fn call_steps(job: &Job) -> Vec<Step> {
     steps
 }
 
-fn limits(sandbox: &Sandbox) -> impl Iterator<Item = Step> {
+pub(crate) fn limits(sandbox: &Sandbox) -> impl Iterator<Item = Step> {
     let resources = sandbox.resources;
     [
         (Resource::Data, resources.memory_mb * MB),
