@@ -20,7 +20,7 @@ use crate::capture::Captured;
 use crate::job::Output;
 
 /// The launcher itself: a static binary, built by build.rs.
-static LAUNCHER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/launcher"));
+pub static LAUNCHER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/launcher"));
 
 /// How long a launcher may take to clear its sandbox away after it was told to.
 const GRACE: Duration = Duration::from_secs(5);
