@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::capture::Captured;
 use crate::job::Output;
 
+pub use binary::LAUNCHER;
 pub use pool::Pool;
 
 /// How long a launcher may take to clear its sandbox away after it was told to.
