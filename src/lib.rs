@@ -1,6 +1,7 @@
 //! An MCP server that lets an AI agent run code in pinned Nix environments, isolated by Linux namespaces.
 
 pub mod answer;
+pub mod artifacts;
 pub mod build_all;
 pub mod capture;
 pub mod command_line;
