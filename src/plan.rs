@@ -12,6 +12,9 @@ use crate::view::View;
 /// The home of every sandbox.
 pub const HOME: &str = "/sandbox";
 
+/// Where a program leaves files for its caller; the variable `OUT` names it.
+pub const OUT: &str = "/sandbox/out";
+
 /// The sandbox's user and group inside; every sandbox has its own user namespace, so they may share the number.
 const USER: u32 = 1000;
 /// Who programs are outside when the server is root: nobody.
@@ -23,6 +26,9 @@ const ROOT_SIZE: u64 = 4 * MB;
 const ROOT_INODES: u64 = 16_384;
 /// How many files and directories a program may make below each of /sandbox, /tmp and /dev/shm.
 const INODES: u64 = 65_536;
+/// More than is ever returned, so that a program may leave a file that is only named.
+const OUT_SIZE: u64 = 64 * MB;
+const OUT_INODES: u64 = 4096;
 
 /// Files that a program on the host's network needs to resolve names, and that hold no secret.
 const RESOLVER_FILES: [&str; 3] = ["/etc/resolv.conf", "/etc/hosts", "/etc/services"];
@@ -119,6 +125,9 @@ fn call_steps(job: &Job) -> Vec<Step> {
         tmpfs("/dev/shm", 0o1777, false),
         tmpfs("/tmp", 0o1777, false),
         tmpfs(HOME, 0o755, true),
+        // A file system of its own: nothing else can be linked or moved into it, and it can be written to where the
+        // home can't.
+        Step::Tmpfs { target: OUT.into(), size: size.min(OUT_SIZE), inodes: OUT_INODES, mode: 0o755, owned: true },
         Step::PivotRoot,
         Step::ReadOnly { target: "/".into() },
     ];
