@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::artifacts::{self, Artifacts};
 use crate::job::Job;
 use crate::launch::{self, LaunchError};
 use crate::outcome::Outcome;
@@ -73,10 +74,15 @@ impl Executor {
     pub async fn run(self, job: &Job, view: &View, cancelled: &CancellationToken) -> Result<Outcome, LaunchError> {
         let plan = plan::in_namespaces(job, view);
         let run = launch::run(&plan, job.output, cancelled).await?;
+        let artifacts = match run.out {
+            Some(directory) => artifacts::gather(directory).await,
+            None => Artifacts::default(),
+        };
         Ok(Outcome {
             ending: run.ending,
             stdout: run.stdout,
             stderr: run.stderr,
+            artifacts,
             duration: run.duration,
             usage: run.usage,
             executor: self.name(),
