@@ -22,6 +22,9 @@ const PORTABLE_MANIFEST: &str = "nix/manifest.json";
 
 fn main() {
     println!("cargo::rerun-if-env-changed={MANIFEST}");
+    // For checks/build.rs, which runs this very program on other manifests.
+    println!("cargo::rustc-env=SANDBOX_MCP_BUILD_SCRIPT={}", env::current_exe().unwrap_or_default().display());
+    println!("cargo::rustc-env=SANDBOX_MCP_TARGET={}", env::var("TARGET").expect("cargo sets TARGET"));
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let result = sandboxes(&out.join("sandboxes.rs")).and_then(|()| launcher(&out.join("launcher")));
     if let Err(error) = result {
@@ -84,16 +87,8 @@ fn launcher(output: &Path) -> Result<(), String> {
     let target_dir = output.with_file_name("launcher-target");
     let mut cargo = Command::new(env::var_os("CARGO").expect("cargo sets CARGO"));
     cargo
-        .args([
-            "build",
-            "--locked",
-            "--package",
-            "sandbox-launcher",
-            "--bin",
-            "sandbox-launcher",
-            "--profile",
-            "launcher",
-        ])
+        .args(["build", "--locked", "--package", "sandbox-launcher", "--bin", "sandbox-launcher"])
+        .args(["--profile", "launcher"])
         .args(["--target", &target, "--target-dir"])
         .arg(&target_dir)
         .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");

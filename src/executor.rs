@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::artifacts::{self, Artifacts};
 use crate::job::Job;
-use crate::launch::{self, LaunchError};
+use crate::launch::{LaunchError, Pool};
 use crate::outcome::Outcome;
 use crate::plan;
 use crate::view::{Origin, View};
@@ -71,9 +71,15 @@ impl Executor {
     }
 
     /// Runs the job to its end. The sandbox is gone when this returns.
-    pub async fn run(self, job: &Job, view: &View, cancelled: &CancellationToken) -> Result<Outcome, LaunchError> {
+    pub async fn run(
+        self,
+        job: &Job,
+        view: &View,
+        pool: &Pool,
+        cancelled: &CancellationToken,
+    ) -> Result<Outcome, LaunchError> {
         let plan = plan::in_namespaces(job, view);
-        let run = launch::run(&plan, job.output, cancelled).await?;
+        let run = pool.run(&plan, job.output, cancelled).await?;
         let artifacts = match run.out {
             Some(directory) => artifacts::gather(directory).await,
             None => Artifacts::default(),

@@ -42,7 +42,7 @@ pub struct Definition {
     pub user: String,
     pub entrypoint: String,
     /// Seconds of wall clock.
-    pub timeout: u64,
+    pub timeout: u32,
     pub before: Vec<String>,
     pub command: Vec<String>,
     pub hints: Hints,
@@ -92,16 +92,16 @@ pub enum Network {
     Bridge,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Resources {
     /// Cores.
     pub cpu: u32,
     /// Megabytes (2^20 bytes).
-    pub memory: u64,
-    pub processes: u64,
+    pub memory: u32,
+    pub processes: u32,
     /// Open files of one process.
-    pub files: u64,
+    pub files: u32,
 }
 
 #[derive(Debug, Deserialize)]
@@ -160,7 +160,7 @@ pub struct ManifestError {
 impl fmt::Display for ManifestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.key.as_str() {
-            "" | "." => write!(f, "{}", self.reason),
+            "" => write!(f, "{}", self.reason),
             key => write!(f, "{key}: {}", self.reason),
         }
     }
@@ -171,8 +171,12 @@ impl std::error::Error for ManifestError {}
 impl Manifest {
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
         let deserializer = &mut serde_json::Deserializer::from_str(text);
-        let manifest: Self = serde_path_to_error::deserialize(deserializer)
-            .map_err(|error| ManifestError { key: error.path().to_string(), reason: error.inner().to_string() })?;
+        let manifest: Self = serde_path_to_error::deserialize(deserializer).map_err(|error| {
+            // Where the text stops being JSON, `?` stands for a key that is not known.
+            let key = error.path().to_string();
+            let key = key.trim_end_matches('?').trim_end_matches('.');
+            ManifestError { key: key.to_owned(), reason: error.inner().to_string() }
+        })?;
         manifest.check()?;
         Ok(manifest)
     }
@@ -195,43 +199,17 @@ impl Manifest {
 impl Sandbox {
     fn check(&self, id: &str, pinned: bool) -> Result<(), ManifestError> {
         let key = |rest: &str| format!("sandboxes.{id}.{rest}");
-        let definition = &self.definition;
-        let well_named = id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-        if !well_named || !id.starts_with(|first: char| first.is_ascii_lowercase()) {
+        if !is_name(id) {
             return refuse(&format!("sandboxes.{id}"), "an id has lower-case letters, digits and `-` only");
         }
-        if definition.id != id {
-            return refuse(&key("definition.id"), format!("it is `{}`, but the sandbox is `{id}`", definition.id));
+        if self.definition.id != id {
+            return refuse(&key("definition.id"), format!("it is `{}`, but the sandbox is `{id}`", self.definition.id));
         }
         if self.tool.name != id {
             return refuse(&key("tool.name"), format!("it is `{}`, but the sandbox is `{id}`", self.tool.name));
         }
-        if definition.command.is_empty() {
-            return refuse(&key("definition.command"), "it is empty");
-        }
-        if definition.timeout == 0 {
-            return refuse(&key("definition.timeout"), "it is 0 seconds: nothing could run");
-        }
-        if definition.resources.cpu == 0 {
-            return refuse(&key("definition.resources.cpu"), "it is 0 cores: nothing could run");
-        }
-        // Every program runs without capabilities and without new privileges; a definition that asks for less would
-        // be told a lie if it were accepted.
-        if definition.security.cap_drop != ["all"] {
-            return refuse(&key("definition.security.capDrop"), "only [\"all\"] is offered");
-        }
-        if definition.security.security_opt != ["no-new-privileges:true"] {
-            return refuse(&key("definition.security.securityOpt"), "only [\"no-new-privileges:true\"] is offered");
-        }
-        if !definition.before.is_empty() {
-            return refuse(&key("definition.before"), "starting services before the command is not offered yet");
-        }
-        if !matches!(definition.mount.workdir.strip_prefix("/sandbox"), Some(rest) if rest.is_empty() || rest.starts_with('/'))
-        {
-            return refuse(&key("definition.mount.workdir"), "it must be /sandbox or a directory below it");
-        }
-        if self.definition.script_mode().is_none() {
-            return refuse(&key("definition.mount.scriptPerms"), "it must be an octal mode such as 0755");
+        if let Err((rest, reason)) = self.definition.check() {
+            return refuse(&key(&format!("definition.{rest}")), reason);
         }
         if pinned != self.environment.is_some() {
             return refuse(
@@ -244,9 +222,74 @@ impl Sandbox {
 }
 
 impl Definition {
-    pub fn script_mode(&self) -> Option<u32> {
-        u32::from_str_radix(&self.mount.script_perms, 8).ok().filter(|mode| *mode <= 0o777)
+    /// What the types alone do not say, as the key below the definition and the reason.
+    fn check(&self) -> Result<(), (&'static str, &'static str)> {
+        // Every program runs without capabilities and without new privileges; a definition that asks for less would
+        // be told a lie if it were accepted.
+        if self.security.cap_drop != ["all"] {
+            return Err(("security.capDrop", "only [\"all\"] is offered"));
+        }
+        if self.security.security_opt != ["no-new-privileges:true"] {
+            return Err(("security.securityOpt", "only [\"no-new-privileges:true\"] is offered"));
+        }
+        if !self.before.is_empty() {
+            return Err(("before", "starting services before the command is not offered yet"));
+        }
+        let Resources { cpu, memory, processes, files } = self.resources;
+        for (key, limit) in [
+            ("timeout", self.timeout),
+            ("resources.cpu", cpu),
+            ("resources.memory", memory),
+            ("resources.processes", processes),
+            ("resources.files", files),
+        ] {
+            if limit == 0 {
+                return Err((key, "it is 0: nothing could run"));
+            }
+        }
+        // It becomes a line of /etc/passwd.
+        if !is_name(&self.user) {
+            return Err(("user", "a user name has lower-case letters, digits and `-` only"));
+        }
+        if self.command.is_empty() || self.command[0].is_empty() {
+            return Err(("command", "it names no program"));
+        }
+        if self.command.iter().any(|argument| argument.contains('\0')) {
+            return Err(("command", "it holds a NUL character, which no argument can"));
+        }
+        if !is_workdir(&self.mount.workdir) {
+            return Err(("mount.workdir", "it must be /sandbox or a directory below it"));
+        }
+        if self.script_mode().is_none() {
+            return Err(("mount.scriptPerms", "it must be an octal mode such as 0755"));
+        }
+        for (name, value) in &self.variables {
+            if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+                return Err(("variables", "a name is empty or holds `=`, or a name or value holds a NUL character"));
+            }
+        }
+        Ok(())
     }
+
+    pub fn script_mode(&self) -> Option<u32> {
+        let text = &self.mount.script_perms;
+        let octal = (3..=4).contains(&text.len()) && text.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
+        u32::from_str_radix(text, 8).ok().filter(|mode| octal && *mode <= 0o777)
+    }
+}
+
+/// Names that mean the same to a client, to Rust (`network-tools` → `NetworkTools`) and to /etc/passwd.
+fn is_name(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+fn is_workdir(path: &str) -> bool {
+    let Some(below) = path.strip_prefix("/sandbox") else { return false };
+    let plain = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+    };
+    below.is_empty() || below.strip_prefix('/').is_some_and(|below| below.split('/').all(plain))
 }
 
 fn refuse<T>(key: &str, reason: impl Into<String>) -> Result<T, ManifestError> {

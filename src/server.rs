@@ -141,9 +141,8 @@ impl ServerHandler for Server {
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let output_schema = Arc::new(answer::schema());
-        let mut result = ListToolsResult::default();
-        result.tools = TOOLS.iter().map(|tool| describe(tool, &output_schema)).collect();
-        Ok(result)
+        let tools = TOOLS.iter().map(|tool| describe(tool, &output_schema)).collect();
+        Ok(ListToolsResult { tools, ..Default::default() })
     }
 
     async fn call_tool(

@@ -67,7 +67,7 @@ fn parts(program: &str, path: &Path, host: &Host) -> Vec<PathBuf> {
 
 /// What belongs to the toolchain in a prefix, whoever else uses that.
 fn own_parts(program: &str, prefix: &Path) -> Vec<PathBuf> {
-    let patterns: &[(&'static str, &'static str)] = match program {
+    let patterns: &[(&str, &str)] = match program {
         "python" | "python3" => {
             &[("lib", "python3"), ("lib64", "python3"), ("lib", "libpython3"), ("include", "python3")]
         }
@@ -78,11 +78,12 @@ fn own_parts(program: &str, prefix: &Path) -> Vec<PathBuf> {
         "cc" => &[("lib", "gcc"), ("lib64", "gcc"), ("libexec", "gcc"), ("lib", "clang")],
         _ => &[],
     };
-    let of_pattern = |&(directory, start): &(&'static str, &'static str)| {
+    let mut parts = Vec::new();
+    for (directory, start) in patterns {
         let entries = fs::read_dir(prefix.join(directory)).into_iter().flatten().flatten();
-        entries.filter(move |entry| entry.file_name().to_string_lossy().starts_with(start)).map(|entry| entry.path())
-    };
-    let mut parts: Vec<PathBuf> = patterns.iter().flat_map(of_pattern).collect();
+        let own = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(start));
+        parts.extend(own.map(|entry| entry.path()));
+    }
     parts.sort();
     parts
 }
