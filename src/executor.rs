@@ -10,6 +10,7 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use self::direct::Unconfined;
+use crate::artifacts::{self, Artifacts};
 use crate::job::Job;
 use crate::launch::{LaunchError, Pool, Run};
 use crate::outcome::Outcome;
@@ -111,18 +112,23 @@ impl Executors {
             };
         }
         let run = self.pool.run(&plan::in_namespaces(job, view), job.output, cancelled).await?;
-        Ok(outcome(executor, run, view, WALLS.to_vec(), Vec::new()))
+        Ok(outcome(executor, run, view, WALLS.to_vec(), Vec::new()).await)
     }
 }
 
 /// The walls of a sandbox with all namespaces.
 const WALLS: [&str; 4] = ["namespaces", "no capabilities", "no_new_privs", "rlimits"];
 
-fn outcome(executor: Executor, run: Run, view: &View, walls: Vec<&'static str>, notes: Vec<String>) -> Outcome {
+async fn outcome(executor: Executor, run: Run, view: &View, walls: Vec<&'static str>, notes: Vec<String>) -> Outcome {
+    let artifacts = match run.out {
+        Some(directory) => artifacts::gather(directory).await,
+        None => Artifacts::default(),
+    };
     Outcome {
         ending: run.ending,
         stdout: run.stdout,
         stderr: run.stderr,
+        artifacts,
         duration: run.duration,
         usage: run.usage,
         executor: executor.name(),

@@ -36,6 +36,8 @@ pub struct Run {
     pub usage: Usage,
     pub stdout: Captured,
     pub stderr: Captured,
+    /// The directory that the program left artifacts in, to be read now that nothing else can reach it.
+    pub out: Option<OwnedFd>,
     pub duration: Duration,
 }
 
@@ -123,6 +125,8 @@ pub async fn run(plan: &Plan, output: Output, cancelled: &CancellationToken) -> 
             usage,
             stdout: stdout.map_err(lost)?,
             stderr: stderr.map_err(lost)?,
+            // The launcher does not hand it over yet.
+            out: None,
             duration: begun.elapsed(),
         }),
         Report::Failed(failure) => Err(LaunchError::Refused(failure)),

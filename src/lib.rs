@@ -49,6 +49,7 @@
 //! next; a daemon; Docker.
 
 pub mod answer;
+pub mod artifacts;
 pub mod build_all;
 pub mod capture;
 pub mod command_line;

@@ -12,6 +12,9 @@ use crate::view::View;
 /// The home of every sandbox.
 pub const HOME: &str = "/sandbox";
 
+/// Where a program leaves files for its caller; the variable `OUT` names it.
+pub const OUT: &str = "/sandbox/out";
+
 /// The sandbox's user and group inside; every sandbox has its own user namespace, so they may share the number.
 const USER: u32 = 1000;
 /// Who programs are outside when the server is root: nobody.
@@ -21,8 +24,9 @@ const MB: u64 = 1 << 20;
 /// The root holds directories, links and a few files of /etc.
 const ROOT_SIZE: u64 = 4 * MB;
 const ROOT_INODES: u64 = 16_384;
-/// The directories that a sandbox has for itself. They share one bound.
-const PRIVATE: [&str; 3] = [HOME, "/tmp", "/dev/shm"];
+/// The directories that a sandbox has for itself. They share one bound. Each is a mount of its own, so that nothing can
+/// be linked or moved from one into another, and artifacts can be left where the home is read-only.
+const PRIVATE: [&str; 4] = [HOME, "/tmp", "/dev/shm", OUT];
 /// How many files and directories a program may make in them.
 const INODES: u64 = 65_536;
 
@@ -122,9 +126,12 @@ fn hostname(sandbox: &Sandbox) -> &'static str {
 
 /// What each sandbox has of its own, and is there ahead of the call.
 fn sandbox_steps(sandbox: &Sandbox) -> Vec<Step> {
-    let directories = PRIVATE
-        .map(|path| if path == HOME { directory(path, 0o755, true) } else { directory(path, 0o1777, false) })
-        .into();
+    let directories =
+        PRIVATE
+            .map(|path| {
+                if [HOME, OUT].contains(&path) { directory(path, 0o755, true) } else { directory(path, 0o1777, false) }
+            })
+            .into();
     let mut steps = vec![
         Step::Scratch { size: sandbox.resources.memory_mb * MB, inodes: INODES, directories },
         Step::Proc { target: "/proc".into() },

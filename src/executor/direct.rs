@@ -76,7 +76,7 @@ pub async fn run(
     let run = launch::run(&plan, job.output, cancelled).await?;
     let notes = notes(job, directory.path(), walls);
     spawn_blocking(|| directory.remove()).await.expect("removing does not panic")?;
-    Ok(super::outcome(super::Executor::Direct, run, view, names(walls), notes))
+    Ok(super::outcome(super::Executor::Direct, run, view, names(walls), notes).await)
 }
 
 /// Refuses a job whose program would reach the host's files, or a network that it must not have.

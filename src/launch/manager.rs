@@ -92,6 +92,8 @@ impl Manager {
                 usage,
                 stdout: stdout.map_err(lost)?,
                 stderr: stderr.map_err(lost)?,
+                // The launcher does not hand it over yet.
+                out: None,
                 duration: begun.elapsed(),
             }),
             Report::Failed(failure) => Err(LaunchError::Refused(failure)),
