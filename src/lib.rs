@@ -59,6 +59,7 @@ pub mod intake;
 pub mod job;
 pub mod json_id;
 pub mod launch;
+pub mod network;
 pub mod outcome;
 pub mod plan;
 pub mod realise;
