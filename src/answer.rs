@@ -71,6 +71,7 @@ fn reason(ending: Ending, deadline_seconds: u64) -> Option<String> {
         Ending::Exited { code } => Some(format!("Command failed with exit code {code}")),
         Ending::Signalled { signal } => Some(format!("Command was ended by {}", signal_name(signal))),
         Ending::TimedOut => Some(format!("execution timeout after {deadline_seconds} seconds")),
+        Ending::OverLimit { limit } => Some(limit.to_string()),
     }
 }
 
@@ -84,6 +85,9 @@ fn structured(outcome: &Outcome, stdout: String, stderr: String) -> Map<String, 
         }
         Ending::Signalled { signal } => {
             fields.insert("signal".into(), signal.into());
+        }
+        Ending::OverLimit { limit } => {
+            fields.insert("limit".into(), limit.to_string().into());
         }
         Ending::TimedOut => {}
     }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use tokio_util::sync::CancellationToken;
 
 use crate::job::Job;
-use crate::launch::{self, LaunchError};
+use crate::launch::{LaunchError, Pool};
 use crate::outcome::Outcome;
 use crate::plan;
 use crate::view::{Origin, View};
@@ -70,9 +70,15 @@ impl Executor {
     }
 
     /// Runs the job to its end. The sandbox is gone when this returns.
-    pub async fn run(self, job: &Job, view: &View, cancelled: &CancellationToken) -> Result<Outcome, LaunchError> {
+    pub async fn run(
+        self,
+        job: &Job,
+        view: &View,
+        pool: &Pool,
+        cancelled: &CancellationToken,
+    ) -> Result<Outcome, LaunchError> {
         let plan = plan::in_namespaces(job, view);
-        let run = launch::run(&plan, job.output, cancelled).await?;
+        let run = pool.run(&plan, job.output, cancelled).await?;
         Ok(Outcome {
             ending: run.ending,
             stdout: run.stdout,

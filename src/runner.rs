@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::executor::{Choice, Executor};
 use crate::host::{self, Host, HostError};
 use crate::job::Job;
-use crate::launch::LaunchError;
+use crate::launch::{LaunchError, Pool};
 use crate::outcome::Outcome;
 use crate::realise::{RealiseError, Realiser};
 use crate::sandbox::Sandbox;
@@ -29,6 +29,8 @@ pub struct Options {
     pub longest: Option<Duration>,
     /// How many programs run at once; further calls wait.
     pub calls_at_once: usize,
+    /// How many sandboxes of one environment are kept ready for calls; none leaves it to this machine's size.
+    pub ready: Option<usize>,
 }
 
 /// Why a job could not be carried out to its end.
@@ -90,6 +92,7 @@ pub struct Runner {
     options: Options,
     realiser: Realiser,
     slots: Semaphore,
+    pool: Pool,
     /// What each tool's programs see, once it was made. The lock is held while that is done, so that callers of one
     /// tool do it once and callers of another need not wait.
     views: BTreeMap<&'static str, Mutex<Option<Arc<View>>>>,
@@ -100,6 +103,7 @@ impl Runner {
         Self {
             realiser: Realiser::from_environment(),
             slots: Semaphore::new(options.calls_at_once),
+            pool: options.ready.map_or_else(Pool::new, Pool::with_ready),
             views: TOOLS.iter().map(|tool| (tool.sandbox.id, Mutex::default())).collect(),
             options,
         }
@@ -122,7 +126,7 @@ impl Runner {
         };
         on_stage(Stage::Running);
         let job = Job { deadline: self.limit(&job), ..job };
-        Ok(Executor::of(&view).run(&job, &view, cancelled).await?)
+        Ok(Executor::of(&view).run(&job, &view, &self.pool, cancelled).await?)
     }
 
     /// Brings a pinned environment there ahead of its first call.

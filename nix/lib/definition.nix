@@ -1,8 +1,8 @@
 # The definition of a sandbox, checked and completed with defaults.
 #
 # A definition file is a function from the package set to the keys of the JSON config, with `packages` and `variables` beside
-# them. What leaves this file has every key, each of its type. What is wrong with a definition is refused with the name of its
-# file and the path of the key, all of it at once.
+# them. The value that leaves this file has every key, each of its type. What is wrong with a definition is refused with the name
+# of its file and the path of the key, all of it at once.
 { id, file }:
 pkgs:
 let
@@ -96,13 +96,15 @@ let
 
   shortName = "${baseNameOf (dirOf file)}/${baseNameOf file}";
   definition = import file pkgs;
-  problems =
+  problems = map (problem: "${shortName}: ${problem}") (
     if match "[a-z][a-z0-9-]*" id == null then
       [ "the file name must be lower-case letters, digits and dashes: it is the tool's name" ]
     else
-      schema.problems "" definition;
+      schema.problems "" definition
+  );
 in
-if problems == [ ] then
-  schema.complete definition
-else
-  throw "${shortName}: ${concatStringsSep "\n${shortName}: " problems}"
+{
+  inherit problems;
+  value =
+    if problems == [ ] then schema.complete definition else throw (concatStringsSep "\n" problems);
+}

@@ -1,0 +1,55 @@
+# The package brings the .drv files of its environments and no toolchain: in a store that received nothing but the package, Nix
+# realises an environment from them, here from a binary cache since there is no network to get sources from.
+{ pkgs, server }:
+let
+  inherit (pkgs) lib;
+  inherit (builtins) unsafeDiscardStringContext;
+  environments = lib.attrValues server.environments;
+
+  # As text only: the check would depend on what it names.
+  paths = packages: unsafeDiscardStringContext (toString packages);
+in
+pkgs.runCommand "fresh-store"
+  {
+    nativeBuildInputs = [ pkgs.nix ];
+    inherit (server) package;
+    # The smallest, to be realised.
+    inherit (server.environments) shell;
+    shellDrv = unsafeDiscardStringContext server.environments.shell.drvPath;
+    drvs = paths (map (environment: environment.drvPath) environments);
+    toolchains = paths (
+      environments ++ lib.concatMap (definition: definition.packages) (lib.attrValues server.definitions)
+    );
+  }
+  ''
+    export HOME=$TMPDIR NIX_CONFIG='
+      experimental-features = nix-command
+      require-sigs = false
+      substituters =
+    '
+
+    # A store of all that can be seen here: the package, the environment and what they need, their .drv files among it.
+    all=$TMPDIR/all
+    mkdir -p $all/nix/store
+    cp -r /nix/store/* $all/nix/store/
+    bash ${./visible-paths.sh} | nix-store --store $all --register-validity
+
+    fresh=$TMPDIR/fresh cache=file://$TMPDIR/cache
+    nix copy --from $all --to $fresh $package
+    nix copy --from $all --to "$cache?compression=none" $shell
+
+    for drv in $drvs; do
+      [ -e $fresh$drv ] || { echo "$drv did not come with the package"; exit 1; }
+    done
+    for toolchain in $toolchains; do
+      [ ! -e $fresh$toolchain ] || { echo "$toolchain came with the package"; exit 1; }
+    done
+
+    # Nothing may be built: not even the machine's own store is of help.
+    nix-store --store $fresh --realise $shellDrv --option substituters $cache --max-jobs 0
+    cmp $shell/closure $fresh$shell/closure
+    for path in $(cat $shell/closure); do
+      nix-store --store $fresh --check-validity $path
+    done
+    touch $out
+  ''
