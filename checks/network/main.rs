@@ -3,7 +3,7 @@
 
 mod inside;
 mod internet;
-#[path = "../src/network/namespace.rs"]
+#[path = "../../src/network/namespace.rs"]
 mod namespace;
 
 use std::io::{Read, Write};
