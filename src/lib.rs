@@ -63,6 +63,7 @@ pub mod job;
 pub mod json_id;
 pub mod launch;
 pub mod nix;
+pub mod network;
 pub mod outcome;
 pub mod plan;
 pub mod realise;

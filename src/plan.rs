@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use sandbox_launcher::{Call, Directory, Environment, Identity, Namespace, Plan, Program, Resource, Step, Watch};
 
 use crate::job::Job;
+use crate::network::gateway::Gateway;
 use crate::sandbox::{Network, Sandbox};
 use crate::view::View;
 
@@ -38,7 +39,7 @@ pub fn in_namespaces(job: &Job, view: &View) -> Plan {
     let sandbox = job.sandbox;
     let mut namespaces =
         vec![Namespace::User, Namespace::Mount, Namespace::Pid, Namespace::Ipc, Namespace::Uts, Namespace::Cgroup];
-    if sandbox.network == Network::None {
+    if sandbox.network != Network::Bridge {
         namespaces.push(Namespace::Network);
     }
     Plan {
@@ -106,8 +107,11 @@ fn etc(sandbox: &Sandbox) -> Vec<(PathBuf, String)> {
         ("/etc/nsswitch.conf".into(), "passwd: files\ngroup: files\nhosts: files dns\n".into()),
     ];
     match sandbox.network {
-        Network::None => {
-            files.push(("/etc/hosts".into(), format!("127.0.0.1 localhost {}\n::1 localhost\n", hostname(sandbox))));
+        Network::None => files.push(("/etc/hosts".into(), own_hosts(sandbox))),
+        Network::Allow(entries) => {
+            let gateway = Gateway::of(entries);
+            files.push(("/etc/hosts".into(), own_hosts(sandbox) + &gateway.hosts));
+            files.push(("/etc/resolv.conf".into(), gateway.resolv_conf));
         }
         Network::Bridge => {
             for path in RESOLVER_FILES {
@@ -118,6 +122,11 @@ fn etc(sandbox: &Sandbox) -> Vec<(PathBuf, String)> {
         }
     }
     files
+}
+
+/// The lines of /etc/hosts that name the sandbox itself.
+fn own_hosts(sandbox: &Sandbox) -> String {
+    format!("127.0.0.1 localhost {}\n::1 localhost\n", hostname(sandbox))
 }
 
 fn hostname(sandbox: &Sandbox) -> &'static str {
@@ -137,7 +146,7 @@ fn sandbox_steps(sandbox: &Sandbox) -> Vec<Step> {
         Step::Proc { target: "/proc".into() },
         Step::Hostname { name: hostname(sandbox).into() },
     ];
-    if sandbox.network == Network::None {
+    if sandbox.network != Network::Bridge {
         steps.push(Step::Loopback);
     }
     steps
