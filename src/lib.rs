@@ -65,6 +65,7 @@ pub mod realise;
 pub mod run_once;
 pub mod runner;
 pub mod sandbox;
+pub mod seccomp;
 pub mod server;
 pub mod stage;
 pub mod stdio;
