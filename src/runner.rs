@@ -173,6 +173,14 @@ impl Runner {
                 View::pinned(Path::new(environment.out)).map_err(RunError::View)?
             }
             (Choice::Auto | Choice::Direct, ..) => {
+                if let (Choice::Auto, Some(_), Err(missing)) =
+                    (self.options.executor, &sandbox.environment, &walls.namespaces)
+                {
+                    tracing::warn!(
+                        "tool `{}` runs on this host's toolchains, not in its pinned environment: {missing}",
+                        sandbox.id
+                    );
+                }
                 let host = direct::host(walls);
                 // A version manager may be asked, which takes its time.
                 let view = spawn_blocking(move || host::view(sandbox, &host)).await;
