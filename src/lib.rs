@@ -49,9 +49,12 @@
 //! next; a daemon; Docker.
 
 pub mod answer;
+pub mod artifacts;
 pub mod build_all;
 pub mod capture;
 pub mod command_line;
+pub mod confine;
+pub mod derivation;
 pub mod executor;
 pub mod file;
 pub mod host;
@@ -59,9 +62,12 @@ pub mod intake;
 pub mod job;
 pub mod json_id;
 pub mod launch;
+pub mod network;
+pub mod nix;
 pub mod outcome;
 pub mod plan;
 pub mod realise;
+pub mod run_derivation;
 pub mod run_once;
 pub mod runner;
 pub mod sandbox;
@@ -74,3 +80,4 @@ pub mod store_path;
 mod testing;
 pub mod tool;
 pub mod view;
+pub mod walls;

@@ -7,12 +7,16 @@ use sandbox_launcher::{Call, Directory, Environment, Identity, Namespace, Plan, 
 
 use crate::job::Job;
 use crate::launch::Controls;
+use crate::network::gateway::Gateway;
 use crate::sandbox::{Network, Sandbox};
 use crate::seccomp;
 use crate::view::View;
 
 /// The home of every sandbox.
 pub const HOME: &str = "/sandbox";
+
+/// Where a program leaves files for its caller; the variable `OUT` names it.
+pub const OUT: &str = "/sandbox/out";
 
 /// The sandbox's user and group inside; every sandbox has its own user namespace, so they may share the number.
 const USER: u32 = 1000;
@@ -23,8 +27,9 @@ const MB: u64 = 1 << 20;
 /// The root holds directories, links and a few files of /etc.
 const ROOT_SIZE: u64 = 4 * MB;
 const ROOT_INODES: u64 = 16_384;
-/// The directories that a sandbox has for itself. They share one bound.
-const PRIVATE: [&str; 3] = [HOME, "/tmp", "/dev/shm"];
+/// The directories that a sandbox has for itself. They share one bound. Each is a mount of its own, so that nothing can
+/// be linked or moved from one into another, and artifacts can be left where the home is read-only.
+const PRIVATE: [&str; 4] = [HOME, "/tmp", "/dev/shm", OUT];
 /// Their share of the sandbox's memory, which they are part of: a program that fills them is told so, and does not die.
 const SCRATCH_SHARE: u64 = 2;
 /// How many files and directories a program may make in them.
@@ -35,7 +40,7 @@ const INODES: u64 = 65_536;
 const DATA_FACTOR: u64 = 4;
 
 /// Where Landlock lets a program write, if the mount does. Threads name each other by files of /proc.
-const WRITABLE: [&str; 7] = [HOME, "/tmp", "/dev/shm", "/proc", "/dev/null", "/dev/zero", "/dev/full"];
+const WRITABLE: [&str; 8] = [HOME, OUT, "/tmp", "/dev/shm", "/proc", "/dev/null", "/dev/zero", "/dev/full"];
 /// What /proc tells of the machine that is no program's business, below /proc.
 const HIDDEN: [&str; 30] = [
     "acpi",
@@ -85,7 +90,7 @@ pub fn bounded_by(controls: &Controls, job: &Job, view: &View) -> Plan {
     let sandbox = job.sandbox;
     let mut namespaces =
         vec![Namespace::User, Namespace::Mount, Namespace::Pid, Namespace::Ipc, Namespace::Uts, Namespace::Cgroup];
-    if sandbox.network == Network::None {
+    if sandbox.network != Network::Bridge {
         namespaces.push(Namespace::Network);
     }
     Plan {
@@ -110,7 +115,7 @@ fn program(sandbox: &Sandbox, view: &View) -> Program {
     }
 }
 
-fn identity() -> Identity {
+pub(crate) fn identity() -> Identity {
     let (own_uid, own_gid) = (rustix::process::geteuid(), rustix::process::getegid());
     let (host_uid, host_gid) = if own_uid.is_root() { (NOBODY, NOBODY) } else { (own_uid.as_raw(), own_gid.as_raw()) };
     Identity { uid: USER, gid: USER, host_uid, host_gid }
@@ -153,8 +158,11 @@ fn etc(sandbox: &Sandbox) -> Vec<(PathBuf, String)> {
         ("/etc/nsswitch.conf".into(), "passwd: files\ngroup: files\nhosts: files dns\n".into()),
     ];
     match sandbox.network {
-        Network::None => {
-            files.push(("/etc/hosts".into(), format!("127.0.0.1 localhost {}\n::1 localhost\n", hostname(sandbox))));
+        Network::None => files.push(("/etc/hosts".into(), own_hosts(sandbox))),
+        Network::Allow(entries) => {
+            let gateway = Gateway::of(entries);
+            files.push(("/etc/hosts".into(), own_hosts(sandbox) + &gateway.hosts));
+            files.push(("/etc/resolv.conf".into(), gateway.resolv_conf));
         }
         Network::Bridge => {
             for path in RESOLVER_FILES {
@@ -167,22 +175,30 @@ fn etc(sandbox: &Sandbox) -> Vec<(PathBuf, String)> {
     files
 }
 
+/// The lines of /etc/hosts that name the sandbox itself.
+fn own_hosts(sandbox: &Sandbox) -> String {
+    format!("127.0.0.1 localhost {}\n::1 localhost\n", hostname(sandbox))
+}
+
 fn hostname(sandbox: &Sandbox) -> &'static str {
     sandbox.id
 }
 
 /// What each sandbox has of its own, and is there ahead of the call.
 fn sandbox_steps(sandbox: &Sandbox) -> Vec<Step> {
-    let directories = PRIVATE
-        .map(|path| if path == HOME { directory(path, 0o755, true) } else { directory(path, 0o1777, false) })
-        .into();
+    let directories =
+        PRIVATE
+            .map(|path| {
+                if [HOME, OUT].contains(&path) { directory(path, 0o755, true) } else { directory(path, 0o1777, false) }
+            })
+            .into();
     let mut steps = vec![
         Step::Scratch { size: sandbox.resources.memory_mb * MB / SCRATCH_SHARE, inodes: INODES, directories },
         Step::Proc { target: "/proc".into() },
         Step::Hostname { name: hostname(sandbox).into() },
     ];
     let set = |name: &str, value: String| Step::Setting { name: name.to_owned(), value };
-    if sandbox.network == Network::None {
+    if sandbox.network != Network::Bridge {
         steps.push(Step::Loopback);
         // A network that is the sandbox's own needs no privilege for ping and for low ports.
         steps.push(set("net/ipv4/ping_group_range", format!("{USER} {USER}")));
@@ -231,7 +247,7 @@ fn walls(sandbox: &Sandbox, controls: &Controls) -> Vec<Step> {
     steps
 }
 
-fn limits(sandbox: &Sandbox, controls: &Controls) -> Vec<Step> {
+pub(crate) fn limits(sandbox: &Sandbox, controls: &Controls) -> Vec<Step> {
     let resources = sandbox.resources;
     let mut limits = vec![(Resource::OpenFiles, resources.files), (Resource::CoreSize, 0)];
     if !controls.bounds().memory {

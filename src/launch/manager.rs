@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 use sandbox_launcher::{
-    CALL_SIZE, Call, Environment, Inside, LARGEST_REPORT, Order, Report, call_header, decode, encode,
+    CALL_SIZE, Call, Environment, Identity, Inside, LARGEST_REPORT, Order, Report, call_header, decode, encode,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
@@ -18,7 +18,7 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
-use super::{GRACE, LaunchError, Run, binary};
+use super::{GRACE, LaunchError, Run, binary, give};
 use crate::capture::Captured;
 use crate::job::Output;
 
@@ -28,6 +28,7 @@ const LOOK: Duration = Duration::from_secs(20);
 /// A manager and its guard, which end when this is dropped: the control socket's end is theirs.
 pub struct Manager {
     control: UnixStream,
+    identity: Identity,
     /// The guard. It is waited for by tokio when it is dropped.
     _guard: Child,
 }
@@ -53,7 +54,7 @@ impl Manager {
         // A launcher that refuses the order says why.
         let _ = control.write_all(&order).await;
         match next_report(&mut control, &mut Vec::new()).await.map_err(|source| LaunchError::Lost { source })? {
-            Report::Ready => Ok(Self { control, _guard: guard }),
+            Report::Ready => Ok(Self { control, identity: environment.identity.clone(), _guard: guard }),
             Report::Failed(failure) => Err(LaunchError::Refused(failure)),
             _ => Err(LaunchError::Lost { source: io::ErrorKind::InvalidData.into() }),
         }
@@ -65,7 +66,10 @@ impl Manager {
         let begun = Instant::now();
         let (report, stdout, stderr) = self.converse(call, output, cancelled).await?;
         match report {
-            Report::Ended { ending, usage } => Ok(Run { ending, usage, stdout, stderr, duration: begun.elapsed() }),
+            // The launcher does not hand it over yet.
+            Report::Ended { ending, usage } => {
+                Ok(Run { ending, usage, stdout, stderr, out: None, duration: begun.elapsed() })
+            }
             report => Err(unexpected(report)),
         }
     }
@@ -124,6 +128,7 @@ impl Manager {
             match output {
                 Output::Captured => {
                     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+                    give(&writer, &self.identity);
                     Ok((Some(Receiver::from_owned_fd(reader)?), writer))
                 }
                 Output::Inherited => Ok((None, own()?)),
