@@ -12,7 +12,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-use sandbox_launcher::{Plan, Program, Resource, Step};
+use sandbox_launcher::{Call, Environment, Plan, Program, Resource, Step, Watch};
 
 pub use self::seccomp::{Filter, filter};
 use crate::host;
@@ -59,29 +59,34 @@ pub struct Ground<'a> {
 /// The plan of a program with no namespace around it.
 pub fn confined(job: &Job, view: &View, ground: &Ground) -> Plan {
     let place = Place { directory: ground.directory };
-    let (sandbox, identity) = (job.sandbox, plan::identity());
-    let mut call = private_directory(job, view, place);
-    call.extend(limits(sandbox, ground.processes));
-    call.extend([Step::NoNewPrivileges, Step::DropPrivileges]);
+    let sandbox = job.sandbox;
+    let mut walls = limits(sandbox, ground.processes);
+    walls.extend([Step::NoNewPrivileges, Step::DropPrivileges]);
     if ground.landlock.is_some() {
-        call.push(landlock(sandbox, view, place));
+        walls.push(landlock(sandbox, view, place));
     }
     if ground.seccomp {
         let filter = filter(Filter { network: sandbox.network, landlock: ground.landlock, own_user: runs_as_server() });
-        call.extend(filter.expect("the probe of the walls made a filter from the same table"));
+        walls.extend(filter.expect("the probe of the walls made a filter from the same table"));
     }
     let mask: &[&str] = if runs_as_server() { &WITH_MASK } else { &[] };
+    let program = Program {
+        arguments: mask.iter().chain(sandbox.command).map(|argument| place.moved(argument)).collect(),
+        variables: view.variables(sandbox).into_iter().map(|variable| place.moved_variable(variable)).collect(),
+        directory: place.of(Path::new(sandbox.workdir)),
+    };
     Plan {
-        namespaces: Vec::new(),
-        identity,
-        view: Vec::new(),
-        call,
-        program: Program {
-            arguments: mask.iter().chain(sandbox.command).map(|argument| place.moved(argument)).collect(),
-            variables: view.variables(sandbox).into_iter().map(|variable| place.moved_variable(variable)).collect(),
-            directory: place.of(Path::new(sandbox.workdir)),
+        environment: Environment {
+            namespaces: Vec::new(),
+            identity: plan::identity(),
+            view: Vec::new(),
+            // Landlock can only name what is there.
+            sandbox: private_directory(job, view, place),
+            walls,
+            cgroups: Vec::new(),
+            watch: Watch::default(),
         },
-        deadline: job.deadline,
+        call: Call { steps: Vec::new(), program: Some(program), deadline: job.deadline },
     }
 }
 

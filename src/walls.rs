@@ -3,7 +3,7 @@
 use std::time::Duration;
 use std::{fmt, fs, io};
 
-use sandbox_launcher::{Ending, Failure, Namespace, Plan, Program, Step};
+use sandbox_launcher::{Call, Ending, Environment, Failure, Namespace, Plan, Program, Step, Watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::confine::{self, Filter};
@@ -95,36 +95,50 @@ fn in_namespaces() -> Plan {
     use Namespace::*;
     let tmpfs =
         |target: &str| Step::Tmpfs { target: target.into(), size: 1 << 20, inodes: 100, mode: 0o755, owned: false };
+    let Plan { environment, call } = without_namespaces(vec![]);
     Plan {
-        namespaces: vec![User, Mount, Pid, Network, Ipc, Uts, Cgroup],
-        view: vec![
-            tmpfs("/"),
-            Step::Proc { target: "/proc".into() },
-            Step::Device { path: "/dev/null".into() },
-            Step::PivotRoot,
-            Step::ReadOnly { target: "/".into() },
-            Step::Hostname { name: "probe".to_owned() },
-            Step::Loopback,
-        ],
-        ..without_namespaces(vec![])
+        environment: Environment {
+            namespaces: vec![User, Mount, Pid, Network, Ipc, Uts, Cgroup],
+            view: vec![
+                tmpfs("/"),
+                Step::Device { path: "/dev/null".into() },
+                Step::PivotRoot,
+                Step::ReadOnly { target: "/".into() },
+            ],
+            sandbox: vec![
+                Step::Proc { target: "/proc".into() },
+                Step::Hostname { name: "probe".to_owned() },
+                Step::Loopback,
+            ],
+            ..environment
+        },
+        call,
     }
 }
 
 fn without_namespaces(walls: Vec<Step>) -> Plan {
-    let mut call = vec![Step::NoNewPrivileges, Step::DropPrivileges];
-    call.extend(walls);
+    let mut all = vec![Step::NoNewPrivileges, Step::DropPrivileges];
+    all.extend(walls);
     Plan {
-        namespaces: vec![],
-        identity: plan::identity(),
-        view: vec![],
-        call,
-        program: Program {
-            // The launcher itself, the one program that is sure to be there: without a plan it ends at once.
-            arguments: vec!["/proc/self/exe".to_owned()],
-            variables: vec![],
-            directory: "/".into(),
+        environment: Environment {
+            namespaces: vec![],
+            identity: plan::identity(),
+            view: vec![],
+            sandbox: vec![],
+            walls: all,
+            cgroups: vec![],
+            watch: Watch::default(),
         },
-        deadline: LONGEST,
+        call: Call {
+            steps: vec![],
+            program: Some(Program {
+                // The launcher itself, the one program that is sure to be there: without a plan it ends at once.
+                arguments: vec!["/proc/self/exe".to_owned()],
+                variables: vec![],
+                directory: "/".into(),
+            }),
+            deadline: LONGEST,
+        },
     }
 }
 

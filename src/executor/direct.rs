@@ -1,39 +1,27 @@
-//! Runs a job on toolchains of this host: in namespaces like any other, or else behind what walls remain.
+//! Runs a job on toolchains of this host without namespaces, behind what walls remain.
 
 mod directory;
 mod load;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
-use std::{fmt, io};
+use std::fmt;
+use std::path::Path;
 
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use self::directory::PrivateDirectory;
+use super::ExecutorError;
 use crate::confine::{self, Ground};
 use crate::host::Host;
 use crate::job::Job;
-use crate::launch::{self, LaunchError, Run};
+use crate::launch;
 use crate::outcome::Outcome;
 use crate::plan;
 use crate::sandbox::Network;
 use crate::view::View;
 use crate::walls::{Missing, Walls};
-
-/// Why a job was not carried out to its end.
-#[derive(Debug)]
-pub enum ExecutorError {
-    Unconfined(Box<Unconfined>),
-    /// The private directory of a program without namespaces.
-    Directory {
-        operation: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
-    Launch(LaunchError),
-}
 
 /// This machine can't wall off what the tool must not reach, and the operator did not allow that.
 #[derive(Debug)]
@@ -47,18 +35,6 @@ pub struct Unconfined {
     pub wall: Missing,
 }
 
-impl fmt::Display for ExecutorError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unconfined(unconfined) => unconfined.fmt(f),
-            Self::Directory { operation, path, source } => {
-                write!(f, "cannot {operation} {}: {source}", path.display())
-            }
-            Self::Launch(error) => error.fmt(f),
-        }
-    }
-}
-
 impl fmt::Display for Unconfined {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { tool, exposed, namespaces, wall } = self;
@@ -66,22 +42,6 @@ impl fmt::Display for Unconfined {
         writeln!(f, "Namespaces would: {namespaces}.")?;
         writeln!(f, "Without them, so would another wall: {wall}.")?;
         f.write_str("To run programs all the same, start the server with --allow-unconfined-execution.")
-    }
-}
-
-impl std::error::Error for ExecutorError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Unconfined(unconfined) => Some(&unconfined.wall),
-            Self::Directory { source, .. } => Some(source),
-            Self::Launch(error) => Some(error),
-        }
-    }
-}
-
-impl From<LaunchError> for ExecutorError {
-    fn from(error: LaunchError) -> Self {
-        Self::Launch(error)
     }
 }
 
@@ -100,10 +60,6 @@ pub async fn run(
     allow_unconfined: bool,
     cancelled: &CancellationToken,
 ) -> Result<Outcome, ExecutorError> {
-    if walls.namespaces.is_ok() {
-        let run = launch::run(&plan::in_namespaces(job, view), job.output, cancelled).await?;
-        return Ok(outcome(run, view, super::WALLS.to_vec(), vec![]));
-    }
     if !allow_unconfined {
         check(job, walls)?;
     }
@@ -118,7 +74,7 @@ pub async fn run(
     let run = launch::run(&plan, job.output, cancelled).await?;
     let notes = notes(job, directory.path(), walls);
     spawn_blocking(|| directory.remove()).await.expect("removing does not panic")?;
-    Ok(outcome(run, view, names(walls), notes))
+    Ok(super::outcome(super::Executor::Direct, run, view, names(walls), notes).await)
 }
 
 /// Refuses a job whose program would reach the host's files, or a network that it must not have.
@@ -175,18 +131,4 @@ fn notes(job: &Job, directory: &Path, walls: &Walls) -> Vec<String> {
     let open = open.into_iter().filter(|(is_open, _)| *is_open);
     notes.extend(open.map(|(_, what)| format!("No wall stood between the program and {what}")));
     notes
-}
-
-fn outcome(run: Run, view: &View, walls: Vec<&'static str>, notes: Vec<String>) -> Outcome {
-    Outcome {
-        ending: run.ending,
-        stdout: run.stdout,
-        stderr: run.stderr,
-        duration: run.duration,
-        usage: run.usage,
-        executor: super::Executor::Direct.name(),
-        environment: view.origin.to_string(),
-        walls,
-        notes,
-    }
 }
