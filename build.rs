@@ -1,5 +1,8 @@
 //! Reads the manifest, writes the tool table and builds the launcher. Nix is never started here.
 
+#[path = "src/network/address.rs"]
+#[allow(dead_code)]
+mod address;
 #[path = "src/codegen.rs"]
 mod codegen;
 #[path = "src/derivation.rs"]
@@ -8,6 +11,9 @@ mod derivation;
 #[path = "src/manifest.rs"]
 #[allow(dead_code)]
 mod manifest;
+#[path = "src/network/policy.rs"]
+#[allow(dead_code)]
+mod policy;
 #[path = "src/store_path.rs"]
 #[allow(dead_code)]
 mod store_path;

@@ -6,6 +6,7 @@
 //! the home is ever shown: neither the home itself nor a directory that programs share, such as `~/.local`.
 
 mod command;
+mod java;
 mod locate;
 mod prefix;
 mod system;
@@ -13,6 +14,7 @@ mod system;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::{env, fmt, fs, io};
 
@@ -21,14 +23,17 @@ use crate::tool::TOOLS;
 use crate::view::{Bind, Link, Origin, View};
 
 /// The directory of the sandbox with links to programs that `PATH` would not find by the name they are wanted by.
-const LINKS: &str = "/run/host/bin";
+pub(crate) const LINKS: &str = "/run/host/bin";
 
 /// Where the host's own programs are; these directories are last on a sandbox's `PATH`.
 const SYSTEM_PATH: [&str; 6] = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"];
 
-/// Variables that version managers listen to; no other is kept, so that a [`Host`] holds no secret.
-const MANAGER_VARIABLES: [&str; 10] =
-    ["ASDF_", "GOENV_", "JENV_", "MISE_", "NODENV_", "PYENV_", "RBENV_", "RUSTUP_", "VOLTA_", "XDG_"];
+/// Beginnings of the variables that version managers listen to; no other is kept.
+const MANAGER_VARIABLES: [&str; 11] =
+    ["ASDF_", "GOENV_", "JENV_", "MISE_", "NODENV_", "NVM_", "PYENV_", "RBENV_", "RUSTUP_", "VOLTA_", "XDG_"];
+
+/// Words in the names of variables that are never kept, such as `MISE_GITHUB_TOKEN`, so that a [`Host`] holds no secret.
+const SECRETS: [&str; 5] = ["AUTH", "KEY", "PASS", "SECRET", "TOKEN"];
 
 /// What is known of the host when toolchains are looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,27 +43,34 @@ pub struct Host {
     pub home: Option<PathBuf>,
     /// What version managers were told through the environment, such as `PYENV_VERSION`.
     pub variables: BTreeMap<String, String>,
+    /// Whether programs run as another user than the server, who must be able to reach the toolchains.
+    pub for_others: bool,
 }
 
 impl Host {
     /// The host as this process sees it.
     pub fn from_environment() -> Self {
-        let home = env::home_dir().filter(|home| home.is_absolute());
+        Self::new(&env::var_os("PATH").unwrap_or_default(), env::home_dir(), env::vars_os())
+    }
+
+    /// The host as these parts of an environment describe it.
+    fn new(path: &OsStr, home: Option<PathBuf>, variables: impl Iterator<Item = (OsString, OsString)>) -> Self {
+        let home = home.filter(|home| home.is_absolute());
+        let variables: BTreeMap<String, String> = variables
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter(|(name, _)| MANAGER_VARIABLES.iter().any(|start| name.starts_with(start)))
+            .filter(|(name, _)| !SECRETS.iter().any(|secret| name.contains(secret)))
+            .collect();
         let mut search_path: Vec<PathBuf> = Vec::new();
-        let path = env::var_os("PATH").unwrap_or_default();
         // Clients often start servers with a bare PATH, so the usual places of toolchains are searched after it.
-        let usual = usual_places(home.as_deref());
+        let usual = usual_places(home.as_deref(), &variables);
         // A relative entry would make the working directory of the server decide what runs.
-        for directory in env::split_paths(&path).filter(|path| path.is_absolute()).chain(usual) {
+        for directory in env::split_paths(path).filter(|path| path.is_absolute()).chain(usual) {
             if !search_path.contains(&directory) {
                 search_path.push(directory);
             }
         }
-        let variables = env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .filter(|(name, _)| MANAGER_VARIABLES.iter().any(|prefix| name.starts_with(prefix)))
-            .collect();
-        Self { search_path, home, variables }
+        Self { search_path, home, variables, for_others: false }
     }
 
     /// The executable files of this name on the search path.
@@ -73,20 +85,22 @@ impl Host {
 }
 
 /// Where toolchains are when nobody put them on `PATH`.
-fn usual_places(home: Option<&Path>) -> Vec<PathBuf> {
+fn usual_places(home: Option<&Path>, variables: &BTreeMap<String, String>) -> Vec<PathBuf> {
     let mut places: Vec<PathBuf> = SYSTEM_PATH.map(PathBuf::from).into();
+    let nvm = variables.get("NVM_DIR").map(PathBuf::from).or_else(|| Some(home?.join(".nvm")));
+    places.extend(nvm.and_then(|nvm| newest_node_of_nvm(&nvm)));
     if let Some(home) = home {
         let below_home = [
             ".cargo/bin",
             ".pyenv/shims",
             ".asdf/shims",
             ".local/share/mise/shims",
+            ".local/share/fnm/aliases/default/bin",
             ".volta/bin",
             ".sdkman/candidates/java/current/bin",
             ".local/bin",
         ];
         places.extend(below_home.map(|place| home.join(place)));
-        places.extend(newest_node_of_nvm(home));
     }
     let elsewhere = [
         "/usr/local/go/bin",
@@ -101,13 +115,14 @@ fn usual_places(home: Option<&Path>) -> Vec<PathBuf> {
 }
 
 /// nvm has no shims: it puts the chosen version on the `PATH` of interactive shells alone.
-fn newest_node_of_nvm(home: &Path) -> Option<PathBuf> {
-    let versions = fs::read_dir(home.join(".nvm/versions/node")).ok()?;
+fn newest_node_of_nvm(nvm: &Path) -> Option<PathBuf> {
+    let versions = fs::read_dir(nvm.join("versions/node")).ok()?;
     let number = |path: &Path| -> Option<Vec<u32>> {
         path.file_name()?.to_str()?.strip_prefix('v')?.split('.').map(|part| part.parse().ok()).collect()
     };
-    let newest = versions.flatten().map(|entry| entry.path()).max_by_key(|path| number(path))?;
-    Some(newest.join("bin"))
+    // An installation that was broken off leaves a directory without a program.
+    let complete = versions.flatten().map(|entry| entry.path()).filter(|path| path.join("bin/node").exists());
+    Some(complete.max_by_key(|path| number(path))?.join("bin"))
 }
 
 /// Why a sandbox can't run on the host's toolchains.
@@ -121,6 +136,8 @@ pub enum HostError {
     Manager { tool: &'static str, program: String, path: PathBuf, question: String, source: io::Error },
     /// A Java that runs programs and compiles none.
     NoCompiler { tool: &'static str, path: PathBuf },
+    /// A Java that can't run a source file.
+    OldJava { tool: &'static str, path: PathBuf, version: u32 },
     /// A link or directory on the way to the program can't be read.
     Read { tool: &'static str, path: PathBuf, source: io::Error },
 }
@@ -146,6 +163,10 @@ impl fmt::Display for HostError {
             Self::NoCompiler { tool, path } => {
                 write!(f, "tool `{tool}` needs a JDK, but {} has no javac beside it: ", path.display())?;
                 write!(f, "install a JDK on this host, {WAYS_OUT}")
+            }
+            Self::OldJava { tool, path, version } => {
+                write!(f, "tool `{tool}` needs Java {} or newer, but {} is {version}: ", java::OLDEST, path.display())?;
+                write!(f, "install a newer JDK on this host, {WAYS_OUT}")
             }
             Self::Read { tool, path, source } => {
                 write!(f, "tool `{tool}`: cannot read {}: {source}; make it readable, {WAYS_OUT}", path.display())
@@ -222,11 +243,10 @@ pub fn view(sandbox: &Sandbox, host: &Host) -> Result<View, HostError> {
         if !directories.contains(&directory) && !is_on_system_path(&directory) {
             directories.push(directory);
         }
-        wanted.extend(command::names_served(program).into_iter().map(|name| (name, located.path.clone())));
-        if program == "go" {
-            // Otherwise go.mod could make go fetch another toolchain, which fails late and says little.
-            variables.push(("GOTOOLCHAIN".to_owned(), "local".to_owned()));
+        if program == "java" {
+            variables.extend(java::variables(&located.path, sandbox)?);
         }
+        wanted.extend(command::names_served(program).into_iter().map(|name| (name, located.path.clone())));
     }
     let binds = without_nested(binds);
     links.retain(|link| !is_shown(&link.path, &binds));

@@ -1,17 +1,21 @@
 //! Starts the launcher, gives it a plan and sees the run to its end.
 
-use std::io::{self, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::net::UnixStream as StdUnixStream;
-use std::path::PathBuf;
-use std::process::Stdio;
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
-use std::{fmt, fs};
+mod binary;
+mod manager;
+mod pool;
+#[cfg(test)]
+mod tests;
 
-use rustix::fs::{MemfdFlags, SealFlags};
-use sandbox_launcher::{Ending, Failure, LARGEST_REPORT, Plan, Report, Usage, decode, encode};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{Gid, Uid};
+use sandbox_launcher::{Ending, Failure, Identity, Order, Plan, Report, Usage, call_header, encode};
+use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
@@ -19,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 use crate::capture::Captured;
 use crate::job::Output;
 
-/// The launcher itself: a static binary, built by build.rs.
-pub static LAUNCHER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/launcher"));
+pub use binary::LAUNCHER;
+pub use pool::Pool;
 
 /// How long a launcher may take to clear its sandbox away after it was told to.
 const GRACE: Duration = Duration::from_secs(5);
@@ -32,6 +36,8 @@ pub struct Run {
     pub usage: Usage,
     pub stdout: Captured,
     pub stderr: Captured,
+    /// The directory that the program left artifacts in, to be read now that nothing else can reach it.
+    pub out: Option<OwnedFd>,
     pub duration: Duration,
 }
 
@@ -49,6 +55,10 @@ pub enum LaunchError {
     Lost {
         source: io::Error,
     },
+    /// The launcher was lost before it began with the call.
+    Unbegun {
+        source: io::Error,
+    },
     Cancelled,
 }
 
@@ -59,7 +69,9 @@ impl fmt::Display for LaunchError {
             Self::Refused(Failure { operation, errno }) => {
                 write!(f, "the sandbox failed: cannot {operation}: {}", io::Error::from_raw_os_error(*errno))
             }
-            Self::Lost { source } => write!(f, "the launcher of the sandbox was lost: {source}"),
+            Self::Lost { source } | Self::Unbegun { source } => {
+                write!(f, "the launcher of the sandbox was lost: {source}")
+            }
             Self::Cancelled => f.write_str("the call was cancelled"),
         }
     }
@@ -68,7 +80,7 @@ impl fmt::Display for LaunchError {
 impl std::error::Error for LaunchError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Start { source, .. } | Self::Lost { source } => Some(source),
+            Self::Start { source, .. } | Self::Lost { source } | Self::Unbegun { source } => Some(source),
             Self::Refused(_) | Self::Cancelled => None,
         }
     }
@@ -81,13 +93,17 @@ pub async fn run(plan: &Plan, output: Output, cancelled: &CancellationToken) -> 
     let (mut child, control) = start(output)?;
     let stdout = child.stdout.take();
     let stderr = child.stderr.take();
+    let identity = &plan.environment.identity;
+    stdout.iter().for_each(|pipe| give(pipe, identity));
+    stderr.iter().for_each(|pipe| give(pipe, identity));
     let (mut reports, mut orders) = control.into_split();
-    let frame = encode(plan).map_err(|source| LaunchError::Start { operation: "encode the plan", source })?;
+    let frame = frame(plan).map_err(|source| LaunchError::Start { operation: "encode the plan", source })?;
+    let mut started = false;
     let conversation = async {
-        // A launcher that refuses the plan closes the socket before it has read all of it, and its report says why.
+        // A launcher that refuses the order closes the socket before it has read all of it, and its report says why.
         let _ = orders.write_all(&frame).await;
         drop(frame);
-        last_report(&mut reports).await
+        manager::last_report(&mut reports, &mut started).await
     };
     let capture = async |stream: Option<Pipe>| match stream {
         Some(stream) => Captured::read(stream).await,
@@ -109,25 +125,12 @@ pub async fn run(plan: &Plan, output: Output, cancelled: &CancellationToken) -> 
             usage,
             stdout: stdout.map_err(lost)?,
             stderr: stderr.map_err(lost)?,
+            // The launcher does not hand it over yet.
+            out: None,
             duration: begun.elapsed(),
         }),
         Report::Failed(failure) => Err(LaunchError::Refused(failure)),
-        Report::Started => Err(lost(io::ErrorKind::UnexpectedEof.into())),
-    }
-}
-
-/// The report that ends the conversation.
-async fn last_report(from: &mut (impl AsyncReadExt + Unpin)) -> io::Result<Report> {
-    let mut received = Vec::new();
-    loop {
-        while let Some(report) = decode(&mut received, LARGEST_REPORT)? {
-            if report != Report::Started {
-                return Ok(report);
-            }
-        }
-        if from.read_buf(&mut received).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
+        Report::Ready | Report::Started => Err(lost(io::ErrorKind::UnexpectedEof.into())),
     }
 }
 
@@ -139,6 +142,20 @@ async fn end(child: &mut Child) {
     }
 }
 
+/// All that a launcher of one sandbox reads.
+fn frame(plan: &Plan) -> io::Result<Vec<u8>> {
+    let Plan { environment, call } = plan;
+    let order = encode(&Order::Once(environment.clone()))?;
+    Ok([order, call_header(call.deadline).to_vec(), encode(call)?].concat())
+}
+
+/// Makes a pipe the program's own: `echo > /dev/stdout` opens it anew, which the kernel grants its owner alone.
+fn give(pipe: impl AsFd, identity: &Identity) {
+    let (user, group) = (Uid::from_raw(identity.host_uid), Gid::from_raw(identity.host_gid));
+    // What is in the pipe arrives all the same.
+    let _ = rustix::fs::fchown(pipe, Some(user), Some(group));
+}
+
 fn start(output: Output) -> Result<(Child, UnixStream), LaunchError> {
     let failed = |operation| move |source| LaunchError::Start { operation, source };
     let (ours, theirs) = StdUnixStream::pair().map_err(failed("make a socket for the launcher"))?;
@@ -148,7 +165,7 @@ fn start(output: Output) -> Result<(Child, UnixStream), LaunchError> {
         Output::Captured => Stdio::piped(),
         Output::Inherited => Stdio::inherit(),
     };
-    let child = Command::new(launcher().map_err(failed("store the launcher"))?)
+    let child = Command::new(binary::launcher().map_err(failed("store the launcher"))?)
         .arg0("sandbox-launcher")
         .env_clear()
         .stdin(Stdio::from(OwnedFd::from(theirs)))
@@ -158,37 +175,6 @@ fn start(output: Output) -> Result<(Child, UnixStream), LaunchError> {
         .spawn()
         .map_err(failed("start the launcher"))?;
     Ok((child, ours))
-}
-
-/// Where the launcher can be executed: in memory, so that there is no file to install, to lose or to change.
-fn launcher() -> io::Result<&'static PathBuf> {
-    static STORED: OnceLock<(PathBuf, Box<dyn Send + Sync>)> = OnceLock::new();
-    if let Some((path, _)) = STORED.get() {
-        return Ok(path);
-    }
-    let stored = match in_memory() {
-        Ok(memory) => (PathBuf::from(format!("/proc/self/fd/{}", memory.as_raw_fd())), Box::new(memory) as _),
-        Err(error) => {
-            tracing::debug!("the launcher goes into a file, since memory can't be executed here: {error}");
-            let directory = tempfile::Builder::new().prefix("sandbox-mcp-").tempdir()?;
-            let path = directory.path().join("sandbox-launcher");
-            fs::write(&path, LAUNCHER)?;
-            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o500))?;
-            (path, Box::new(directory) as _)
-        }
-    };
-    Ok(&STORED.get_or_init(|| stored).0)
-}
-
-fn in_memory() -> io::Result<fs::File> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    // Kernels before 6.3 do not know EXEC, and let every memfd be executed.
-    let memory = rustix::fs::memfd_create("sandbox-launcher", flags | MemfdFlags::EXEC)
-        .or_else(|_| rustix::fs::memfd_create("sandbox-launcher", flags))?;
-    let mut memory = fs::File::from(memory);
-    memory.write_all(LAUNCHER)?;
-    rustix::fs::fcntl_add_seals(&memory, SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
-    Ok(memory)
 }
 
 /// The program's output streams, which have a type each.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use sandbox_mcp::command_line::{Command, CommandLine, Settings};
-use sandbox_mcp::runner::Runner;
+use sandbox_mcp::runner::{Options, Runner};
 use sandbox_mcp::tool::TOOLS;
 use sandbox_mcp::{build_all, run_once, stdio};
 use tokio::runtime;
@@ -20,7 +20,9 @@ fn main() -> ExitCode {
     match line.command {
         Some(Command::List) => list(),
         Some(Command::Run { tool, files, settings }) => {
-            block_on(async { run_once::run(&tool, &files, Runner::new(settings.options())).await })
+            // After the one call nobody needs a sandbox.
+            let options = Options { ready: Some(0), ..settings.options() };
+            block_on(async { run_once::run(&tool, &files, Runner::new(options)).await })
         }
         Some(Command::Doctor { .. }) => ExitCode::SUCCESS,
         None if line.build => block_on(async { build_all::run(Runner::new(line.settings.options())).await }),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 pub use sandbox_launcher::{Ending, Usage};
 
+use crate::artifacts::Artifacts;
 use crate::capture::Captured;
 
 #[derive(Debug)]
@@ -11,6 +12,8 @@ pub struct Outcome {
     pub ending: Ending,
     pub stdout: Captured,
     pub stderr: Captured,
+    /// What it left for the caller, however it ended.
+    pub artifacts: Artifacts,
     /// From the start of the sandbox until nothing of it was left.
     pub duration: Duration,
     pub usage: Usage,
@@ -20,6 +23,8 @@ pub struct Outcome {
     pub environment: String,
     /// The walls that stood around the program, by name.
     pub walls: Vec<&'static str>,
+    /// What was not as the interface promises, in sentences; empty but for programs without namespaces.
+    pub notes: Vec<String>,
 }
 
 impl Outcome {
@@ -31,12 +36,14 @@ impl Outcome {
         self.stdout.left_out() > 0 || self.stderr.left_out() > 0
     }
 
-    /// The status that a shell would report: 124 for a timeout as `timeout` does, 128 + n for signal n.
+    /// The status that a shell would report: 124 for a timeout as `timeout` does, 128 + n for signal n, and
+    /// that of SIGKILL where a limit ended it.
     pub fn exit_status(&self) -> u8 {
         match self.ending {
             Ending::Exited { code } => code as u8,
             Ending::Signalled { signal } => 128 + signal as u8,
             Ending::TimedOut => 124,
+            Ending::OverLimit { .. } => 137,
         }
     }
 }

@@ -3,14 +3,18 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sandbox_launcher::{Identity, Namespace, Plan, Program, Resource, Step};
+use sandbox_launcher::{Call, Directory, Environment, Identity, Namespace, Plan, Program, Resource, Step, Watch};
 
 use crate::job::Job;
+use crate::network::gateway::Gateway;
 use crate::sandbox::{Network, Sandbox};
 use crate::view::View;
 
 /// The home of every sandbox.
 pub const HOME: &str = "/sandbox";
+
+/// Where a program leaves files for its caller; the variable `OUT` names it.
+pub const OUT: &str = "/sandbox/out";
 
 /// The sandbox's user and group inside; every sandbox has its own user namespace, so they may share the number.
 const USER: u32 = 1000;
@@ -21,7 +25,10 @@ const MB: u64 = 1 << 20;
 /// The root holds directories, links and a few files of /etc.
 const ROOT_SIZE: u64 = 4 * MB;
 const ROOT_INODES: u64 = 16_384;
-/// How many files and directories a program may make below each of /sandbox, /tmp and /dev/shm.
+/// The directories that a sandbox has for itself. They share one bound. Each is a mount of its own, so that nothing can
+/// be linked or moved from one into another, and artifacts can be left where the home is read-only.
+const PRIVATE: [&str; 4] = [HOME, "/tmp", "/dev/shm", OUT];
+/// How many files and directories a program may make in them.
 const INODES: u64 = 65_536;
 
 /// Files that a program on the host's network needs to resolve names, and that hold no secret.
@@ -32,16 +39,20 @@ pub fn in_namespaces(job: &Job, view: &View) -> Plan {
     let sandbox = job.sandbox;
     let mut namespaces =
         vec![Namespace::User, Namespace::Mount, Namespace::Pid, Namespace::Ipc, Namespace::Uts, Namespace::Cgroup];
-    if sandbox.network == Network::None {
+    if sandbox.network != Network::Bridge {
         namespaces.push(Namespace::Network);
     }
     Plan {
-        namespaces,
-        identity: identity(),
-        view: view_steps(sandbox, view),
-        call: call_steps(job),
-        program: program(sandbox, view),
-        deadline: job.deadline,
+        environment: Environment {
+            namespaces,
+            identity: identity(),
+            view: view_steps(sandbox, view),
+            sandbox: sandbox_steps(sandbox),
+            walls: limits(sandbox).chain([Step::NoNewPrivileges, Step::DropPrivileges]).collect(),
+            cgroups: Vec::new(),
+            watch: Watch::default(),
+        },
+        call: Call { steps: call_steps(job), program: Some(program(sandbox, view)), deadline: job.deadline },
     }
 }
 
@@ -53,7 +64,7 @@ fn program(sandbox: &Sandbox, view: &View) -> Program {
     }
 }
 
-fn identity() -> Identity {
+pub(crate) fn identity() -> Identity {
     let (own_uid, own_gid) = (rustix::process::geteuid(), rustix::process::getegid());
     let (host_uid, host_gid) = if own_uid.is_root() { (NOBODY, NOBODY) } else { (own_uid.as_raw(), own_gid.as_raw()) };
     Identity { uid: USER, gid: USER, host_uid, host_gid }
@@ -65,7 +76,9 @@ fn view_steps(sandbox: &Sandbox, view: &View) -> Vec<Step> {
         vec![Step::Tmpfs { target: "/".into(), size: ROOT_SIZE, inodes: ROOT_INODES, mode: 0o755, owned: false }];
     steps.extend(view.binds.iter().map(|bind| Step::Bind { source: bind.source.clone(), target: bind.target.clone() }));
     steps.extend(view.links.iter().map(|link| Step::Symlink { path: link.path.clone(), target: link.target.clone() }));
-    steps.extend(etc(sandbox).into_iter().map(|(path, content)| Step::File {
+    // A host's own environment shows some of these files itself.
+    let is_missing = |path: &Path| !view.binds.iter().any(|bind| bind.target == path);
+    steps.extend(etc(sandbox).into_iter().filter(|(path, _)| is_missing(path)).map(|(path, content)| Step::File {
         path,
         content: content.into_bytes(),
         mode: 0o444,
@@ -78,6 +91,8 @@ fn view_steps(sandbox: &Sandbox, view: &View) -> Vec<Step> {
     for (name, target) in [("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")] {
         steps.push(Step::Symlink { path: Path::new("/dev").join(name), target: Path::new("/proc/self").join(target) });
     }
+    steps.extend(PRIVATE.map(|path| Step::Directory { path: path.into(), mode: 0o755, owned: false }));
+    steps.extend([Step::PivotRoot, Step::ReadOnly { target: "/".into() }]);
     steps
 }
 
@@ -92,8 +107,11 @@ fn etc(sandbox: &Sandbox) -> Vec<(PathBuf, String)> {
         ("/etc/nsswitch.conf".into(), "passwd: files\ngroup: files\nhosts: files dns\n".into()),
     ];
     match sandbox.network {
-        Network::None => {
-            files.push(("/etc/hosts".into(), format!("127.0.0.1 localhost {}\n::1 localhost\n", hostname(sandbox))));
+        Network::None => files.push(("/etc/hosts".into(), own_hosts(sandbox))),
+        Network::Allow(entries) => {
+            let gateway = Gateway::of(entries);
+            files.push(("/etc/hosts".into(), own_hosts(sandbox) + &gateway.hosts));
+            files.push(("/etc/resolv.conf".into(), gateway.resolv_conf));
         }
         Network::Bridge => {
             for path in RESOLVER_FILES {
@@ -106,22 +124,42 @@ fn etc(sandbox: &Sandbox) -> Vec<(PathBuf, String)> {
     files
 }
 
+/// The lines of /etc/hosts that name the sandbox itself.
+fn own_hosts(sandbox: &Sandbox) -> String {
+    format!("127.0.0.1 localhost {}\n::1 localhost\n", hostname(sandbox))
+}
+
 fn hostname(sandbox: &Sandbox) -> &'static str {
     sandbox.id
+}
+
+/// What each sandbox has of its own, and is there ahead of the call.
+fn sandbox_steps(sandbox: &Sandbox) -> Vec<Step> {
+    let directories =
+        PRIVATE
+            .map(|path| {
+                if [HOME, OUT].contains(&path) { directory(path, 0o755, true) } else { directory(path, 0o1777, false) }
+            })
+            .into();
+    let mut steps = vec![
+        Step::Scratch { size: sandbox.resources.memory_mb * MB, inodes: INODES, directories },
+        Step::Proc { target: "/proc".into() },
+        Step::Hostname { name: hostname(sandbox).into() },
+    ];
+    if sandbox.network != Network::Bridge {
+        steps.push(Step::Loopback);
+    }
+    steps
+}
+
+fn directory(target: &str, mode: u32, owned: bool) -> Directory {
+    Directory { target: target.into(), mode, owned }
 }
 
 /// What belongs to this call alone.
 fn call_steps(job: &Job) -> Vec<Step> {
     let sandbox = job.sandbox;
-    let size = sandbox.resources.memory_mb * MB;
-    let tmpfs = |target: &str, mode, owned| Step::Tmpfs { target: target.into(), size, inodes: INODES, mode, owned };
-    let mut steps = vec![
-        tmpfs("/dev/shm", 0o1777, false),
-        tmpfs("/tmp", 0o1777, false),
-        tmpfs(HOME, 0o755, true),
-        Step::PivotRoot,
-        Step::ReadOnly { target: "/".into() },
-    ];
+    let mut steps = Vec::new();
     let workdir = Path::new(sandbox.workdir);
     if workdir != Path::new(HOME) {
         steps.push(Step::Directory { path: workdir.into(), mode: 0o755, owned: true });
@@ -135,16 +173,10 @@ fn call_steps(job: &Job) -> Vec<Step> {
     if sandbox.read_only {
         steps.push(Step::ReadOnly { target: HOME.into() });
     }
-    steps.push(Step::Hostname { name: hostname(sandbox).into() });
-    if sandbox.network == Network::None {
-        steps.push(Step::Loopback);
-    }
-    steps.extend(limits(sandbox));
-    steps.extend([Step::NoNewPrivileges, Step::DropPrivileges]);
     steps
 }
 
-fn limits(sandbox: &Sandbox) -> impl Iterator<Item = Step> {
+pub(crate) fn limits(sandbox: &Sandbox) -> impl Iterator<Item = Step> {
     let resources = sandbox.resources;
     [
         (Resource::Data, resources.memory_mb * MB),

@@ -81,11 +81,14 @@ impl Realiser {
         let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path: &PathBuf| path.is_absolute());
         let state = absolute("XDG_STATE_HOME").or_else(|| Some(home.as_ref()?.join(".local/state")));
         let mut search_path: Vec<PathBuf> = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect();
-        if let Some(home) = &home {
-            search_path.push(home.join(".nix-profile/bin"));
-        }
+        search_path.extend(home.map(|home| home.join(".nix-profile/bin")));
         search_path.extend(state.as_ref().map(|state| state.join("nix/profile/bin")));
         search_path.extend(PROFILES.map(PathBuf::from));
+        Self::new(search_path, state)
+    }
+
+    /// Looks for nix-store in the directories of `search_path`, and keeps roots below `state`.
+    pub fn new(search_path: Vec<PathBuf>, state: Option<PathBuf>) -> Self {
         Self {
             nix_store: search_path
                 .iter()

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
 
+use crate::plan;
 use crate::sandbox::{ENVIRONMENT_PLACEHOLDER, Sandbox};
 use crate::store_path::{StorePath, StorePathError};
 
@@ -129,6 +130,7 @@ impl View {
         let mut variables: Vec<(String, String)> = [
             ("HOME", "/sandbox"),
             ("LANG", "C.UTF-8"),
+            ("OUT", plan::OUT),
             ("PATH", &self.path),
             ("PWD", sandbox.workdir),
             ("TMPDIR", "/tmp"),

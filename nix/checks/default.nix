@@ -1,2 +1,18 @@
-# The flake's checks, each a derivation that fails with what is wrong.
-{ pkgs, server }: { }
+# The flake's checks, each a derivation that fails with what is wrong: a file, an idea.
+{ pkgs, server }:
+let
+  check = file: import file { inherit pkgs server; };
+in
+check ./cases.nix
+// {
+  clippy = check ./clippy.nix;
+  format = check ./format.nix;
+  fresh-store = check ./fresh-store.nix;
+  go-build-cache = check ./go-build-cache.nix;
+  launcher = check ./launcher.nix;
+  manifest = check ./manifest.nix;
+  mcp = check ./mcp.nix;
+  network = check ./network.nix;
+  refusals = check ./refusals.nix;
+  inherit (server) tests;
+}

@@ -47,10 +47,13 @@ in
       sandboxes ? ownSandboxes,
     }:
     rec {
-      definitions = mapAttrs (id: file: import ./definition.nix { inherit id file; } pkgs) sandboxes;
+      definitions = mapAttrs (
+        id: file: (import ./definition.nix { inherit id file; } pkgs).value
+      ) sandboxes;
       environments = mapAttrs (_: import ./environment.nix pkgs) definitions;
       manifest = import ./manifest.nix { inherit pkgs definitions environments; };
       portableManifest = import ./manifest.nix { inherit pkgs definitions; };
       package = import ./package.nix { inherit pkgs manifest; };
+      tests = import ./tests.nix { inherit pkgs; };
     };
 }

@@ -15,9 +15,10 @@ pkgs.runCommand "go-with-build-cache"
     mkdir -p $GOCACHE
     go build std
 
-    # An entry of the cache ends in the time at which it was made; for go any time will do.
-    find $GOCACHE -name '*-a' -exec sed -i -E 's/ +[0-9]+$/ 1000000000000000000/' {} +
-    rm -f $GOCACHE/trim.txt
+    # An entry of the cache ends in the time at which it was made, in 20 columns; for go any time will do.
+    find $GOCACHE -name '*-a' -exec sed -i -E 's/[0-9]{19}$/1000000000000000000/' {} +
+    # Once a day go removes what was not used for days, and fails if it can't write down when: that file is made in a call's /tmp.
+    ln -sf /tmp/go-build-trim.txt $GOCACHE/trim.txt
 
     mkdir $out/bin
     ln -s ${pkgs.go}/bin/* $out/bin/

@@ -67,7 +67,7 @@ fn parts(program: &str, path: &Path, host: &Host) -> Vec<PathBuf> {
 
 /// What belongs to the toolchain in a prefix, whoever else uses that.
 fn own_parts(program: &str, prefix: &Path) -> Vec<PathBuf> {
-    let patterns: &[(&'static str, &'static str)] = match program {
+    let patterns: &[(&str, &str)] = match program {
         "python" | "python3" => {
             &[("lib", "python3"), ("lib64", "python3"), ("lib", "libpython3"), ("include", "python3")]
         }
@@ -78,11 +78,12 @@ fn own_parts(program: &str, prefix: &Path) -> Vec<PathBuf> {
         "cc" => &[("lib", "gcc"), ("lib64", "gcc"), ("libexec", "gcc"), ("lib", "clang")],
         _ => &[],
     };
-    let of_pattern = |&(directory, start): &(&'static str, &'static str)| {
+    let mut parts = Vec::new();
+    for (directory, start) in patterns {
         let entries = fs::read_dir(prefix.join(directory)).into_iter().flatten().flatten();
-        entries.filter(move |entry| entry.file_name().to_string_lossy().starts_with(start)).map(|entry| entry.path())
-    };
-    let mut parts: Vec<PathBuf> = patterns.iter().flat_map(of_pattern).collect();
+        let own = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(start));
+        parts.extend(own.map(|entry| entry.path()));
+    }
     parts.sort();
     parts
 }
@@ -112,15 +113,14 @@ fn venv(program: &str, path: &Path, tool: &'static str, host: &Host) -> Result<S
         .ok_or_else(|| read(&configuration)(io::Error::new(io::ErrorKind::InvalidData, "it has no key `home`")))?;
     let home = Path::new(home.trim());
 
-    let mut shown = Shown::default();
-    shown.binds = existing(["bin", "lib", "lib64", "include", "pyvenv.cfg"].map(|part| root.join(part)).into_iter());
+    let own = ["bin", "lib", "lib64", "include", "pyvenv.cfg"].map(|part| root.join(part));
     // The interpreter goes from its own link and from the key `home` to the base, and may pass links on both ways.
-    let (base, links) = trail(path).map_err(read(path))?;
-    shown.links.extend(links);
-    shown.links.extend(trail(home).map_err(read(home))?.1);
+    let (base, mut links) = trail(path).map_err(read(path))?;
+    links.extend(trail(home).map_err(read(home))?.1);
     let base = locate::follow(base, program, tool, host)?;
-    shown.binds.extend(parts(program, &base.path, host));
-    Ok(shown)
+    let mut binds = existing(own.into_iter());
+    binds.extend(parts(program, &base.path, host));
+    Ok(Shown { binds, links })
 }
 
 /// The end of a path, and every symbolic link that lies on the way.

@@ -12,26 +12,97 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use message::{LARGEST_PLAN, LARGEST_REPORT, decode, encode, read_message, write_message};
+pub use message::{
+    CALL_SIZE, LARGEST_CALL, LARGEST_REPORT, call_header, decode, encode, parse_call_header, read_message,
+    write_message,
+};
 
-/// All that the launcher needs to know to run one program.
+/// What the server asks of a launcher, and the first message to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Plan {
+pub enum Order {
+    /// To make one sandbox. The [`Call`] for it is the next message; the launcher's own output is the program's.
+    Once(Environment),
+    /// To serve many calls, each in a sandbox of its own, of which up to `ready` are made ahead of their calls.
+    ///
+    /// The launcher answers with [`Report::Ready`]. Each call is then handed over by [`CALL_SIZE`] bytes and three
+    /// descriptors: a socket for the [`Call`] and its reports, and what gets the program's output and its errors.
+    Serve { environment: Environment, ready: usize },
+}
+
+/// What is the same for every call: the walls, and what is seen inside of them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Environment {
     /// Which namespaces are made. An empty list means none: the walls are then what the steps say alone.
     pub namespaces: Vec<Namespace>,
     /// Who the program is, inside and outside.
     pub identity: Identity,
-    /// Steps that are the same for every call in this environment.
+    /// Steps that a manager takes once, ahead of all sandboxes: what they make is read-only in every sandbox.
     pub view: Vec<Step>,
-    /// Steps of this call alone.
-    pub call: Vec<Step>,
-    pub program: Program,
+    /// Steps of each sandbox, taken by its first process ahead of the call.
+    pub sandbox: Vec<Step>,
+    /// Steps that the program's process takes ahead of the call; from then on it is confined.
+    pub walls: Vec<Step>,
+    /// Control groups that each sandbox gets one of.
+    pub cgroups: Vec<Cgroup>,
+    /// What is watched where no control group bounds it.
+    pub watch: Watch,
+}
+
+/// One program, and what is made for it alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// Steps of this call, taken by the sandbox's first process before it gives up its privileges.
+    pub steps: Vec<Step>,
+    /// None: nothing is executed. The confined process writes the [`Inside`] that it finds to its standard output.
+    pub program: Option<Program>,
     /// How long the program may run by the wall clock, before everything in the sandbox is killed.
     /// Setting the sandbox up may take as long once more.
     pub deadline: Duration,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// All that is needed to run one program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    pub environment: Environment,
+    pub call: Call,
+}
+
+/// A directory of the cgroup file system in which each sandbox gets a directory of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Cgroup {
+    pub directory: PathBuf,
+    /// What is written into which of its files, before a process is in it.
+    pub settings: Vec<(String, String)>,
+    /// Counters that tell that a limit was met: the file, the word that the count stands behind, and the limit.
+    pub alarms: Vec<Alarm>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Alarm {
+    pub file: String,
+    pub key: String,
+    pub limit: Limit,
+}
+
+/// Limits that the launcher holds a sandbox to by looking at it again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct Watch {
+    /// Bytes of memory of all its processes, and of its tmpfs that are [`Step::Scratch`].
+    pub memory: Option<u64>,
+    /// Processes and threads.
+    pub processes: Option<u64>,
+    /// Processors; which ones, differs from sandbox to sandbox.
+    pub processors: Option<u32>,
+}
+
+/// A limit that can end a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Limit {
+    Memory { bytes: u64 },
+    Processes { count: u64 },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Namespace {
     User,
     Mount,
@@ -49,7 +120,7 @@ pub enum Namespace {
 /// an ordinary user's launcher; there is no root inside, and what a step makes without `owned` is the program's all
 /// the same. Otherwise the launcher is root, and root is mapped too, so that steps reach what root alone can read.
 /// Without a user namespace the program is `host_uid`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Identity {
     pub uid: u32,
     pub gid: u32,
@@ -61,7 +132,7 @@ pub struct Identity {
 /// One thing that is done to the sandbox before the program starts. Paths are absolute and as the program will see
 /// them, symbolic links included, except for the sources of binds, which are the host's. Directories that are missing
 /// on the way to a path are made, with mode 0755, and are the sandbox's user's if the step is `owned`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Step {
     /// Mounts a tmpfs of at most `size` bytes and `inodes` files, owned by the sandbox's user if `owned`.
     /// At `/` it begins a new root, into which all further steps go.
@@ -72,6 +143,13 @@ pub enum Step {
         mode: u32,
         owned: bool,
     },
+    /// Mounts one tmpfs whose directories appear in several places, so that together they hold no more than `size`
+    /// bytes and `inodes` files.
+    Scratch {
+        size: u64,
+        inodes: u64,
+        directories: Vec<Directory>,
+    },
     /// Shows `source` of the host at `target`, read-only, without set-uid programs and device files.
     /// The source may be named after PivotRoot as well: it is taken before.
     Bind {
@@ -81,6 +159,18 @@ pub enum Step {
     /// Mounts the proc file system of the sandbox's pid namespace.
     Proc {
         target: PathBuf,
+    },
+    /// Hides files and directories of a proc file system, and makes others read-only. What this kernel does not have
+    /// is passed over.
+    Mask {
+        hidden: Vec<PathBuf>,
+        read_only: Vec<PathBuf>,
+    },
+    /// Writes a setting of the kernel that belongs to one of the sandbox's namespaces (`user/max_user_namespaces`), by
+    /// its path below /proc/sys.
+    Setting {
+        name: String,
+        value: String,
     },
     /// A device file of the host (`/dev/null`, …) at the same path.
     Device {
@@ -137,7 +227,15 @@ pub enum Step {
     },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// One place where a [`Step::Scratch`] appears.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Directory {
+    pub target: PathBuf,
+    pub mode: u32,
+    pub owned: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Resource {
     /// Bytes of private writable memory (RLIMIT_DATA) of one process.
     Data,
@@ -163,6 +261,8 @@ pub struct Program {
 /// What the launcher tells the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Report {
+    /// Calls can be handed over.
+    Ready,
     /// Every step was applied, and the program is about to start.
     Started,
     /// The program ended; nothing of the sandbox is left.
@@ -181,6 +281,10 @@ pub enum Ending {
     },
     /// The deadline passed and everything was killed.
     TimedOut,
+    /// A limit was met, which ended the program or made everything be killed.
+    OverLimit {
+        limit: Limit,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -189,6 +293,19 @@ pub struct Usage {
     pub cpu: Duration,
     /// Largest resident set of one process, in bytes. Large files in the plan count once, since pid 1 wrote them.
     pub peak_memory: u64,
+}
+
+/// What a process in a sandbox finds around itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inside {
+    /// The text of /proc/self/status.
+    pub status: String,
+    /// Each of the process's namespaces, by the name and number that the kernel gives it (`net:[4026531840]`).
+    pub namespaces: Vec<String>,
+    /// Which of the things that a wall stops were tried and done all the same, by the wall's name.
+    pub breaches: Vec<String>,
+    /// The version of Landlock that this kernel speaks; None where it speaks none.
+    pub landlock: Option<u32>,
 }
 
 /// A step, or the start of the program, that the kernel refused.

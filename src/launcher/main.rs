@@ -70,14 +70,22 @@
 
 #![no_main]
 
+mod cgroup;
 mod descendants;
 mod fault;
 mod init;
+mod inside;
+mod keeper;
 mod landlock;
+mod pool;
 mod privileges;
+mod sandbox;
+mod steps;
 mod supervisor;
 mod sys;
 mod tree;
+mod watch;
+mod worker;
 
 use std::os::unix::net::UnixStream;
 

@@ -1,14 +1,33 @@
 //! Messages as they go over a socket: their length as a little-endian `u32`, then their postcard form.
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The largest plan that is read. A plan holds the call's files.
-pub const LARGEST_PLAN: usize = 256 << 20;
+/// The largest order or call that is read. A call holds its files.
+pub const LARGEST_CALL: usize = 256 << 20;
 /// The largest report that is read.
 pub const LARGEST_REPORT: usize = 1 << 20;
+
+/// The bytes that hand a call over. They go with its descriptors, and are its deadline, which is needed even if the
+/// call itself never comes.
+pub const CALL_SIZE: usize = 12;
+
+pub fn call_header(deadline: Duration) -> [u8; CALL_SIZE] {
+    let mut header = [0; CALL_SIZE];
+    header[..8].copy_from_slice(&deadline.as_secs().to_le_bytes());
+    header[8..].copy_from_slice(&deadline.subsec_nanos().to_le_bytes());
+    header
+}
+
+pub fn parse_call_header(header: [u8; CALL_SIZE]) -> Duration {
+    let [s0, s1, s2, s3, s4, s5, s6, s7, n0, n1, n2, n3] = header;
+    let seconds = u64::from_le_bytes([s0, s1, s2, s3, s4, s5, s6, s7]);
+    // Not Duration::new, which panics where a nanosecond too many makes the seconds overflow.
+    Duration::from_secs(seconds).saturating_add(Duration::from_nanos(u32::from_le_bytes([n0, n1, n2, n3]).into()))
+}
 
 /// Sends a message.
 pub fn write_message<M: Serialize>(to: &mut impl Write, message: &M) -> io::Result<()> {
@@ -89,6 +108,13 @@ mod tests {
             assert_eq!(read_message::<Report>(&mut from, LARGEST_REPORT).unwrap(), Some(report));
         }
         assert_eq!(read_message::<Report>(&mut from, LARGEST_REPORT).unwrap(), None);
+    }
+
+    #[test]
+    fn deadlines_are_read_as_they_were_written() {
+        for deadline in [Duration::ZERO, Duration::from_millis(1500), Duration::from_secs(60), Duration::MAX] {
+            assert_eq!(parse_call_header(call_header(deadline)), deadline);
+        }
     }
 
     #[test]

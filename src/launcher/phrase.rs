@@ -2,14 +2,22 @@
 
 use std::fmt;
 
-use crate::{Resource, Step};
+use crate::{Limit, Resource, Step};
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tmpfs { target, .. } => write!(f, "mount a tmpfs at {}", target.display()),
+            Self::Scratch { directories, .. } => {
+                f.write_str("mount a tmpfs for ")?;
+                directories.iter().enumerate().try_for_each(|(index, directory)| {
+                    write!(f, "{}{}", if index > 0 { ", " } else { "" }, directory.target.display())
+                })
+            }
             Self::Bind { source, target } => write!(f, "bind {} at {}", source.display(), target.display()),
             Self::Proc { target } => write!(f, "mount proc at {}", target.display()),
+            Self::Mask { .. } => f.write_str("mask the proc file system"),
+            Self::Setting { name, value } => write!(f, "set {name} to {value}"),
             Self::Device { path } => write!(f, "bind the device {}", path.display()),
             Self::Directory { path, .. } => write!(f, "make the directory {}", path.display()),
             Self::Symlink { path, target } => write!(f, "link {} to {}", path.display(), target.display()),
@@ -37,5 +45,15 @@ impl fmt::Display for Resource {
             Self::CoreSize => "core size",
             Self::CpuTime => "processor time",
         })
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Memory { bytes } if bytes % (1 << 20) == 0 => write!(f, "memory limit of {} MB reached", bytes >> 20),
+            Self::Memory { bytes } => write!(f, "memory limit of {bytes} bytes reached"),
+            Self::Processes { count } => write!(f, "limit of {count} processes reached"),
+        }
     }
 }

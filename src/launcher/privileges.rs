@@ -9,22 +9,27 @@ const CHANGE_CAPABILITIES: u32 = 1 << 8;
 /// CAP_SETGID.
 const CHANGE_GROUPS: u32 = 1 << 6;
 
-/// Each secure bit and, one place to its left, the one that locks it: being root grants no capability, a change of
-/// user brings none back, none is kept, and no ambient one can be raised.
-const SECURE_BITS: libc::c_ulong = 0b1110_1111;
+/// Secure bits and, one place to the left of each, the one that locks it: being root grants no capability, a change of
+/// user brings none back, and no ambient one can be raised. That a capability may be kept is not locked: none is left
+/// to keep, and ping gives up where it can't ask for it.
+const SECURE_BITS: libc::c_ulong = 0b1100_1111;
+
+/// Sees to it that no capability can be won back once it is dropped. What is held now stays until then.
+pub fn bar() -> io::Result<()> {
+    // An ordinary user without a namespace of its own holds no capability, and no_new_privs keeps it from any.
+    if sys::effective_capabilities()? & CHANGE_CAPABILITIES != 0 {
+        empty_bounding_set()?;
+        sys::prctl(libc::PR_SET_SECUREBITS, SECURE_BITS)?;
+    }
+    Ok(())
+}
 
 /// Becomes the user, with no capability left in any set.
 ///
 /// `sole_user` tells that the user namespace holds one user only. The kernel then refuses to change supplementary
 /// groups, since leaving a group can be a gain; they stay, as they would for any program of that user.
 pub fn drop(uid: u32, gid: u32, sole_user: bool) -> io::Result<()> {
-    let capabilities = sys::effective_capabilities()?;
-    // An ordinary user without a namespace of its own holds no capability, and no_new_privs keeps it from any.
-    if capabilities & CHANGE_CAPABILITIES != 0 {
-        empty_bounding_set()?;
-        sys::prctl(libc::PR_SET_SECUREBITS, SECURE_BITS)?;
-    }
-    if capabilities & CHANGE_GROUPS != 0 && !sole_user {
+    if sys::effective_capabilities()? & CHANGE_GROUPS != 0 && !sole_user {
         sys::clear_groups()?;
     }
     sys::become_user(uid, gid)?;

@@ -14,7 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 
-use sandbox_launcher::{Failure, Step};
+use sandbox_launcher::{Directory, Failure, Step};
 
 use crate::fault::failed;
 use crate::sys;
@@ -55,6 +55,58 @@ impl Tree {
             return Ok(());
         }
         self.attach(&mount, target, owned)
+    }
+
+    /// The first of the directories hides the tmpfs itself, so that nothing leads from one of them to another.
+    /// Returns a descriptor that tells how full it is.
+    pub fn scratch(&mut self, size: u64, inodes: u64, directories: &[Directory]) -> io::Result<Option<OwnedFd>> {
+        let Some(first) = directories.first() else { return Ok(None) };
+        let options =
+            [(c"size", number(size.max(1))?), (c"nr_inodes", number(inodes.max(1))?), (c"mode", number(700)?)];
+        let whole = sys::new_mount(c"tmpfs", &options, sys::NO_SET_UID | sys::NO_DEVICES)?;
+        self.attach(&whole, &first.target, first.owned)?;
+        for (index, directory) in directories.iter().enumerate() {
+            let name = number(index as u64)?;
+            sys::make_directory(whole.as_fd(), &name, directory.mode)?;
+            let part = sys::open_directory(whole.as_fd(), &name)?;
+            give(part.as_fd(), directory.owned.then_some(self.owner))?;
+            let mount = sys::copy_directory(part.as_fd())?;
+            self.attach(&mount, &directory.target, directory.owned)?;
+        }
+        Ok(Some(whole))
+    }
+
+    /// Hides with what is already in the sandbox: nothing of the host is at hand any more.
+    pub fn mask(&mut self, hidden: &[PathBuf], read_only: &[PathBuf]) -> io::Result<()> {
+        let mut empty: Option<OwnedFd> = None;
+        for path in hidden {
+            let Some(found) = self.find(path)? else { continue };
+            if !sys::is_directory(found.as_fd())? {
+                let null = sys::copy_directory(self.open(Path::new("/dev/null"))?.as_fd())?;
+                sys::restrict_mount(null.as_fd(), sys::READ_ONLY, false)?;
+                sys::attach_mount(null.as_fd(), found.as_fd(), c"")?;
+                continue;
+            }
+            // Only a mount that is attached can be copied by every kernel.
+            match &empty {
+                Some(empty) => sys::attach_mount(sys::copy_directory(empty.as_fd())?.as_fd(), found.as_fd(), c"")?,
+                None => sys::attach_mount(empty.insert(empty_directory()?).as_fd(), found.as_fd(), c"")?,
+            }
+        }
+        for path in read_only {
+            let Some(found) = self.find(path)? else { continue };
+            let copy = sys::copy_directory(found.as_fd())?;
+            sys::restrict_mount(copy.as_fd(), sys::READ_ONLY, false)?;
+            sys::attach_mount(copy.as_fd(), found.as_fd(), c"")?;
+        }
+        Ok(())
+    }
+
+    fn find(&self, path: &Path) -> io::Result<Option<OwnedFd>> {
+        match self.open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            found => found.map(Some),
+        }
     }
 
     pub fn bind(&mut self, source: &Path, target: &Path) -> io::Result<()> {
@@ -177,6 +229,11 @@ impl Tree {
             (opened, ..) => opened,
         }
     }
+}
+
+fn empty_directory() -> io::Result<OwnedFd> {
+    let options = [(c"size", number(4096)?), (c"nr_inodes", number(1)?), (c"mode", number(555)?)];
+    sys::new_mount(c"tmpfs", &options, sys::READ_ONLY | sys::NO_SET_UID | sys::NO_DEVICES | sys::NO_EXEC)
 }
 
 fn copy(path: &Path) -> io::Result<OwnedFd> {

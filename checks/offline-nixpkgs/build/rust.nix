@@ -55,12 +55,12 @@ let
     # With --target, the flags meant for the result don't reach build scripts and procedural macros: +crt-static breaks those.
     buildPhase = ''
       runHook preBuild
-      cargo build -j $NIX_BUILD_CORES --target ${target} --offline --profile release $cargoBuildFlags
+      cargo build -j $NIX_BUILD_CORES --target ${target} --offline --profile $cargoProfile $cargoBuildFlags
       runHook postBuild
     '';
     checkPhase = ''
       runHook preCheck
-      cargo test -j $NIX_BUILD_CORES --target ${target} --offline --profile release ''${cargoTestFlags:-$cargoBuildFlags}
+      cargo test -j $NIX_BUILD_CORES --target ${target} --offline --profile $cargoProfile ''${cargoTestFlags:-$cargoBuildFlags}
       runHook postCheck
     '';
     installPhase = ''
@@ -75,6 +75,7 @@ let
     argument:
     let
       attrs = if lib.isFunction argument then lib.fix argument else argument;
+      buildType = attrs.buildType or "release";
       nativeBuildInputs = attrs.nativeBuildInputs or [ ] ++ [
         pkgs.cargo
         pkgs.rustc
@@ -85,8 +86,12 @@ let
       // {
         doCheck = true;
         cargoBuildFlags = [ ];
+        cargoProfile = if buildType == "debug" then "dev" else buildType;
       }
-      // removeAttrs attrs [ "cargoLock" ]
+      // removeAttrs attrs [
+        "cargoLock"
+        "buildType"
+      ]
       // {
         inherit nativeBuildInputs;
         cargoDeps = importCargoLock attrs.cargoLock;

@@ -1,4 +1,5 @@
 lib: with lib; rec {
+  remove = item: filter (other: other != item);
   singleton = value: [ value ];
   optional = condition: value: if condition then [ value ] else [ ];
   optionals = condition: list: if condition then list else [ ];

@@ -45,6 +45,21 @@ rec {
         a
         b
       ];
+    # The files at and below `path` that `keep` holds for.
+    fileFilter =
+      keep: path:
+      concatLists (
+        mapAttrsToList (
+          name: type:
+          if type == "directory" then
+            fileset.fileFilter keep (path + "/${name}")
+          else
+            optional (keep {
+              inherit name type;
+              hasExt = extension: hasSuffix ".${extension}" name;
+            }) (path + "/${name}")
+        ) (readDir path)
+      );
     # A directory stays when it holds a chosen path, or lies in one.
     toSource =
       { root, fileset }:

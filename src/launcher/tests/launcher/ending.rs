@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use sandbox_launcher::{Ending, Plan, Report};
+use sandbox_launcher::{Ending, Report};
 
-use crate::support::{Sleeper, as_everybody};
+use crate::support::{Change, Sleeper, as_everybody};
 
 #[test]
 fn a_program_runs_and_its_output_comes_by_two_pipes() {
@@ -70,7 +70,7 @@ fn orphans_are_reaped_by_pid_1() {
 fn a_program_is_killed_at_the_deadline() {
     as_everybody(|caller| {
         let sleeper = Sleeper::new();
-        let plan = Plan { deadline: Duration::from_millis(300), ..caller.plan(&format!("echo begun; {sleeper}")) };
+        let plan = caller.plan(&format!("echo begun; {sleeper}")).within(Duration::from_millis(300));
         let begin = Instant::now();
         let outcome = caller.run(&plan);
         assert_eq!((outcome.ending(), outcome.stdout.as_str()), (Ending::TimedOut, "begun\n"));
@@ -84,7 +84,7 @@ fn a_grandchild_that_ignores_sigterm_dies_at_the_deadline() {
     as_everybody(|caller| {
         let sleeper = Sleeper::new();
         let script = format!("trap '' TERM HUP INT; (setsid {sleeper} &); (setsid sh -c '{sleeper}' &) ; {sleeper}");
-        let outcome = caller.run(&Plan { deadline: Duration::from_millis(500), ..caller.plan(&script) });
+        let outcome = caller.run(&caller.plan(&script).within(Duration::from_millis(500)));
         assert_eq!(outcome.ending(), Ending::TimedOut);
         assert_eq!(sleeper.count(), 0);
     });
@@ -93,7 +93,7 @@ fn a_grandchild_that_ignores_sigterm_dies_at_the_deadline() {
 #[test]
 fn a_deadline_beyond_the_end_of_time_is_none() {
     as_everybody(|caller| {
-        let outcome = caller.run(&Plan { deadline: Duration::MAX, ..caller.plan("echo fine") });
+        let outcome = caller.run(&caller.plan("echo fine").within(Duration::MAX));
         assert_eq!(outcome.text(), "fine");
     });
 }

@@ -7,19 +7,19 @@ use std::process::Stdio;
 
 use sandbox_launcher::{Failure, LARGEST_REPORT, Report, Step, read_message};
 
-use crate::support::{as_everybody, program};
+use crate::support::{Change, as_everybody, as_everybody_once, program};
 
 #[test]
 fn a_missing_program_is_named() {
     as_everybody(|caller| {
         let mut plan = caller.plan("");
-        plan.program.arguments[0] = "no-such-program".to_owned();
+        plan.program().arguments[0] = "no-such-program".to_owned();
         assert_eq!(caller.run(&plan).failure(), ("start no-such-program", libc::ENOENT));
-        plan.program.arguments[0] = "./no-such-program".to_owned();
+        plan.program().arguments[0] = "./no-such-program".to_owned();
         assert_eq!(caller.run(&plan).failure(), ("start ./no-such-program", libc::ENOENT));
-        plan.program.arguments = vec![String::new()];
+        plan.program().arguments = vec![String::new()];
         assert_eq!(caller.run(&plan).failure(), ("start ", libc::ENOENT));
-        plan.program.arguments.clear();
+        plan.program().arguments.clear();
         assert_eq!(caller.run(&plan).failure(), ("start a program without a name", libc::ENOENT));
     });
 }
@@ -34,23 +34,23 @@ fn a_program_that_cannot_be_executed_is_named() {
             mode,
             owned: true,
         };
-        plan.view.extend([
+        plan.environment.sandbox.extend([
             file("/sandbox/plain", "#!/bin/sh\necho ran\n", 0o644),
             file("/sandbox/good", "#!/bin/sh\necho ran $0 $1\n", 0o755),
             file("/sandbox/orphan", "#!/no/such/shell\n", 0o755),
             file("/sandbox/text", "words\n", 0o755),
         ]);
         for (name, errno) in [("plain", libc::EACCES), ("orphan", libc::ENOENT), ("text", libc::ENOEXEC)] {
-            plan.program.arguments = vec![format!("./{name}")];
+            plan.program().arguments = vec![format!("./{name}")];
             assert_eq!(caller.run(&plan).failure(), (&*format!("start ./{name}"), errno));
         }
         // The lookup goes along the program's PATH, inside, past what can't be executed.
-        plan.program.variables[0].1 = format!("/nowhere::/sandbox:{}", plan.program.variables[0].1);
-        plan.program.arguments = vec!["plain".to_owned()];
+        plan.program().variables[0].1 = format!("/nowhere::/sandbox:{}", plan.program().variables[0].1);
+        plan.program().arguments = vec!["plain".to_owned()];
         assert_eq!(caller.run(&plan).failure(), ("start plain", libc::EACCES));
-        plan.program.arguments = vec!["good".to_owned(), "well".to_owned()];
+        plan.program().arguments = vec!["good".to_owned(), "well".to_owned()];
         assert_eq!(caller.run(&plan).text(), "ran /sandbox/good well");
-        plan.program.variables.clear();
+        plan.program().variables.clear();
         assert_eq!(caller.run(&plan).failure(), ("start good", libc::ENOENT));
     });
 }
@@ -59,7 +59,7 @@ fn a_program_that_cannot_be_executed_is_named() {
 fn a_missing_directory_is_named() {
     as_everybody(|caller| {
         let mut plan = caller.plan("");
-        plan.program = program("true", "/sandbox/none");
+        plan.call.program = Some(program("true", "/sandbox/none"));
         let outcome = caller.run(&plan);
         assert_eq!(outcome.failure(), ("enter /sandbox/none", libc::ENOENT));
         assert!(!outcome.started);
@@ -100,7 +100,10 @@ fn a_step_that_the_kernel_refuses_is_named_with_its_path_and_errno() {
     as_everybody(|caller| {
         for (step, operation, errno) in &cases {
             let mut plan = caller.plan("true");
-            plan.view.push(step.clone());
+            match step {
+                Step::Bind { .. } | Step::Device { .. } => plan.environment.view.push(step.clone()),
+                _ => plan.environment.sandbox.push(step.clone()),
+            }
             let outcome = caller.run(&plan);
             let failure = outcome.failure();
             assert!(failure.0.starts_with(operation) && failure.1 == *errno, "{failure:?}, not {operation}, {errno}");
@@ -112,21 +115,21 @@ fn a_step_that_the_kernel_refuses_is_named_with_its_path_and_errno() {
 
 #[test]
 fn mounts_without_a_mount_namespace_are_a_failure() {
-    as_everybody(|caller| {
+    as_everybody_once(|caller| {
         // Never as real root, who could do it to the host.
         if caller.is_root() {
             return;
         }
         let mut plan = caller.plan("true");
-        plan.namespaces.clear();
+        plan.environment.namespaces.clear();
         let outcome = caller.run(&plan);
         assert_eq!(outcome.failure(), ("mount a tmpfs at /", libc::EPERM));
     });
 }
 
 #[test]
-fn bytes_that_are_no_plan_are_a_failure() {
-    as_everybody(|caller| {
+fn bytes_that_are_no_order_are_a_failure() {
+    as_everybody_once(|caller| {
         for frame in [&b"\x04\0\0\0\xff\xff\xff\xff"[..], b"\0\0\0\0", b"\xff\xff\xff\xff"] {
             let (mut control, theirs) = UnixStream::pair().unwrap();
             let mut command = caller.command();
@@ -134,7 +137,7 @@ fn bytes_that_are_no_plan_are_a_failure() {
                 command.stdin(OwnedFd::from(theirs)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
             control.write_all(frame).unwrap();
             let report = read_message(&mut control, LARGEST_REPORT).unwrap();
-            let failure = Failure { operation: "read the plan".to_owned(), errno: libc::EBADMSG };
+            let failure = Failure { operation: "read the order".to_owned(), errno: libc::EBADMSG };
             assert_eq!(report, Some(Report::Failed(failure)));
             let output = child.wait_with_output().unwrap();
             assert_eq!((output.stdout, output.stderr), (vec![], vec![]));

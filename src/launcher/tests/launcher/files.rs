@@ -65,10 +65,11 @@ fn the_root_and_the_programs_are_read_only() {
 fn private_directories_are_bounded_in_bytes_and_in_files() {
     as_everybody(|caller| {
         let mut plan = caller.plan(
-            "head -c 3000000 /dev/zero > /small/a; stat -c %s /small/a; rm /small/a; for i in $(seq 60); do touch /small/$i || break; done; ls /small | wc -l",
+            "cd small; head -c 3000000 /dev/zero > a; stat -c %s a; rm a; for i in $(seq 60); do touch $i || break; done; ls | wc -l",
         );
-        let small = Step::Tmpfs { target: "/small".into(), size: 1 << 20, inodes: 50, mode: 0o1777, owned: false };
-        plan.view.push(small);
+        let small =
+            Step::Tmpfs { target: "/sandbox/small".into(), size: 1 << 20, inodes: 50, mode: 0o1777, owned: false };
+        plan.environment.sandbox.push(small);
         let outcome = caller.run(&plan);
         assert_eq!(outcome.text(), "1048576\n49");
         assert!(outcome.stderr.contains("No space left"), "{outcome:?}");
@@ -78,8 +79,14 @@ fn private_directories_are_bounded_in_bytes_and_in_files() {
 #[test]
 fn a_tmpfs_of_no_size_has_no_room() {
     as_everybody(|caller| {
-        let mut plan = caller.plan("head -c 100000 /dev/zero > /none/a; ls /none");
-        plan.view.push(Step::Tmpfs { target: "/none".into(), size: 0, inodes: 0, mode: 0o1777, owned: false });
+        let mut plan = caller.plan("head -c 100000 /dev/zero > none/a; ls none");
+        plan.environment.sandbox.push(Step::Tmpfs {
+            target: "/sandbox/none".into(),
+            size: 0,
+            inodes: 0,
+            mode: 0o1777,
+            owned: false,
+        });
         assert_eq!(caller.run(&plan).text(), "");
     });
 }
@@ -92,9 +99,9 @@ fn files_have_their_content_mode_and_owner() {
             "cd /sandbox; stat -c '%a %u:%g %s %n' script data src src/deep src/deep/file /etc/passwd /etc; ./script; \
              echo more >> src/deep/file && touch src/new && cat src/deep/file; cat data",
         );
-        plan.view.push(file("/etc/passwd", "sandbox:x:1000:100\n", 0o644, false));
-        plan.call.splice(
-            1..1,
+        plan.environment.view.push(file("/etc/passwd", "sandbox:x:1000:100\n", 0o644, false));
+        plan.call.steps.splice(
+            0..0,
             [
                 file("/sandbox/script", "#!/bin/sh\necho ran\n", 0o755, true),
                 file("/sandbox/data", content.clone(), 0o600, true),
@@ -124,7 +131,7 @@ fn directories_have_their_mode_even_if_they_were_there() {
     as_everybody(|caller| {
         let mut plan = caller.plan("stat -c '%a %u' /sandbox/new /sandbox/deep /sandbox/sticky; touch /sandbox/new/x && cd /sandbox/new/ && ls");
         let directory = |path: &str, mode| Step::Directory { path: path.into(), mode, owned: true };
-        plan.view.extend([
+        plan.environment.sandbox.extend([
             directory("/sandbox/new", 0o700),
             directory("/sandbox/deep/below", 0o755),
             directory("/sandbox/deep", 0o711),
@@ -139,7 +146,7 @@ fn links_lead_into_the_sandbox_and_never_to_the_host() {
     as_everybody(|caller| {
         let host = caller.host_directory();
         let mut plan = caller.plan("find /inner /out | sort; cat /inner/file");
-        plan.view.extend([
+        plan.environment.view.extend([
             Step::Directory { path: "/inner".into(), mode: 0o755, owned: false },
             // On the host this path is another directory.
             Step::Symlink { path: "/out".into(), target: "/inner".into() },
@@ -159,7 +166,7 @@ fn links_lead_into_the_sandbox_and_never_to_the_host() {
 fn a_dangling_link_is_not_written_through() {
     as_everybody(|caller| {
         let mut plan = caller.plan("true");
-        plan.view.extend([
+        plan.environment.sandbox.extend([
             Step::Symlink { path: "/sandbox/link".into(), target: "/sandbox/other".into() },
             file("/sandbox/link", "", 0o644, true),
         ]);
@@ -177,10 +184,10 @@ fn a_bind_shows_files_and_directories_read_only_where_it_is_told() {
         std::os::unix::fs::symlink("single", host.0.join("link")).unwrap();
         let bind = |source: &str, target: &str| Step::Bind { source: host.0.join(source), target: target.into() };
         let mut plan = caller.plan("cat /a/b/file /a/c /a/d; ls /a/b; for at in /a/b/file /a/b/x /a/c; do echo x 2>/dev/null > $at || echo no; done");
-        // One before /tmp is mounted over, one before the pivot, one after it.
-        plan.view.insert(1, bind("directory", "/a/b"));
-        plan.view.push(bind("single", "/a/c"));
-        plan.call.insert(1, bind("link", "/a/d"));
+        // Two before the pivot, one after it.
+        plan.environment.view.insert(1, bind("directory", "/a/b"));
+        plan.environment.view.insert(2, bind("single", "/a/c"));
+        plan.environment.view.push(bind("link", "/a/d"));
         assert_eq!(caller.run(&plan).text(), "content\nsingle\nsingle\nfile\nno\nno\nno");
         assert_eq!(fs::read_to_string(host.0.join("single")).unwrap(), "single\n");
     });
@@ -190,7 +197,7 @@ fn a_bind_shows_files_and_directories_read_only_where_it_is_told() {
 fn a_missing_source_of_a_late_bind_is_named_before_the_pivot() {
     as_everybody(|caller| {
         let mut plan = caller.plan("true");
-        plan.call.insert(1, Step::Bind { source: "/no/such".into(), target: "/a".into() });
+        plan.environment.view.push(Step::Bind { source: "/no/such".into(), target: "/a".into() });
         assert_eq!(caller.run(&plan).failure(), ("bind /no/such at /a", libc::ENOENT));
     });
 }
@@ -200,7 +207,7 @@ fn what_is_mounted_below_a_source_is_read_only_too() {
     as_everybody(|caller| {
         // /dev has mounts of its own on most machines, which a bind without its submounts would leave out.
         let mut plan = caller.plan("for at in $(cut -d' ' -f5 /proc/self/mountinfo | grep ^/host); do touch $at/x 2>/dev/null && echo $at; done; echo done");
-        plan.view.push(Step::Bind { source: "/dev".into(), target: "/host".into() });
+        plan.environment.view.push(Step::Bind { source: "/dev".into(), target: "/host".into() });
         assert_eq!(caller.run(&plan).text(), "done");
     });
 }
@@ -209,7 +216,7 @@ fn what_is_mounted_below_a_source_is_read_only_too() {
 fn set_user_id_programs_and_devices_of_a_bind_are_dead() {
     as_everybody(|caller| {
         let mut plan = caller.plan("cat /host/null && echo read; grep ' /host ' /proc/self/mountinfo | cut -d' ' -f6");
-        plan.view.push(Step::Bind { source: "/dev".into(), target: "/host".into() });
+        plan.environment.view.push(Step::Bind { source: "/dev".into(), target: "/host".into() });
         let outcome = caller.run(&plan);
         let options: Vec<&str> = outcome.text().split(',').collect();
         assert!(["ro", "nosuid", "nodev"].iter().all(|option| options.contains(option)), "{outcome:?}");
@@ -229,8 +236,8 @@ fn root_s_own_files_can_be_shown_to_a_program_that_is_not_root() {
         fs::write(closed.join("toolchain/file"), "reached\n").unwrap();
         std::os::unix::fs::chown(&closed, Some(0), Some(0)).unwrap();
         fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-        let mut plan = caller.plan(&format!("cat {}/toolchain/file", closed.display()));
-        plan.view.push(Step::Bind { source: closed.join("toolchain"), target: closed.join("toolchain") });
+        let mut plan = caller.plan("cat /opt/file");
+        plan.environment.view.push(Step::Bind { source: closed.join("toolchain"), target: "/opt".into() });
         assert_eq!(caller.run(&plan).text(), "reached");
     });
 }
@@ -241,7 +248,7 @@ fn a_mount_hides_what_was_below_it() {
         let mut plan = caller.plan("ls /over /over/inner");
         let tmpfs =
             |target: &str| Step::Tmpfs { target: target.into(), size: 1 << 20, inodes: 10, mode: 0o755, owned: true };
-        plan.view.extend([
+        plan.environment.view.extend([
             file("/over/inner/below", "", 0o644, false),
             tmpfs("/over/inner"),
             file("/over/inner/above", "", 0o644, false),
@@ -256,7 +263,7 @@ fn a_mount_hides_what_was_below_it() {
 fn file_size_is_bounded_where_the_plan_says_so() {
     as_everybody(|caller| {
         let mut plan = caller.plan("trap '' XFSZ; head -c 3000000 /dev/zero > /tmp/a; stat -c %s /tmp/a");
-        plan.call.push(Step::Limit { resource: Resource::FileSize, value: 100_000 });
+        plan.environment.walls.insert(0, Step::Limit { resource: Resource::FileSize, value: 100_000 });
         assert_eq!(caller.run(&plan).text(), "100000");
     });
 }

@@ -5,9 +5,9 @@ use std::io::Write;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use sandbox_launcher::{Ending, Plan, Report, Resource, Step};
+use sandbox_launcher::{Ending, Report, Resource, Step};
 
-use crate::support::{Caller, Running, Sleeper, as_everybody};
+use crate::support::{Caller, Change, Running, Sleeper, as_everybody, as_everybody_once, once};
 
 const AT_ONCE: Duration = Duration::from_millis(500);
 
@@ -104,9 +104,9 @@ fn the_server_s_death_leaves_nothing_though_its_socket_is_open() {
 
 #[test]
 fn a_server_that_goes_before_its_plan_is_whole_leaves_no_launcher() {
-    as_everybody(|caller| {
+    as_everybody_once(|caller| {
         for sent in [0, 3, 4, 9] {
-            let frame = sandbox_launcher::encode(&caller.plan("true")).unwrap();
+            let frame = once(&caller.plan("true"));
             let (mut control, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
             let mut child = caller.command().stdin(std::os::fd::OwnedFd::from(theirs)).spawn().unwrap();
             control.write_all(&frame[..sent]).unwrap();
@@ -122,8 +122,8 @@ fn a_server_that_goes_before_its_plan_is_whole_leaves_no_launcher() {
 fn a_fork_bomb_is_bounded_and_ends_at_the_deadline() {
     as_everybody(|caller| {
         let mut plan = caller.plan("bomb() { bomb | bomb & }; bomb; sleep 900");
-        plan.view.push(Step::Limit { resource: Resource::Processes, value: 50 });
-        plan.deadline = Duration::from_millis(700);
+        plan.environment.walls.insert(0, Step::Limit { resource: Resource::Processes, value: 50 });
+        plan.call.deadline = Duration::from_millis(700);
         let begin = Instant::now();
         let outcome = caller.run(&plan);
         assert_eq!(outcome.ending(), Ending::TimedOut);
@@ -137,7 +137,7 @@ fn processes_are_counted_for_the_sandbox_alone() {
     as_everybody(|caller| {
         let sleeper = Sleeper::new();
         let mut plan = caller.plan(&format!("(for i in $(seq 100); do {sleeper} & done) 2>/dev/null; exec {sleeper}"));
-        plan.view.push(Step::Limit { resource: Resource::Processes, value: 20 });
+        plan.environment.walls.insert(0, Step::Limit { resource: Resource::Processes, value: 20 });
         // Two sandboxes of the same outer user do not take each other's.
         let running = [caller.start(&plan), caller.start(&plan)];
         // Pid 1 and the inner shell, which met the limit and ended, were two of the twenty.
@@ -154,7 +154,7 @@ fn processes_are_counted_for_the_sandbox_alone() {
 fn no_mount_or_descriptor_is_left_on_the_host() {
     as_everybody(|caller| {
         let before = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        let fast = Plan { deadline: Duration::from_millis(50), ..caller.plan("sleep 900") };
+        let fast = caller.plan("sleep 900").within(Duration::from_millis(50));
         for _ in 0..10 {
             caller.sh("true");
         }

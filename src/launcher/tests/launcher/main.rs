@@ -6,5 +6,6 @@ mod ending;
 mod failing;
 mod files;
 mod killing;
+mod serving;
 mod support;
 mod walls;

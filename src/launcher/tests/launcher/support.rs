@@ -1,8 +1,9 @@
 //! Plans that show this machine's programs, and a server's end of the launcher.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,8 @@ use std::time::{Duration, Instant};
 use std::{env, fmt};
 
 use sandbox_launcher::{
-    Ending, Identity, LARGEST_REPORT, Namespace, Plan, Program, Report, Resource, Step, read_message, write_message,
+    Call, Ending, Environment, Failure, Identity, LARGEST_REPORT, Namespace, Order, Plan, Program, Report, Resource,
+    Step, Watch, call_header, encode, read_message,
 };
 
 /// Who starts the launcher.
@@ -24,11 +26,21 @@ pub struct Caller {
     pub gid: u32,
     /// Not who runs the tests: the launcher's process has to become this user.
     becomes: bool,
+    pub way: Way,
+}
+
+/// How a sandbox comes to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// A launcher makes this one sandbox.
+    Once,
+    /// A manager is handed a call.
+    Served,
 }
 
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "uid {}", self.uid)
+        write!(f, "uid {}, {:?}", self.uid, self.way)
     }
 }
 
@@ -42,14 +54,34 @@ pub fn as_everybody(body: impl Fn(Caller)) {
         let line = status.lines().find_map(|line| line.strip_prefix(key)).expect("status has uids");
         line.split_whitespace().nth(1).and_then(|id| id.parse().ok()).expect("ids are numbers")
     };
-    let me = Caller { uid: id("Uid:"), gid: id("Gid:"), becomes: false };
-    eprintln!("as {me}");
-    body(me);
-    if me.uid == 0 {
-        let nobody = Caller { uid: NOBODY, gid: NOBODY, becomes: true };
-        eprintln!("as {nobody}");
-        body(nobody);
+    for way in [Way::Once, Way::Served] {
+        let me = Caller { uid: id("Uid:"), gid: id("Gid:"), becomes: false, way };
+        eprintln!("as {me}");
+        body(me);
+        if me.uid == 0 {
+            let nobody = Caller { uid: NOBODY, gid: NOBODY, becomes: true, way };
+            eprintln!("as {nobody}");
+            body(nobody);
+        }
     }
+}
+
+/// The same for what can't be served: a sandbox that has no pid namespace.
+pub fn as_everybody_once(body: impl Fn(Caller)) {
+    as_everybody(|caller| {
+        if caller.way == Way::Once {
+            body(caller);
+        }
+    });
+}
+
+/// The same for what only a manager does.
+pub fn as_everybody_served(body: impl Fn(Caller)) {
+    as_everybody(|caller| {
+        if caller.way == Way::Served {
+            body(caller);
+        }
+    });
 }
 
 impl Caller {
@@ -80,54 +112,63 @@ impl Caller {
                 .map(|name| Step::Device { path: Path::new("/dev").join(name) }),
         );
         view.push(Step::Symlink { path: "/dev/fd".into(), target: "/proc/self/fd".into() });
-        view.extend([directory("/tmp", 0o1777), directory("/sandbox", 0o755)]);
-        let call = vec![
-            Step::PivotRoot,
-            Step::ReadOnly { target: "/".into() },
+        view.extend(["/tmp", "/sandbox"].map(|path| Step::Directory { path: path.into(), mode: 0o755, owned: false }));
+        view.push(Step::PivotRoot);
+        let sandbox = vec![
+            directory("/tmp", 0o1777),
+            directory("/sandbox", 0o755),
+            Step::Proc { target: "/proc".into() },
             Step::Hostname { name: "sandbox".to_owned() },
             Step::Loopback,
-            Step::Limit { resource: Resource::CoreSize, value: 0 },
-            Step::DropPrivileges,
-            Step::NoNewPrivileges,
         ];
+        let walls =
+            vec![Step::Limit { resource: Resource::CoreSize, value: 0 }, Step::DropPrivileges, Step::NoNewPrivileges];
         use Namespace::*;
         Plan {
-            namespaces: vec![User, Mount, Pid, Network, Ipc, Uts, Cgroup],
-            identity: self.identity(),
-            view,
-            call,
-            program: program(script, "/sandbox"),
-            deadline: Duration::from_secs(20),
+            environment: Environment {
+                namespaces: vec![User, Mount, Pid, Network, Ipc, Uts, Cgroup],
+                identity: self.identity(),
+                view,
+                sandbox,
+                walls,
+                cgroups: Vec::new(),
+                watch: Watch::default(),
+            },
+            call: Call {
+                steps: vec![Step::ReadOnly { target: "/".into() }],
+                program: Some(program(script, "/sandbox")),
+                deadline: Duration::from_secs(20),
+            },
         }
     }
 
     /// The same without any namespace: Landlock shows this machine's programs and `directory`.
     pub fn direct_plan(&self, script: &str, directory: &Path) -> Plan {
         let exists = |paths: &[&str]| paths.iter().map(PathBuf::from).filter(|path| path.exists()).collect();
+        let walls = vec![
+            Step::DropPrivileges,
+            Step::NoNewPrivileges,
+            Step::Landlock {
+                read: exists(&["/usr", "/bin", "/sbin", "/lib", "/lib64", "/nix/store", "/proc", "/etc/ld.so.cache"]),
+                write: vec![directory.to_owned(), "/dev/null".into()],
+                scoped: true,
+            },
+        ];
         Plan {
-            namespaces: Vec::new(),
-            identity: self.identity(),
-            view: Vec::new(),
-            call: vec![
-                Step::DropPrivileges,
-                Step::NoNewPrivileges,
-                Step::Landlock {
-                    read: exists(&[
-                        "/usr",
-                        "/bin",
-                        "/sbin",
-                        "/lib",
-                        "/lib64",
-                        "/nix/store",
-                        "/proc",
-                        "/etc/ld.so.cache",
-                    ]),
-                    write: vec![directory.to_owned(), "/dev/null".into()],
-                    scoped: true,
-                },
-            ],
-            program: program(script, directory),
-            deadline: Duration::from_secs(20),
+            environment: Environment {
+                namespaces: Vec::new(),
+                identity: self.identity(),
+                view: Vec::new(),
+                sandbox: Vec::new(),
+                walls,
+                cgroups: Vec::new(),
+                watch: Watch::default(),
+            },
+            call: Call {
+                steps: Vec::new(),
+                program: Some(program(script, directory)),
+                deadline: Duration::from_secs(20),
+            },
         }
     }
 
@@ -150,16 +191,16 @@ impl Caller {
     }
 
     /// Starts `command`, which becomes or starts the launcher, and gives it the plan.
-    pub fn start_by(&self, mut command: Command, plan: &Plan) -> Running {
-        let (mut control, theirs) = UnixStream::pair().expect("make a socket pair");
-        command.stdin(OwnedFd::from(theirs)).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("start the launcher");
-        // The command keeps its end of the socket, which must be the launcher's alone.
-        drop(command);
-        let output = [read_all(child.stdout.take().unwrap()), read_all(child.stderr.take().unwrap())];
-        // A launcher that is killed while it reads is the test's own doing.
-        let _ = write_message(&mut control, plan);
-        Running { child, control: Some(control), output }
+    pub fn start_by(&self, command: Command, plan: &Plan) -> Running {
+        match self.way {
+            Way::Once => start_once(command, plan),
+            Way::Served => start_served(command, plan),
+        }
+    }
+
+    /// A launcher that serves the plan's environment.
+    pub fn serve(&self, environment: &Environment, ready: usize) -> Served {
+        Served::start(self.command(), environment, ready)
     }
 
     /// Runs a plan to its end.
@@ -180,6 +221,153 @@ impl Caller {
         // Fails for who has no need of it.
         let _ = std::os::unix::fs::chown(&path, Some(identity.host_uid), Some(identity.host_gid));
         HostDirectory(path)
+    }
+}
+
+fn start_once(mut command: Command, plan: &Plan) -> Running {
+    let (mut control, theirs) = UnixStream::pair().expect("make a socket pair");
+    command.stdin(OwnedFd::from(theirs)).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("start the launcher");
+    // The command keeps its end of the socket, which must be the launcher's alone.
+    drop(command);
+    let output = [read_all(child.stdout.take().unwrap()), read_all(child.stderr.take().unwrap())];
+    // A launcher that is killed while it reads is the test's own doing.
+    let _ = control.write_all(&once(plan));
+    Running { child, control: Some(Control { call: control, _manager: None }), output, early: None }
+}
+
+fn start_served(command: Command, plan: &Plan) -> Running {
+    let mut served = Served::start(command, &plan.environment, 1);
+    let early = served.failure.take().map(Report::Failed);
+    let (call, output) = served.hand_over(&plan.call);
+    let Served { child, control, .. } = served;
+    Running { child, control: Some(Control { call, _manager: Some(control) }), output, early }
+}
+
+/// A launcher that serves an environment.
+pub struct Served {
+    pub child: Child,
+    pub control: UnixStream,
+    /// Why it does not.
+    pub failure: Option<Failure>,
+}
+
+impl Served {
+    fn start(mut command: Command, environment: &Environment, ready: usize) -> Self {
+        let (mut control, theirs) = UnixStream::pair().expect("make a socket pair");
+        command.stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().expect("start the launcher");
+        drop(command);
+        let order = Order::Serve { environment: environment.clone(), ready };
+        let _ = control.write_all(&encode(&order).expect("encode the order"));
+        let failure = match read_message(&mut control, LARGEST_REPORT) {
+            Ok(Some(Report::Ready)) => None,
+            Ok(Some(Report::Failed(failure))) => Some(failure),
+            other => panic!("the manager is not ready: {other:?}"),
+        };
+        Self { child, control, failure }
+    }
+
+    /// Begins a call.
+    fn hand_over(&self, call: &Call) -> (UnixStream, [JoinHandle<(String, Instant)>; 2]) {
+        let (mut ours, output) = self.connect(call.deadline);
+        // A sandbox that fails does so before it has read all of it.
+        let _ = ours.write_all(&encode(call).expect("encode the call"));
+        (ours, output)
+    }
+
+    fn connect(&self, deadline: Duration) -> (UnixStream, [JoinHandle<(String, Instant)>; 2]) {
+        let (ours, theirs) = UnixStream::pair().expect("make a socket pair");
+        let (stdout, stdout_end) = io::pipe().expect("make a pipe");
+        let (stderr, stderr_end) = io::pipe().expect("make a pipe");
+        send(
+            &self.control,
+            &call_header(deadline),
+            [theirs.as_raw_fd(), stdout_end.as_raw_fd(), stderr_end.as_raw_fd()],
+        );
+        drop((theirs, stdout_end, stderr_end));
+        (ours, [read_all(stdout), read_all(stderr)])
+    }
+
+    /// Begins a call, whose `Running` is not to be asked for its launcher.
+    pub fn begin(&self, call: &Call) -> Calling {
+        let (call, output) = self.hand_over(call);
+        Calling { call, output }
+    }
+
+    pub fn run(&self, call: &Call) -> Outcome {
+        self.begin(call).finish()
+    }
+
+    /// Begins a call and never says what it is. The second value keeps it waiting.
+    pub fn begin_silent(&self, deadline: Duration) -> (Calling, UnixStream) {
+        let (call, output) = self.connect(deadline);
+        let keep = call.try_clone().expect("copy a socket");
+        (Calling { call, output }, keep)
+    }
+}
+
+/// A call of a launcher that serves more than one.
+pub struct Calling {
+    pub call: UnixStream,
+    output: [JoinHandle<(String, Instant)>; 2],
+}
+
+impl Calling {
+    /// The next report. None: the manager is gone, or has nothing to say any more.
+    pub fn report(&mut self) -> Option<Report> {
+        read_message(&mut self.call, LARGEST_REPORT).ok().flatten()
+    }
+
+    pub fn finish(mut self) -> Outcome {
+        last_report(&mut self.call, None, self.output)
+    }
+}
+
+/// Sends bytes with descriptors over a socket.
+fn send(socket: &UnixStream, bytes: &[u8], descriptors: [RawFd; 3]) {
+    let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let mut buffer = [0u64; 8];
+    // SAFETY: all-zero is a valid msghdr. It points to `bytes` and to a buffer that is large and aligned enough for
+    // three descriptors, and both outlive the call.
+    let sent = unsafe {
+        let mut message: libc::msghdr = std::mem::zeroed();
+        message.msg_iov = &raw mut part;
+        message.msg_iovlen = 1;
+        message.msg_control = buffer.as_mut_ptr().cast();
+        message.msg_controllen = libc::CMSG_SPACE(size_of_val(&descriptors) as u32) as _;
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        (*header).cmsg_level = libc::SOL_SOCKET;
+        (*header).cmsg_type = libc::SCM_RIGHTS;
+        (*header).cmsg_len = libc::CMSG_LEN(size_of_val(&descriptors) as u32) as _;
+        libc::CMSG_DATA(header).cast::<[RawFd; 3]>().write_unaligned(descriptors);
+        libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL)
+    };
+    // A manager that is gone is noticed by the missing answer.
+    assert!(sent == bytes.len() as isize || sent == -1);
+}
+
+/// All that a launcher of one sandbox reads.
+pub fn once(plan: &Plan) -> Vec<u8> {
+    let Plan { environment, call } = plan;
+    let order = encode(&Order::Once(environment.clone())).expect("encode the order");
+    [order, call_header(call.deadline).to_vec(), encode(call).expect("encode the call")].concat()
+}
+
+/// Changes to a plan that tests like to make.
+pub trait Change {
+    fn program(&mut self) -> &mut Program;
+    fn within(self, deadline: Duration) -> Self;
+}
+
+impl Change for Plan {
+    fn program(&mut self) -> &mut Program {
+        self.call.program.as_mut().expect("the plan has a program")
+    }
+
+    fn within(mut self, deadline: Duration) -> Self {
+        self.call.deadline = deadline;
+        self
     }
 }
 
@@ -242,34 +430,57 @@ fn read_all(mut pipe: impl Read + Send + 'static) -> JoinHandle<(String, Instant
     })
 }
 
-/// A launcher at work.
+/// What keeps a sandbox going.
+pub struct Control {
+    call: UnixStream,
+    /// Held for its end only.
+    _manager: Option<UnixStream>,
+}
+
+impl Control {
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.call.shutdown(how)
+    }
+}
+
+/// A launcher at work on one call.
 pub struct Running {
     pub child: Child,
-    pub control: Option<UnixStream>,
+    pub control: Option<Control>,
     output: [JoinHandle<(String, Instant)>; 2],
+    early: Option<Report>,
 }
 
 impl Running {
     pub fn report(&mut self) -> io::Result<Option<Report>> {
-        read_message(self.control.as_mut().expect("the control socket is open"), LARGEST_REPORT)
+        match self.early.take() {
+            Some(report) => Ok(Some(report)),
+            None => read_message(&mut self.control.as_mut().expect("the control socket is open").call, LARGEST_REPORT),
+        }
     }
 
     /// Waits for the end, and for the launcher to be gone.
     pub fn finish(mut self) -> Outcome {
-        let mut started = false;
-        let report = loop {
-            match self.report() {
-                Ok(Some(Report::Started)) => started = true,
-                Ok(report) => break report,
-                Err(error) => panic!("read the launcher's report: {error}"),
-            }
-        };
-        let ended = Instant::now();
-        self.control = None;
+        let mut control = self.control.take().expect("the control socket is open");
+        let outcome = last_report(&mut control.call, self.early.take(), self.output);
+        drop(control);
         self.child.wait().expect("wait for the launcher");
-        let [(stdout, closed), (stderr, _)] = self.output.map(|reader| reader.join().expect("read output"));
-        Outcome { started, report, stdout, stderr, closed_before_end: ended.saturating_duration_since(closed) }
+        outcome
     }
+}
+
+fn last_report(call: &mut UnixStream, early: Option<Report>, output: [JoinHandle<(String, Instant)>; 2]) -> Outcome {
+    let mut started = false;
+    let report = loop {
+        match early.clone().map_or_else(|| read_message(call, LARGEST_REPORT), |report| Ok(Some(report))) {
+            Ok(Some(Report::Started)) => started = true,
+            Ok(report) => break report,
+            Err(error) => panic!("read the launcher's report: {error}"),
+        }
+    };
+    let ended = Instant::now();
+    let [(stdout, closed), (stderr, _)] = output.map(|reader| reader.join().expect("read output"));
+    Outcome { started, report, stdout, stderr, closed_before_end: ended.saturating_duration_since(closed) }
 }
 
 #[derive(Debug)]

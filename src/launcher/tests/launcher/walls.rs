@@ -5,7 +5,7 @@ use std::process::Command;
 
 use sandbox_launcher::{Ending, Namespace, Plan, Resource, Step};
 
-use crate::support::{Caller, as_everybody};
+use crate::support::{Caller, Change, Way, as_everybody};
 
 /// The value of a line of /proc/self/status.
 fn field<'text>(status: &'text str, name: &str) -> &'text str {
@@ -28,7 +28,11 @@ fn a_program_is_a_plain_user_without_capabilities() {
         }
         assert_eq!(field(status, "NoNewPrivs"), "1");
         let Some(map) = status.lines().last() else { unreachable!() };
-        let host = caller.identity().host_uid.to_string();
+        // A manager's namespace lies between, so that not even this number of the host is told.
+        let host = match caller.way {
+            Way::Once => caller.identity().host_uid.to_string(),
+            Way::Served => "1000".to_owned(),
+        };
         assert_eq!(map.split_whitespace().collect::<Vec<_>>(), ["1000", &host, "1"]);
     });
 }
@@ -64,10 +68,10 @@ fn a_server_s_signals_and_mask_and_descriptors_are_not_inherited() {
 fn only_the_named_variables_are_there() {
     as_everybody(|caller| {
         let mut plan = caller.plan("");
-        plan.program.arguments = vec!["env".to_owned()];
-        plan.program.variables.push(("EMPTY".to_owned(), String::new()));
-        plan.program.variables.push(("NAME".to_owned(), "ü = \"1\"".to_owned()));
-        let path = plan.program.variables[0].1.clone();
+        plan.program().arguments = vec!["env".to_owned()];
+        plan.program().variables.push(("EMPTY".to_owned(), String::new()));
+        plan.program().variables.push(("NAME".to_owned(), "ü = \"1\"".to_owned()));
+        let path = plan.program().variables[0].1.clone();
         let mut command = caller.command();
         command.env("SECRET", "1");
         let outcome = caller.start_by(command, &plan).finish();
@@ -109,7 +113,7 @@ fn loopback_answers_and_the_outside_is_unreachable() {
     as_everybody(|caller| {
         let mut plan = caller.plan("");
         let script = "(: < /dev/tcp/127.0.0.1/9) 2>&1; (: < /dev/tcp/192.0.2.1/9) 2>&1";
-        plan.program.arguments = ["bash", "-c", script].map(str::to_owned).into();
+        plan.program().arguments = ["bash", "-c", script].map(str::to_owned).into();
         let outcome = caller.run(&plan);
         assert!(
             outcome.stdout.contains("Connection refused") && outcome.stdout.contains("Network is unreachable"),
@@ -122,8 +126,8 @@ fn loopback_answers_and_the_outside_is_unreachable() {
 fn the_host_s_network_is_there_where_the_plan_names_no_network_namespace() {
     as_everybody(|caller| {
         let mut plan = caller.plan("readlink /proc/self/ns/net");
-        plan.namespaces.retain(|namespace| *namespace != Namespace::Network);
-        plan.call.retain(|step| *step != Step::Loopback);
+        plan.environment.namespaces.retain(|namespace| *namespace != Namespace::Network);
+        plan.environment.sandbox.retain(|step| *step != Step::Loopback);
         let ours = std::fs::read_link("/proc/self/ns/net").unwrap();
         assert_eq!(Path::new(caller.run(&plan).text()), ours);
         assert_ne!(Path::new(caller.sh("readlink /proc/self/ns/net").text()), ours);
@@ -150,8 +154,8 @@ fn limits_are_soft_and_hard_and_hold() {
              ulimit -n 100 && ulimit -n 200 2>/dev/null || echo lowered",
         );
         let limit = |resource, value| Step::Limit { resource, value };
-        plan.call.splice(
-            3..3,
+        plan.environment.walls.splice(
+            0..0,
             [limit(Resource::OpenFiles, 128), limit(Resource::Data, 64 << 20), limit(Resource::CpuTime, 30)],
         );
         assert_eq!(caller.run(&plan).text(), "128\n65536\n0\n30\n128\n65536\n0\n30\nlowered");
@@ -163,7 +167,7 @@ fn a_limit_above_the_hard_one_is_the_hard_one() {
     as_everybody(|caller| {
         let mut plan = caller.plan("ulimit -n");
         let limit = |value| Step::Limit { resource: Resource::OpenFiles, value };
-        plan.call.splice(1..1, [limit(200), limit(u64::MAX)]);
+        plan.environment.walls.splice(0..0, [limit(200), limit(u64::MAX)]);
         assert_eq!(caller.run(&plan).text(), "200");
     });
 }
@@ -173,7 +177,7 @@ fn memory_beyond_the_limit_is_refused() {
     as_everybody(|caller| {
         let limited = |bytes: u32| {
             let mut plan = caller.plan(&format!("head -c {bytes} /dev/zero | tail -c {bytes} | wc -c"));
-            plan.view.push(Step::Limit { resource: Resource::Data, value: 64 << 20 });
+            plan.environment.walls.insert(0, Step::Limit { resource: Resource::Data, value: 64 << 20 });
             caller.run(&plan)
         };
         assert_eq!(limited(20_000_000).text(), "20000000");
@@ -188,8 +192,8 @@ fn a_large_plan_fits_into_a_small_memory_limit() {
     as_everybody(|caller| {
         let mut plan = caller.plan("wc -c < /sandbox/large");
         let content = vec![b'x'; 24 << 20];
-        plan.view.push(Step::File { path: "/sandbox/large".into(), content, mode: 0o644, owned: true });
-        plan.view.push(Step::Limit { resource: Resource::Data, value: 8 << 20 });
+        plan.call.steps.push(Step::File { path: "/sandbox/large".into(), content, mode: 0o644, owned: true });
+        plan.environment.walls.insert(0, Step::Limit { resource: Resource::Data, value: 8 << 20 });
         assert_eq!(caller.run(&plan).text(), (24 << 20).to_string());
     });
 }
@@ -198,7 +202,7 @@ fn a_large_plan_fits_into_a_small_memory_limit() {
 fn processor_time_beyond_the_limit_kills() {
     as_everybody(|caller| {
         let mut plan = caller.plan("while :; do :; done");
-        plan.view.push(Step::Limit { resource: Resource::CpuTime, value: 1 });
+        plan.environment.walls.insert(0, Step::Limit { resource: Resource::CpuTime, value: 1 });
         assert_eq!(caller.run(&plan).ending(), Ending::Signalled { signal: libc::SIGKILL });
     });
 }
@@ -222,7 +226,7 @@ fn refuse(call: libc::c_long) -> Vec<u8> {
 
 fn with_filters(caller: &Caller, script: &str, filters: &[libc::c_long]) -> Plan {
     let mut plan = caller.plan(script);
-    plan.call.extend(filters.iter().map(|call| Step::Seccomp { program: refuse(*call) }));
+    plan.environment.walls.extend(filters.iter().map(|call| Step::Seccomp { program: refuse(*call) }));
     plan
 }
 
@@ -253,9 +257,14 @@ fn landlock_holds_inside_namespaces_too() {
         let mut plan = caller.plan(
             "echo x > /sandbox/x && cat /sandbox/x; echo x > /tmp/x; cat /tmp/y; ls /proc/self >/dev/null && echo proc",
         );
-        plan.view.push(Step::File { path: "/tmp/y".into(), content: b"secret".into(), mode: 0o644, owned: true });
+        plan.environment.sandbox.push(Step::File {
+            path: "/tmp/y".into(),
+            content: b"secret".into(),
+            mode: 0o644,
+            owned: true,
+        });
         let read = ["/usr", "/bin", "/lib", "/lib64", "/nix/store", "/proc"].map(std::path::PathBuf::from);
-        plan.call.push(Step::Landlock {
+        plan.environment.walls.push(Step::Landlock {
             read: read.into_iter().filter(|path| path.exists()).collect(),
             write: vec!["/sandbox".into(), "/dev/null".into()],
             scoped: true,

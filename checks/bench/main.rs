@@ -5,7 +5,7 @@
 //! Machines are noisy: every figure is compared within one run only, in which the ways take turns. Nothing is asserted.
 //! A server without pinned environments has nothing that bubblewrap could show, and is refused.
 
-#[path = "client.rs"]
+#[path = "../client.rs"]
 #[allow(dead_code)]
 mod client;
 
@@ -45,7 +45,10 @@ fn main() {
     }
     start_up();
     let server = Server::ready(&["--executor", "namespace"]);
-    println!("\n{:<12}{:>12}{:>14}{:>10}{:>12}{:>12}{:>10}", "hello", "call, ms", "bubblewrap", "bare", "to bwrap", "over bare", "CPU, ms");
+    println!(
+        "\n{:<12}{:>12}{:>14}{:>10}{:>12}{:>12}{:>10}",
+        "hello", "call, ms", "bubblewrap", "bare", "to bwrap", "over bare", "CPU, ms"
+    );
     for program in PROGRAMS {
         latency(&server, program);
     }
@@ -116,7 +119,11 @@ fn memory(server: &Server) {
     for _ in 0..MANY {
         assert_eq!(server.sh("echo hello").text(), "hello\n");
     }
-    println!("memory of the server: {:.1} MB after {MANY} calls, {:.1} MB after {MANY} more", after_many, resident(server.pid));
+    println!(
+        "memory of the server: {:.1} MB after {MANY} calls, {:.1} MB after {MANY} more",
+        after_many,
+        resident(server.pid)
+    );
     let flood = server.sh("head -c 1000000000 /dev/zero | tr '\\0' x");
     assert!(flood.text().contains("left out"));
     println!("after a program that prints 1 GB: {:.1} MB", resident(server.pid));
@@ -131,7 +138,8 @@ fn timed_run(way: Way, sandbox: &Sandbox, environment: &Path, arguments: &Value,
     let directory = tempfile::tempdir().expect("make a directory");
     for (parameter, content) in arguments.as_object().expect("arguments are an object") {
         let (stem, extension) = parameter.rsplit_once('_').expect("a parameter names a file");
-        fs::write(directory.path().join(format!("{stem}.{extension}")), content.as_str().unwrap()).expect("write a file");
+        fs::write(directory.path().join(format!("{stem}.{extension}")), content.as_str().unwrap())
+            .expect("write a file");
     }
     let mut command = way(sandbox, environment, directory.path());
     command.stdin(Stdio::null()).stderr(Stdio::null());
@@ -140,7 +148,10 @@ fn timed_run(way: Way, sandbox: &Sandbox, environment: &Path, arguments: &Value,
 
 fn variables(sandbox: &Sandbox, environment: &Path) -> Vec<(String, String)> {
     let place = environment.display().to_string();
-    let own = sandbox.variables.iter().map(|(name, value)| ((*name).to_owned(), value.replace(ENVIRONMENT_PLACEHOLDER, &place)));
+    let own = sandbox
+        .variables
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.replace(ENVIRONMENT_PLACEHOLDER, &place)));
     own.chain([("PATH".to_owned(), format!("{place}/bin")), ("LANG".to_owned(), "C.UTF-8".to_owned())]).collect()
 }
 

@@ -1,0 +1,276 @@
+//! Runs `checks/cases/<tool>.yaml` over the real server: each case is one tool call, on every executor there is.
+//!
+//! - `SANDBOX_MCP_BIN`: the server; by default, the one that cargo built.
+//! - `SANDBOX_MCP_CASES`: the directory of the cases.
+//! - `SANDBOX_MCP_EXECUTORS`: the executors to run them on, with commas between. Those that are named must work; of all
+//!   others, what can't run here is shown as ignored, with the reason.
+
+#[allow(dead_code)]
+mod client;
+mod schema;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{env, fs};
+
+use client::{Reply, Server};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use regex_lite::Regex;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// A call and what is known of its result.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    /// A fact.
+    name: String,
+    /// The executors that this holds for; none means all.
+    #[serde(default)]
+    only: Vec<String>,
+    arguments: Map<String, Value>,
+    #[serde(default, rename = "isError")]
+    is_error: bool,
+    #[serde(default)]
+    exit: Exit,
+    text: Option<Text>,
+    stdout: Option<Text>,
+    stderr: Option<Text>,
+}
+
+/// How the program ended.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Exit {
+    Status(i64),
+    Word(Word),
+    /// One of these: which it is may be up to the shell in between.
+    Any(Vec<Exit>),
+}
+
+#[derive(Debug, Deserialize)]
+enum Word {
+    #[serde(rename = "SIGABRT")]
+    Abort,
+    #[serde(rename = "SIGKILL")]
+    Kill,
+    #[serde(rename = "SIGSEGV")]
+    Segv,
+    /// It never began.
+    #[serde(rename = "refused")]
+    Refused,
+}
+
+impl Default for Exit {
+    fn default() -> Self {
+        Self::Status(0)
+    }
+}
+
+impl Exit {
+    fn is_that_of(&self, reply: &Reply) -> bool {
+        let (status, signal) = (reply.field("exit_code"), reply.field("signal"));
+        match self {
+            Self::Status(expected) => status == expected && signal.is_null(),
+            Self::Word(Word::Refused) => status.is_null() && signal.is_null(),
+            Self::Word(expected) => status.is_null() && *signal == expected.number(),
+            Self::Any(exits) => exits.iter().any(|exit| exit.is_that_of(reply)),
+        }
+    }
+}
+
+impl Word {
+    fn number(&self) -> i32 {
+        match self {
+            Self::Abort => 6,
+            Self::Kill => 9,
+            Self::Segv => 11,
+            Self::Refused => 0,
+        }
+    }
+}
+
+/// What a text must be: all of it, or facts about it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Text {
+    Exact(String),
+    Facts(Facts),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Facts {
+    #[serde(default)]
+    contains: Vec<String>,
+    #[serde(default)]
+    lacks: Vec<String>,
+    /// Regular expressions, in which `^` and `$` stand for the ends of lines.
+    #[serde(default)]
+    matches: Vec<String>,
+}
+
+impl Text {
+    /// What is wrong with `found`.
+    fn mismatches(&self, what: &str, found: &str) -> Vec<String> {
+        let facts = match self {
+            Self::Exact(text) if text == found => return Vec::new(),
+            Self::Exact(text) => return vec![format!("{what} is not exactly {text:?}")],
+            Self::Facts(facts) => facts,
+        };
+        let is_match = |pattern: &str| {
+            Regex::new(&format!("(?m){pattern}")).unwrap_or_else(|error| panic!("{pattern}: {error}")).is_match(found)
+        };
+        let lacking = facts.contains.iter().filter(|text| !found.contains(*text));
+        let unwanted = facts.lacks.iter().filter(|text| found.contains(*text));
+        let unmatched = facts.matches.iter().filter(|pattern| !is_match(pattern));
+        lacking
+            .map(|text| format!("{what} does not contain {text:?}"))
+            .chain(unwanted.map(|text| format!("{what} contains {text:?}")))
+            .chain(unmatched.map(|pattern| format!("{what} does not match {pattern:?}")))
+            .collect()
+    }
+}
+
+impl Case {
+    /// What is wrong with the reply.
+    fn mismatches(&self, reply: &Reply, executor: &str, schema: &Value) -> Vec<String> {
+        let mut wrong = Vec::new();
+        if reply.is_error() != self.is_error {
+            wrong.push(format!("isError is not {}", self.is_error));
+        }
+        if let Some(text) = &self.text {
+            wrong.extend(text.mismatches("text", reply.text()));
+        }
+        if !self.exit.is_that_of(reply) {
+            wrong.push(format!("its end is not {:?}", self.exit));
+        }
+        if let Exit::Word(Word::Refused) = self.exit {
+            return wrong;
+        }
+        let mut field = |name: &str, expected: Value| {
+            if *reply.field(name) != expected {
+                wrong.push(format!("{name} is {} instead of {expected}", reply.field(name)));
+            }
+        };
+        field("timed_out", false.into());
+        field("truncated", false.into());
+        field("executor", executor.into());
+        wrong.extend(schema::mismatches(schema, &reply.0["structuredContent"]));
+        let stream = |name| reply.field(name).as_str().unwrap_or_default();
+        let (stdout, stderr) = (stream("stdout"), stream("stderr"));
+        for (name, text, found) in [("stdout", &self.stdout, stdout), ("stderr", &self.stderr, stderr)] {
+            wrong.extend(text.iter().flat_map(|text| text.mismatches(name, found)));
+        }
+        wrong.extend(composition(reply, stdout, stderr));
+        wrong
+    }
+}
+
+/// The text holds both streams; what a success says is laid down to the letter.
+fn composition(reply: &Reply, stdout: &str, stderr: &str) -> Option<String> {
+    let text = reply.text();
+    let (is_right, what) = match (reply.is_error(), stderr) {
+        (false, "") => (text == stdout, "stdout"),
+        (false, _) => (text == format!("{stdout}\nStderr:\n{stderr}"), "stdout, Stderr:, stderr"),
+        // An error may leave the ends of their last lines out.
+        (true, _) => ([stdout, stderr].iter().all(|stream| text.contains(stream.trim_end())), "what was printed"),
+    };
+    (!is_right).then(|| format!("text is not {what}"))
+}
+
+/// Every tool's cases, by the tool's name, which is the file's.
+fn cases(directory: &Path) -> BTreeMap<String, Vec<Case>> {
+    let entries = fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    let mut cases = BTreeMap::new();
+    for entry in entries {
+        let path = entry.expect("list the cases").path();
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let parsed = serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let tool = path.file_stem().expect("a file has a name").to_string_lossy().into_owned();
+        cases.insert(tool, parsed);
+    }
+    cases
+}
+
+/// A server whose programs are all carried out by one executor.
+struct Executor {
+    name: String,
+    server: Server,
+    /// What every structured result must be.
+    schema: Value,
+}
+
+impl Executor {
+    fn start(name: &str) -> Arc<Self> {
+        let server = Server::ready(&["--executor", name]);
+        let id = server.request("tools/list", Value::Object(Map::new()));
+        let tools = server.answer(id).unwrap_or_else(|error| panic!("the tools can't be listed: {error:?}"));
+        let schema = tools["tools"][0]["outputSchema"].clone();
+        Arc::new(Self { name: name.to_owned(), server, schema })
+    }
+
+    /// Why the tools can't run here, of those that can't: what the server itself says of a call that needs nothing.
+    fn unavailable(&self, cases: &BTreeMap<String, Vec<Case>>) -> BTreeMap<String, String> {
+        let begin = |(tool, cases): (&String, &Vec<Case>)| {
+            let arguments = cases.first()?.arguments.clone();
+            Some((tool.clone(), self.server.begin_call(tool, arguments.into())))
+        };
+        let probes: Vec<_> = cases.iter().filter_map(begin).collect();
+        let refusal = |(tool, id)| {
+            let reply = self.server.reply(id);
+            let is_missing = reply.is_error() && WAYS_OUT.iter().any(|way| reply.text().contains(way));
+            is_missing.then(|| (tool, reply.text().to_owned()))
+        };
+        probes.into_iter().filter_map(refusal).collect()
+    }
+
+    fn check(&self, tool: &str, case: &Case) -> Result<(), Failed> {
+        let reply = self.server.call(tool, case.arguments.clone().into());
+        match case.mismatches(&reply, &self.name, &self.schema).as_slice() {
+            [] => Ok(()),
+            wrong => Err(format!("{}\nin {reply}", wrong.join("\n")).into()),
+        }
+    }
+}
+
+/// How the server's messages end when a tool's environment or toolchain is not on this machine.
+const WAYS_OUT: [&str; 2] = ["install Nix", "`nix build`"];
+
+/// All trials of an executor. What can't run is one ignored trial that tells why.
+fn trials(executor: &Arc<Executor>, must_work: bool, cases: &Arc<BTreeMap<String, Vec<Case>>>) -> Vec<Trial> {
+    let unavailable = if must_work { BTreeMap::new() } else { executor.unavailable(cases) };
+    let mut trials = Vec::new();
+    for (tool, listed) in cases.iter() {
+        if let Some(reason) = unavailable.get(tool).cloned() {
+            let name = format!("{}::{tool}::(all {} cases)", executor.name, listed.len());
+            trials.push(Trial::ignorable_test(name, || Ok(Completion::ignored_with(reason))));
+            continue;
+        }
+        for (index, case) in listed.iter().enumerate() {
+            if !case.only.is_empty() && !case.only.contains(&executor.name) {
+                continue;
+            }
+            let (executor, cases, tool) = (executor.clone(), cases.clone(), tool.clone());
+            let name = format!("{}::{tool}::{}", executor.name, case.name);
+            trials.push(Trial::test(name, move || executor.check(&tool, &cases[&tool][index])));
+        }
+    }
+    trials
+}
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let directory = env::var_os("SANDBOX_MCP_CASES")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("checks/cases"), PathBuf::from);
+    let cases = Arc::new(cases(&directory));
+    let named = env::var("SANDBOX_MCP_EXECUTORS").ok();
+    let names: Vec<&str> = named.as_deref().unwrap_or("namespace,direct").split(',').collect();
+    let executors: Vec<_> = names.iter().map(|name| Executor::start(name)).collect();
+    let trials = executors.iter().flat_map(|executor| trials(executor, named.is_some(), &cases)).collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    // The servers end with their owners, which `exit` would not wait for.
+    drop(executors);
+    conclusion.exit();
+}

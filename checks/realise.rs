@@ -1,0 +1,141 @@
+//! Realising, on the Nix of this machine: from a .drv to a valid path that the garbage collector leaves alone.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::time::{SystemTime, UNIX_EPOCH};
+use std::{env, fs};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use sandbox_mcp::realise::{RealiseError, Realiser};
+use sandbox_mcp::sandbox::{Environment, Sandbox};
+use sandbox_mcp::stage::Stage;
+use sandbox_mcp::tool::Tool;
+use tempfile::TempDir;
+
+type Body = fn() -> Result<(), Failed>;
+
+const TESTS: [(&str, Body); 6] = [
+    ("a_derivation_is_realised_and_its_lines_are_told", a_derivation_is_realised_and_its_lines_are_told),
+    (
+        "what_was_realised_has_a_root_against_the_garbage_collector",
+        what_was_realised_has_a_root_against_the_garbage_collector,
+    ),
+    ("what_is_there_and_rooted_asks_nix_nothing", what_is_there_and_rooted_asks_nix_nothing),
+    ("a_failing_build_gives_the_last_lines_of_nix", a_failing_build_gives_the_last_lines_of_nix),
+    (
+        "a_derivation_that_is_not_in_the_store_gives_the_words_of_nix",
+        a_derivation_that_is_not_in_the_store_gives_the_words_of_nix,
+    ),
+    ("without_nix_the_error_says_where_it_was_looked_for", without_nix_the_error_says_where_it_was_looked_for),
+];
+
+fn main() {
+    let missing = Command::new("nix-instantiate").arg("--version").output().is_err();
+    let kind = if missing { "skipped: no nix-instantiate on PATH" } else { "" };
+    let trials = TESTS.map(|(name, body)| Trial::test(name, body).with_kind(kind).with_ignored_flag(missing));
+    libtest_mimic::run(&Arguments::from_args(), trials.into()).exit();
+}
+
+/// A new derivation that runs `script`, and where its output will be.
+fn instantiate(script: &str) -> Result<Environment, Failed> {
+    let nonce = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
+    let expression = format!(
+        r#"derivation {{ name = "realise-test"; system = builtins.currentSystem; builder = "/bin/sh"; nonce = "{nonce}"; args = [ "-c" {script:?} ]; }}"#
+    );
+    let output = |command: &mut Command| -> Result<String, Failed> {
+        let output = command.output()?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+        }
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    };
+    let drv = output(Command::new("nix-instantiate").args(["--expr", &expression]))?;
+    let out = output(Command::new("nix-store").args(["--query", "--outputs", &drv]))?;
+    Ok(Environment { drv: drv.leak(), out: out.leak() })
+}
+
+/// A realiser with a state directory of its own, which is gone with the second value.
+fn realiser() -> Result<(Realiser, TempDir), Failed> {
+    let state = tempfile::tempdir()?;
+    let path = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect();
+    Ok((Realiser::new(path, Some(state.path().to_owned())), state))
+}
+
+fn sandbox() -> &'static Sandbox {
+    &Tool::by_name("shell").expect("the tool exists").sandbox
+}
+
+/// Realises, and tells the lines that Nix said.
+fn realise(realiser: &Realiser, environment: &Environment) -> Result<Vec<String>, RealiseError> {
+    let lines = Mutex::new(Vec::new());
+    let on_stage = |stage| {
+        if let Stage::Realising(Some(line)) = stage {
+            lines.lock().expect("nobody panicked").push(line);
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(realiser.realise(sandbox(), environment, &on_stage))?;
+    Ok(lines.into_inner().expect("nobody panicked"))
+}
+
+fn check(holds: bool, what: impl Into<String>) -> Result<(), Failed> {
+    if holds { Ok(()) } else { Err(what.into().into()) }
+}
+
+fn a_derivation_is_realised_and_its_lines_are_told() -> Result<(), Failed> {
+    let (realiser, _state) = realiser()?;
+    let environment = instantiate("echo ok > $out")?;
+    check(!Path::new(environment.out).exists(), "the output is there before")?;
+    let lines = realise(&realiser, &environment)?;
+    check(fs::read_to_string(environment.out)? == "ok\n", "the output is not what the builder wrote")?;
+    check(lines.iter().any(|line| line.contains("realise-test")), format!("no line names the derivation: {lines:?}"))
+}
+
+fn what_was_realised_has_a_root_against_the_garbage_collector() -> Result<(), Failed> {
+    let (realiser, state) = realiser()?;
+    let environment = instantiate("echo ok > $out")?;
+    realise(&realiser, &environment)?;
+    let root = state.path().join("sandbox-mcp/gcroots/shell");
+    check(fs::read_link(&root)? == Path::new(environment.out), "the root leads elsewhere")?;
+    let refused = Command::new("nix-store").args(["--delete", environment.out]).output()?;
+    check(!refused.status.success(), "Nix deleted what has a root")
+}
+
+fn what_is_there_and_rooted_asks_nix_nothing() -> Result<(), Failed> {
+    let (realiser, state) = realiser()?;
+    let environment = instantiate("echo ok > $out")?;
+    realise(&realiser, &environment)?;
+    // One that finds no Nix succeeds all the same.
+    let without_nix = Realiser::new(Vec::new(), Some(state.path().to_owned()));
+    check(realise(&without_nix, &environment)?.is_empty(), "something was told")
+}
+
+fn a_failing_build_gives_the_last_lines_of_nix() -> Result<(), Failed> {
+    let (realiser, _state) = realiser()?;
+    let environment = instantiate("echo this is why >&2; exit 7")?;
+    let Err(error) = realise(&realiser, &environment) else { return Err("it succeeded".into()) };
+    let text = error.to_string();
+    check(text.contains("this is why") && text.contains(environment.drv), text)
+}
+
+fn a_derivation_that_is_not_in_the_store_gives_the_words_of_nix() -> Result<(), Failed> {
+    let (realiser, _state) = realiser()?;
+    let environment = Environment {
+        drv: "/nix/store/00000000000000000000000000000000-absent.drv",
+        out: "/nix/store/00000000000000000000000000000000-absent",
+    };
+    let Err(error) = realise(&realiser, &environment) else { return Err("it succeeded".into()) };
+    let text = error.to_string();
+    check(matches!(error, RealiseError::Nix { .. }) && text.contains("absent.drv"), text)
+}
+
+fn without_nix_the_error_says_where_it_was_looked_for() -> Result<(), Failed> {
+    let environment = instantiate("echo ok > $out")?;
+    let empty = tempfile::tempdir()?;
+    let realiser = Realiser::new(vec![PathBuf::from(empty.path())], None);
+    let Err(error) = realise(&realiser, &environment) else { return Err("it succeeded".into()) };
+    let text = error.to_string();
+    let named = text.contains(&empty.path().display().to_string()) && text.contains("--executor direct");
+    check(matches!(error, RealiseError::NoNix { .. }) && named, text)
+}

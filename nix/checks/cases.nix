@@ -1,0 +1,29 @@
+# The cases of each sandbox: the real server over MCP, the real launcher, the real environment, all in Nix's own sandbox.
+#
+# The environment is there because the check depends on it. There is no nix-store to ask, nor is it needed for what is there.
+{ pkgs, server }:
+let
+  inherit (pkgs) lib;
+  root = ../../checks/cases;
+in
+lib.mapAttrs' (
+  id: environment:
+  lib.nameValuePair "cases-${id}" (
+    pkgs.runCommand "cases-${id}"
+      {
+        inherit environment;
+        SANDBOX_MCP_BIN = lib.getExe server.package;
+        SANDBOX_MCP_CASES = lib.fileset.toSource {
+          inherit root;
+          fileset = root + "/${id}.yaml";
+        };
+        # A case that can't run with this executor fails, instead of being passed over.
+        SANDBOX_MCP_EXECUTORS = "namespace";
+      }
+      ''
+        export HOME=$TMPDIR
+        ${server.tests}/bin/cases
+        touch $out
+      ''
+  )
+) server.environments

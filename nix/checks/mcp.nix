@@ -1,0 +1,17 @@
+# Good and bad requests to the server, in Nix's own sandbox.
+{ pkgs, server }:
+pkgs.runCommand "mcp"
+  {
+    # Those that its calls use.
+    environments = with server.environments; [
+      network-tools
+      python
+      shell
+    ];
+    SANDBOX_MCP_BIN = pkgs.lib.getExe server.package;
+  }
+  ''
+    export HOME=$TMPDIR
+    ${server.tests}/bin/mcp
+    touch $out
+  ''

@@ -1,0 +1,43 @@
+//! The launcher's binary, which this program carries with it.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use rustix::fs::{MemfdFlags, SealFlags};
+
+/// A static binary, built by build.rs.
+pub static LAUNCHER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/launcher"));
+
+/// Where the launcher can be executed: in memory, so that there is no file to install, to lose or to change.
+pub fn launcher() -> io::Result<&'static PathBuf> {
+    static STORED: OnceLock<(PathBuf, Box<dyn Send + Sync>)> = OnceLock::new();
+    if let Some((path, _)) = STORED.get() {
+        return Ok(path);
+    }
+    let stored = match in_memory() {
+        Ok(memory) => (PathBuf::from(format!("/proc/self/fd/{}", memory.as_raw_fd())), Box::new(memory) as _),
+        Err(error) => {
+            tracing::debug!("the launcher goes into a file, since memory can't be executed here: {error}");
+            let directory = tempfile::Builder::new().prefix("sandbox-mcp-").tempdir()?;
+            let path = directory.path().join("sandbox-launcher");
+            fs::write(&path, LAUNCHER)?;
+            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o500))?;
+            (path, Box::new(directory) as _)
+        }
+    };
+    Ok(&STORED.get_or_init(|| stored).0)
+}
+
+fn in_memory() -> io::Result<fs::File> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // Kernels before 6.3 do not know EXEC, and let every memfd be executed.
+    let memory = rustix::fs::memfd_create("sandbox-launcher", flags | MemfdFlags::EXEC)
+        .or_else(|_| rustix::fs::memfd_create("sandbox-launcher", flags))?;
+    let mut memory = fs::File::from(memory);
+    memory.write_all(LAUNCHER)?;
+    rustix::fs::fcntl_add_seals(&memory, SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+    Ok(memory)
+}

@@ -1,0 +1,182 @@
+//! A launcher that serves one environment, and the calls that are handed over to it.
+
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::process::Stdio;
+use std::time::Instant;
+
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use rustix::pipe::{PipeFlags, pipe_with};
+use sandbox_launcher::{
+    CALL_SIZE, Call, Environment, Identity, LARGEST_REPORT, Order, Report, call_header, decode, encode,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe::Receiver;
+use tokio::process::{Child, Command};
+use tokio_util::sync::CancellationToken;
+
+use super::{GRACE, LaunchError, Run, binary, give};
+use crate::capture::Captured;
+use crate::job::Output;
+
+/// A manager and its guard, which end when this is dropped: the control socket's end is theirs.
+pub struct Manager {
+    control: UnixStream,
+    identity: Identity,
+    /// The guard. It is waited for by tokio when it is dropped.
+    _guard: Child,
+}
+
+impl Manager {
+    /// Starts a launcher and waits until it has made the environment's view. `ready` is how many sandboxes it may make
+    /// ahead of calls.
+    pub async fn start(environment: &Environment, ready: usize) -> Result<Self, LaunchError> {
+        let failed = |operation| move |source| LaunchError::Start { operation, source };
+        let (ours, theirs) = StdUnixStream::pair().map_err(failed("make a socket for the launcher"))?;
+        ours.set_nonblocking(true).map_err(failed("make a socket for the launcher"))?;
+        let mut control = UnixStream::from_std(ours).map_err(failed("make a socket for the launcher"))?;
+        let guard = Command::new(binary::launcher().map_err(failed("store the launcher"))?)
+            .arg0("sandbox-launcher")
+            .env_clear()
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(failed("start the launcher"))?;
+        let order = Order::Serve { environment: environment.clone(), ready };
+        let order = encode(&order).map_err(failed("encode the environment"))?;
+        // A launcher that refuses the order says why.
+        let _ = control.write_all(&order).await;
+        match next_report(&mut control, &mut Vec::new()).await.map_err(|source| LaunchError::Lost { source })? {
+            Report::Ready => Ok(Self { control, identity: environment.identity.clone(), _guard: guard }),
+            Report::Failed(failure) => Err(LaunchError::Refused(failure)),
+            _ => Err(LaunchError::Lost { source: io::ErrorKind::InvalidData.into() }),
+        }
+    }
+
+    /// Carries a call out. Whatever way it returns, nothing of its sandbox is left; if the future is dropped, the
+    /// manager clears the sandbox away as soon as it sees the call's socket close.
+    pub async fn run(&self, call: &Call, output: Output, cancelled: &CancellationToken) -> Result<Run, LaunchError> {
+        let begun = Instant::now();
+        let failed = |operation| move |source| LaunchError::Start { operation, source };
+        let frame = encode(call).map_err(failed("encode the call"))?;
+        let (mut socket, stdout, stderr) = self.hand_over(call, output).await?;
+        let mut started = false;
+        let conversation = async {
+            let (mut reports, mut orders) = socket.split();
+            // A sandbox that fails does so before it has read all of the call, and its report says why.
+            let _ = orders.write_all(&frame).await;
+            last_report(&mut reports, &mut started).await
+        };
+        let all = async { tokio::join!(conversation, capture(stdout), capture(stderr)) };
+        let result = tokio::select! {
+            result = all => Some(result),
+            () = cancelled.cancelled() => None,
+        };
+        let Some((report, stdout, stderr)) = result else {
+            gone(socket).await;
+            return Err(LaunchError::Cancelled);
+        };
+        let lost = |source| LaunchError::Lost { source };
+        let report = match report {
+            // Nothing has begun, so that the call can go to another manager.
+            Err(source) if !started => return Err(LaunchError::Unbegun { source }),
+            report => report.map_err(lost)?,
+        };
+        match report {
+            Report::Ended { ending, usage } => Ok(Run {
+                ending,
+                usage,
+                stdout: stdout.map_err(lost)?,
+                stderr: stderr.map_err(lost)?,
+                // The launcher does not hand it over yet.
+                out: None,
+                duration: begun.elapsed(),
+            }),
+            Report::Failed(failure) => Err(LaunchError::Refused(failure)),
+            Report::Ready | Report::Started => Err(lost(io::ErrorKind::InvalidData.into())),
+        }
+    }
+
+    /// Sends what a call comes with. Its socket is returned, and the ends to read its output from.
+    async fn hand_over(
+        &self,
+        call: &Call,
+        output: Output,
+    ) -> Result<(UnixStream, Option<Receiver>, Option<Receiver>), LaunchError> {
+        let failed = |operation| move |source| LaunchError::Start { operation, source };
+        let (socket, theirs) = UnixStream::pair().map_err(failed("make a socket for the call"))?;
+        let stream = |own: fn() -> io::Result<OwnedFd>| -> io::Result<(Option<Receiver>, OwnedFd)> {
+            match output {
+                Output::Captured => {
+                    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+                    give(&writer, &self.identity);
+                    Ok((Some(Receiver::from_owned_fd(reader)?), writer))
+                }
+                Output::Inherited => Ok((None, own()?)),
+            }
+        };
+        let (stdout, stdout_end) = stream(|| io::stdout().as_fd().try_clone_to_owned())
+            .map_err(failed("make a pipe for the program's output"))?;
+        let (stderr, stderr_end) = stream(|| io::stderr().as_fd().try_clone_to_owned())
+            .map_err(failed("make a pipe for the program's output"))?;
+        let header = call_header(call.deadline);
+        // Whatever goes wrong here, the manager has not got the call.
+        let unbegun = |source| LaunchError::Unbegun { source };
+        let theirs = theirs.into_std().map_err(unbegun)?;
+        let descriptors = [theirs.as_fd(), stdout_end.as_fd(), stderr_end.as_fd()];
+        self.control
+            .async_io(Interest::WRITABLE, || {
+                let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+                let mut rights = SendAncillaryBuffer::new(&mut space);
+                rights.push(SendAncillaryMessage::ScmRights(&descriptors));
+                let sent =
+                    rustix::net::sendmsg(&self.control, &[IoSlice::new(&header)], &mut rights, SendFlags::NOSIGNAL)?;
+                if sent == CALL_SIZE { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+            })
+            .await
+            .map_err(unbegun)?;
+        Ok((socket, stdout, stderr))
+    }
+}
+
+/// Tells the manager that the call is cancelled, and waits until it has cleared the sandbox away.
+async fn gone(mut socket: UnixStream) {
+    let _ = socket.shutdown().await;
+    let drained = async { while !matches!(socket.read(&mut [0; 512]).await, Ok(0) | Err(_)) {} };
+    if tokio::time::timeout(GRACE, drained).await.is_err() {
+        tracing::warn!("a cancelled sandbox was not cleared away within {GRACE:?}");
+    }
+}
+
+async fn capture(stream: Option<Receiver>) -> io::Result<Captured> {
+    match stream {
+        Some(stream) => Captured::read(stream).await,
+        None => Ok(Captured::default()),
+    }
+}
+
+/// The report that ends the conversation.
+pub async fn last_report(from: &mut (impl AsyncReadExt + Unpin), started: &mut bool) -> io::Result<Report> {
+    let mut received = Vec::new();
+    loop {
+        match next_report(from, &mut received).await? {
+            Report::Started => *started = true,
+            report => return Ok(report),
+        }
+    }
+}
+
+async fn next_report(from: &mut (impl AsyncReadExt + Unpin), received: &mut Vec<u8>) -> io::Result<Report> {
+    loop {
+        if let Some(report) = decode(received, LARGEST_REPORT)? {
+            return Ok(report);
+        }
+        if from.read_buf(received).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! A control group for each sandbox. Which files hold which limits is the order's business; the directories are opened
+//! before a manager turns its back on the host.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+
+use sandbox_launcher::{Alarm, Cgroup, Failure, Limit};
+
+use crate::fault::failed;
+use crate::sys;
+use crate::tree::c_string;
+
+/// The directories in which sandboxes get theirs.
+pub struct Groups {
+    parents: Vec<(Cgroup, OwnedFd)>,
+    /// Begins the name of each group, so that two keepers can share a directory.
+    prefix: String,
+}
+
+/// The groups of one sandbox, one for each parent.
+pub struct Group {
+    members: Vec<Member>,
+}
+
+struct Member {
+    parent: OwnedFd,
+    name: String,
+    directory: File,
+    path: PathBuf,
+    alarms: Vec<(Alarm, File)>,
+}
+
+impl Groups {
+    pub fn open(cgroups: &[Cgroup], prefix: String) -> Result<Self, Failure> {
+        let parents = cgroups
+            .iter()
+            .map(|cgroup| {
+                let directory = OpenOptions::new()
+                    .read(true)
+                    .custom_flags(libc::O_DIRECTORY)
+                    .open(&cgroup.directory)
+                    .map_err(failed(format!("open the control group {}", cgroup.directory.display())))?;
+                Ok((cgroup.clone(), directory.into()))
+            })
+            .collect::<Result<_, Failure>>()?;
+        Ok(Self { parents, prefix })
+    }
+
+    /// Makes a sandbox's groups, with their limits set.
+    pub fn make(&self, number: u64) -> Result<Group, Failure> {
+        let mut group = Group { members: Vec::new() };
+        for (cgroup, parent) in &self.parents {
+            let name = format!("{}-{number}", self.prefix);
+            match Member::make(cgroup, parent, name) {
+                Ok(member) => group.members.push(member),
+                Err(failure) => {
+                    group.remove();
+                    return Err(failure);
+                }
+            }
+        }
+        Ok(group)
+    }
+
+    /// Removes what a keeper that was killed has left.
+    pub fn sweep(&self) {
+        for (cgroup, parent) in &self.parents {
+            for entry in fs::read_dir(&cgroup.directory).into_iter().flatten().flatten() {
+                let name = entry.file_name();
+                if let Some(name) = name.to_str()
+                    && name.strip_prefix(&self.prefix).is_some_and(|rest| rest.starts_with('-'))
+                    && let Ok(name) = c_string(name)
+                {
+                    let _ = sys::remove_directory(parent.as_fd(), &name);
+                }
+            }
+        }
+    }
+}
+
+impl Member {
+    fn make(cgroup: &Cgroup, parent: &OwnedFd, name: String) -> Result<Self, Failure> {
+        let path = cgroup.directory.join(&name);
+        let make = || -> io::Result<(OwnedFd, File)> {
+            let c_name = c_string(name.as_str())?;
+            sys::make_directory(parent.as_fd(), &c_name, 0o755)?;
+            Ok((parent.try_clone()?, sys::open_directory(parent.as_fd(), &c_name)?.into()))
+        };
+        let (parent, directory) = make().map_err(failed(format!("make the control group {}", path.display())))?;
+        let mut member = Self { parent, name, directory, path, alarms: Vec::new() };
+        match member.settle(cgroup) {
+            Ok(()) => Ok(member),
+            Err(failure) => {
+                member.remove();
+                Err(failure)
+            }
+        }
+    }
+
+    fn settle(&mut self, cgroup: &Cgroup) -> Result<(), Failure> {
+        for (file, value) in &cgroup.settings {
+            self.write(file, value).map_err(failed(format!("set {} to {value}", self.path.join(file).display())))?;
+        }
+        for alarm in &cgroup.alarms {
+            let file = sys::open_file(
+                self.directory.as_fd(),
+                &c_string(&*alarm.file).map_err(failed("name a file"))?,
+                libc::O_RDONLY,
+            )
+            .map_err(failed(format!("open {}", self.path.join(&alarm.file).display())))?;
+            self.alarms.push((alarm.clone(), file.into()));
+        }
+        Ok(())
+    }
+
+    fn write(&self, file: &str, value: &str) -> io::Result<()> {
+        let file = sys::open_file(self.directory.as_fd(), &c_string(file)?, libc::O_WRONLY)?;
+        File::from(file).write_all(value.as_bytes())
+    }
+
+    fn remove(self) {
+        // Its last process can be gone for its parent, and not yet for the group.
+        const TRIES: u32 = 100;
+        let Self { parent, name, directory, alarms, .. } = self;
+        drop((directory, alarms));
+        let Ok(name) = c_string(name) else { return };
+        for _ in 0..TRIES {
+            match sys::remove_directory(parent.as_fd(), &name) {
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                    std::thread::sleep(std::time::Duration::from_micros(100));
+                }
+                _ => return,
+            }
+        }
+    }
+}
+
+impl Group {
+    /// Moves a process in, and thereby all that it will start.
+    pub fn join(&self, pid: i32) -> Result<(), Failure> {
+        for member in &self.members {
+            let path = member.path.display();
+            member
+                .write("cgroup.procs", &pid.to_string())
+                .map_err(failed(format!("enter the control group {path}")))?;
+        }
+        Ok(())
+    }
+
+    /// The limit that was met, if any was.
+    pub fn alarm(&self) -> Option<Limit> {
+        let alarms = self.members.iter().flat_map(|member| &member.alarms);
+        alarms
+            .filter(|(alarm, file)| count(alarm, file).is_some_and(|count| count > 0))
+            .map(|(alarm, _)| alarm.limit)
+            .next()
+    }
+
+    pub fn remove(self) {
+        self.members.into_iter().for_each(Member::remove);
+    }
+}
+
+/// The number behind the alarm's key.
+fn count(alarm: &Alarm, file: &File) -> Option<u64> {
+    use std::os::unix::fs::FileExt;
+    let mut buffer = [0; 1024];
+    let length = file.read_at(&mut buffer, 0).ok()?;
+    let text = str::from_utf8(&buffer[..length]).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(&*alarm.key)?.trim().parse().ok())
+}

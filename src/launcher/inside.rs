@@ -1,0 +1,40 @@
+//! A look around from inside: what walls a confined process finds, by the kernel's word and by trying.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+
+use sandbox_launcher::{Inside, encode};
+
+use crate::sys;
+
+/// Writes what this process finds around itself.
+pub fn look(to: &mut impl Write) -> io::Result<()> {
+    let inside = Inside {
+        status: fs::read_to_string("/proc/self/status")?,
+        namespaces: namespaces()?,
+        breaches: breaches(),
+        landlock: sys::landlock_version().ok(),
+    };
+    to.write_all(&encode(&inside)?)?;
+    to.flush()
+}
+
+fn namespaces() -> io::Result<Vec<String>> {
+    ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"]
+        .into_iter()
+        .map(|name| Ok(fs::read_link(format!("/proc/self/ns/{name}"))?.to_string_lossy().into_owned()))
+        .collect()
+}
+
+/// Does what must not work, a wall at a time.
+fn breaches() -> Vec<String> {
+    let namespaces = libc::CLONE_NEWUSER;
+    let attempts: [(&str, bool); 4] = [
+        ("user namespaces", sys::unshare(namespaces).is_ok()),
+        ("capabilities", sys::set_hostname("breached").is_ok()),
+        // Its permissions let everybody write to it, and a read-only mount does not matter to a device.
+        ("landlock", OpenOptions::new().write(true).open("/dev/random").is_ok()),
+        ("read-only root", OpenOptions::new().write(true).create_new(true).open("/breached").is_ok()),
+    ];
+    attempts.into_iter().filter(|(_, done)| *done).map(|(wall, _)| wall.to_owned()).collect()
+}

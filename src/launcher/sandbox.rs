@@ -1,0 +1,421 @@
+//! One sandbox, as its keeper sees it: from the clone of its first process until nothing of it is left.
+
+use std::cell::Cell;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::mem::take;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use sandbox_launcher::{
+    CALL_SIZE, Ending, Environment, Failure, Identity, LARGEST_REPORT, Limit, Namespace, Report, Usage, decode, encode,
+    parse_call_header,
+};
+
+use crate::cgroup::{Group, Groups};
+use crate::descendants;
+use crate::fault::failed;
+use crate::init::{self, Birth};
+use crate::sys::{self, Wait};
+
+/// What all sandboxes of one keeper have in common.
+pub struct Mould {
+    environment: Environment,
+    sole_user: bool,
+    /// The namespaces that the clone makes, and those that the new process makes itself: that takes long, and a keeper
+    /// has others to look after.
+    at_clone: i32,
+    at_birth: i32,
+    groups: Groups,
+    processors: Vec<usize>,
+    null: File,
+    made: u64,
+}
+
+impl Mould {
+    pub fn new(environment: Environment, sole_user: bool, groups: Groups) -> Result<Self, Failure> {
+        let all = environment.namespaces.iter().fold(0, |all, namespace| all | flag(*namespace));
+        let at_clone = all & (libc::CLONE_NEWUSER | libc::CLONE_NEWPID);
+        let null = File::open("/dev/null").map_err(failed("open /dev/null"))?;
+        let processors = sys::processors().map_err(failed("count the processors"))?;
+        Ok(Self { environment, sole_user, at_clone, at_birth: all & !at_clone, groups, processors, null, made: 0 })
+    }
+
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    pub fn null(&self) -> &File {
+        &self.null
+    }
+
+    /// The next sandbox's processors, which it is to share with as few others as possible.
+    fn processors(&self) -> Option<Vec<usize>> {
+        let count = self.environment.watch.processors? as usize;
+        if count >= self.processors.len() {
+            return None;
+        }
+        let all = self.processors.iter().cycle();
+        Some(all.skip(self.made as usize * count % self.processors.len()).take(count).copied().collect())
+    }
+}
+
+pub struct Sandbox {
+    pub pid: i32,
+    pidfd: OwnedFd,
+    /// The other end is pid 1's, and nobody else's.
+    channel: UnixStream,
+    received: Vec<u8>,
+    pid_namespace: bool,
+    group: Group,
+    /// Of the file system of its private directories.
+    scratch: Option<OwnedFd>,
+    /// All is made that can be made before a call.
+    pub ready: bool,
+    pub run: Option<Run>,
+    /// Pid 1's last word, or why it can't have one any more.
+    last: Option<Report>,
+    killed: bool,
+    noted: Cell<Option<Limit>>,
+}
+
+/// A call in its sandbox.
+pub struct Run {
+    call: UnixStream,
+    /// None: beyond the end of time.
+    end: Option<Instant>,
+    allowance: Duration,
+    started: bool,
+    cancelled: bool,
+}
+
+/// What a call comes with.
+pub struct Handover {
+    pub call: UnixStream,
+    pub outputs: [OwnedFd; 2],
+    pub header: [u8; CALL_SIZE],
+}
+
+impl Sandbox {
+    pub fn start(mould: &mut Mould) -> Result<Self, Failure> {
+        let (channel, keeper) = UnixStream::pair().map_err(failed("make a socket pair"))?;
+        channel.set_nonblocking(true).map_err(failed("make a socket pair"))?;
+        let group = mould.groups.make(mould.made)?;
+        let processors = mould.processors();
+        let cloned = sys::clone_process(mould.at_clone).map_err(failed("make the sandbox's namespaces"));
+        let (pid, pidfd) = match cloned {
+            Ok(Some(child)) => child,
+            Ok(None) => {
+                let birth = Birth {
+                    environment: Environment {
+                        view: take(&mut mould.environment.view),
+                        sandbox: take(&mut mould.environment.sandbox),
+                        walls: take(&mut mould.environment.walls),
+                        ..mould.environment.clone()
+                    },
+                    namespaces: mould.at_birth,
+                    sole_user: mould.sole_user,
+                    processors,
+                };
+                enter(birth, keeper, &mould.null);
+            }
+            Err(failure) => {
+                group.remove();
+                return Err(failure);
+            }
+        };
+        mould.made += 1;
+        let pid_namespace = mould.at_clone & libc::CLONE_NEWPID != 0;
+        let mut sandbox = Self {
+            pid,
+            pidfd,
+            channel,
+            received: Vec::new(),
+            pid_namespace,
+            group,
+            scratch: None,
+            ready: false,
+            run: None,
+            last: None,
+            killed: false,
+            noted: Cell::new(None),
+        };
+        let released = sandbox.release(mould);
+        if let Err(failure) = released {
+            sandbox.kill();
+            sandbox.clear_away();
+            return Err(failure);
+        }
+        Ok(sandbox)
+    }
+
+    /// Lets pid 1 go to work.
+    fn release(&mut self, mould: &Mould) -> Result<(), Failure> {
+        self.group.join(self.pid)?;
+        if mould.environment.namespaces.contains(&Namespace::User) {
+            map_users(self.pid, &mould.environment.identity, mould.sole_user)?;
+        }
+        // If pid 1 is gone already, the watch finds out.
+        let _ = self.channel.write_all(&[0]);
+        Ok(())
+    }
+
+    /// Gives it a call. To be done once.
+    pub fn give(&mut self, handover: Handover) {
+        let Handover { call, outputs: [stdout, stderr], header } = handover;
+        // If pid 1 is gone already, the watch finds out.
+        let _ = sys::send_descriptors(self.channel.as_fd(), &[0], &[call.as_fd(), stdout.as_fd(), stderr.as_fd()]);
+        let allowance = parse_call_header(header);
+        let end = Instant::now().checked_add(allowance);
+        self.run = Some(Run { call, end, allowance, started: false, cancelled: false });
+    }
+
+    /// What to wait for: pid 1's word, its end, and the end of whoever called.
+    pub fn events(&self) -> [Wait<'_>; 3] {
+        let channel = if self.last.is_none() { Wait::Readable(self.channel.as_fd()) } else { Wait::Nothing };
+        let caller = match &self.run {
+            Some(run) if !run.cancelled => Wait::HungUp(run.call.as_fd()),
+            _ => Wait::Nothing,
+        };
+        [channel, Wait::Readable(self.pidfd.as_fd()), caller]
+    }
+
+    /// When the keeper must look at it, whatever happens.
+    pub fn end(&self) -> Option<Instant> {
+        if self.killed { None } else { self.run.as_ref()?.end }
+    }
+
+    /// Reacts to what occurred of [`Self::events`]. True: the sandbox has come to its end, and is to be cleared away.
+    pub fn react(&mut self, told: bool, gone: bool, hung_up: bool) -> bool {
+        if told {
+            self.listen();
+        }
+        if hung_up && let Some(run) = &mut self.run {
+            run.cancelled = true;
+            self.kill();
+        }
+        if self.end().is_some_and(|end| end <= Instant::now()) && self.last.is_none() {
+            self.condemn(Report::Ended { ending: Ending::TimedOut, usage: Usage::default() });
+        }
+        // Without a pid namespace, the program's end is to be seen to by the keeper.
+        gone || self.killed && !self.pid_namespace
+    }
+
+    /// Ends it with a word that is not pid 1's.
+    pub fn condemn(&mut self, report: Report) {
+        if self.last.is_none() {
+            self.last = Some(report);
+            self.kill();
+        }
+    }
+
+    fn listen(&mut self) {
+        let mut buffer = [0; 4096];
+        let hung_up = match sys::receive_descriptors(self.channel.as_fd(), &mut buffer) {
+            Ok((count, descriptors)) => {
+                self.received.extend(&buffer[..count]);
+                self.scratch = descriptors.into_iter().next().or(self.scratch.take());
+                count == 0
+            }
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        };
+        while self.last.is_none() {
+            match decode(&mut self.received, LARGEST_REPORT) {
+                Ok(Some(report)) => self.hear(report),
+                Ok(None) if !hung_up => break,
+                Ok(None) | Err(_) => self.condemn(self.lost()),
+            }
+        }
+    }
+
+    fn hear(&mut self, report: Report) {
+        match (report, &mut self.run) {
+            (Report::Ready, _) => self.ready = true,
+            (Report::Started, Some(run)) => {
+                run.started = true;
+                run.end = Instant::now().checked_add(run.allowance);
+                if tell(&run.call, &Report::Started).is_err() {
+                    run.cancelled = true;
+                    self.kill();
+                }
+            }
+            (report, _) => self.condemn(report),
+        }
+    }
+
+    /// Pid 1 was killed before it could say more. Without a pid namespace the program can do that.
+    fn lost(&self) -> Report {
+        match &self.run {
+            Some(run) if run.started => {
+                Report::Ended { ending: Ending::Signalled { signal: libc::SIGKILL }, usage: Usage::default() }
+            }
+            _ => Report::Failed(Failure {
+                operation: "set the sandbox up: its first process was killed".to_owned(),
+                errno: libc::ECHILD,
+            }),
+        }
+    }
+
+    pub fn kill(&mut self) {
+        self.killed = true;
+        sys::send_signal(self.pidfd.as_fd(), libc::SIGKILL);
+    }
+
+    /// Ends it without an answer.
+    pub fn cancel(&mut self) {
+        if let Some(run) = &mut self.run {
+            run.cancelled = true;
+        }
+        self.kill();
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.run.is_none() && !self.killed && self.last.is_none()
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.run.is_some() && !self.killed
+    }
+
+    /// Remembers a limit that was met, should the program come to a bad end.
+    pub fn note(&self, limit: Limit) {
+        self.noted.set(Some(limit));
+    }
+
+    /// How full its private directories are.
+    pub fn scratch_used(&self) -> u64 {
+        self.scratch.as_ref().and_then(|scratch| sys::bytes_used(scratch.as_fd()).ok()).unwrap_or(0)
+    }
+
+    /// The limit that a control group has met.
+    pub fn alarm(&self) -> Option<Limit> {
+        self.group.alarm()
+    }
+
+    /// Waits until nothing of the sandbox is left, and tells the caller how it ended.
+    pub fn finish(mut self) -> Option<Failure> {
+        if self.last.is_none() {
+            // What pid 1 said last may not have been heard yet.
+            self.listen();
+        }
+        let alarm = self.group.alarm().or(self.noted.get());
+        let told = self.last.take().unwrap_or_else(|| self.lost());
+        let run = self.run.take();
+        // Whatever the end was: the report says that nothing is left.
+        let usage = self.clear_away();
+        let report = over_limit(with_usage(told, usage), alarm);
+        match run {
+            Some(run) if !run.cancelled => {
+                // If this fails, nobody is left to be told.
+                let _ = tell(&run.call, &report);
+                None
+            }
+            Some(_) => None,
+            None => match report {
+                Report::Failed(failure) => Some(failure),
+                _ => None,
+            },
+        }
+    }
+
+    fn clear_away(mut self) -> Usage {
+        self.scratch = None;
+        let usage = if self.pid_namespace {
+            // Pid 1 is gone when all others of its namespace are.
+            match sys::reap(self.pid, true) {
+                Ok(Some(reaped)) => Usage { cpu: reaped.cpu, peak_memory: reaped.peak_memory },
+                _ => Usage::default(),
+            }
+        } else {
+            descendants::kill_all()
+        };
+        self.group.remove();
+        usage
+    }
+}
+
+/// What pid 1 and its children took includes the processes that were killed at the end; but its memory held the call,
+/// so that the program's peak is better told by pid 1, if it could.
+fn with_usage(report: Report, usage: Usage) -> Report {
+    match report {
+        Report::Ended { ending, usage: told } => {
+            let peak_memory = if told == Usage::default() { usage.peak_memory } else { told.peak_memory };
+            Report::Ended { ending, usage: Usage { cpu: usage.cpu, peak_memory } }
+        }
+        report => report,
+    }
+}
+
+/// A limit that was met explains an end that would otherwise be a bare signal or status.
+fn over_limit(report: Report, alarm: Option<Limit>) -> Report {
+    match (report, alarm) {
+        (Report::Ended { ending, usage }, Some(limit)) => {
+            let explained = match limit {
+                Limit::Memory { .. } => true,
+                Limit::Processes { .. } => !matches!(ending, Ending::Exited { code: 0 } | Ending::TimedOut),
+            };
+            Report::Ended { ending: if explained { Ending::OverLimit { limit } } else { ending }, usage }
+        }
+        // The call's files alone were too much.
+        (Report::Failed(Failure { errno: libc::ECHILD, .. }), Some(limit @ Limit::Memory { .. })) => {
+            Report::Ended { ending: Ending::OverLimit { limit }, usage: Usage::default() }
+        }
+        (report, _) => report,
+    }
+}
+
+/// Sends a report without waiting: whoever does not read must not hold the others up.
+pub fn tell(call: &UnixStream, report: &Report) -> io::Result<()> {
+    sys::send_descriptors(call.as_fd(), &encode(report)?, &[])
+}
+
+/// The first steps of the new process: it holds one end of a socket, and nothing else.
+pub fn silence(null: &File, kept: BorrowedFd) -> io::Result<()> {
+    for stream in 0..=2 {
+        sys::replace_stream(null.as_raw_fd(), stream)?;
+    }
+    sys::close_others(Some(kept))
+}
+
+fn enter(birth: Birth, keeper: UnixStream, null: &File) -> ! {
+    match silence(null, keeper.as_fd()) {
+        Ok(()) => init::run(birth, keeper),
+        Err(_) => sys::exit(1),
+    }
+}
+
+pub fn flag(namespace: Namespace) -> i32 {
+    match namespace {
+        Namespace::User => libc::CLONE_NEWUSER,
+        Namespace::Mount => libc::CLONE_NEWNS,
+        Namespace::Pid => libc::CLONE_NEWPID,
+        Namespace::Network => libc::CLONE_NEWNET,
+        Namespace::Ipc => libc::CLONE_NEWIPC,
+        Namespace::Uts => libc::CLONE_NEWUTS,
+        Namespace::Cgroup => libc::CLONE_NEWCGROUP,
+    }
+}
+
+/// Writes a new user namespace's maps. As root set-up is done as root, which reaches sources of binds that others can't;
+/// the program is someone else.
+pub fn map_users(pid: i32, identity: &Identity, sole_user: bool) -> Result<(), Failure> {
+    let Identity { uid, gid, host_uid, host_gid } = *identity;
+    let write = |file: &str, text: String| {
+        fs::write(format!("/proc/{pid}/{file}"), text).map_err(failed(format!("write the sandbox's {file}")))
+    };
+    if sole_user {
+        write("uid_map", format!("{uid} {host_uid} 1\n"))?;
+        // Who is not root may map a group only after giving up the right to change groups.
+        write("setgroups", "deny".to_owned())?;
+        write("gid_map", format!("{gid} {host_gid} 1\n"))
+    } else {
+        write("uid_map", format!("0 0 1\n{uid} {host_uid} 1\n"))?;
+        write("gid_map", format!("0 0 1\n{gid} {host_gid} 1\n"))
+    }
+}
+
+/// Whether the sandbox's user namespace holds no other user than the program's.
+pub fn is_sole_user(identity: &Identity) -> bool {
+    (identity.host_uid, identity.host_gid) == sys::own_identity()
+}

@@ -1,0 +1,161 @@
+//! Looks at running sandboxes again and again: for limits that no control group sees to, and for what the control groups
+//! have to say.
+//!
+//! The closer the memory is to its limit, the sooner the next look: memory can't grow faster than the machine writes it.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use sandbox_launcher::{Environment, Limit, Watch};
+
+use crate::sandbox::Sandbox;
+
+const FIRST_LOOK: Duration = Duration::from_millis(10);
+const SHORTEST: Duration = Duration::from_millis(3);
+const LONGEST: Duration = Duration::from_millis(100);
+/// Bytes a second that the processes of a sandbox can fill with their data, by a generous estimate.
+const FASTEST: u64 = 4 << 30;
+
+pub struct Watcher {
+    watch: Watch,
+    alarms: bool,
+    next: Cell<Option<Instant>>,
+}
+
+impl Watcher {
+    pub fn new(environment: &Environment) -> Self {
+        let alarms = environment.cgroups.iter().any(|cgroup| !cgroup.alarms.is_empty());
+        Self { watch: environment.watch, alarms, next: Cell::new(None) }
+    }
+
+    /// When to look, if anything is running that must be looked at.
+    pub fn next(&self, sandboxes: &[Sandbox]) -> Option<Instant> {
+        if !self.looks() || !sandboxes.iter().any(Sandbox::is_running) {
+            self.next.set(None);
+            return None;
+        }
+        let next = self.next.get().unwrap_or_else(|| Instant::now() + FIRST_LOOK);
+        self.next.set(Some(next));
+        Some(next)
+    }
+
+    /// Tells which sandboxes are over which limit, if it is time to look.
+    pub fn look(&mut self, sandboxes: &[Sandbox]) -> Vec<(usize, Limit)> {
+        if self.next.get().is_none_or(|next| next > Instant::now()) {
+            return Vec::new();
+        }
+        let running: Vec<usize> = (0..sandboxes.len()).filter(|index| sandboxes[*index].is_running()).collect();
+        let mut uses = HashMap::new();
+        if self.watch.memory.is_some() || self.watch.processes.is_some() {
+            uses = survey(running.iter().map(|index| (sandboxes[*index].pid, *index)).collect());
+        }
+        let mut pause = LONGEST;
+        let mut over = Vec::new();
+        for index in running {
+            let sandbox = &sandboxes[index];
+            let used = uses.remove(&index).unwrap_or_default();
+            if let Some(limit) = self.memory(sandbox, &used, &mut pause).or_else(|| memory_alarm(sandbox)) {
+                over.push((index, limit));
+            }
+            if let Some(count) = self.watch.processes
+                && used.threads >= count
+            {
+                sandbox.note(Limit::Processes { count });
+            }
+        }
+        self.next.set(Some(Instant::now() + pause));
+        over
+    }
+
+    fn looks(&self) -> bool {
+        self.alarms || self.watch.memory.is_some() || self.watch.processes.is_some()
+    }
+
+    fn memory(&self, sandbox: &Sandbox, used: &Use, pause: &mut Duration) -> Option<Limit> {
+        let bytes = self.watch.memory?;
+        let scratch = sandbox.scratch_used();
+        let mut total = used.resident + scratch;
+        if total > bytes {
+            // Only now it matters that what is read from files is nobody's memory, and what is shared is there once.
+            total = used.pids.iter().filter_map(|pid| anonymous(*pid)).sum::<u64>() + scratch;
+        }
+        if total > bytes {
+            return Some(Limit::Memory { bytes });
+        }
+        let fills_in = Duration::from_micros((bytes - total) / (FASTEST / 1_000_000));
+        *pause = (*pause).min(fills_in.max(SHORTEST));
+        None
+    }
+}
+
+/// Too many processes are refused; what is done about it is the program's affair until it ends.
+fn memory_alarm(sandbox: &Sandbox) -> Option<Limit> {
+    sandbox.alarm().filter(|limit| matches!(limit, Limit::Memory { .. }))
+}
+
+/// What the processes of a sandbox use.
+#[derive(Default)]
+struct Use {
+    pids: Vec<i32>,
+    /// Bytes in memory, what is shared counted for each of those that share it.
+    resident: u64,
+    threads: u64,
+}
+
+/// Adds up the processes below each of `roots`, which are pids and what to call them.
+fn survey(roots: HashMap<i32, usize>) -> HashMap<usize, Use> {
+    const PAGE: u64 = 4096;
+    let mut processes = HashMap::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        if let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok())
+            && let Some(process) = read(pid)
+        {
+            processes.insert(pid, process);
+        }
+    }
+    let mut uses: HashMap<usize, Use> = HashMap::new();
+    for (pid, process) in &processes {
+        let mut ancestor = *pid;
+        // A pid can be another process's by now, so that parents could form a ring.
+        for _ in 0..processes.len() {
+            if let Some(root) = roots.get(&ancestor) {
+                let used = uses.entry(*root).or_default();
+                used.pids.push(*pid);
+                used.resident += process.pages * PAGE;
+                used.threads += process.threads;
+                break;
+            }
+            match processes.get(&ancestor) {
+                Some(process) => ancestor = process.parent,
+                None => break,
+            }
+        }
+    }
+    uses
+}
+
+struct Process {
+    parent: i32,
+    threads: u64,
+    pages: u64,
+}
+
+/// Fields 4, 20 and 24 of stat; they are counted from behind a name in parentheses, which may hold anything.
+fn read(pid: i32) -> Option<Process> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let name_end = stat.iter().rposition(|byte| *byte == b')')?;
+    let mut fields = str::from_utf8(&stat[name_end + 1..]).ok()?.split_ascii_whitespace();
+    let parent = fields.nth(1)?.parse().ok()?;
+    let threads = fields.nth(15)?.parse().ok()?;
+    let pages = fields.nth(3)?.parse().ok()?;
+    Some(Process { parent, threads, pages })
+}
+
+/// Bytes of memory that are a process's own.
+fn anonymous(pid: i32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kilobytes| kilobytes << 10)
+}

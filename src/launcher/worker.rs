@@ -1,0 +1,142 @@
+//! The process that becomes the program: puts its walls up ahead of the call, and waits.
+
+use std::ffi::CString;
+use std::io::{self, Write};
+use std::mem::take;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use sandbox_launcher::{Failure, LARGEST_CALL, LARGEST_REPORT, Program, Report, encode, read_message, write_message};
+
+use crate::fault::failed;
+use crate::init::Birth;
+use crate::steps::Site;
+use crate::tree::c_string;
+use crate::{inside, sys};
+
+/// The program's process as pid 1 sees it.
+pub struct Worker {
+    pub pid: i32,
+    /// The other end is the worker's, and is closed when the program is executed.
+    socket: UnixStream,
+}
+
+/// Forks the worker, and waits until its walls stand.
+pub fn start(site: &mut Site, mut birth: Birth) -> Result<Worker, Failure> {
+    let (socket, theirs) = UnixStream::pair().map_err(failed("make a socket pair"))?;
+    let Some((pid, _)) = sys::clone_process(0).map_err(failed("make the program's process"))? else {
+        drop(socket);
+        serve(site, &mut birth, theirs);
+    };
+    drop(theirs);
+    let worker = Worker { pid, socket };
+    match worker.report()? {
+        Some(Report::Ready) => Ok(worker),
+        Some(Report::Failed(failure)) => Err(failure),
+        _ => Err(Failure { operation: "confine the program's process: it was killed".to_owned(), errno: libc::ECHILD }),
+    }
+}
+
+impl Worker {
+    /// Lets the worker become the program. Returns when it has, or has failed to.
+    pub fn release(&mut self, program: Option<Program>, outputs: [OwnedFd; 2]) -> Result<(), Failure> {
+        let failed = |error| failed("hand the program over")(error);
+        let [stdout, stderr] = &outputs;
+        sys::send_descriptors(self.socket.as_fd(), &[0], &[stdout.as_fd(), stderr.as_fd()]).map_err(failed)?;
+        // Whoever reads the program's output is to see its end when the program has closed it.
+        drop(outputs);
+        self.socket.write_all(&encode(&program).map_err(failed)?).map_err(failed)?;
+        match self.report()? {
+            Some(Report::Failed(failure)) => Err(failure),
+            _ => Ok(()),
+        }
+    }
+
+    fn report(&self) -> Result<Option<Report>, Failure> {
+        match read_message(&mut &self.socket, LARGEST_REPORT) {
+            // A process that is killed with something left to read resets the connection.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
+            report => report.map_err(failed("hear from the program's process")),
+        }
+    }
+}
+
+fn serve(site: &mut Site, birth: &mut Birth, mut init: UnixStream) -> ! {
+    let report = match confine(site, birth) {
+        Ok(()) => Report::Ready,
+        Err(failure) => Report::Failed(failure),
+    };
+    let ready = report == Report::Ready;
+    if write_message(&mut init, &report).is_ok()
+        && ready
+        && let Err(failure) = become_program(&mut init)
+    {
+        let _ = write_message(&mut init, &Report::Failed(failure));
+    }
+    sys::exit(0)
+}
+
+fn confine(site: &mut Site, birth: &mut Birth) -> Result<(), Failure> {
+    sys::default_signals();
+    sys::new_session().map_err(failed("begin a session"))?;
+    if let Some(processors) = &birth.processors {
+        sys::run_on(processors.iter().copied()).map_err(failed("choose the sandbox's processors"))?;
+    }
+    site.apply(take(&mut birth.environment.walls))?;
+    // The program's own mask.
+    sys::set_umask(0o022);
+    // Nothing looks into this process before it is the program.
+    sys::prctl(libc::PR_SET_DUMPABLE, 0).map_err(failed("seal the program's process"))
+}
+
+/// Returns only what failed, or after a look around instead of a program.
+fn become_program(init: &mut UnixStream) -> Result<(), Failure> {
+    let (_, outputs) = sys::receive_descriptors(init.as_fd(), &mut [0]).map_err(failed("get the program's output"))?;
+    // Pid 1 is gone.
+    let Ok([stdout, stderr]) = <[OwnedFd; 2]>::try_from(outputs) else { return Ok(()) };
+    let program: Option<Program> = read_message(init, LARGEST_CALL)
+        .and_then(|program| program.ok_or_else(|| io::ErrorKind::UnexpectedEof.into()))
+        .map_err(failed("get the program"))?;
+    sys::replace_stream(stdout.as_raw_fd(), 1)
+        .and_then(|()| sys::replace_stream(stderr.as_raw_fd(), 2))
+        .map_err(failed("connect the program's output"))?;
+    let Some(program) = program else {
+        return inside::look(&mut io::stdout()).map_err(failed("look around in the sandbox"));
+    };
+    let directory = &program.directory;
+    std::env::set_current_dir(directory).map_err(failed(format!("enter {}", directory.display())))?;
+    let name = program.arguments.first().map_or("a program without a name", String::as_str);
+    Err(failed(format!("start {name}"))(execute(&program)))
+}
+
+fn execute(program: &Program) -> io::Error {
+    let strings = |texts: &[String]| texts.iter().map(|text| c_string(text.as_str())).collect::<io::Result<Vec<_>>>();
+    let variables: Vec<String> = program.variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let all = || Ok((look_up(program)?, strings(&program.arguments)?, strings(&variables)?));
+    match all() {
+        Ok((path, arguments, variables)) => sys::execute(&path, &arguments, &variables),
+        Err(error) => error,
+    }
+}
+
+/// The program's path: looked up along `PATH` as the program will see it, unless it holds a slash.
+fn look_up(program: &Program) -> io::Result<CString> {
+    let missing = || io::Error::from_raw_os_error(libc::ENOENT);
+    let name = program.arguments.first().filter(|name| !name.is_empty()).ok_or_else(missing)?;
+    if name.contains('/') {
+        return c_string(name.as_str());
+    }
+    let path =
+        program.variables.iter().find(|(variable, _)| variable == "PATH").map_or("", |(_, value)| value.as_str());
+    let mut outcome = missing();
+    for directory in path.split(':').filter(|directory| !directory.is_empty()) {
+        let candidate = c_string(format!("{directory}/{name}"))?;
+        match sys::executable(&candidate) {
+            Ok(()) => return Ok(candidate),
+            // A file that can't be executed says more than none at all.
+            Err(error) if error.raw_os_error() == Some(libc::EACCES) => outcome = error,
+            Err(_) => {}
+        }
+    }
+    Err(outcome)
+}

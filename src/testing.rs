@@ -1,0 +1,91 @@
+//! Runs a test's body as another user, and on a kernel that lacks something, for real.
+//!
+//! Identity and seccomp filters belong to a thread and to all that it starts, so that each body gets a thread.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::thread;
+
+use rustix::fs::{Gid, Uid};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+};
+
+/// Who runs a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caller {
+    /// Who runs the tests.
+    Own,
+    /// An ordinary user that root becomes.
+    Nobody,
+}
+
+/// What a kernel can lack, or a container keep back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lacking {
+    UserNamespaces,
+    Landlock,
+    Seccomp,
+}
+
+/// Everybody that this process can be.
+pub fn everybody() -> Vec<Caller> {
+    if rustix::process::geteuid().is_root() { vec![Caller::Own, Caller::Nobody] } else { vec![Caller::Own] }
+}
+
+/// Runs a body to its end, as `caller`, on a kernel that lacks these things.
+pub fn run<T: Send, F: Future<Output = T>>(caller: Caller, lacking: &[Lacking], body: impl FnOnce() -> F + Send) -> T {
+    let on_thread = move || {
+        become_caller(caller);
+        for lacking in lacking {
+            seccompiler::apply_filter(&filter(*lacking)).expect("install a filter");
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("make a runtime");
+        runtime.block_on(body())
+    };
+    thread::scope(|scope| match scope.spawn(on_thread).join() {
+        Ok(value) => value,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
+}
+
+fn become_caller(caller: Caller) {
+    const NOBODY: u32 = 65534;
+    if caller == Caller::Nobody {
+        let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+        rustix::thread::set_thread_groups(&[]).expect("leave all groups");
+        rustix::thread::set_thread_res_gid(gid, gid, gid).expect("become the group nobody");
+        rustix::thread::set_thread_res_uid(uid, uid, uid).expect("become nobody");
+    }
+}
+
+fn filter(lacking: Lacking) -> BpfProgram {
+    let flag = |argument, flag: i32| {
+        let flag = flag as u64;
+        let operator = SeccompCmpOp::MaskedEq(flag);
+        let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Qword, operator, flag).expect("a condition");
+        vec![SeccompRule::new(vec![condition]).expect("a rule")]
+    };
+    let (errno, rules): (i32, Vec<(i64, Vec<SeccompRule>)>) = match lacking {
+        // As Debian answered for long, and as containers do.
+        Lacking::UserNamespaces => (
+            libc::EPERM,
+            vec![(libc::SYS_clone, flag(0, libc::CLONE_NEWUSER)), (libc::SYS_unshare, flag(0, libc::CLONE_NEWUSER))],
+        ),
+        Lacking::Landlock => (
+            libc::ENOSYS,
+            vec![
+                (libc::SYS_landlock_create_ruleset, vec![]),
+                (libc::SYS_landlock_add_rule, vec![]),
+                (libc::SYS_landlock_restrict_self, vec![]),
+            ],
+        ),
+        // Filters that are there already can't be undone, and prctl has more uses.
+        Lacking::Seccomp => (libc::ENOSYS, vec![(libc::SYS_seccomp, vec![])]),
+    };
+    let rules: BTreeMap<i64, Vec<SeccompRule>> = rules.into_iter().collect();
+    let architecture = std::env::consts::ARCH.try_into().expect("a known architecture");
+    SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(errno as u32), architecture)
+        .and_then(TryInto::try_into)
+        .expect("compile a filter")
+}
