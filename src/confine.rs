@@ -156,17 +156,18 @@ fn private_directory(job: &Job, view: &View, place: Place) -> Vec<Step> {
     steps
 }
 
-/// The limits of every sandbox, but without namespaces the user's other processes count too, and no tmpfs bounds what
-/// is written.
+/// Without namespaces the user's other processes count too, and no tmpfs bounds what is written.
 fn limits(sandbox: &Sandbox, processes: u64) -> Vec<Step> {
-    let adapted = |step| match step {
-        Step::Limit { resource: Resource::Processes, value } => {
-            Step::Limit { resource: Resource::Processes, value: value.saturating_add(processes) }
-        }
-        other => other,
-    };
-    let largest_file = Step::Limit { resource: Resource::FileSize, value: sandbox.resources.memory_mb << 20 };
-    plan::limits(sandbox).map(adapted).chain([largest_file]).collect()
+    let resources = sandbox.resources;
+    [
+        (Resource::Data, resources.memory_mb << 20),
+        (Resource::FileSize, resources.memory_mb << 20),
+        (Resource::Processes, resources.processes.saturating_add(processes)),
+        (Resource::OpenFiles, resources.files),
+        (Resource::CoreSize, 0),
+    ]
+    .map(|(resource, value)| Step::Limit { resource, value })
+    .into()
 }
 
 fn landlock(sandbox: &Sandbox, view: &View, place: Place) -> Step {
@@ -180,5 +181,5 @@ fn landlock(sandbox: &Sandbox, view: &View, place: Place) -> Step {
     let mut write = existing(&WRITABLE_DEVICES);
     write.push(place.of(Path::new(TMP)));
     if sandbox.read_only { &mut read } else { &mut write }.push(place.of(Path::new(HOME)));
-    Step::Landlock { read, write, scoped: true }
+    Step::Landlock { read, write, scoped: true, required: true }
 }

@@ -1,10 +1,12 @@
 //! Starts the launcher, gives it a plan and sees the run to its end.
 
 mod binary;
+pub mod controls;
 mod manager;
 mod pool;
 #[cfg(test)]
 mod tests;
+mod walls;
 
 use std::fmt;
 use std::io;
@@ -24,7 +26,9 @@ use crate::capture::Captured;
 use crate::job::Output;
 
 pub use binary::LAUNCHER;
+pub use controls::Controls;
 pub use pool::Pool;
+pub use walls::{Layer, Wall, Walls, probe};
 
 /// How long a launcher may take to clear its sandbox away after it was told to.
 const GRACE: Duration = Duration::from_secs(5);
@@ -130,7 +134,7 @@ pub async fn run(plan: &Plan, output: Output, cancelled: &CancellationToken) -> 
             duration: begun.elapsed(),
         }),
         Report::Failed(failure) => Err(LaunchError::Refused(failure)),
-        Report::Ready | Report::Started => Err(lost(io::ErrorKind::UnexpectedEof.into())),
+        Report::Ready | Report::Started | Report::Found(_) => Err(lost(io::ErrorKind::UnexpectedEof.into())),
     }
 }
 

@@ -141,8 +141,9 @@ impl Run<'_> {
         let resources = sandbox.resources;
         let boolean = |value| if value { "1" } else { "" }.to_owned();
         let network = match sandbox.network {
-            Network::None => "none",
-            Network::Bridge => "bridge",
+            Network::None => "none".to_owned(),
+            Network::Bridge => "bridge".to_owned(),
+            Network::Allow(entries) => entries.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
         };
         let mut variables = BTreeMap::from([
             ("name".into(), name.into()),
@@ -159,7 +160,7 @@ impl Run<'_> {
             ("mount.workdir".into(), sandbox.workdir.into()),
             ("mount.scriptPerms".into(), format!("{:04o}", sandbox.script_mode)),
             ("mount.readOnly".into(), boolean(sandbox.read_only)),
-            ("security.network".into(), network.into()),
+            ("security.network".into(), network),
             ("user".into(), sandbox.user.into()),
         ]);
         for (name, value) in program_variables(sandbox, environment) {

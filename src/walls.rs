@@ -59,7 +59,8 @@ impl std::error::Error for Missing {}
 impl Walls {
     /// Tries each wall around a program that does nothing. This takes some milliseconds, so callers keep the result.
     pub async fn probe() -> Self {
-        let landlock = Step::Landlock { read: vec!["/".into()], write: vec!["/dev/null".into()], scoped: true };
+        let (read, write) = (vec!["/".into()], vec!["/dev/null".into()]);
+        let landlock = Step::Landlock { read, write, scoped: true, required: true };
         let (namespaces, landlock, seccomp) = tokio::join!(
             stands(Ok(in_namespaces())),
             stands(Ok(without_namespaces(vec![landlock]))),

@@ -225,7 +225,8 @@ pub fn filter(filter: Filter) -> Result<Vec<Step>, BackendError> {
         denied.extend(MODES);
     }
     denied.extend(match filter.network {
-        Network::None => WITHOUT_NETWORK,
+        // Only a network namespace could be left for some hosts and ports alone.
+        Network::None | Network::Allow(_) => WITHOUT_NETWORK,
         Network::Bridge => WITH_NETWORK,
     });
     if !filter.landlock.is_some_and(Landlock::guards_content) {

@@ -89,7 +89,7 @@ fn check(job: &Job, walls: &Walls) -> Result<(), ExecutorError> {
     match (&walls.landlock, &walls.seccomp) {
         (Err(wall), _) => refuse("files", wall),
         // Without the filter a program could also ask services of the host to act in its place.
-        (_, Err(wall)) if job.sandbox.network == Network::None => refuse("network", wall),
+        (_, Err(wall)) if job.sandbox.network != Network::Bridge => refuse("network", wall),
         (_, Err(wall)) => refuse("services", wall),
         _ => Ok(()),
     }
@@ -124,7 +124,7 @@ fn notes(job: &Job, directory: &Path, walls: &Walls) -> Vec<String> {
     if walls.seccomp.is_ok() && confine::runs_as_server() {
         notes.push("Files could be given no mode but 600 and 700, no other owner and no attributes".to_owned());
     }
-    let is_isolated = job.sandbox.network == Network::None;
+    let is_isolated = job.sandbox.network != Network::Bridge;
     let open = [
         (walls.landlock.is_err(), "the host's files"),
         (walls.seccomp.is_err() && is_isolated, "the network"),
