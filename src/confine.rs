@@ -85,6 +85,7 @@ pub fn confined(job: &Job, view: &View, ground: &Ground) -> Plan {
             walls,
             cgroups: Vec::new(),
             watch: Watch::default(),
+            out: None,
         },
         call: Call { steps: Vec::new(), program: Some(program), deadline: job.deadline },
     }

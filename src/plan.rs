@@ -102,6 +102,7 @@ pub fn bounded_by(controls: &Controls, job: &Job, view: &View) -> Plan {
             walls: walls(sandbox, controls),
             cgroups: controls.cgroups(&sandbox.resources),
             watch: controls.watch(&sandbox.resources),
+            out: Some(OUT.into()),
         },
         call: Call { steps: call_steps(job), program: Some(program(sandbox, view)), deadline: job.deadline },
     }

@@ -126,6 +126,7 @@ fn without_namespaces(walls: Vec<Step>) -> Plan {
             walls: all,
             cgroups: vec![],
             watch: Watch::default(),
+            out: None,
         },
         call: Call {
             steps: vec![],

@@ -1,13 +1,15 @@
 //! A launcher that serves one environment, and the calls that are handed over to it.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+};
 use rustix::pipe::{PipeFlags, pipe_with};
 use sandbox_launcher::{
     CALL_SIZE, Call, Environment, Identity, Inside, LARGEST_REPORT, Order, Report, call_header, decode, encode,
@@ -64,11 +66,10 @@ impl Manager {
     /// manager clears the sandbox away as soon as it sees the call's socket close.
     pub async fn run(&self, call: &Call, output: Output, cancelled: &CancellationToken) -> Result<Run, LaunchError> {
         let begun = Instant::now();
-        let (report, stdout, stderr) = self.converse(call, output, cancelled).await?;
+        let Told { report, out, stdout, stderr } = self.converse(call, output, cancelled).await?;
         match report {
-            // The launcher does not hand it over yet.
             Report::Ended { ending, usage } => {
-                Ok(Run { ending, usage, stdout, stderr, out: None, duration: begun.elapsed() })
+                Ok(Run { ending, usage, stdout, stderr, out, duration: begun.elapsed() })
             }
             report => Err(unexpected(report)),
         }
@@ -77,27 +78,28 @@ impl Manager {
     /// Looks around in a sandbox of this environment.
     pub async fn look(&self) -> Result<Inside, LaunchError> {
         let call = Call { steps: Vec::new(), program: None, deadline: LOOK };
-        match self.converse(&call, Output::Captured, &CancellationToken::new()).await? {
-            (Report::Found(inside), ..) => Ok(inside),
-            (report, ..) => Err(unexpected(report)),
+        match self.converse(&call, Output::Captured, &CancellationToken::new()).await?.report {
+            Report::Found(inside) => Ok(inside),
+            report => Err(unexpected(report)),
         }
     }
 
-    /// A call's last report, and its output.
-    async fn converse(
-        &self,
-        call: &Call,
-        output: Output,
-        cancelled: &CancellationToken,
-    ) -> Result<(Report, Captured, Captured), LaunchError> {
+    /// Sees a call to its end.
+    async fn converse(&self, call: &Call, output: Output, cancelled: &CancellationToken) -> Result<Told, LaunchError> {
         let frame = encode(call).map_err(|source| LaunchError::Start { operation: "encode the call", source })?;
-        let (mut socket, stdout, stderr) = self.hand_over(call, output).await?;
-        let mut started = false;
+        let (socket, stdout, stderr) = self.hand_over(call, output).await?;
+        let (mut started, mut out) = (false, None);
         let conversation = async {
-            let (mut reports, mut orders) = socket.split();
             // A sandbox that fails does so before it has read all of the call, and its report says why.
-            let _ = orders.write_all(&frame).await;
-            last_report(&mut reports, &mut started).await
+            let _ = send(&socket, &frame).await;
+            let mut received = Vec::new();
+            loop {
+                match decode(&mut received, LARGEST_REPORT)? {
+                    Some(Report::Started) => started = true,
+                    Some(report) => return Ok(report),
+                    None => receive(&socket, &mut received, &mut out).await?,
+                }
+            }
         };
         let all = async { tokio::join!(conversation, capture(stdout), capture(stderr)) };
         let result = tokio::select! {
@@ -112,7 +114,12 @@ impl Manager {
         match report {
             // Nothing has begun, so that the call can go to another manager.
             Err(source) if !started => Err(LaunchError::Unbegun { source }),
-            report => Ok((report.map_err(lost)?, stdout.map_err(lost)?, stderr.map_err(lost)?)),
+            report => Ok(Told {
+                report: report.map_err(lost)?,
+                out,
+                stdout: stdout.map_err(lost)?,
+                stderr: stderr.map_err(lost)?,
+            }),
         }
     }
 
@@ -156,6 +163,48 @@ impl Manager {
             .map_err(unbegun)?;
         Ok((socket, stdout, stderr))
     }
+}
+
+/// What came of a call.
+struct Told {
+    report: Report,
+    /// The directory that came with the report.
+    out: Option<OwnedFd>,
+    stdout: Captured,
+    stderr: Captured,
+}
+
+async fn send(socket: &UnixStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        socket.writable().await?;
+        match socket.try_write(bytes) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Waits for more of what the manager and the sandbox say, and for the descriptor that may come with it.
+async fn receive(socket: &UnixStream, received: &mut Vec<u8>, descriptor: &mut Option<OwnedFd>) -> io::Result<()> {
+    let mut buffer = [0; 4096];
+    let count = socket
+        .async_io(Interest::READABLE, || {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut rights = RecvAncillaryBuffer::new(&mut space);
+            let parts = &mut [IoSliceMut::new(&mut buffer)];
+            let message = rustix::net::recvmsg(socket, parts, &mut rights, RecvFlags::CMSG_CLOEXEC)?;
+            for rights in rights.drain() {
+                if let RecvAncillaryMessage::ScmRights(descriptors) = rights {
+                    *descriptor = descriptors.last().or(descriptor.take());
+                }
+            }
+            Ok(message.bytes)
+        })
+        .await?;
+    received.extend(&buffer[..count]);
+    if count == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
 }
 
 fn unexpected(report: Report) -> LaunchError {

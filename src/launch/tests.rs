@@ -1,7 +1,7 @@
 //! The pool and its managers, with this machine's own shell.
 
-use std::fs;
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use sandbox_launcher::{Ending, Limit, Plan, Step};
 use tokio::time::sleep;
@@ -314,6 +314,27 @@ fn nested_user_namespaces_are_shut_and_what_tells_of_the_host_is_hidden() {
             let run = Pool::with_ready(0).run(&plan, Output::Captured, &CancellationToken::new()).await.unwrap();
             let processors = fs::read_to_string("/proc/cpuinfo").unwrap().matches("processor\t").count();
             assert_eq!(run.stdout.text(), format!("0\n1\n0\n\nshell\n{processors}\nx\n"), "{run:?}");
+        });
+    }
+}
+
+#[test]
+fn what_a_program_leaves_for_its_caller_comes_with_the_end_however_it_ended() {
+    use std::os::fd::AsFd;
+
+    use rustix::fs::{Mode, OFlags};
+    for caller in everybody() {
+        run(caller, &[], || async {
+            for (end, ending) in [("true", Ending::Exited { code: 0 }), ("kill -9 $$", Ending::Signalled { signal: 9 })]
+            {
+                let run = in_pool(&Pool::new(), &format!("echo left > /sandbox/out/file; {end}")).await.unwrap();
+                assert_eq!(run.ending, ending);
+                let out = run.out.expect("a directory");
+                let file =
+                    rustix::fs::openat(out.as_fd(), "file", OFlags::RDONLY, Mode::empty()).expect("the file is there");
+                assert_eq!(io::read_to_string(fs::File::from(file)).unwrap(), "left\n");
+                assert_eq!(rustix::fs::Dir::read_from(&out).unwrap().count(), 3, "itself, its parent and the file");
+            }
         });
     }
 }

@@ -1,9 +1,11 @@
 //! The sandbox's first process: makes what the sandbox is to hold, forks the program's process, waits for a call,
 //! and reaps whatever ends.
 
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 use sandbox_launcher::{
@@ -51,12 +53,13 @@ fn live(mut birth: Birth, keeper: &mut UnixStream) -> Result<Report, Failure> {
     site.apply([std::mem::take(&mut environment.view), std::mem::take(&mut environment.sandbox)].concat())?;
     // Without a pid namespace the processes in sight are not this sandbox's.
     let crowd = environment.watch.processes.filter(|_| environment.namespaces.contains(&Namespace::Pid));
+    let out = environment.out.take();
     let drops = environment.walls.contains(&Step::DropPrivileges);
     if drops {
         privileges::bar().map_err(failed("bar new privileges"))?;
     }
     let mut worker = worker::start(&mut site, birth)?;
-    tell_ready(keeper, site.scratch.take()).map_err(failed("report that the sandbox is ready"))?;
+    tell_ready(keeper, site.scratch.take(), out.as_deref())?;
 
     let (mut caller, [stdout, stderr]) = await_call(keeper).map_err(failed("wait for a call"))?;
     let call: Call = read_message(&mut caller, LARGEST_CALL)
@@ -90,9 +93,16 @@ fn prepare(namespaces: &[Namespace]) -> io::Result<()> {
     if namespaces.contains(&Namespace::Mount) { sys::make_mounts_private() } else { Ok(()) }
 }
 
-fn tell_ready(keeper: &UnixStream, scratch: Option<OwnedFd>) -> io::Result<()> {
-    let scratch = scratch.as_ref().map(OwnedFd::as_fd);
-    sys::send_descriptors(keeper.as_fd(), &encode(&Report::Ready)?, scratch.as_slice())
+/// With the word go a descriptor that tells how full the private directories are, and one of the directory that is
+/// handed to the server in the end; the latter can stand for both.
+fn tell_ready(keeper: &UnixStream, scratch: Option<OwnedFd>, out: Option<&Path>) -> Result<(), Failure> {
+    let open = |path: &Path| File::open(path).map_err(failed(format!("open {}", path.display())));
+    let out = out.map(open).transpose()?.map(OwnedFd::from);
+    let scratch = scratch.as_ref().or(out.as_ref());
+    let descriptors: Vec<BorrowedFd> = scratch.into_iter().chain(&out).map(OwnedFd::as_fd).collect();
+    encode(&Report::Ready)
+        .and_then(|word| sys::send_descriptors(keeper.as_fd(), &word, &descriptors))
+        .map_err(failed("report that the sandbox is ready"))
 }
 
 /// Waits for the socket of a call and its two outputs. A keeper that is gone has no more calls.

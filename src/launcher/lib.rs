@@ -46,6 +46,9 @@ pub struct Environment {
     pub cgroups: Vec<Cgroup>,
     /// What is watched where no control group bounds it.
     pub watch: Watch,
+    /// A private directory that the server gets a descriptor of with [`Report::Ended`], when nothing else can reach it
+    /// any more.
+    pub out: Option<PathBuf>,
 }
 
 /// One program, and what is made for it alone.

@@ -71,6 +71,8 @@ pub struct Sandbox {
     group: Group,
     /// Of the file system of its private directories.
     scratch: Option<OwnedFd>,
+    /// The directory that is the server's in the end.
+    out: Option<OwnedFd>,
     /// All is made that can be made before a call.
     pub ready: bool,
     pub run: Option<Run>,
@@ -135,6 +137,7 @@ impl Sandbox {
             pid_namespace,
             group,
             scratch: None,
+            out: None,
             ready: false,
             run: None,
             last: None,
@@ -214,7 +217,9 @@ impl Sandbox {
         let hung_up = match sys::receive_descriptors(self.channel.as_fd(), &mut buffer) {
             Ok((count, descriptors)) => {
                 self.received.extend(&buffer[..count]);
-                self.scratch = descriptors.into_iter().next().or(self.scratch.take());
+                let mut descriptors = descriptors.into_iter();
+                self.scratch = descriptors.next().or(self.scratch.take());
+                self.out = descriptors.next().or(self.out.take());
                 count == 0
             }
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
@@ -297,13 +302,15 @@ impl Sandbox {
         let alarm = self.group.alarm().or(self.noted.get());
         let told = self.last.take().unwrap_or_else(|| self.lost());
         let run = self.run.take();
+        let out = self.out.take();
         // Whatever the end was: the report says that nothing is left.
         let usage = self.clear_away();
         let report = over_limit(with_usage(told, usage), alarm);
         match run {
             Some(run) if !run.cancelled => {
                 // If this fails, nobody is left to be told.
-                let _ = tell(&run.call, &report);
+                let out = out.as_ref().filter(|_| matches!(report, Report::Ended { .. }));
+                let _ = tell(&run.call, &report, out.map(OwnedFd::as_fd));
                 None
             }
             Some(_) => None,
@@ -361,8 +368,8 @@ fn over_limit(report: Report, alarm: Option<Limit>) -> Report {
 }
 
 /// Sends a report without waiting: whoever does not read must not hold the others up.
-pub fn tell(call: &UnixStream, report: &Report) -> io::Result<()> {
-    sys::send_descriptors(call.as_fd(), &encode(report)?, &[])
+pub fn tell(call: &UnixStream, report: &Report, out: Option<BorrowedFd>) -> io::Result<()> {
+    sys::send_descriptors(call.as_fd(), &encode(report)?, out.as_slice())
 }
 
 /// The first steps of the new process: it holds one end of a socket, and nothing else.

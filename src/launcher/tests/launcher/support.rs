@@ -133,6 +133,7 @@ impl Caller {
                 walls,
                 cgroups: Vec::new(),
                 watch: Watch::default(),
+                out: None,
             },
             call: Call {
                 steps: vec![Step::ReadOnly { target: "/".into() }],
@@ -164,6 +165,7 @@ impl Caller {
                 walls,
                 cgroups: Vec::new(),
                 watch: Watch::default(),
+                out: None,
             },
             call: Call {
                 steps: Vec::new(),
