@@ -112,12 +112,13 @@ impl Executors {
             };
         }
         let run = self.pool.run(&plan::in_namespaces(job, view), job.output, cancelled).await?;
-        Ok(outcome(executor, run, view, WALLS.to_vec(), Vec::new()).await)
+        let walls = walls.sandbox.names().into_iter().chain([RLIMITS]).collect();
+        Ok(outcome(executor, run, view, walls, Vec::new()).await)
     }
 }
 
-/// The walls of a sandbox with all namespaces.
-const WALLS: [&str; 4] = ["namespaces", "no capabilities", "no_new_privs", "rlimits"];
+/// The wall that every kernel has.
+const RLIMITS: &str = "rlimits";
 
 async fn outcome(executor: Executor, run: Run, view: &View, walls: Vec<&'static str>, notes: Vec<String>) -> Outcome {
     let artifacts = match run.out {

@@ -3,13 +3,15 @@
 use std::time::Duration;
 use std::{fmt, fs, io};
 
-use sandbox_launcher::{Call, Ending, Environment, Failure, Namespace, Plan, Program, Step, Watch};
+use sandbox_launcher::{Call, Ending, Environment, Failure, Plan, Program, Step, Watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::confine::{self, Filter};
-use crate::job::Output;
-use crate::launch::{self, LaunchError};
+use crate::job::{Job, Output};
+use crate::launch::{self, Controls, LaunchError, Wall};
 use crate::plan;
+use crate::tool::TOOLS;
+use crate::view::View;
 
 /// Setting up and running nothing takes milliseconds; a machine that needs longer than this is of no use.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -17,7 +19,9 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// The walls of this machine, each with the reason if it can't be put up.
 #[derive(Debug, Clone)]
 pub struct Walls {
-    /// All namespaces, with a root of their own.
+    /// Each layer of a sandbox in namespaces, with what is lost where it does not stand.
+    pub sandbox: launch::Walls,
+    /// Whether all of these stand that no sandbox in namespaces does without.
     pub namespaces: Result<(), Missing>,
     pub landlock: Result<Landlock, Missing>,
     pub seccomp: Result<(), Missing>,
@@ -61,17 +65,29 @@ impl Walls {
     pub async fn probe() -> Self {
         let (read, write) = (vec!["/".into()], vec!["/dev/null".into()]);
         let landlock = Step::Landlock { read, write, scoped: true, required: true };
-        let (namespaces, landlock, seccomp) = tokio::join!(
-            stands(Ok(in_namespaces())),
+        let (sandbox, landlock, seccomp) = tokio::join!(
+            in_namespaces(),
             stands(Ok(without_namespaces(vec![landlock]))),
             stands(confine::filter(Filter::STRICTEST).map(without_namespaces).map_err(|error| error.to_string())),
         );
         let missing = |remedy| move |(operation, reason)| Missing { operation, reason, remedy };
-        let no_namespaces = |why: Refusal| missing(namespaces_remedy(&why.1))(why);
         Self {
-            namespaces: namespaces.map_err(no_namespaces),
+            namespaces: required(&sandbox),
+            sandbox,
             landlock: landlock.and_then(|()| landlock_version()).map_err(missing(LANDLOCK_REMEDY)),
             seccomp: seccomp.map_err(missing(SECCOMP_REMEDY)),
+        }
+    }
+}
+
+/// The first layer that a sandbox can't do without, and that does not stand.
+fn required(sandbox: &launch::Walls) -> Result<(), Missing> {
+    let missing = sandbox.missing().find(|layer| layer.wall.is_required());
+    match missing.and_then(|layer| Some((layer.wall, layer.missing.clone()?))) {
+        None => Ok(()),
+        Some((wall, reason)) => {
+            let remedy = if wall == Wall::Seccomp { SECCOMP_REMEDY } else { namespaces_remedy(&reason) };
+            Err(Missing { operation: "make a sandbox in namespaces".to_owned(), reason, remedy })
         }
     }
 }
@@ -91,30 +107,11 @@ async fn stands(plan: Result<Plan, String>) -> Result<(), Refusal> {
     }
 }
 
-/// The kinds of steps that every sandbox in namespaces is made of.
-fn in_namespaces() -> Plan {
-    use Namespace::*;
-    let tmpfs =
-        |target: &str| Step::Tmpfs { target: target.into(), size: 1 << 20, inodes: 100, mode: 0o755, owned: false };
-    let Plan { environment, call } = without_namespaces(vec![]);
-    Plan {
-        environment: Environment {
-            namespaces: vec![User, Mount, Pid, Network, Ipc, Uts, Cgroup],
-            view: vec![
-                tmpfs("/"),
-                Step::Device { path: "/dev/null".into() },
-                Step::PivotRoot,
-                Step::ReadOnly { target: "/".into() },
-            ],
-            sandbox: vec![
-                Step::Proc { target: "/proc".into() },
-                Step::Hostname { name: "probe".to_owned() },
-                Step::Loopback,
-            ],
-            ..environment
-        },
-        call,
-    }
+/// Every layer of a sandbox in namespaces, seen from inside one that shows nothing.
+async fn in_namespaces() -> launch::Walls {
+    let controls = Controls::of_this_machine();
+    let job = Job::new(&TOOLS[0].sandbox, Vec::new());
+    launch::probe(&plan::bounded_by(controls, &job, &View::empty()).environment, controls).await
 }
 
 fn without_namespaces(walls: Vec<Step>) -> Plan {
@@ -162,7 +159,8 @@ const SECCOMP_REMEDY: &str = "seccomp needs a kernel with CONFIG_SECCOMP_FILTER,
 /// What would bring user namespaces back, as far as the kernel tells what keeps them away.
 fn namespaces_remedy(reason: &str) -> &'static str {
     let is = |path: &str, value: &str| fs::read_to_string(path).is_ok_and(|text| text.trim() == value);
-    if reason == io::Error::from_raw_os_error(libc::ENOSPC).to_string() || is("/proc/sys/user/max_user_namespaces", "0")
+    let exhausted = io::Error::from_raw_os_error(libc::ENOSPC).to_string();
+    if reason.contains(&exhausted) || is("/proc/sys/user/max_user_namespaces", "0")
     {
         "raise the limit on user namespaces, here or in the container around: sysctl user.max_user_namespaces=15000, or \
          bubblewrap without --disable-userns"

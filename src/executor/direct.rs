@@ -104,7 +104,7 @@ fn names(walls: &Walls) -> Vec<&'static str> {
     if walls.seccomp.is_ok() {
         names.push("seccomp");
     }
-    names.extend(["no capabilities", "no_new_privs", "rlimits"]);
+    names.extend(["no capabilities", "no_new_privs", super::RLIMITS]);
     names
 }
 
