@@ -179,8 +179,8 @@ fn the_calls_of_the_tables_are_denied() {
                 def call(number, *arguments):\n\
                 \x20   return 0 if libc.syscall(number, *arguments) >= 0 else errno.errorcode[ctypes.get_errno()]\n\
                 x86 = platform.machine() == 'x86_64'\n\
-                numbers = dict(ptrace=101, keyctl=250, bpf=321, mount=165, unshare=272, shmget=29) if x86 else \
-                dict(ptrace=117, keyctl=219, bpf=280, mount=40, unshare=97, shmget=194)\n\
+                numbers = dict(ptrace=101, keyctl=250, bpf=321, mount=165, unshare=272, mq_unlink=241) if x86 else \
+                dict(ptrace=117, keyctl=219, bpf=280, mount=40, unshare=97, mq_unlink=181)\n\
                 for name, number in numbers.items():\n\
                 \x20   print(name, call(number, 0x10000000, 0, 0))\n\
                 print('clone3', call(435, 0, 0), 'io_uring', call(425, 0, 0), 'statmount', call(457, 0))\n\
@@ -189,8 +189,8 @@ fn the_calls_of_the_tables_are_denied() {
                 print('prlimit', call(302 if x86 else 261, 1, 7, 0, 0))\n";
     for setting in without_namespaces() {
         let Some(text) = setting.python(code) else { continue };
-        let expected = "ptrace EPERM\nkeyctl EPERM\nbpf EPERM\nmount EPERM\nunshare EPERM\nshmget EPERM\n\
-                        clone3 ENOSYS io_uring ENOSYS statmount ENOSYS\nx32 ENOSYS\npersonality EPERM 0\nprlimit EPERM\n";
+        let expected = "ptrace EPERM\nkeyctl EPERM\nbpf EPERM\nmount EPERM\nunshare EPERM\nmq_unlink EACCES\n\
+                        clone3 ENOSYS io_uring ENOSYS statmount ENOSYS\nx32 ENOSYS\npersonality EPERM 0\nprlimit EACCES\n";
         assert_eq!(text, expected, "{setting:?}");
     }
 }
