@@ -1,7 +1,7 @@
 //! Machines that have no wall around something.
 
-use super::super::ExecutorError;
 use super::support::{Setting, lacking};
+use crate::executor::ExecutorError;
 use crate::testing::Lacking::{Landlock, Seccomp, UserNamespaces};
 
 #[track_caller]
@@ -20,7 +20,7 @@ fn without_namespaces_and_landlock_calls_are_refused_by_what_is_missing_and_the_
             let parts = [
                 &format!("`{tool}`"),
                 "files",
-                "make the sandbox's namespaces",
+                "namespaces: Operation not permitted",
                 "Landlock",
                 "--allow-unconfined-execution",
             ];
