@@ -91,14 +91,14 @@ pub async fn run(plan: &Plan, output: Output, cancelled: &CancellationToken) -> 
     let (mut child, control) = start(output)?;
     let stdout = child.stdout.take();
     let stderr = child.stderr.take();
-    let (mut reports, mut orders) = control.into_split();
+    let (reports, mut orders) = control.into_split();
     let frame = frame(plan).map_err(|source| LaunchError::Start { operation: "encode the plan", source })?;
-    let mut started = false;
+    let mut beginning = manager::Beginning::default();
     let conversation = async {
         // A launcher that refuses the order closes the socket before it has read all of it, and its report says why.
         let _ = orders.write_all(&frame).await;
         drop(frame);
-        manager::last_report(&mut reports, &mut started).await
+        manager::last_report(reports.as_ref(), &mut beginning).await
     };
     let capture = async |stream: Option<Pipe>| match stream {
         Some(stream) => Captured::read(stream).await,
@@ -120,8 +120,7 @@ pub async fn run(plan: &Plan, output: Output, cancelled: &CancellationToken) -> 
             usage,
             stdout: stdout.map_err(lost)?,
             stderr: stderr.map_err(lost)?,
-            // The launcher does not hand it over yet.
-            out: None,
+            out: beginning.out,
             duration: begun.elapsed(),
         }),
         Report::Failed(failure) => Err(LaunchError::Refused(failure)),

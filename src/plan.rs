@@ -47,6 +47,7 @@ pub fn in_namespaces(job: &Job, view: &View) -> Plan {
             identity: identity(),
             view: view_steps(sandbox, view),
             sandbox: sandbox_steps(sandbox),
+            out: Some(OUT.into()),
             walls: limits(sandbox).chain([Step::NoNewPrivileges, Step::DropPrivileges]).collect(),
             cgroups: Vec::new(),
             watch: Watch::default(),

@@ -1,13 +1,15 @@
 //! A launcher that serves one environment, and the calls that are handed over to it.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::process::Stdio;
 use std::time::Instant;
 
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+};
 use rustix::pipe::{PipeFlags, pipe_with};
 use sandbox_launcher::{CALL_SIZE, Call, Environment, LARGEST_REPORT, Order, Report, call_header, decode, encode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
@@ -61,12 +63,12 @@ impl Manager {
         let failed = |operation| move |source| LaunchError::Start { operation, source };
         let frame = encode(call).map_err(failed("encode the call"))?;
         let (mut socket, stdout, stderr) = self.hand_over(call, output).await?;
-        let mut started = false;
+        let mut beginning = Beginning::default();
         let conversation = async {
-            let (mut reports, mut orders) = socket.split();
+            let (reports, mut orders) = socket.split();
             // A sandbox that fails does so before it has read all of the call, and its report says why.
             let _ = orders.write_all(&frame).await;
-            last_report(&mut reports, &mut started).await
+            last_report(reports.as_ref(), &mut beginning).await
         };
         let all = async { tokio::join!(conversation, capture(stdout), capture(stderr)) };
         let result = tokio::select! {
@@ -80,7 +82,7 @@ impl Manager {
         let lost = |source| LaunchError::Lost { source };
         let report = match report {
             // Nothing has begun, so that the call can go to another manager.
-            Err(source) if !started => return Err(LaunchError::Unbegun { source }),
+            Err(source) if !beginning.started => return Err(LaunchError::Unbegun { source }),
             report => report.map_err(lost)?,
         };
         match report {
@@ -89,8 +91,7 @@ impl Manager {
                 usage,
                 stdout: stdout.map_err(lost)?,
                 stderr: stderr.map_err(lost)?,
-                // The launcher does not hand it over yet.
-                out: None,
+                out: beginning.out,
                 duration: begun.elapsed(),
             }),
             Report::Failed(failure) => Err(LaunchError::Refused(failure)),
@@ -155,15 +156,45 @@ async fn capture(stream: Option<Receiver>) -> io::Result<Captured> {
     }
 }
 
+/// What is heard of a call before its end.
+#[derive(Default)]
+pub struct Beginning {
+    pub started: bool,
+    /// The directory that artifacts are left in.
+    pub out: Option<OwnedFd>,
+}
+
 /// The report that ends the conversation.
-pub async fn last_report(from: &mut (impl AsyncReadExt + Unpin), started: &mut bool) -> io::Result<Report> {
+pub async fn last_report(from: &UnixStream, beginning: &mut Beginning) -> io::Result<Report> {
     let mut received = Vec::new();
     loop {
-        match next_report(from, &mut received).await? {
-            Report::Started => *started = true,
-            report => return Ok(report),
+        while let Some(report) = decode(&mut received, LARGEST_REPORT)? {
+            match report {
+                Report::Started => beginning.started = true,
+                report => return Ok(report),
+            }
         }
+        let (bytes, descriptor) = from.async_io(Interest::READABLE, || receive(from)).await?;
+        if bytes.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        received.extend(bytes);
+        beginning.out = descriptor.or(beginning.out.take());
     }
+}
+
+fn receive(from: &UnixStream) -> io::Result<(Vec<u8>, Option<OwnedFd>)> {
+    let mut bytes = vec![0; 4096];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut rights = RecvAncillaryBuffer::new(&mut space);
+    let parts = &mut [IoSliceMut::new(&mut bytes)];
+    let count = rustix::net::recvmsg(from, parts, &mut rights, RecvFlags::CMSG_CLOEXEC)?.bytes;
+    let descriptor = rights.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    bytes.truncate(count);
+    Ok((bytes, descriptor))
 }
 
 async fn next_report(from: &mut (impl AsyncReadExt + Unpin), received: &mut Vec<u8>) -> io::Result<Report> {

@@ -8,6 +8,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{LaunchError, Pool, Run};
+use crate::artifacts;
 use crate::file::File;
 use crate::host::{self, Host};
 use crate::job::{Job, Output};
@@ -139,6 +140,49 @@ fn output_without_end_takes_no_memory() {
             let run = in_pool(&Pool::new(), "head -c 200000000 /dev/zero | tr '\\0' x; echo end").await.unwrap();
             assert_eq!(run.ending, Ending::Exited { code: 0 });
             assert!(run.stdout.left_out() > 199_900_000 && run.stdout.text().ends_with("end\n"));
+        });
+    }
+}
+
+#[test]
+fn what_a_program_left_can_be_read_after_its_end_however_it_ended() {
+    for caller in everybody() {
+        run(caller, &[], || async {
+            let pool = Pool::with_ready(1);
+            for (text, ending) in [
+                ("true", Ending::Exited { code: 0 }),
+                ("exit 3", Ending::Exited { code: 3 }),
+                ("kill -9 $$", Ending::Signalled { signal: 9 }),
+                ("sleep 900; true", Ending::TimedOut),
+            ] {
+                let mut plan = script(&format!("echo $OUT > /sandbox/out/a; mkdir $OUT/b; echo > $OUT/b/c; {text}"));
+                plan.call.deadline = Duration::from_secs(if ending == Ending::TimedOut { 1 } else { 60 });
+                let cancelled = CancellationToken::new();
+                for run in [
+                    pool.run(&plan, Output::Captured, &cancelled).await.unwrap(),
+                    super::run(&plan, Output::Captured, &cancelled).await.unwrap(),
+                ] {
+                    assert_eq!(run.ending, ending, "{}", run.stderr.text());
+                    let artifacts = artifacts::gather(run.out.expect("a directory")).await;
+                    let names: Vec<String> = artifacts.files.iter().map(|file| file.name()).collect();
+                    assert_eq!((names, &artifacts.left_out[..]), (vec!["a".to_owned(), "b/c".to_owned()], &[][..]));
+                    assert_eq!(artifacts.files[0].content, b"/sandbox/out\n");
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn artifacts_of_one_call_are_not_seen_by_the_next() {
+    for caller in everybody() {
+        run(caller, &[], || async {
+            let pool = Pool::with_ready(2);
+            for _ in 0..5 {
+                let run = in_pool(&pool, "ls -A $OUT; echo mine > $OUT/mine").await.unwrap();
+                assert_eq!(run.stdout.text(), "");
+                assert_eq!(artifacts::gather(run.out.expect("a directory")).await.files.len(), 1);
+            }
         });
     }
 }

@@ -52,12 +52,14 @@ fn live(mut birth: Birth, keeper: &mut UnixStream) -> Result<(Ending, Usage), Fa
     let user = User::of(environment, birth.sole_user);
     let mut site = Site::new(user)?;
     site.apply([std::mem::take(&mut environment.view), std::mem::take(&mut environment.sandbox)].concat())?;
+    let out = environment.out.take();
     let drops = environment.walls.contains(&Step::DropPrivileges);
     if drops {
         privileges::bar().map_err(failed("bar new privileges"))?;
     }
     let mut worker = worker::start(&mut site, birth)?;
-    tell_ready(keeper, site.scratch.take()).map_err(failed("report that the sandbox is ready"))?;
+    let out = out.map(|path| site.open(&path)).transpose()?;
+    tell_ready(keeper, [site.scratch.take(), out]).map_err(failed("report that the sandbox is ready"))?;
 
     let (call, [stdout, stderr]) = await_call(keeper).map_err(failed("wait for a call"))?;
     let call: Call = read_message(&mut &call, LARGEST_CALL)
@@ -83,9 +85,9 @@ fn prepare(namespaces: &[Namespace]) -> io::Result<()> {
     if namespaces.contains(&Namespace::Mount) { sys::make_mounts_private() } else { Ok(()) }
 }
 
-fn tell_ready(keeper: &UnixStream, scratch: Option<OwnedFd>) -> io::Result<()> {
-    let scratch = scratch.as_ref().map(OwnedFd::as_fd);
-    sys::send_descriptors(keeper.as_fd(), &encode(&Report::Ready)?, scratch.as_slice())
+fn tell_ready(keeper: &UnixStream, descriptors: [Option<OwnedFd>; 2]) -> io::Result<()> {
+    let descriptors: Vec<_> = descriptors.iter().flatten().map(OwnedFd::as_fd).collect();
+    sys::send_descriptors(keeper.as_fd(), &encode(&Report::Ready)?, &descriptors)
 }
 
 /// Waits for the socket of a call and its two outputs. A keeper that is gone has no more calls.

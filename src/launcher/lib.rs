@@ -40,6 +40,9 @@ pub struct Environment {
     pub view: Vec<Step>,
     /// Steps of each sandbox, taken by its first process ahead of the call.
     pub sandbox: Vec<Step>,
+    /// A directory of each sandbox whose descriptor the caller gets with [`Report::Started`]. It outlives the sandbox,
+    /// and is the caller's alone then.
+    pub out: Option<PathBuf>,
     /// Steps that the program's process takes ahead of the call; from then on it is confined.
     pub walls: Vec<Step>,
     /// Control groups that each sandbox gets one of.
@@ -263,7 +266,8 @@ pub struct Program {
 pub enum Report {
     /// Calls can be handed over.
     Ready,
-    /// Every step was applied, and the program is about to start.
+    /// Every step was applied, and the program is about to start. The descriptor of the environment's `out` goes with
+    /// it.
     Started,
     /// The program ended; nothing of the sandbox is left.
     Ended { ending: Ending, usage: Usage },

@@ -71,6 +71,9 @@ pub struct Sandbox {
     group: Group,
     /// Of the file system of its private directories.
     scratch: Option<OwnedFd>,
+    /// Whether the caller is to get a directory, and the directory while it waits for the caller.
+    gives_out: bool,
+    out: Option<OwnedFd>,
     /// All is made that can be made before a call.
     pub ready: bool,
     pub run: Option<Run>,
@@ -135,6 +138,8 @@ impl Sandbox {
             pid_namespace,
             group,
             scratch: None,
+            gives_out: mould.environment.out.is_some(),
+            out: None,
             ready: false,
             run: None,
             last: None,
@@ -213,9 +218,13 @@ impl Sandbox {
     fn listen(&mut self) {
         let mut buffer = [0; 4096];
         let hung_up = match sys::receive_descriptors(self.channel.as_fd(), &mut buffer) {
-            Ok((count, descriptors)) => {
+            Ok((count, mut descriptors)) => {
                 self.received.extend(&buffer[..count]);
-                self.scratch = descriptors.into_iter().next().or(self.scratch.take());
+                // They come with one report, in this order, each if there is one.
+                if !descriptors.is_empty() {
+                    self.out = if self.gives_out { descriptors.pop() } else { None };
+                    self.scratch = descriptors.pop();
+                }
                 count == 0
             }
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
@@ -235,7 +244,7 @@ impl Sandbox {
             (Report::Started, Some(run)) => {
                 run.started = true;
                 run.end = Instant::now().checked_add(run.allowance);
-                if tell(&run.call, &Report::Started).is_err() {
+                if tell(&run.call, &Report::Started, self.out.take()).is_err() {
                     run.cancelled = true;
                     self.kill();
                 }
@@ -308,7 +317,7 @@ impl Sandbox {
         match run {
             Some(run) if !run.cancelled => {
                 // If this fails, nobody is left to be told.
-                let _ = tell(&run.call, &report);
+                let _ = tell(&run.call, &report, None);
                 None
             }
             Some(_) => None,
@@ -320,7 +329,7 @@ impl Sandbox {
     }
 
     fn clear_away(mut self) -> Usage {
-        self.scratch = None;
+        (self.scratch, self.out) = (None, None);
         let usage = if self.pid_namespace {
             // Pid 1 is gone when all others of its namespace are.
             match sys::reap(self.pid, true) {
@@ -366,8 +375,9 @@ fn over_limit(report: Report, alarm: Option<Limit>) -> Report {
 }
 
 /// Sends a report without waiting: whoever does not read must not hold the others up.
-pub fn tell(call: &UnixStream, report: &Report) -> io::Result<()> {
-    sys::send_descriptors(call.as_fd(), &encode(report)?, &[])
+pub fn tell(call: &UnixStream, report: &Report, descriptor: Option<OwnedFd>) -> io::Result<()> {
+    let descriptor = descriptor.as_ref().map(OwnedFd::as_fd);
+    sys::send_descriptors(call.as_fd(), &encode(report)?, descriptor.as_slice())
 }
 
 /// The first steps of the new process: it holds one end of a socket, and nothing else.

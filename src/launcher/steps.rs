@@ -61,6 +61,11 @@ impl Site {
         Ok(())
     }
 
+    /// A descriptor of what is at `path`, from which nothing can be read or written without looking a name up.
+    pub fn open(&self, path: &Path) -> Result<OwnedFd, Failure> {
+        self.tree.open(path).map_err(failed(format!("open {}", path.display())))
+    }
+
     fn take(&mut self, step: &Step) -> io::Result<()> {
         let Self { user, tree, scratch } = self;
         match step {
