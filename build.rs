@@ -1,5 +1,8 @@
 //! Reads the manifest, writes the tool table and builds the launcher. Nix is never started here.
 
+#[path = "src/network/address.rs"]
+#[allow(dead_code)]
+mod address;
 #[path = "src/codegen.rs"]
 mod codegen;
 #[path = "src/derivation.rs"]
@@ -8,6 +11,9 @@ mod derivation;
 #[path = "src/manifest.rs"]
 #[allow(dead_code)]
 mod manifest;
+#[path = "src/network/policy.rs"]
+#[allow(dead_code)]
+mod policy;
 #[path = "src/store_path.rs"]
 #[allow(dead_code)]
 mod store_path;
@@ -68,8 +74,8 @@ fn check_derivation(system: &str, environment: &manifest::Environment) -> Result
         return Err(("out", format!("{} is not named {name}, as its derivation is", environment.out)));
     }
     match derivation.outputs.get("out") {
-        Some(out) if out == environment.out.as_str() => Ok(()),
-        Some(out) => Err(("out", format!("it is {}, but {drv} makes {out}", environment.out))),
+        Some(output) if output.path == environment.out.as_str() => Ok(()),
+        Some(output) => Err(("out", format!("it is {}, but {drv} makes {}", environment.out, output.path))),
         None => Err(("drv", format!("{drv} has no output named out"))),
     }
 }

@@ -2,11 +2,17 @@
 //!
 //! Each `checks/codegen/<case>.json` is a manifest, and `<case>.rs` beside it is what must come of it.
 
+#[path = "../src/network/address.rs"]
+#[allow(dead_code)]
+mod address;
 #[path = "../src/codegen.rs"]
 mod codegen;
 #[path = "../src/manifest.rs"]
 #[allow(dead_code)]
 mod manifest;
+#[path = "../src/network/policy.rs"]
+#[allow(dead_code)]
+mod policy;
 #[path = "../src/store_path.rs"]
 #[allow(dead_code)]
 mod store_path;
@@ -122,11 +128,31 @@ fn a_value_of_a_wrong_type_or_size_is_refused_with_what_is_expected() {
         ("command", json!("sh main.sh"), "invalid type: string \"sh main.sh\", expected a sequence"),
         ("command[1]", json!(7), "invalid type: integer `7`, expected a string"),
         ("hints.isReadOnly", json!("no"), "invalid type: string \"no\", expected a boolean"),
-        ("security.network", json!("host"), "unknown variant `host`, expected `none` or `bridge`"),
+        ("security.network", json!(true), "invalid type: boolean `true`, expected `none`, `bridge` or a list"),
+        ("security.network", json!(["a.org:1", "a.org:1"]), "`a.org:1` is listed twice: remove one"),
+        (
+            "security.network",
+            json!("host"),
+            "invalid value: string \"host\", expected `none`, `bridge` or a list of hosts and ports",
+        ),
     ] {
         let pointer = format!("/sandboxes/shell/definition/{}", key.replace(['.', '['], "/").replace(']', ""));
         let error = refusal("portable", &pointer, |place| *place = value);
         assert!(error.starts_with(&format!("sandboxes.shell.definition.{key}: {reason}")), "{error}");
+    }
+}
+
+#[test]
+fn a_wrong_entry_of_an_allow_list_is_refused_by_its_place_and_what_to_change() {
+    for (index, value, reason) in [
+        (0, json!(443), "invalid type: integer `443`, expected a string"),
+        (1, json!("example.org"), "network entry \"example.org\" has no port: write host:port"),
+        (2, json!("10.0.0.1:443"), "network entry \"10.0.0.1:443\" names a private address (RFC 1918)"),
+    ] {
+        let pointer = format!("/sandboxes/shell/definition/security/network/{index}");
+        let error = refusal("allow-list", &pointer, |place| *place = value);
+        let place = format!("sandboxes.shell.definition.security.network[{index}]");
+        assert!(error.starts_with(&format!("{place}: {reason}")), "{error}");
     }
 }
 
@@ -243,7 +269,7 @@ fn ids_whose_structs_would_meet_are_refused() {
 
 #[test]
 fn an_id_that_is_no_name_is_refused() {
-    for id in ["", "Shell", "7zip", "a_b", "a b", "-a"] {
+    for id in ["", "Shell", "7zip", "a_b", "a b", "-a", &"a".repeat(65)] {
         let error = renamed(&[id]).unwrap_err();
         assert!(error.starts_with(&format!("sandboxes.{id}: an id has")), "{error}");
     }
@@ -251,10 +277,11 @@ fn an_id_that_is_no_name_is_refused() {
 
 #[test]
 fn an_id_whose_struct_would_hide_a_type_of_the_server_is_refused() {
-    let source = generate(&manifest("pinned")).unwrap();
     let mut used = Vec::new();
-    type_names(source.parse().unwrap(), &mut used);
-    used.retain(|name| !["Go", "NetworkTools"].contains(&&**name));
+    for case in ["pinned", "allow-list"] {
+        type_names(generate(&manifest(case)).unwrap().parse().unwrap(), &mut used);
+    }
+    used.retain(|name| !["Go", "NetworkTools", "Shell"].contains(&&**name));
     assert!(used.contains(&"Sandbox".into()) && used.contains(&"Vec".into()), "{used:?}");
     for name in used {
         let id: String = name
@@ -263,9 +290,9 @@ fn an_id_whose_struct_would_hide_a_type_of_the_server_is_refused() {
             .collect();
         let id = id.trim_start_matches('-').to_lowercase();
         // Derives, constants and variants are looked up elsewhere than structs.
-        if ["clone", "debug", "eq", "partial-eq", "ok", "some", "none", "bridge"].contains(&&*id)
-            || name == name.to_uppercase()
-        {
+        let elsewhere =
+            ["clone", "debug", "eq", "partial-eq", "ok", "some", "none", "bridge", "allow", "below", "name", "address"];
+        if elsewhere.contains(&&*id) || name == name.to_uppercase() {
             continue;
         }
         let error = renamed(&[&id]).map(|_| ()).unwrap_err();

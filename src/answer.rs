@@ -38,6 +38,7 @@ pub fn schema() -> Map<String, Value> {
             "executor": property("string", "How the command was carried out: `namespace`, in a pinned environment, or `direct`, on the toolchains of the host"),
             "environment": property("string", "Store path of the pinned environment, or `host`"),
             "walls": strings("What isolated the command from the host"),
+            "notes": strings("What was not as promised, on a host without namespaces; absent if all was"),
             "artifacts": items::returned_schema(),
             "artifacts_left_out": items::left_out_schema(),
             "artifacts_not_named": property("integer", "How many more files were not returned; absent if none"),
@@ -108,6 +109,9 @@ fn structured(outcome: &Outcome, stdout: String, stderr: String) -> Map<String, 
     fields.insert("executor".into(), outcome.executor.into());
     fields.insert("environment".into(), outcome.environment.clone().into());
     fields.insert("walls".into(), outcome.walls.clone().into());
+    if !outcome.notes.is_empty() {
+        fields.insert("notes".into(), outcome.notes.clone().into());
+    }
     fields.extend(items::structured(&outcome.artifacts));
     fields
 }
@@ -157,6 +161,7 @@ mod tests {
             executor: "namespace",
             environment: "/nix/store/x".into(),
             walls: vec!["namespaces"],
+            notes: vec![],
         };
         Answer::of(outcome, 60)
     }

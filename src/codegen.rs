@@ -7,21 +7,25 @@ use quote::quote;
 use serde_json::{Map, Value};
 
 use crate::manifest::{Environment, Manifest, ManifestError, Network, Sandbox};
+use crate::policy::{Entry, Pattern};
 
 /// The parameter that takes additional files.
 const FILES: &str = "files";
 
 /// The types that the generated source uses. A struct of one of these names would stand in front of the real one.
-const TAKEN: [&str; 16] = [
+const TAKEN: [&str; 19] = [
     "Annotations",
     "ArgumentError",
     "Arguments",
     "Duration",
+    "Entry",
     "Environment",
     "File",
+    "Ipv4Addr",
     "Network",
     "Option",
     "Parameters",
+    "Pattern",
     "Resources",
     "Result",
     "Sandbox",
@@ -174,9 +178,13 @@ fn sandbox_value(sandbox: &Sandbox) -> TokenStream {
     };
     let (entrypoint, command) = (&definition.entrypoint, &definition.command);
     let timeout = u64::from(definition.timeout);
-    let network = match definition.security.network {
+    let network = match &definition.security.network {
         Network::None => quote!(Network::None),
         Network::Bridge => quote!(Network::Bridge),
+        Network::Allow(allowed) => {
+            let entries = allowed.iter().map(|allowed| entry(allowed.entry()));
+            quote!(Network::Allow(&[#(#entries),*]))
+        }
     };
     let resources = {
         let cpu = definition.resources.cpu;
@@ -211,6 +219,18 @@ fn sandbox_value(sandbox: &Sandbox) -> TokenStream {
         variables: &[#(#variables),*],
         environment: #environment,
     } }
+}
+
+fn entry(Entry { to, port }: Entry) -> TokenStream {
+    let to = match to {
+        Pattern::Name(name) => quote!(Pattern::Name(#name)),
+        Pattern::Below(domain) => quote!(Pattern::Below(#domain)),
+        Pattern::Address(address) => {
+            let octets = address.octets();
+            quote!(Pattern::Address(Ipv4Addr::new(#(#octets),*)))
+        }
+    };
+    quote!(Entry { to: #to, port: #port })
 }
 
 fn optional(value: Option<TokenStream>) -> TokenStream {

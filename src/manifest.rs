@@ -7,11 +7,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
+use serde::de::{self, SeqAccess, Visitor};
 
+use crate::policy::{self, Entry};
 use crate::store_path::{StorePath, StorePathError};
 
 /// The format that this version reads. It changes when a manifest of an older evaluation would be misread.
 pub const FORMAT: u64 = 1;
+
+/// Ids become part of names in the store, which have 211 characters at most.
+const LONGEST_ID: usize = 64;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -85,11 +90,64 @@ pub struct Security {
     pub network: Network,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Network {
     None,
     Bridge,
+    /// An allow-list.
+    Allow(Vec<Allowed>),
+}
+
+impl<'de> Deserialize<'de> for Network {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NetworkVisitor)
+    }
+}
+
+struct NetworkVisitor;
+
+impl<'de> Visitor<'de> for NetworkVisitor {
+    type Value = Network;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`none`, `bridge` or a list of hosts and ports such as `api.example.org:443`")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Network, E> {
+        match text {
+            "none" => Ok(Network::None),
+            "bridge" => Ok(Network::Bridge),
+            _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+        }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Network, A::Error> {
+        let mut allowed: Vec<Allowed> = Vec::new();
+        while let Some(entry) = list.next_element()? {
+            allowed.push(entry);
+        }
+        let entries: Vec<Entry> = allowed.iter().map(Allowed::entry).collect();
+        policy::check(&entries).map_err(de::Error::custom)?;
+        Ok(Network::Allow(allowed))
+    }
+}
+
+/// The text of an entry of an allow-list, which was parsed once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allowed(String);
+
+impl Allowed {
+    pub fn entry(&self) -> Entry<'_> {
+        Entry::parse(&self.0).expect("it was parsed before")
+    }
+}
+
+impl<'de> Deserialize<'de> for Allowed {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Entry::parse(&text).map_err(de::Error::custom)?;
+        Ok(Self(text))
+    }
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -199,8 +257,9 @@ impl Manifest {
 impl Sandbox {
     fn check(&self, id: &str, pinned: bool) -> Result<(), ManifestError> {
         let key = |rest: &str| format!("sandboxes.{id}.{rest}");
-        if !is_name(id) {
-            return refuse(&format!("sandboxes.{id}"), "an id has lower-case letters, digits and `-` only");
+        if !is_name(id) || id.len() > LONGEST_ID {
+            let reason = format!("an id has lower-case letters, digits and `-` only, and {LONGEST_ID} of them at most");
+            return refuse(&format!("sandboxes.{id}"), reason);
         }
         if self.definition.id != id {
             return refuse(&key("definition.id"), format!("it is `{}`, but the sandbox is `{id}`", self.definition.id));

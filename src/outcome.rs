@@ -23,6 +23,8 @@ pub struct Outcome {
     pub environment: String,
     /// The walls that stood around the program, by name.
     pub walls: Vec<&'static str>,
+    /// What was not as the interface promises, in sentences; empty but for programs without namespaces.
+    pub notes: Vec<String>,
 }
 
 impl Outcome {

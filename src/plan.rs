@@ -3,10 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sandbox_launcher::{Call, Directory, Environment, Identity, Namespace, Plan, Program, Resource, Step, Watch};
+use sandbox_launcher::{Call, Directory, Environment, Identity, Namespace, Plan, Program, Resource, Step};
 
 use crate::job::Job;
+use crate::launch::Controls;
+use crate::network::gateway::Gateway;
 use crate::sandbox::{Network, Sandbox};
+use crate::seccomp;
 use crate::view::View;
 
 /// The home of every sandbox.
@@ -27,18 +30,67 @@ const ROOT_INODES: u64 = 16_384;
 /// The directories that a sandbox has for itself. They share one bound. Each is a mount of its own, so that nothing can
 /// be linked or moved from one into another, and artifacts can be left where the home is read-only.
 const PRIVATE: [&str; 4] = [HOME, "/tmp", "/dev/shm", OUT];
+/// Their share of the sandbox's memory, which they are part of: a program that fills them is told so, and does not die.
+const SCRATCH_SHARE: u64 = 2;
 /// How many files and directories a program may make in them.
 const INODES: u64 = 65_536;
+
+/// What one process may allocate, as a multiple of what the sandbox may use, where the launcher watches the use: the
+/// runtimes of most languages allocate more than they use, and a refusal looks like their own fault.
+const DATA_FACTOR: u64 = 4;
+
+/// Where Landlock lets a program write, if the mount does. Threads name each other by files of /proc.
+const WRITABLE: [&str; 8] = [HOME, OUT, "/tmp", "/dev/shm", "/proc", "/dev/null", "/dev/zero", "/dev/full"];
+/// What /proc tells of the machine that is no program's business, below /proc.
+const HIDDEN: [&str; 30] = [
+    "acpi",
+    "asound",
+    "bootconfig",
+    "buddyinfo",
+    "cmdline",
+    "config.gz",
+    "diskstats",
+    "driver",
+    "interrupts",
+    "iomem",
+    "ioports",
+    "kallsyms",
+    "kcore",
+    "key-users",
+    "keys",
+    "kmsg",
+    "latency_stats",
+    "modules",
+    "pagetypeinfo",
+    "partitions",
+    "sched_debug",
+    "schedstat",
+    "scsi",
+    "slabinfo",
+    "swaps",
+    "timer_list",
+    "timer_stats",
+    "tty",
+    "vmallocinfo",
+    "zoneinfo",
+];
+/// What would change the machine.
+const READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
 
 /// Files that a program on the host's network needs to resolve names, and that hold no secret.
 const RESOLVER_FILES: [&str; 3] = ["/etc/resolv.conf", "/etc/hosts", "/etc/services"];
 
-/// The plan of a sandbox with all namespaces.
+/// The plan of a sandbox with all namespaces, held to its limits by what this machine has.
 pub fn in_namespaces(job: &Job, view: &View) -> Plan {
+    bounded_by(Controls::of_this_machine(), job, view)
+}
+
+/// The same, held to its limits by `controls`.
+pub fn bounded_by(controls: &Controls, job: &Job, view: &View) -> Plan {
     let sandbox = job.sandbox;
     let mut namespaces =
         vec![Namespace::User, Namespace::Mount, Namespace::Pid, Namespace::Ipc, Namespace::Uts, Namespace::Cgroup];
-    if sandbox.network == Network::None {
+    if sandbox.network != Network::Bridge {
         namespaces.push(Namespace::Network);
     }
     Plan {
@@ -48,9 +100,9 @@ pub fn in_namespaces(job: &Job, view: &View) -> Plan {
             view: view_steps(sandbox, view),
             sandbox: sandbox_steps(sandbox),
             out: Some(OUT.into()),
-            walls: limits(sandbox).chain([Step::NoNewPrivileges, Step::DropPrivileges]).collect(),
-            cgroups: Vec::new(),
-            watch: Watch::default(),
+            walls: walls(sandbox, controls),
+            cgroups: controls.cgroups(&sandbox.resources),
+            watch: controls.watch(&sandbox.resources),
         },
         call: Call { steps: call_steps(job), program: Some(program(sandbox, view)), deadline: job.deadline },
     }
@@ -64,7 +116,7 @@ fn program(sandbox: &Sandbox, view: &View) -> Program {
     }
 }
 
-fn identity() -> Identity {
+pub(crate) fn identity() -> Identity {
     let (own_uid, own_gid) = (rustix::process::geteuid(), rustix::process::getegid());
     let (host_uid, host_gid) = if own_uid.is_root() { (NOBODY, NOBODY) } else { (own_uid.as_raw(), own_gid.as_raw()) };
     Identity { uid: USER, gid: USER, host_uid, host_gid }
@@ -107,8 +159,11 @@ fn etc(sandbox: &Sandbox) -> Vec<(PathBuf, String)> {
         ("/etc/nsswitch.conf".into(), "passwd: files\ngroup: files\nhosts: files dns\n".into()),
     ];
     match sandbox.network {
-        Network::None => {
-            files.push(("/etc/hosts".into(), format!("127.0.0.1 localhost {}\n::1 localhost\n", hostname(sandbox))));
+        Network::None => files.push(("/etc/hosts".into(), own_hosts(sandbox))),
+        Network::Allow(entries) => {
+            let gateway = Gateway::of(entries);
+            files.push(("/etc/hosts".into(), own_hosts(sandbox) + &gateway.hosts));
+            files.push(("/etc/resolv.conf".into(), gateway.resolv_conf));
         }
         Network::Bridge => {
             for path in RESOLVER_FILES {
@@ -119,6 +174,11 @@ fn etc(sandbox: &Sandbox) -> Vec<(PathBuf, String)> {
         }
     }
     files
+}
+
+/// The lines of /etc/hosts that name the sandbox itself.
+fn own_hosts(sandbox: &Sandbox) -> String {
+    format!("127.0.0.1 localhost {}\n::1 localhost\n", hostname(sandbox))
 }
 
 fn hostname(sandbox: &Sandbox) -> &'static str {
@@ -134,13 +194,20 @@ fn sandbox_steps(sandbox: &Sandbox) -> Vec<Step> {
             })
             .into();
     let mut steps = vec![
-        Step::Scratch { size: sandbox.resources.memory_mb * MB, inodes: INODES, directories },
+        Step::Scratch { size: sandbox.resources.memory_mb * MB / SCRATCH_SHARE, inodes: INODES, directories },
         Step::Proc { target: "/proc".into() },
         Step::Hostname { name: hostname(sandbox).into() },
     ];
-    if sandbox.network == Network::None {
+    let set = |name: &str, value: String| Step::Setting { name: name.to_owned(), value };
+    if sandbox.network != Network::Bridge {
         steps.push(Step::Loopback);
+        // A network that is the sandbox's own needs no privilege for ping and for low ports.
+        steps.push(set("net/ipv4/ping_group_range", format!("{USER} {USER}")));
+        steps.push(set("net/ipv4/ip_unprivileged_port_start", "0".to_owned()));
     }
+    steps.push(set("user/max_user_namespaces", "0".to_owned()));
+    let below_proc = |names: &[&str]| names.iter().map(|name| Path::new("/proc").join(name)).collect();
+    steps.push(Step::Mask { hidden: below_proc(&HIDDEN), read_only: below_proc(&READ_ONLY) });
     steps
 }
 
@@ -168,14 +235,27 @@ fn call_steps(job: &Job) -> Vec<Step> {
     steps
 }
 
-fn limits(sandbox: &Sandbox) -> impl Iterator<Item = Step> {
+/// What confines the program itself, in the order in which it is put up.
+fn walls(sandbox: &Sandbox, controls: &Controls) -> Vec<Step> {
+    let mut steps = limits(sandbox, controls);
+    let paths = |paths: &[&str]| paths.iter().map(PathBuf::from).collect();
+    steps.extend([
+        Step::NoNewPrivileges,
+        Step::DropPrivileges,
+        Step::Landlock { read: paths(&["/"]), write: paths(&WRITABLE), scoped: true, required: false },
+        Step::Seccomp { program: seccomp::filter(controls.bounds()) },
+    ]);
+    steps
+}
+
+pub(crate) fn limits(sandbox: &Sandbox, controls: &Controls) -> Vec<Step> {
     let resources = sandbox.resources;
-    [
-        (Resource::Data, resources.memory_mb * MB),
-        (Resource::Processes, resources.processes),
-        (Resource::OpenFiles, resources.files),
-        (Resource::CoreSize, 0),
-    ]
-    .into_iter()
-    .map(|(resource, value)| Step::Limit { resource, value })
+    let mut limits = vec![(Resource::OpenFiles, resources.files), (Resource::CoreSize, 0)];
+    if !controls.bounds().memory {
+        limits.push((Resource::Data, resources.memory_mb * MB * DATA_FACTOR));
+    }
+    if !controls.counts_processes() {
+        limits.push((Resource::Processes, resources.processes));
+    }
+    limits.into_iter().map(|(resource, value)| Step::Limit { resource, value }).collect()
 }

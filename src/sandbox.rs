@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::network::policy::Entry;
+
 /// One sandbox, which is one tool.
 #[derive(Debug)]
 pub struct Sandbox {
@@ -51,6 +53,8 @@ pub enum Network {
     None,
     /// The host's network.
     Bridge,
+    /// A loopback interface of its own, and the way to these hosts and ports.
+    Allow(&'static [Entry<'static>]),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,7 +13,12 @@ use crate::sandbox::{Annotations, Network, Resources, Sandbox};
 pub mod table {
     //! The parameters of every tool, and [`TOOLS`].
     use super::*;
-    // The portable manifest names no environment.
+    // A manifest need not name an environment, nor allow a host.
+    #[allow(unused_imports)]
+    use std::net::Ipv4Addr;
+
+    #[allow(unused_imports)]
+    use crate::network::policy::{Entry, Pattern};
     #[allow(unused_imports)]
     use crate::sandbox::Environment;
     include!(concat!(env!("OUT_DIR"), "/sandboxes.rs"));

@@ -94,6 +94,12 @@ impl std::error::Error for ViewError {
 }
 
 impl View {
+    /// The view of a sandbox in which no program is to run.
+    pub fn empty() -> Self {
+        let (binds, links, variables) = (Vec::new(), Vec::new(), Vec::new());
+        Self { origin: Origin::Host, binds, links, path: String::new(), variables }
+    }
+
     /// The view of a realised environment: its closure and nothing else of the store.
     pub fn pinned(out: &Path) -> Result<Self, ViewError> {
         let list = out.join(CLOSURE);

@@ -12,6 +12,7 @@ check ./cases.nix
   launcher = check ./launcher.nix;
   manifest = check ./manifest.nix;
   mcp = check ./mcp.nix;
+  network = check ./network.nix;
   refusals = check ./refusals.nix;
   inherit (server) tests;
 }

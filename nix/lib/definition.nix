@@ -19,6 +19,7 @@ let
   inherit (import ./schema.nix)
     default
     listOf
+    listOr
     matching
     notEmpty
     oneOf
@@ -38,6 +39,15 @@ let
   variable = scalar "a string without a store path ({environment} stands for the environment's)" (
     value: isString value && !hasContext value
   );
+
+  # The form only: src/network/policy.rs says what else is wrong with one, such as an address that is not public.
+  destination =
+    let
+      label = "[a-z0-9]([a-z0-9-]*[a-z0-9])?";
+      name = "([*][.])?(${label}[.])+[a-z]([a-z0-9-]*[a-z0-9])?";
+      address = "([0-9]{1,3}[.]){3}[0-9]{1,3}";
+    in
+    matching "a host and port such as api.example.org:443 or *.example.org:443" "(${name}|${address}):[1-9][0-9]{0,4}";
 
   # What Docker offers and the sandbox does not may be stated, but has one value only: programs run as an ordinary user,
   # without capabilities and without a way to new privileges.
@@ -71,10 +81,10 @@ let
       readOnly = default false boolean;
       capDrop = default [ "all" ] (oneOf [ [ "all" ] ]);
       securityOpt = default [ "no-new-privileges:true" ] (oneOf [ [ "no-new-privileges:true" ] ]);
-      network = oneOf [
+      network = listOr destination (oneOf [
         "none"
         "bridge"
-      ];
+      ]);
     };
     resources = record {
       cpu = positive;

@@ -91,6 +91,26 @@ rec {
     complete = map item.complete;
   };
 
+  # A list of items, or what another schema asks for.
+  listOr =
+    item: other:
+    let
+      list = listOf item;
+      a = "${other.a} or ${list.a}";
+    in
+    {
+      inherit a;
+      problems =
+        path: value:
+        if isList value then
+          list.problems path value
+        else if other.problems path value == [ ] then
+          [ ]
+        else
+          [ (wrong path a value) ];
+      complete = value: if isList value then list.complete value else other.complete value;
+    };
+
   # A set whose keys are names that match the pattern, and nothing else is known of them.
   setOf = a: pattern: item: {
     a = "a set, each value ${item.a}";

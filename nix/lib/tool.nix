@@ -6,8 +6,10 @@ definition:
 let
   inherit (builtins)
     concatStringsSep
+    elem
     elemAt
     genList
+    isList
     length
     listToAttrs
     match
@@ -25,6 +27,11 @@ let
 
   readOnly = mount.readOnly || security.readOnly;
   parameterName = replaceStrings [ "." ] [ "_" ];
+  # An empty list allows nothing.
+  isClosed = elem security.network [
+    "none"
+    [ ]
+  ];
   either = value: fallback: if value == null then fallback else value;
 
   # "a", "a and b", "a, b and c"
@@ -53,12 +60,18 @@ let
     let
       environment = elemAt (match "(.*):latest" definition.image) 0;
       cores = "${toString resources.cpu} CPU ${if resources.cpu == 1 then "core" else "cores"}";
-      network = if security.network == "none" then "no" else security.network;
+      network =
+        if isClosed then
+          "no network access"
+        else if isList security.network then
+          "network access only to ${enumeration (map (entry: "`${entry}`") security.network)},"
+        else
+          "${security.network} network access";
       access = if readOnly then "read-only" else "read-write";
     in
     [
       "This sandbox uses the `${environment}` environment, with ${cores}, ${toString resources.memory} MB RAM, and ${toString resources.processes} processes."
-      "It has ${network} network access and ${access} filesystem permissions."
+      "It has ${network} and ${access} filesystem permissions."
     ];
   files =
     let
@@ -130,6 +143,6 @@ in
     readOnlyHint = either hints.isReadOnly readOnly;
     destructiveHint = either hints.isDestructive false;
     idempotentHint = either hints.isIdempotent true;
-    openWorldHint = either hints.isExternalInteraction (security.network != "none");
+    openWorldHint = either hints.isExternalInteraction (!isClosed);
   };
 }

@@ -7,14 +7,14 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use sandbox_launcher::{
-    Call, Ending, Environment, Failure, LARGEST_CALL, Namespace, Report, Step, Usage, encode, read_message,
+    Call, Ending, Environment, Failure, LARGEST_CALL, Limit, Namespace, Report, Step, Usage, encode, read_message,
     write_message,
 };
 
 use crate::fault::failed;
 use crate::steps::{Site, User};
 use crate::sys::{self, Wait};
-use crate::{privileges, worker};
+use crate::{privileges, watch, worker};
 
 /// What the sandbox's first process is told at its birth.
 pub struct Birth {
@@ -36,16 +36,13 @@ pub fn run(birth: Birth, mut keeper: UnixStream) -> ! {
     if born.is_err() {
         sys::exit(1);
     }
-    let report = match live(birth, &mut keeper) {
-        Ok((ending, usage)) => Report::Ended { ending, usage },
-        Err(failure) => Report::Failed(failure),
-    };
+    let report = live(birth, &mut keeper).unwrap_or_else(Report::Failed);
     // If this fails, nobody is left to be told.
     let _ = write_message(&mut keeper, &report);
     sys::exit(0)
 }
 
-fn live(mut birth: Birth, keeper: &mut UnixStream) -> Result<(Ending, Usage), Failure> {
+fn live(mut birth: Birth, keeper: &mut UnixStream) -> Result<Report, Failure> {
     sys::unshare(birth.namespaces).map_err(failed("make the sandbox's namespaces"))?;
     let environment = &mut birth.environment;
     prepare(&environment.namespaces).map_err(failed("prepare the sandbox's first process"))?;
@@ -53,16 +50,18 @@ fn live(mut birth: Birth, keeper: &mut UnixStream) -> Result<(Ending, Usage), Fa
     let mut site = Site::new(user)?;
     site.apply([std::mem::take(&mut environment.view), std::mem::take(&mut environment.sandbox)].concat())?;
     let out = environment.out.take();
+    // Without a pid namespace the processes in sight are not this sandbox's.
+    let crowd = environment.watch.processes.filter(|_| environment.namespaces.contains(&Namespace::Pid));
     let drops = environment.walls.contains(&Step::DropPrivileges);
     if drops {
         privileges::bar().map_err(failed("bar new privileges"))?;
     }
     let mut worker = worker::start(&mut site, birth)?;
     let out = out.map(|path| site.open(&path)).transpose()?;
-    tell_ready(keeper, [site.scratch.take(), out]).map_err(failed("report that the sandbox is ready"))?;
+    tell(keeper, &Report::Ready, site.scratch.take()).map_err(failed("report that the sandbox is ready"))?;
 
-    let (call, [stdout, stderr]) = await_call(keeper).map_err(failed("wait for a call"))?;
-    let call: Call = read_message(&mut &call, LARGEST_CALL)
+    let (mut caller, [stdout, stderr]) = await_call(keeper).map_err(failed("wait for a call"))?;
+    let call: Call = read_message(&mut caller, LARGEST_CALL)
         .and_then(|call| call.ok_or_else(|| io::ErrorKind::UnexpectedEof.into()))
         .map_err(failed("read the call"))?;
     site.apply(call.steps)?;
@@ -71,9 +70,17 @@ fn live(mut birth: Birth, keeper: &mut UnixStream) -> Result<(Ending, Usage), Fa
         privileges::drop(user.uid, user.gid, user.sole).map_err(failed("give up privileges"))?;
     }
     seal(keeper).map_err(failed("seal the sandbox's first process"))?;
-    worker.release(call.program, [stdout, stderr])?;
-    write_message(keeper, &Report::Started).map_err(failed("report the start"))?;
-    wait_for(worker.pid).map_err(failed("wait for the program"))
+    // Straight to the caller, and before it is true: whoever has not read this can be sure that nothing was begun, even
+    // if the keeper is lost.
+    tell(&caller, &Report::Started, out)
+        .and_then(|()| write_message(keeper, &Report::Started))
+        .map_err(failed("report the start"))?;
+    drop(caller);
+    if let Some(inside) = worker.release(call.program, [stdout, stderr])? {
+        return Ok(Report::Found(inside));
+    }
+    let (ending, usage) = wait_for(worker.pid).map_err(failed("wait for the program"))?;
+    Ok(Report::Ended { ending: explain(ending, crowd), usage })
 }
 
 fn prepare(namespaces: &[Namespace]) -> io::Result<()> {
@@ -85,9 +92,10 @@ fn prepare(namespaces: &[Namespace]) -> io::Result<()> {
     if namespaces.contains(&Namespace::Mount) { sys::make_mounts_private() } else { Ok(()) }
 }
 
-fn tell_ready(keeper: &UnixStream, descriptors: [Option<OwnedFd>; 2]) -> io::Result<()> {
-    let descriptors: Vec<_> = descriptors.iter().flatten().map(OwnedFd::as_fd).collect();
-    sys::send_descriptors(keeper.as_fd(), &encode(&Report::Ready)?, &descriptors)
+/// Sends a report, and the descriptor that goes with it.
+fn tell(to: &UnixStream, report: &Report, descriptor: Option<OwnedFd>) -> io::Result<()> {
+    let descriptor = descriptor.as_ref().map(OwnedFd::as_fd);
+    sys::send_descriptors(to.as_fd(), &encode(report)?, descriptor.as_slice())
 }
 
 /// Waits for the socket of a call and its two outputs. A keeper that is gone has no more calls.
@@ -131,6 +139,17 @@ fn wait_for(pid: i32) -> io::Result<(Ending, Usage)> {
         if reaped.pid == pid {
             return Ok((ending(reaped.status), usage));
         }
+    }
+}
+
+/// A program that fails while there are as many processes as there may be has met that limit: most end at the first
+/// fork that is refused, sooner than anybody looks. The program itself is not among them any more.
+fn explain(ending: Ending, crowd: Option<u64>) -> Ending {
+    match crowd {
+        Some(count) if ending != (Ending::Exited { code: 0 }) && watch::threads() + 1 >= count => {
+            Ending::OverLimit { limit: Limit::Processes { count } }
+        }
+        _ => ending,
     }
 }
 

@@ -71,9 +71,6 @@ pub struct Sandbox {
     group: Group,
     /// Of the file system of its private directories.
     scratch: Option<OwnedFd>,
-    /// Whether the caller is to get a directory, and the directory while it waits for the caller.
-    gives_out: bool,
-    out: Option<OwnedFd>,
     /// All is made that can be made before a call.
     pub ready: bool,
     pub run: Option<Run>,
@@ -138,8 +135,6 @@ impl Sandbox {
             pid_namespace,
             group,
             scratch: None,
-            gives_out: mould.environment.out.is_some(),
-            out: None,
             ready: false,
             run: None,
             last: None,
@@ -218,13 +213,9 @@ impl Sandbox {
     fn listen(&mut self) {
         let mut buffer = [0; 4096];
         let hung_up = match sys::receive_descriptors(self.channel.as_fd(), &mut buffer) {
-            Ok((count, mut descriptors)) => {
+            Ok((count, descriptors)) => {
                 self.received.extend(&buffer[..count]);
-                // They come with one report, in this order, each if there is one.
-                if !descriptors.is_empty() {
-                    self.out = if self.gives_out { descriptors.pop() } else { None };
-                    self.scratch = descriptors.pop();
-                }
+                self.scratch = descriptors.into_iter().next().or(self.scratch.take());
                 count == 0
             }
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
@@ -244,10 +235,6 @@ impl Sandbox {
             (Report::Started, Some(run)) => {
                 run.started = true;
                 run.end = Instant::now().checked_add(run.allowance);
-                if tell(&run.call, &Report::Started, self.out.take()).is_err() {
-                    run.cancelled = true;
-                    self.kill();
-                }
             }
             (report, _) => self.condemn(report),
         }
@@ -317,7 +304,7 @@ impl Sandbox {
         match run {
             Some(run) if !run.cancelled => {
                 // If this fails, nobody is left to be told.
-                let _ = tell(&run.call, &report, None);
+                let _ = tell(&run.call, &report);
                 None
             }
             Some(_) => None,
@@ -329,7 +316,7 @@ impl Sandbox {
     }
 
     fn clear_away(mut self) -> Usage {
-        (self.scratch, self.out) = (None, None);
+        self.scratch = None;
         let usage = if self.pid_namespace {
             // Pid 1 is gone when all others of its namespace are.
             match sys::reap(self.pid, true) {
@@ -375,9 +362,8 @@ fn over_limit(report: Report, alarm: Option<Limit>) -> Report {
 }
 
 /// Sends a report without waiting: whoever does not read must not hold the others up.
-pub fn tell(call: &UnixStream, report: &Report, descriptor: Option<OwnedFd>) -> io::Result<()> {
-    let descriptor = descriptor.as_ref().map(OwnedFd::as_fd);
-    sys::send_descriptors(call.as_fd(), &encode(report)?, descriptor.as_slice())
+pub fn tell(call: &UnixStream, report: &Report) -> io::Result<()> {
+    sys::send_descriptors(call.as_fd(), &encode(report)?, &[])
 }
 
 /// The first steps of the new process: it holds one end of a socket, and nothing else.

@@ -1,0 +1,432 @@
+//! The allow-list: which hosts and ports a sandbox may connect to.
+//!
+//! An entry is `host:port`, where the host is a full domain name, `*.` and a domain name for all that is below it, or
+//! an IPv4 address. A name that a program gives is checked by the same rules before it is compared, so that no second
+//! spelling of a name, and none of an address, gets through.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use super::address;
+
+/// More would be a policy that nobody can read, and each may take a descriptor of the server's for each sandbox.
+pub const MOST_ENTRIES: usize = 64;
+
+/// The longest domain name, and the longest of its labels, in bytes (RFC 1035).
+const LONGEST_NAME: usize = 253;
+const LONGEST_LABEL: usize = 63;
+
+const EXAMPLE: &str = "such as api.example.org:443";
+
+/// One thing that is allowed. What [`Entry::parse`] has not made, build.rs wrote down after it had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry<'a> {
+    pub to: Pattern<'a>,
+    pub port: u16,
+}
+
+/// Names are in lower case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pattern<'a> {
+    /// This name.
+    Name(&'a str),
+    /// Every name that has at least one label more than this one: `*.example.org`.
+    Below(&'a str),
+    /// This address, and no name that resolves to it.
+    Address(Ipv4Addr),
+}
+
+/// Why an entry is refused; the text says what to change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryError {
+    entry: String,
+    reason: Cow<'static, str>,
+}
+
+impl fmt::Display for EntryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let entry = &self.entry;
+        match entry.char_indices().nth(100) {
+            Some((end, _)) => write!(f, "network entry {:?}… {}", &entry[..end], self.reason),
+            None => write!(f, "network entry {entry:?} {}", self.reason),
+        }
+    }
+}
+
+impl std::error::Error for EntryError {}
+
+impl<'a> Entry<'a> {
+    pub fn parse(text: &'a str) -> Result<Self, EntryError> {
+        parse(text).map_err(|reason| EntryError { entry: text.to_owned(), reason })
+    }
+
+    fn permits(&self, host: &Host, port: u16) -> bool {
+        self.port == port && self.to.matches(host)
+    }
+}
+
+impl fmt::Display for Entry<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.to {
+            Pattern::Name(name) => write!(f, "{name}:{}", self.port),
+            Pattern::Below(domain) => write!(f, "*.{domain}:{}", self.port),
+            Pattern::Address(address) => write!(f, "{address}:{}", self.port),
+        }
+    }
+}
+
+impl Pattern<'_> {
+    fn matches(&self, host: &Host) -> bool {
+        match (self, host) {
+            (Self::Name(name), Host::Name(host)) => host.as_str() == *name,
+            (Self::Below(domain), Host::Name(host)) => host
+                .as_str()
+                .strip_suffix(domain)
+                .and_then(|rest| rest.strip_suffix('.'))
+                .is_some_and(|labels| !labels.is_empty()),
+            (Self::Address(address), Host::Address(host)) => host == address,
+            _ => false,
+        }
+    }
+}
+
+/// Checks what holds for all entries together.
+pub fn check(entries: &[Entry]) -> Result<(), String> {
+    if entries.len() > MOST_ENTRIES {
+        return Err(format!("it has {} entries: {MOST_ENTRIES} at most", entries.len()));
+    }
+    match entries.iter().enumerate().find(|(index, entry)| entries[..*index].contains(entry)) {
+        Some((_, entry)) => Err(format!("`{entry}` is listed twice: remove one")),
+        None => Ok(()),
+    }
+}
+
+/// Whether a sandbox with these entries may connect there.
+pub fn permits(entries: &[Entry], host: &Host, port: u16) -> bool {
+    entries.iter().any(|entry| entry.permits(host, port))
+}
+
+/// Whether it may do so at any port.
+pub fn knows(entries: &[Entry], host: &Host) -> bool {
+    entries.iter().any(|entry| entry.to.matches(host))
+}
+
+/// Where a program wants to connect to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Host {
+    Name(HostName),
+    Address(Ipv4Addr),
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => name.fmt(f),
+            Self::Address(address) => address.fmt(f),
+        }
+    }
+}
+
+/// A full domain name in lower case, without a dot at its end.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostName(String);
+
+impl HostName {
+    /// None: no host has such a name, be it because it is an address.
+    pub fn parse(text: &str) -> Option<Self> {
+        let name = text.to_ascii_lowercase();
+        check_name(&name).ok().map(|()| Self(name))
+    }
+
+    /// The same of a name's labels, which may hold dots of their own in the DNS.
+    pub fn of_labels(labels: &[&[u8]]) -> Option<Self> {
+        let name = labels.join(&b'.');
+        let plain = labels.iter().all(|label| !label.contains(&b'.'));
+        std::str::from_utf8(&name).ok().filter(|_| plain).and_then(Self::parse)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+type Reason = Cow<'static, str>;
+
+fn parse(text: &str) -> Result<Entry<'_>, Reason> {
+    if text.is_empty() {
+        return Err(format!("is empty: write host:port, {EXAMPLE}").into());
+    }
+    if text.contains('/') {
+        return Err(format!("is a URL or a network: write host:port, {EXAMPLE}").into());
+    }
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return Err(format!("has no port: write host:port, {EXAMPLE}").into());
+    };
+    if host.contains([':', '[', ']']) {
+        return Err("holds more than one `:`; IPv6 addresses are not offered: name the host".into());
+    }
+    let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) && !port.starts_with('0');
+    let Some(port) = port.parse().ok().filter(|_| digits) else {
+        return Err(format!("has the port {port:?}: give a number from 1 to 65535, without zeros before it").into());
+    };
+    Ok(Entry { to: pattern(host)?, port })
+}
+
+fn pattern(host: &str) -> Result<Pattern<'_>, Reason> {
+    // The standard library takes the one spelling with four decimal numbers only.
+    if let Ok(address) = host.parse::<Ipv4Addr>() {
+        return match address::refused(address.into()) {
+            None => Ok(Pattern::Address(address)),
+            Some(block) => Err(format!("names {block}, which is never connected to: remove it").into()),
+        };
+    }
+    match host.strip_prefix("*.") {
+        Some(domain) if domain.contains('*') => Err("has more than one `*`: one stands for all labels".into()),
+        Some(domain) => match check_name(domain) {
+            Ok(()) => Ok(Pattern::Below(domain)),
+            Err(reason) => Err(reason),
+        },
+        None if host.contains('*') => {
+            Err("has a `*` that is no label at its beginning: write *.example.org for all names below".into())
+        }
+        None => check_name(host).map(|()| Pattern::Name(host)),
+    }
+}
+
+/// Tells what keeps the text from being a full domain name in lower case.
+fn check_name(name: &str) -> Result<(), Reason> {
+    if name.is_empty() {
+        return Err("has no host: write host:port".into());
+    }
+    if name.contains('\0') {
+        return Err("holds a NUL character: remove it".into());
+    }
+    if !name.is_ascii() {
+        return Err("holds letters that are not ASCII: write it in punycode (xn--…)".into());
+    }
+    if name.ends_with('.') {
+        return Err("ends with a dot: remove it".into());
+    }
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Err("has upper-case letters: write it in lower case".into());
+    }
+    if name.len() > LONGEST_NAME {
+        return Err(format!("has a name of {} bytes: {LONGEST_NAME} at most", name.len()).into());
+    }
+    name.split('.').try_for_each(check_label)?;
+    let Some((_, last)) = name.rsplit_once('.') else {
+        return Err("is not a full domain name: write it with its domain; localhost needs no entry".into());
+    };
+    // To parsers of addresses, `1.2.3.0x4` and `127.1` are some. No top-level domain is a number.
+    let hexadecimal = last.strip_prefix("0x").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    if hexadecimal || last.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err("ends like an address: write four decimal numbers, or a name".into());
+    }
+    if last == "localhost" {
+        return Err("is the sandbox itself, which needs no entry: remove it".into());
+    }
+    Ok(())
+}
+
+fn check_label(label: &str) -> Result<(), Reason> {
+    if label.is_empty() {
+        return Err("has an empty label: remove the needless dot".into());
+    }
+    if label.len() > LONGEST_LABEL {
+        return Err(format!("has a label of {} bytes: {LONGEST_LABEL} at most", label.len()).into());
+    }
+    let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if let Some(other) = label.bytes().find(|byte| !known(*byte)) {
+        let other = char::from(other);
+        return Err(format!("holds {other:?}: names of hosts have letters, digits, `-` and `.` only").into());
+    }
+    if label.starts_with('-') || label.ends_with('-') {
+        return Err("has a label that begins or ends with `-`, which names of hosts can't: correct it".into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Host {
+        Host::Name(HostName::parse(text).unwrap_or_else(|| panic!("{text} is a name")))
+    }
+
+    fn entries<'a>(texts: &[&'a str]) -> Vec<Entry<'a>> {
+        texts.iter().map(|text| Entry::parse(text).unwrap_or_else(|error| panic!("{error}"))).collect()
+    }
+
+    #[test]
+    fn names_wildcards_and_addresses_are_taken_and_shown_as_they_were_written() {
+        for (text, to) in [
+            ("api.example.org:443", Pattern::Name("api.example.org")),
+            ("*.example.org:8443", Pattern::Below("example.org")),
+            ("xn--bcher-kva.example:80", Pattern::Name("xn--bcher-kva.example")),
+            ("3com.com:1", Pattern::Name("3com.com")),
+            ("8.8.8.8:53", Pattern::Address(Ipv4Addr::new(8, 8, 8, 8))),
+            ("a.b:65535", Pattern::Name("a.b")),
+        ] {
+            let entry = Entry::parse(text).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!((entry.to, &*entry.to_string()), (to, text));
+        }
+    }
+
+    #[test]
+    fn an_entry_that_is_wrong_is_refused_with_what_to_change() {
+        let long_label = format!("{}.org:443", "x".repeat(64));
+        let long_name = format!("{}org:443", "x.".repeat(126));
+        for (text, reason) in [
+            ("", "is empty: write host:port, such as api.example.org:443"),
+            ("https://example.org", "is a URL or a network: write host:port"),
+            ("example.org:443/path", "is a URL or a network"),
+            ("10.0.0.0/8:443", "is a URL or a network"),
+            ("example.org", "has no port"),
+            (":443", "has no host"),
+            ("example.org:", "has the port \"\""),
+            ("example.org:0", "has the port \"0\""),
+            ("example.org:0443", "has the port \"0443\""),
+            ("example.org:+443", "has the port \"+443\""),
+            ("example.org:65536", "has the port \"65536\": give a number from 1 to 65535"),
+            ("example.org:https", "has the port \"https\""),
+            ("example.org:*", "has the port \"*\""),
+            ("example.org: 443", "has the port \" 443\""),
+            ("[2606:4700::1111]:443", "IPv6 addresses are not offered: name the host"),
+            ("2606:4700::1111:443", "IPv6 addresses are not offered"),
+            ("example.org\0.evil.org:443", "holds a NUL character"),
+            ("bücher.example:443", "write it in punycode"),
+            ("example.org.:443", "ends with a dot: remove it"),
+            ("API.example.org:443", "write it in lower case"),
+            ("a..example.org:443", "has an empty label"),
+            (".example.org:443", "has an empty label"),
+            ("a b.example.org:443", "holds ' '"),
+            ("a_b.example.org:443", "holds '_'"),
+            ("user@example.org:443", "holds '@'"),
+            ("-a.example.org:443", "begins or ends with `-`"),
+            ("a-.example.org:443", "begins or ends with `-`"),
+            (&long_label, "has a label of 64 bytes: 63 at most"),
+            (&long_name, "has a name of 255 bytes: 253 at most"),
+            ("intranet:443", "is not a full domain name"),
+            ("localhost:443", "is not a full domain name: write it with its domain; localhost needs no entry"),
+            ("db.localhost:443", "is the sandbox itself"),
+            ("*:443", "has a `*` that is no label at its beginning"),
+            ("*example.org:443", "has a `*` that is no label at its beginning"),
+            ("a.*.example.org:443", "has a `*` that is no label at its beginning"),
+            ("*.*.example.org:443", "has more than one `*`"),
+            ("*.org:443", "is not a full domain name"),
+            ("*.:443", "has no host"),
+            ("127.0.0.1:443", "names a loopback address (RFC 1122), which is never connected to"),
+            ("169.254.169.254:80", "names a cloud's metadata service"),
+            ("198.18.0.1:80", "names an address for benchmarks"),
+            ("127.1:443", "ends like an address"),
+            ("8.8.8.010:443", "ends like an address"),
+            ("8.8.0x8:443", "ends like an address"),
+            ("8.8.0x:443", "ends like an address"),
+            ("1.2.3.4.5:443", "ends like an address"),
+            ("2130706433:443", "is not a full domain name"),
+        ] {
+            let error = Entry::parse(text).expect_err(text).to_string();
+            assert!(error.starts_with("network entry \"") && error.contains(reason), "{error}");
+            assert!(error.len() < 300, "the error stays readable");
+        }
+    }
+
+    #[test]
+    fn a_host_is_permitted_at_its_own_port_only() {
+        let list = entries(&["api.example.org:443", "api.example.org:8443", "8.8.8.8:53"]);
+        let api = name("api.example.org");
+        assert!(permits(&list, &api, 443) && permits(&list, &api, 8443) && !permits(&list, &api, 80));
+        assert!(!permits(&list, &api, 0));
+        assert!(!permits(&list, &name("example.org"), 443));
+        assert!(!permits(&list, &name("api.example.org.evil.org"), 443));
+        assert!(!permits(&list, &name("evil-api.example.org"), 443));
+        let address = Host::Address(Ipv4Addr::new(8, 8, 8, 8));
+        assert!(permits(&list, &address, 53) && !permits(&list, &address, 443));
+        assert!(!permits(&list, &Host::Address(Ipv4Addr::new(8, 8, 4, 4)), 53));
+    }
+
+    #[test]
+    fn a_wildcard_stands_for_one_label_or_more_and_not_for_the_domain_itself() {
+        let list = entries(&["*.example.org:443"]);
+        for (host, allowed) in [
+            ("a.example.org", true),
+            ("a.b.example.org", true),
+            ("A.Example.ORG", true),
+            ("example.org", false),
+            ("badexample.org", false),
+            ("a.example.org.evil.com", false),
+            ("a.example.com", false),
+        ] {
+            assert_eq!(permits(&list, &name(host), 443), allowed, "{host}");
+            assert_eq!(knows(&list, &name(host)), allowed, "{host}");
+            assert!(!permits(&list, &name(host), 80), "{host}");
+        }
+    }
+
+    #[test]
+    fn an_empty_list_allows_nothing() {
+        let host = name("example.org");
+        assert!(!permits(&[], &host, 443) && !knows(&[], &host));
+        assert_eq!(check(&[]), Ok(()));
+    }
+
+    #[test]
+    fn a_spelling_of_a_name_or_an_address_that_is_not_the_plain_one_is_no_name() {
+        assert_eq!(HostName::parse("API.Example.Org").unwrap().as_str(), "api.example.org");
+        let long = format!("{}org", "x.".repeat(126));
+        for text in [
+            "",
+            ".",
+            "example.org.",
+            "example.org\0",
+            "example.org\0.evil.org",
+            "a..b",
+            ".a.b",
+            "bücher.example",
+            "\u{ff41}.example",
+            "8.8.8.8",
+            "8.8.8.8.",
+            "0x7f.1",
+            "127.1",
+            "1.2.3.0x",
+            "[::1]",
+            "::1",
+            "a b.c",
+            "a_b.c",
+            "*.a.b",
+            "localhost",
+            "a.localhost",
+            "\u{212a}.example",
+            &long,
+        ] {
+            assert_eq!(HostName::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn labels_make_a_name_unless_one_holds_a_dot_or_is_no_text() {
+        let name = HostName::of_labels(&[b"API", b"example", b"org"]).unwrap();
+        assert_eq!(name.as_str(), "api.example.org");
+        for labels in [&[&b"api.example"[..], b"org"][..], &[b"a\xff", b"org"], &[b"a\0", b"org"], &[b"org"], &[]] {
+            assert_eq!(HostName::of_labels(labels), None, "{labels:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_or_repeats_itself_is_refused() {
+        let texts: Vec<String> = (1..=65).map(|port| format!("example.org:{port}")).collect();
+        let list: Vec<Entry> = texts.iter().map(|text| Entry::parse(text).unwrap()).collect();
+        assert_eq!(check(&list[..64]), Ok(()));
+        assert_eq!(check(&list).unwrap_err(), "it has 65 entries: 64 at most");
+        let twice = entries(&["a.org:1", "*.a.org:1", "a.org:1"]);
+        assert_eq!(check(&twice).unwrap_err(), "`a.org:1` is listed twice: remove one");
+    }
+}
