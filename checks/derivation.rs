@@ -11,6 +11,8 @@ mod nix;
 mod random;
 #[path = "derivation/samples.rs"]
 mod samples;
+#[path = "derivation/store.rs"]
+mod store;
 
 use std::process::ExitCode;
 
@@ -18,7 +20,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let nix = nix::is_here();
+    let nix = store::is_here();
     if !nix {
         eprintln!("Ignored: what Nix has to judge, since no nix-store on PATH makes a store.");
     }

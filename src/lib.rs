@@ -55,6 +55,7 @@ pub mod capture;
 pub mod command_line;
 pub mod confine;
 pub mod derivation;
+pub mod doctor;
 pub mod executor;
 pub mod file;
 pub mod host;

@@ -118,8 +118,19 @@ fn program(sandbox: &Sandbox, view: &View) -> Program {
 
 pub(crate) fn identity() -> Identity {
     let (own_uid, own_gid) = (rustix::process::geteuid(), rustix::process::getegid());
-    let (host_uid, host_gid) = if own_uid.is_root() { (NOBODY, NOBODY) } else { (own_uid.as_raw(), own_gid.as_raw()) };
+    let has_others = own_uid.is_root() && has_nobody("/proc/self/uid_map") && has_nobody("/proc/self/gid_map");
+    let (host_uid, host_gid) = if has_others { (NOBODY, NOBODY) } else { (own_uid.as_raw(), own_gid.as_raw()) };
     Identity { uid: USER, gid: USER, host_uid, host_gid }
+}
+
+/// Whether the user nobody exists here: a user namespace may hold no user but one, who is called root.
+fn has_nobody(map: &str) -> bool {
+    let Ok(text) = fs::read_to_string(map) else { return false };
+    text.lines().any(|line| {
+        let mut numbers = line.split_whitespace().map(|number| number.parse::<u32>().unwrap_or(0));
+        let (first, _, count) = (numbers.next(), numbers.next(), numbers.next());
+        first.zip(count).is_some_and(|(first, count)| (first..first.saturating_add(count)).contains(&NOBODY))
+    })
 }
 
 /// What is the same for every call in this environment.

@@ -20,6 +20,7 @@ use crate::sandbox::Sandbox;
 use crate::stage::{OnStage, Stage};
 use crate::tool::TOOLS;
 use crate::view::{View, ViewError};
+use crate::walls::Walls;
 
 /// What the operator decided for all calls.
 #[derive(Debug, Clone)]
@@ -119,6 +120,16 @@ impl Runner {
         &self.executors
     }
 
+    /// Whether calls of this sandbox run in its pinned environment, rather than on the host's toolchains.
+    pub fn takes_pinned(&self, sandbox: &Sandbox, walls: &Walls) -> bool {
+        sandbox.environment.is_some()
+            && match self.options.executor {
+                Choice::Namespace => true,
+                Choice::Auto => walls.namespaces.is_ok(),
+                Choice::Direct => false,
+            }
+    }
+
     /// Runs a job to its end, and leaves nothing of it behind, whether it ends or is cancelled.
     pub async fn run(
         &self,
@@ -166,19 +177,19 @@ impl Runner {
             return Ok(view.clone());
         }
         let walls = self.executors.walls().await;
-        let view = match (self.options.executor, &sandbox.environment, &walls.namespaces) {
-            (Choice::Namespace, None, _) => return Err(RunError::NotPinned { tool: sandbox.id }),
-            (Choice::Namespace, Some(environment), _) | (Choice::Auto, Some(environment), Ok(())) => {
+        let view = match &sandbox.environment {
+            Some(environment) if self.takes_pinned(sandbox, walls) => {
                 self.realiser.realise(sandbox, environment, on_stage).await.map_err(RunError::Realise)?;
                 View::pinned(Path::new(environment.out)).map_err(RunError::View)?
             }
-            (Choice::Auto | Choice::Direct, ..) => {
+            None if self.options.executor == Choice::Namespace => return Err(RunError::NotPinned { tool: sandbox.id }),
+            _ => {
                 if let (Choice::Auto, Some(_), Err(missing)) =
                     (self.options.executor, &sandbox.environment, &walls.namespaces)
                 {
+                    let id = sandbox.id;
                     tracing::warn!(
-                        "tool `{}` runs on this host's toolchains, not in its pinned environment: {missing}",
-                        sandbox.id
+                        "tool `{id}` runs on this host's toolchains, not in its pinned environment: {missing}"
                     );
                 }
                 let host = direct::host(walls);

@@ -54,7 +54,7 @@ pub struct Missing {
 
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {}: {} ({})", self.operation, self.reason, self.remedy)
+        write!(f, "cannot {}: {}; {}", self.operation, self.reason, self.remedy)
     }
 }
 
@@ -86,7 +86,7 @@ fn required(sandbox: &launch::Walls) -> Result<(), Missing> {
     match missing.and_then(|layer| Some((layer.wall, layer.missing.clone()?))) {
         None => Ok(()),
         Some((wall, reason)) => {
-            let remedy = if wall == Wall::Seccomp { SECCOMP_REMEDY } else { namespaces_remedy() };
+            let remedy = if wall == Wall::Seccomp { SECCOMP_REMEDY } else { namespaces_remedy(&reason) };
             Err(Missing { operation: "make a sandbox in namespaces".to_owned(), reason, remedy })
         }
     }
@@ -157,18 +157,22 @@ const LANDLOCK_REMEDY: &str = "Landlock needs Linux 5.13 with `landlock` in the 
                                `lsm=`, and a container that does not filter its system calls";
 const SECCOMP_REMEDY: &str = "seccomp needs a kernel with CONFIG_SECCOMP_FILTER, on x86_64 or aarch64";
 
-/// What keeps user namespaces from this process, as far as the kernel tells.
-fn namespaces_remedy() -> &'static str {
+/// What would bring user namespaces back, as far as the kernel tells what keeps them away.
+fn namespaces_remedy(reason: &str) -> &'static str {
     let is = |path: &str, value: &str| fs::read_to_string(path).is_ok_and(|text| text.trim() == value);
-    if is("/proc/sys/user/max_user_namespaces", "0") {
-        "allow them: sysctl user.max_user_namespaces=15000"
+    if reason.contains(&io::Error::from_raw_os_error(libc::ENOSPC).to_string())
+        || is("/proc/sys/user/max_user_namespaces", "0")
+    {
+        "raise the limit on user namespaces, here or in the container around: sysctl user.max_user_namespaces=15000, or \
+         bubblewrap without --disable-userns"
     } else if is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
-        "allow them: sysctl kernel.unprivileged_userns_clone=1"
+        "allow user namespaces: sysctl kernel.unprivileged_userns_clone=1"
     } else if is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
-        "allow them: sysctl kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile with `userns`"
+        "allow user namespaces: sysctl kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile for this \
+         server with the rule `userns`"
     } else {
-        "a container must be started so that it may make user namespaces and mount /proc in them: Docker with \
-         --security-opt options seccomp=unconfined, apparmor=unconfined and systempaths=unconfined"
+        "a container must be started so that it may make user namespaces and mount /proc in them, as Docker does with \
+         `--security-opt` for each of seccomp=unconfined, apparmor=unconfined and systempaths=unconfined"
     }
 }
 
@@ -189,7 +193,7 @@ mod tests {
         for walls in probed(&[Lacking::UserNamespaces]) {
             let text = walls.namespaces.unwrap_err().to_string();
             assert!(text.starts_with("cannot make the sandbox's namespaces: Operation not permitted"), "{text}");
-            assert!(text.ends_with(')') && walls.landlock.is_ok() && walls.seccomp.is_ok(), "{text}");
+            assert!(text.contains("; ") && walls.landlock.is_ok() && walls.seccomp.is_ok(), "{text}");
         }
         for walls in probed(&[Lacking::Landlock]) {
             let text = walls.landlock.unwrap_err().to_string();

@@ -10,6 +10,7 @@ mod schema;
 
 mod arguments;
 mod calls;
+mod command_line;
 mod endings;
 mod floods;
 mod lines;

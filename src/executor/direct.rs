@@ -38,12 +38,10 @@ pub struct Unconfined {
 impl fmt::Display for Unconfined {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { tool, exposed, namespaces, wall } = self;
-        write!(f, "tool `{tool}` is refused, since nothing on this machine walls off the host's {exposed}: ")?;
-        write!(f, "without namespaces ({namespaces}), it would take a wall that is missing too ({wall}). ")?;
-        f.write_str(
-            "Make one of them possible, or start the server with --allow-unconfined-execution to run programs ",
-        )?;
-        f.write_str("all the same")
+        writeln!(f, "tool `{tool}` is refused, since nothing on this machine walls off the host's {exposed}.")?;
+        writeln!(f, "Namespaces would: {namespaces}.")?;
+        writeln!(f, "Without them, so would another wall: {wall}.")?;
+        f.write_str("To run programs all the same, start the server with --allow-unconfined-execution.")
     }
 }
 

@@ -51,7 +51,11 @@ impl Setting {
             let job = job(tool, code);
             let view = match crate::host::view(job.sandbox, &host(&walls)) {
                 Ok(view) => view,
-                Err(error @ (HostError::MissingToolchain { .. } | HostError::UnknownShim { .. })) => {
+                Err(
+                    error @ (HostError::MissingToolchain { .. }
+                    | HostError::UnknownShim { .. }
+                    | HostError::Manager { .. }),
+                ) => {
                     eprintln!("{self:?}: {error}");
                     return None;
                 }
