@@ -45,18 +45,39 @@ fn without_namespaces_the_same_tools_run_behind_other_walls() {
 #[test]
 fn the_working_directory_home_and_tmp_are_in_a_private_directory_that_goes_at_the_end() {
     for setting in without_namespaces() {
-        let code = "pwd; echo $HOME; echo $TMPDIR; echo x > $TMPDIR/x && cat $TMPDIR/x; ls; stat -c %a ..; stat -c %U .; \
+        let code = "pwd; echo $HOME; echo $TMPDIR; echo x > $TMPDIR/x && cat $TMPDIR/x; ls -m; stat -c %a ..; stat -c %U .; \
                     echo x 2>/dev/null > y || echo read-only";
         let outcome = setting.run("shell", code).unwrap();
         let text = outcome.stdout.text();
         let lines: Vec<&str> = text.lines().collect();
         let private = Path::new(lines[0]).parent().unwrap();
         let here = |name: &str| private.join(name).display().to_string();
-        assert_eq!(lines[..6], [&here("sandbox"), &here("sandbox"), &here("tmp"), "x", "main.sh", "700"], "{text}");
+        assert_eq!(
+            lines[..6],
+            [&here("sandbox"), &here("sandbox"), &here("tmp"), "x", "main.sh, out", "700"],
+            "{text}"
+        );
         assert_ne!(lines[6], "root", "the program is an ordinary user");
         assert_eq!(lines[7], "read-only", "{text}");
         assert!(!private.exists(), "{} is left", private.display());
         assert!(outcome.notes[0].contains(&here("sandbox")), "{:?}", outcome.notes);
+    }
+}
+
+#[test]
+fn what_a_program_leaves_in_the_directory_for_it_is_returned_and_no_file_of_the_host_is() {
+    for setting in without_namespaces() {
+        let (_directory, path) = setting.open_directory();
+        let code = format!(
+            "echo text > $OUT/a; mkdir $OUT/b; echo below > $OUT/b/c; ln -s {0}/secret $OUT/link; ln {0}/secret $OUT/hard; \
+             ln -s {0} $OUT/directory; exit 3",
+            path.display()
+        );
+        let outcome = setting.run("shell", &code).unwrap();
+        let names: Vec<String> = outcome.artifacts.files.iter().map(|file| file.name()).collect();
+        let left_out: Vec<String> = outcome.artifacts.left_out.iter().map(|file| file.name()).collect();
+        assert_eq!((names, left_out), (vec!["a".into(), "b/c".into()], vec!["directory".into(), "link".into()]));
+        assert_eq!(outcome.artifacts.files[0].content, b"text\n");
     }
 }
 
