@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use sandbox_launcher::{Plan, Resource, Step};
+use sandbox_launcher::{Plan, Program, Resource, Step};
 
 use super::{Filter, Ground, confined, filter};
 use crate::file::File;
@@ -29,10 +29,19 @@ fn plan(tool: &str, ground: &Ground) -> Plan {
     confined(&Job::new(sandbox, vec![file]), &view, ground)
 }
 
+/// Every step, in its order.
+fn steps(plan: &Plan) -> impl Iterator<Item = &Step> {
+    [&plan.environment.sandbox, &plan.environment.walls, &plan.call.steps].into_iter().flatten()
+}
+
+fn program(plan: &Plan) -> &Program {
+    plan.call.program.as_ref().unwrap()
+}
+
 /// What can be read, and what can be written.
 fn landlock(plan: &Plan) -> Option<(&[PathBuf], &[PathBuf])> {
-    plan.call.iter().find_map(|step| match step {
-        Step::Landlock { read, write, scoped: true } => Some((&**read, &**write)),
+    steps(plan).find_map(|step| match step {
+        Step::Landlock { read, write, scoped: true, required: true } => Some((&**read, &**write)),
         _ => None,
     })
 }
@@ -40,12 +49,12 @@ fn landlock(plan: &Plan) -> Option<(&[PathBuf], &[PathBuf])> {
 #[test]
 fn paths_of_the_sandbox_are_in_the_private_directory_and_those_of_the_host_stay() {
     let plan = plan("python", &ground());
-    let variable = |name: &str| &*plan.program.variables.iter().find(|(known, _)| known == name).unwrap().1;
-    assert_eq!(plan.program.directory, Path::new("/private/sandbox"));
+    let variable = |name: &str| &*program(&plan).variables.iter().find(|(known, _)| known == name).unwrap().1;
+    assert_eq!(program(&plan).directory, Path::new("/private/sandbox"));
     assert_eq!((variable("HOME"), variable("PWD")), ("/private/sandbox", "/private/sandbox"));
     assert_eq!((variable("TMPDIR"), variable("MPLCONFIGDIR")), ("/private/tmp", "/private/tmp"));
     assert_eq!(variable("PATH"), "/private/bin:/tmp/toolchain/bin:/usr/bin");
-    let links: Vec<&Step> = plan.call.iter().filter(|step| matches!(step, Step::Symlink { .. })).collect();
+    let links: Vec<&Step> = steps(&plan).filter(|step| matches!(step, Step::Symlink { .. })).collect();
     assert_eq!(
         links,
         [&Step::Symlink { path: "/private/bin/python".into(), target: "/usr/bin/python3".into() }],
@@ -53,9 +62,9 @@ fn paths_of_the_sandbox_are_in_the_private_directory_and_those_of_the_host_stay(
     );
     let is_file =
         |step: &&Step| matches!(step, Step::File { path, .. } if path == Path::new("/private/sandbox/a/b.txt"));
-    assert_eq!(plan.call.iter().filter(is_file).count(), 1);
+    assert_eq!(steps(&plan).filter(is_file).count(), 1);
     let go = self::plan("go", &ground());
-    assert_eq!(go.program.directory, Path::new("/private/sandbox/src"));
+    assert_eq!(program(&go).directory, Path::new("/private/sandbox/src"));
 }
 
 #[test]
@@ -82,8 +91,8 @@ fn walls_that_the_machine_has_are_put_up_last_and_others_not_at_all() {
             _ => None,
         };
         let plan = plan("python", ground);
-        assert!(plan.namespaces.is_empty() && plan.view.is_empty());
-        let names: Vec<_> = plan.call.iter().map(name).collect();
+        assert!(plan.environment.namespaces.is_empty() && plan.environment.view.is_empty());
+        let names: Vec<_> = steps(&plan).map(name).collect();
         let first = names.iter().position(Option::is_some).unwrap();
         names[first..].iter().map(|name| name.expect("nothing comes between walls")).collect()
     };
@@ -95,7 +104,7 @@ fn walls_that_the_machine_has_are_put_up_last_and_others_not_at_all() {
 fn the_users_other_processes_are_not_counted_against_the_program() {
     let plan = plan("python", &ground());
     let limit = |of: Resource| {
-        plan.call.iter().find_map(|step| match step {
+        steps(&plan).find_map(|step| match step {
             Step::Limit { resource, value } if *resource == of => Some(*value),
             _ => None,
         })
