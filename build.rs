@@ -74,8 +74,8 @@ fn check_derivation(system: &str, environment: &manifest::Environment) -> Result
         return Err(("out", format!("{} is not named {name}, as its derivation is", environment.out)));
     }
     match derivation.outputs.get("out") {
-        Some(out) if out == environment.out.as_str() => Ok(()),
-        Some(out) => Err(("out", format!("it is {}, but {drv} makes {out}", environment.out))),
+        Some(output) if output.path == environment.out.as_str() => Ok(()),
+        Some(output) => Err(("out", format!("it is {}, but {drv} makes {}", environment.out, output.path))),
         None => Err(("drv", format!("{drv} has no output named out"))),
     }
 }

@@ -116,14 +116,17 @@ impl Server {
         result
     }
 
-    /// Sends a line as it is.
-    pub fn send_line(&self, line: &[u8]) {
+    /// Sends bytes as they are.
+    pub fn send(&self, bytes: &[u8]) {
         let mut input = lock(&self.input);
         let input = input.as_mut().expect("the input is open");
-        let sent = input.write_all(line).and_then(|()| input.write_all(b"\n")).and_then(|()| input.flush());
-        if let Err(error) = sent {
+        if let Err(error) = input.write_all(bytes).and_then(|()| input.flush()) {
             panic!("the server takes no more input: {error}; its log:\n{}", lock(&self.log));
         }
+    }
+
+    pub fn send_line(&self, line: &[u8]) {
+        self.send(&[line, b"\n"].concat());
     }
 
     pub fn notify(&self, method: &str, params: Value) {

@@ -1,5 +1,9 @@
 # Python with the libraries that agents reach for first.
-pkgs: {
+pkgs:
+let
+  figures = import ./pkgs/figures.nix pkgs;
+in
+{
   name = "Python";
   description = "Safely execute Python code in a secure, isolated environment.";
   entrypoint = "main.py";
@@ -17,9 +21,16 @@ pkgs: {
   mount.workdir = "/sandbox";
   packages = [
     (pkgs.python313.withPackages (
-      import ./lib/named.nix "matplotlib numpy pandas pyarrow pydantic pympler scikit-learn seaborn"
+      set:
+      [ figures ]
+      ++ import ./lib/named.nix ''
+        matplotlib numpy pandas pyarrow pydantic pympler scikit-learn seaborn
+      '' set
     ))
+    figures
   ];
+  # The figures that a program shows become artifacts.
+  variables.MATPLOTLIBRC = "{environment}/share/sandbox-mcp/matplotlibrc";
   variables.MPLCONFIGDIR = "/tmp";
   variables.PYTHONDONTWRITEBYTECODE = "1";
   variables.PYTHONUNBUFFERED = "1";

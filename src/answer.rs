@@ -1,6 +1,11 @@
-//! Outcome → what a client reads: a text, and the same as structured data. It knows nothing of MCP's own types.
+//! Outcome → what a client reads: a text, the same as structured data, and the artifacts. It knows nothing of MCP's own
+//! types.
+
+mod items;
 
 use serde_json::{Map, Value, json};
+
+pub use items::Item;
 
 use crate::outcome::{Ending, Outcome};
 
@@ -8,6 +13,8 @@ use crate::outcome::{Ending, Outcome};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     pub text: String,
+    /// The artifacts, after the text.
+    pub items: Vec<Item>,
     pub structured: Map<String, Value>,
     pub is_error: bool,
 }
@@ -31,6 +38,10 @@ pub fn schema() -> Map<String, Value> {
             "executor": property("string", "How the command was carried out: `namespace`, in a pinned environment, or `direct`, on the toolchains of the host"),
             "environment": property("string", "Store path of the pinned environment, or `host`"),
             "walls": strings("What isolated the command from the host"),
+            "notes": strings("What was not as promised, on a host without namespaces; absent if all was"),
+            "artifacts": items::returned_schema(),
+            "artifacts_left_out": items::left_out_schema(),
+            "artifacts_not_named": property("integer", "How many more files were not returned; absent if none"),
         },
         "required": ["stdout", "stderr", "timed_out", "truncated", "duration_ms", "executor", "environment", "walls"],
         "additionalProperties": false,
@@ -41,7 +52,7 @@ pub fn schema() -> Map<String, Value> {
 }
 
 impl Answer {
-    pub fn of(outcome: &Outcome, deadline_seconds: u64) -> Self {
+    pub fn of(outcome: Outcome, deadline_seconds: u64) -> Self {
         let (stdout, stderr) = (outcome.stdout.text(), outcome.stderr.text());
         let is_error = !outcome.succeeded();
         let text = match reason(outcome.ending, deadline_seconds) {
@@ -49,7 +60,8 @@ impl Answer {
             None => format!("{stdout}\nStderr:\n{stderr}"),
             Some(reason) => failure(reason, &stderr, &stdout),
         };
-        Self { text, structured: structured(outcome, stdout, stderr), is_error }
+        let structured = structured(&outcome, stdout, stderr);
+        Self { text, items: items::items(outcome.artifacts), structured, is_error }
     }
 }
 
@@ -97,6 +109,10 @@ fn structured(outcome: &Outcome, stdout: String, stderr: String) -> Map<String, 
     fields.insert("executor".into(), outcome.executor.into());
     fields.insert("environment".into(), outcome.environment.clone().into());
     fields.insert("walls".into(), outcome.walls.clone().into());
+    if !outcome.notes.is_empty() {
+        fields.insert("notes".into(), outcome.notes.clone().into());
+    }
+    fields.extend(items::structured(&outcome.artifacts));
     fields
 }
 
@@ -126,21 +142,28 @@ fn signal_name(number: i32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::artifacts::{Artifact, Artifacts, Kind, LeftOut, Reason};
     use crate::capture::Captured;
     use std::time::Duration;
 
     async fn answer(ending: Ending, stdout: &str, stderr: &str) -> Answer {
+        answer_with(Artifacts::default(), ending, stdout, stderr).await
+    }
+
+    async fn answer_with(artifacts: Artifacts, ending: Ending, stdout: &str, stderr: &str) -> Answer {
         let outcome = Outcome {
             ending,
             stdout: Captured::read(stdout.as_bytes()).await.unwrap(),
             stderr: Captured::read(stderr.as_bytes()).await.unwrap(),
+            artifacts,
             duration: Duration::from_micros(1500),
             usage: Default::default(),
             executor: "namespace",
             environment: "/nix/store/x".into(),
             walls: vec!["namespaces"],
+            notes: vec![],
         };
-        Answer::of(&outcome, 60)
+        Answer::of(outcome, 60)
     }
 
     #[tokio::test]
@@ -164,6 +187,75 @@ mod tests {
         let late = answer(Ending::TimedOut, "until then", "").await;
         assert_eq!(late.text, "execution timeout after 60 seconds\nStdout:\nuntil then");
         assert_eq!(late.structured["timed_out"], true);
+    }
+
+    fn artifacts() -> Artifacts {
+        let file = |path: &str, kind, content: &[u8]| Artifact { path: path.into(), kind, content: content.to_vec() };
+        let link = LeftOut { path: "link".into(), size: None, reason: Reason::NoFile { kind: "a symbolic link" } };
+        let large = LeftOut { path: "z".into(), size: Some(9), reason: Reason::TooLarge { most: 8 } };
+        Artifacts {
+            files: vec![
+                file("a.png", Kind::Image("image/png"), b"png"),
+                file("b.txt", Kind::Text, b"text\n"),
+                file("c d", Kind::Other("application/zip"), b"\x00"),
+            ],
+            left_out: vec![link, large],
+            not_named: 7,
+        }
+    }
+
+    #[tokio::test]
+    async fn without_artifacts_there_is_the_text_and_nothing_else() {
+        let answer = answer(Ending::Exited { code: 0 }, "out\n", "").await;
+        assert_eq!(answer.items, []);
+        assert!(answer.structured.keys().all(|field| !field.starts_with("artifacts")), "{:?}", answer.structured);
+    }
+
+    #[tokio::test]
+    async fn artifacts_follow_the_text_of_a_success_and_of_a_failure() {
+        let list = "Files in /sandbox/out:\n\
+                    a.png (image/png, 3 bytes)\n\
+                    b.txt (text/plain, 5 bytes)\n\
+                    c d (application/zip, 1 bytes)\n\
+                    link, not returned: it is a symbolic link: only regular files are returned\n\
+                    z (9 bytes), not returned: no more than 8 bytes of such a file are returned\n\
+                    and 7 more, not returned";
+        for ending in [Ending::Exited { code: 0 }, Ending::Exited { code: 1 }, Ending::TimedOut] {
+            let plain = answer(ending, "out", "").await;
+            let answer = answer_with(artifacts(), ending, "out", "").await;
+            assert_eq!((answer.text, answer.is_error), (plain.text, plain.is_error));
+            assert_eq!(
+                answer.items,
+                [
+                    Item::Text(list.into()),
+                    Item::Image { mime: "image/png", data: b"png".into() },
+                    Item::Text("b.txt:\ntext\n".into()),
+                    Item::Resource {
+                        uri: "sandbox:///sandbox/out/c%20d".into(),
+                        mime: "application/zip",
+                        data: b"\x00".into()
+                    },
+                ]
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn structured_data_tells_of_artifacts_what_its_schema_says() {
+        let structured = answer_with(artifacts(), Ending::Exited { code: 0 }, "", "").await.structured;
+        assert_eq!(structured["artifacts"][0], json!({ "name": "a.png", "size": 3, "mime": "image/png" }));
+        assert_eq!(structured["artifacts_not_named"], 7);
+        for list in ["artifacts", "artifacts_left_out"] {
+            let schema = &schema()["properties"][list]["items"];
+            for file in structured[list].as_array().unwrap() {
+                for field in schema["required"].as_array().unwrap() {
+                    assert!(file.get(field.as_str().unwrap()).is_some(), "{list}: {field} is missing");
+                }
+                for field in file.as_object().unwrap().keys() {
+                    assert!(schema["properties"].get(field).is_some(), "{list}: {field} is not in the schema");
+                }
+            }
+        }
     }
 
     #[tokio::test]

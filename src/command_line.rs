@@ -79,6 +79,7 @@ impl Settings {
             longest: self.timeout.map(Duration::from_secs),
             calls_at_once: self.calls_at_once.map_or(2 * cores, usize::from),
             ready: None,
+            allow_unconfined: self.allow_unconfined_execution,
         }
     }
 }

@@ -1,20 +1,39 @@
 //! Derivations, as Nix writes them into `.drv` files (ATerm).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// What a `.drv` file says, as far as this project needs to know it.
+use crate::store_path::StorePath;
+
+/// What a `.drv` file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Derivation {
-    /// Output name → output path.
-    pub outputs: BTreeMap<String, String>,
+    pub outputs: BTreeMap<String, Output>,
     /// Path of an input's `.drv` → the names of its outputs that are used.
-    pub input_derivations: BTreeMap<String, Vec<String>>,
-    pub input_sources: Vec<String>,
+    pub input_derivations: BTreeMap<StorePath, BTreeSet<String>>,
+    pub input_sources: BTreeSet<StorePath>,
     pub system: String,
     pub builder: String,
     pub arguments: Vec<String>,
     pub environment: BTreeMap<String, String>,
+}
+
+/// Where an output goes, and for one whose content is fixed beforehand, what it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Empty where only the build will tell the path.
+    pub path: String,
+    /// The algorithm of `hash`, behind `r:` if it is over an archive; empty if nothing is fixed.
+    pub algorithm: String,
+    /// In base 16; empty if nothing is fixed.
+    pub hash: String,
+}
+
+impl Output {
+    /// An output whose path comes of the derivation's inputs.
+    pub fn input_addressed(path: String) -> Self {
+        Self { path, algorithm: String::new(), hash: String::new() }
+    }
 }
 
 /// Where the text stops being a derivation.
@@ -36,21 +55,21 @@ impl Derivation {
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         let mut parser = Parser { text, offset: 0 };
         parser.take("Derive(", "`Derive(`")?;
-        let outputs = parser.list(|parser| {
-            let [name, path, _algorithm, _hash] = parser.tuple()?;
-            Ok((name, path))
+        let outputs = parser.map(|parser| {
+            let [name, path, algorithm, hash] = parser.tuple()?;
+            Ok((name, Output { path, algorithm, hash }))
         })?;
         parser.take(",", "`,`")?;
-        let input_derivations = parser.list(|parser| {
+        let input_derivations = parser.map(|parser| {
             parser.take("(", "`(`")?;
-            let path = parser.string()?;
+            let path = parser.store_path()?;
             parser.take(",", "`,`")?;
-            let names = parser.list(Parser::string)?;
+            let names = parser.set(Parser::string)?;
             parser.take(")", "`)`")?;
             Ok((path, names))
         })?;
         parser.take(",", "`,`")?;
-        let input_sources = parser.list(Parser::string)?;
+        let input_sources = parser.set(Parser::store_path)?;
         parser.take(",", "`,`")?;
         let system = parser.string()?;
         parser.take(",", "`,`")?;
@@ -58,7 +77,7 @@ impl Derivation {
         parser.take(",", "`,`")?;
         let arguments = parser.list(Parser::string)?;
         parser.take(",", "`,`")?;
-        let environment = parser.list(|parser| {
+        let environment = parser.map(|parser| {
             let [name, value] = parser.tuple()?;
             Ok((name, value))
         })?;
@@ -66,15 +85,90 @@ impl Derivation {
         if parser.offset != text.len() {
             return parser.refuse("the end");
         }
-        Ok(Self {
-            outputs: outputs.into_iter().collect(),
-            input_derivations: input_derivations.into_iter().collect(),
-            input_sources,
-            system,
-            builder,
-            arguments,
-            environment: environment.into_iter().collect(),
-        })
+        Ok(Self { outputs, input_derivations, input_sources, system, builder, arguments, environment })
+    }
+
+    /// The text of the `.drv` file.
+    pub fn text(&self) -> String {
+        self.write(true)
+    }
+
+    /// The text with blanks for the output paths: what output paths are computed from.
+    pub fn text_without_outputs(&self) -> String {
+        self.write(false)
+    }
+
+    fn write(&self, with_outputs: bool) -> String {
+        let environment: usize = self.environment.iter().map(|(name, value)| name.len() + value.len() + 8).sum();
+        let mut writer = Writer(String::with_capacity(environment + environment / 16 + 4096));
+        writer.0.push_str("Derive(");
+        writer.list(&self.outputs, |writer, (name, Output { path, algorithm, hash })| {
+            writer.tuple([name, if with_outputs { path } else { "" }, algorithm, hash]);
+        });
+        writer.0.push(',');
+        writer.list(&self.input_derivations, |writer, (path, names)| {
+            writer.0.push('(');
+            writer.string(path.as_str());
+            writer.0.push(',');
+            writer.list(names, |writer, name| writer.string(name));
+            writer.0.push(')');
+        });
+        writer.0.push(',');
+        writer.list(&self.input_sources, |writer, path| writer.string(path.as_str()));
+        for text in [&self.system, &self.builder] {
+            writer.0.push(',');
+            writer.string(text);
+        }
+        writer.0.push(',');
+        writer.list(&self.arguments, |writer, argument| writer.string(argument));
+        writer.0.push(',');
+        writer.list(&self.environment, |writer, (name, value)| {
+            let blank = !with_outputs && self.outputs.contains_key(name);
+            writer.tuple([name, if blank { "" } else { value }]);
+        });
+        writer.0.push(')');
+        writer.0
+    }
+}
+
+struct Writer(String);
+
+impl Writer {
+    fn string(&mut self, value: &str) {
+        self.0.push('"');
+        let mut rest = value;
+        while let Some(at) = rest.find(['"', '\\', '\n', '\r', '\t']) {
+            self.0.push_str(&rest[..at]);
+            self.0.push_str(match rest.as_bytes()[at] {
+                b'"' => "\\\"",
+                b'\\' => "\\\\",
+                b'\n' => "\\n",
+                b'\r' => "\\r",
+                _ => "\\t",
+            });
+            rest = &rest[at + 1..];
+        }
+        self.0.push_str(rest);
+        self.0.push('"');
+    }
+
+    fn tuple<const N: usize>(&mut self, fields: [&str; N]) {
+        for (index, field) in fields.into_iter().enumerate() {
+            self.0.push(if index == 0 { '(' } else { ',' });
+            self.string(field);
+        }
+        self.0.push(')');
+    }
+
+    fn list<T>(&mut self, items: impl IntoIterator<Item = T>, mut write: impl FnMut(&mut Self, T)) {
+        self.0.push('[');
+        for (index, item) in items.into_iter().enumerate() {
+            if index > 0 {
+                self.0.push(',');
+            }
+            write(self, item);
+        }
+        self.0.push(']');
     }
 }
 
@@ -133,6 +227,11 @@ impl Parser<'_> {
         Ok(fields)
     }
 
+    fn store_path(&mut self) -> Result<StorePath, ParseError> {
+        let offset = self.offset;
+        StorePath::parse(&self.string()?).map_err(|_| ParseError { offset, expected: "a store path" })
+    }
+
     fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> Result<T, ParseError>) -> Result<Vec<T>, ParseError> {
         self.take("[", "`[`")?;
         let mut items = Vec::new();
@@ -145,23 +244,51 @@ impl Parser<'_> {
         self.take("]", "`]`")?;
         Ok(items)
     }
+
+    /// A list in which order and repetition mean nothing, so that Nix always writes it sorted and without repetition.
+    fn map<K: Ord, V>(
+        &mut self,
+        item: impl FnMut(&mut Self) -> Result<(K, V), ParseError>,
+    ) -> Result<BTreeMap<K, V>, ParseError> {
+        let offset = self.offset;
+        let items = self.list(item)?;
+        match items.is_sorted_by(|(before, _), (after, _)| before < after) {
+            true => Ok(items.into_iter().collect()),
+            false => Err(ParseError { offset, expected: "a sorted list" }),
+        }
+    }
+
+    fn set<T: Ord>(
+        &mut self,
+        mut item: impl FnMut(&mut Self) -> Result<T, ParseError>,
+    ) -> Result<BTreeSet<T>, ParseError> {
+        Ok(self.map(|parser| Ok((item(parser)?, ())))?.into_keys().collect())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// A derivation in which `B` stands for the input derivation and `S` for the source.
     const HELLO: &str = concat!(
-        r#"Derive([("out","/nix/store/o","","")],[("/nix/store/b.drv",["out","dev"])],["/nix/store/s"],"#,
+        r#"Derive([("dev","","",""),("out","/nix/store/o","","")],[("B",["dev","out"])],["S"],"#,
         r#""x86_64-linux","/bin/sh",["-c","echo \"hi\"\n"],[("name","hello"),("out","/nix/store/o")])"#
     );
+    const INPUT: &str = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-b.drv";
+    const SOURCE: &str = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-s";
+
+    fn hello() -> String {
+        HELLO.replace("\"B\"", &format!("{INPUT:?}")).replace("\"S\"", &format!("{SOURCE:?}"))
+    }
 
     #[test]
     fn a_derivation_is_read_whole() {
-        let derivation = Derivation::parse(HELLO).unwrap();
-        assert_eq!(derivation.outputs["out"], "/nix/store/o");
-        assert_eq!(derivation.input_derivations["/nix/store/b.drv"], ["out", "dev"]);
-        assert_eq!(derivation.input_sources, ["/nix/store/s"]);
+        let derivation = Derivation::parse(&hello()).unwrap();
+        assert_eq!(derivation.outputs["out"], Output::input_addressed("/nix/store/o".into()));
+        let (input, names) = derivation.input_derivations.first_key_value().unwrap();
+        assert_eq!((input.as_str(), names), (INPUT, &BTreeSet::from(["dev".into(), "out".into()])));
+        assert_eq!(derivation.input_sources.first().unwrap().as_str(), SOURCE);
         assert_eq!(derivation.system, "x86_64-linux");
         assert_eq!(derivation.arguments, ["-c", "echo \"hi\"\n"]);
         assert_eq!(derivation.environment["name"], "hello");
@@ -169,9 +296,36 @@ mod tests {
 
     #[test]
     fn every_cut_short_derivation_is_refused() {
-        for end in 0..HELLO.len() {
-            assert!(Derivation::parse(&HELLO[..end]).is_err(), "cut at {end}");
+        let hello = hello();
+        for end in 0..hello.len() {
+            assert!(Derivation::parse(&hello[..end]).is_err(), "cut at {end}");
         }
-        assert!(Derivation::parse(&format!("{HELLO}\n")).unwrap_err().to_string().contains("the end"));
+        assert!(Derivation::parse(&format!("{hello}\n")).unwrap_err().to_string().contains("the end"));
+    }
+
+    #[test]
+    fn what_is_no_derivation_that_nix_writes_is_refused_with_its_place() {
+        for (from, to, expected) in [
+            (SOURCE, "/etc/passwd", "expected a store path at byte"),
+            ("[\"dev\",\"out\"]", "[\"out\",\"dev\"]", "expected a sorted list at byte"),
+            ("[\"dev\",\"out\"]", "[\"dev\",\"dev\"]", "expected a sorted list at byte"),
+            ("(\"name\",\"hello\")", "(\"name\")", "expected `,` at byte"),
+        ] {
+            let error = Derivation::parse(&hello().replace(from, to)).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_what_was_read() {
+        let derivation = Derivation::parse(&hello()).unwrap();
+        assert_eq!(derivation.text(), hello());
+    }
+
+    #[test]
+    fn output_paths_are_left_blank_where_they_are_computed() {
+        let blank = Derivation::parse(&Derivation::parse(&hello()).unwrap().text_without_outputs()).unwrap();
+        assert_eq!((&*blank.outputs["out"].path, &*blank.environment["out"]), ("", ""));
+        assert_eq!(blank.environment["name"], "hello");
     }
 }

@@ -1,15 +1,22 @@
 //! Executors: ways to carry out a job. They differ in nothing else.
 
-use std::fmt;
-use std::str::FromStr;
+pub mod direct;
 
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::{fmt, io};
+
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
+use self::direct::Unconfined;
+use crate::artifacts::{self, Artifacts};
 use crate::job::Job;
-use crate::launch::{LaunchError, Pool};
+use crate::launch::{LaunchError, Pool, Run};
 use crate::outcome::Outcome;
 use crate::plan;
 use crate::view::{Origin, View};
+use crate::walls::{Missing, Walls};
 
 /// Which executor the operator wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +51,7 @@ impl fmt::Display for UnknownExecutor {
 
 impl std::error::Error for UnknownExecutor {}
 
-/// Which executor carries a job out.
+/// Which executor carried a job out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Executor {
     /// Our own launcher, around a pinned environment.
@@ -62,33 +69,11 @@ impl Executor {
     }
 
     /// The executor that a view needs: what was found on the host is never called pinned.
-    pub fn of(view: &View) -> Self {
+    fn of(view: &View) -> Self {
         match view.origin {
             Origin::Pinned(_) => Self::Namespace,
             Origin::Host => Self::Direct,
         }
-    }
-
-    /// Runs the job to its end. The sandbox is gone when this returns.
-    pub async fn run(
-        self,
-        job: &Job,
-        view: &View,
-        pool: &Pool,
-        cancelled: &CancellationToken,
-    ) -> Result<Outcome, LaunchError> {
-        let plan = plan::in_namespaces(job, view);
-        let run = pool.run(&plan, job.output, cancelled).await?;
-        Ok(Outcome {
-            ending: run.ending,
-            stdout: run.stdout,
-            stderr: run.stderr,
-            duration: run.duration,
-            usage: run.usage,
-            executor: self.name(),
-            environment: view.origin.to_string(),
-            walls: WALLS.to_vec(),
-        })
     }
 }
 
@@ -98,5 +83,107 @@ impl fmt::Display for Executor {
     }
 }
 
-/// The walls of a sandbox with all namespaces.
-const WALLS: [&str; 4] = ["namespaces", "no capabilities", "no_new_privs", "rlimits"];
+/// All executors, with what they keep from call to call.
+pub struct Executors {
+    pool: Pool,
+    /// What this machine can put around a program, once it was tried.
+    walls: OnceCell<Walls>,
+    allow_unconfined: bool,
+}
+
+impl Executors {
+    pub fn new(pool: Pool, allow_unconfined: bool) -> Self {
+        Self { pool, walls: OnceCell::new(), allow_unconfined }
+    }
+
+    /// The walls of this machine. The first caller waits until they were tried.
+    pub async fn walls(&self) -> &Walls {
+        self.walls.get_or_init(Walls::probe).await
+    }
+
+    /// Runs the job to its end. The sandbox is gone when this returns.
+    pub async fn run(&self, job: &Job, view: &View, cancelled: &CancellationToken) -> Result<Outcome, ExecutorError> {
+        let walls = self.walls().await;
+        let executor = Executor::of(view);
+        if let Err(missing) = &walls.namespaces {
+            return match executor {
+                Executor::Namespace => Err(ExecutorError::NoNamespaces(missing.clone())),
+                Executor::Direct => direct::run(job, view, walls, self.allow_unconfined, cancelled).await,
+            };
+        }
+        let run = self.pool.run(&plan::in_namespaces(job, view), job.output, cancelled).await?;
+        let walls = walls.sandbox.names().into_iter().chain([RLIMITS]).collect();
+        Ok(outcome(executor, run, view, walls, Vec::new()).await)
+    }
+}
+
+/// The wall that every kernel has.
+const RLIMITS: &str = "rlimits";
+
+async fn outcome(executor: Executor, run: Run, view: &View, walls: Vec<&'static str>, notes: Vec<String>) -> Outcome {
+    let artifacts = match run.out {
+        Some(directory) => artifacts::gather(directory).await,
+        None => Artifacts::default(),
+    };
+    Outcome {
+        ending: run.ending,
+        stdout: run.stdout,
+        stderr: run.stderr,
+        artifacts,
+        duration: run.duration,
+        usage: run.usage,
+        executor: executor.name(),
+        environment: view.origin.to_string(),
+        walls,
+        notes,
+    }
+}
+
+/// Why a job was not carried out to its end.
+#[derive(Debug)]
+pub enum ExecutorError {
+    /// Pinned environments are shown in namespaces alone.
+    NoNamespaces(Missing),
+    Unconfined(Box<Unconfined>),
+    /// The private directory of a program without namespaces.
+    Directory {
+        operation: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    Launch(LaunchError),
+}
+
+impl fmt::Display for ExecutorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoNamespaces(missing) => write!(
+                f,
+                "pinned environments run in namespaces, which this machine does not offer: {missing}; \
+                 `--executor direct` does without, on this host's toolchains"
+            ),
+            Self::Unconfined(unconfined) => unconfined.fmt(f),
+            Self::Directory { operation, path, source } => {
+                write!(f, "cannot {operation} {}: {source}", path.display())
+            }
+            Self::Launch(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ExecutorError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::NoNamespaces(missing) => Some(missing),
+            Self::Unconfined(unconfined) => Some(&unconfined.wall),
+            Self::Directory { source, .. } => Some(source),
+            Self::Launch(error) => Some(error),
+        }
+    }
+}
+
+impl From<LaunchError> for ExecutorError {
+    fn from(error: LaunchError) -> Self {
+        Self::Launch(error)
+    }
+}

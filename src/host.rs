@@ -23,7 +23,7 @@ use crate::tool::TOOLS;
 use crate::view::{Bind, Link, Origin, View};
 
 /// The directory of the sandbox with links to programs that `PATH` would not find by the name they are wanted by.
-const LINKS: &str = "/run/host/bin";
+pub(crate) const LINKS: &str = "/run/host/bin";
 
 /// Where the host's own programs are; these directories are last on a sandbox's `PATH`.
 const SYSTEM_PATH: [&str; 6] = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"];
@@ -43,6 +43,8 @@ pub struct Host {
     pub home: Option<PathBuf>,
     /// What version managers were told through the environment, such as `PYENV_VERSION`.
     pub variables: BTreeMap<String, String>,
+    /// Whether programs run as another user than the server, who must be able to reach the toolchains.
+    pub for_others: bool,
 }
 
 impl Host {
@@ -68,7 +70,7 @@ impl Host {
                 search_path.push(directory);
             }
         }
-        Self { search_path, home, variables }
+        Self { search_path, home, variables, for_others: false }
     }
 
     /// The executable files of this name on the search path.

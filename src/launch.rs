@@ -1,17 +1,22 @@
 //! Starts the launcher, gives it a plan and sees the run to its end.
 
 mod binary;
+pub mod controls;
 mod manager;
 mod pool;
+#[cfg(test)]
+mod tests;
+mod walls;
 
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use sandbox_launcher::{Ending, Failure, Order, Plan, Report, Usage, call_header, encode};
+use rustix::fs::{Gid, Uid};
+use sandbox_launcher::{Ending, Failure, Identity, Order, Plan, Report, Usage, call_header, encode};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
@@ -20,7 +25,10 @@ use tokio_util::sync::CancellationToken;
 use crate::capture::Captured;
 use crate::job::Output;
 
+pub use binary::LAUNCHER;
+pub use controls::Controls;
 pub use pool::Pool;
+pub use walls::{Layer, Wall, Walls, probe};
 
 /// How long a launcher may take to clear its sandbox away after it was told to.
 const GRACE: Duration = Duration::from_secs(5);
@@ -32,6 +40,8 @@ pub struct Run {
     pub usage: Usage,
     pub stdout: Captured,
     pub stderr: Captured,
+    /// The directory that the program left artifacts in, to be read now that nothing else can reach it.
+    pub out: Option<OwnedFd>,
     pub duration: Duration,
 }
 
@@ -87,6 +97,9 @@ pub async fn run(plan: &Plan, output: Output, cancelled: &CancellationToken) -> 
     let (mut child, control) = start(output)?;
     let stdout = child.stdout.take();
     let stderr = child.stderr.take();
+    let identity = &plan.environment.identity;
+    stdout.iter().for_each(|pipe| give(pipe, identity));
+    stderr.iter().for_each(|pipe| give(pipe, identity));
     let (mut reports, mut orders) = control.into_split();
     let frame = frame(plan).map_err(|source| LaunchError::Start { operation: "encode the plan", source })?;
     let mut started = false;
@@ -116,10 +129,12 @@ pub async fn run(plan: &Plan, output: Output, cancelled: &CancellationToken) -> 
             usage,
             stdout: stdout.map_err(lost)?,
             stderr: stderr.map_err(lost)?,
+            // The launcher does not hand it over yet.
+            out: None,
             duration: begun.elapsed(),
         }),
         Report::Failed(failure) => Err(LaunchError::Refused(failure)),
-        Report::Ready | Report::Started => Err(lost(io::ErrorKind::UnexpectedEof.into())),
+        Report::Ready | Report::Started | Report::Found(_) => Err(lost(io::ErrorKind::UnexpectedEof.into())),
     }
 }
 
@@ -136,6 +151,13 @@ fn frame(plan: &Plan) -> io::Result<Vec<u8>> {
     let Plan { environment, call } = plan;
     let order = encode(&Order::Once(environment.clone()))?;
     Ok([order, call_header(call.deadline).to_vec(), encode(call)?].concat())
+}
+
+/// Makes a pipe the program's own: `echo > /dev/stdout` opens it anew, which the kernel grants its owner alone.
+fn give(pipe: impl AsFd, identity: &Identity) {
+    let (user, group) = (Uid::from_raw(identity.host_uid), Gid::from_raw(identity.host_gid));
+    // What is in the pipe arrives all the same.
+    let _ = rustix::fs::fchown(pipe, Some(user), Some(group));
 }
 
 fn start(output: Output) -> Result<(Child, UnixStream), LaunchError> {

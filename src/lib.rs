@@ -49,9 +49,13 @@
 //! next; a daemon; Docker.
 
 pub mod answer;
+pub mod artifacts;
 pub mod build_all;
 pub mod capture;
 pub mod command_line;
+pub mod confine;
+pub mod derivation;
+pub mod doctor;
 pub mod executor;
 pub mod file;
 pub mod host;
@@ -60,12 +64,15 @@ pub mod job;
 pub mod json_id;
 pub mod launch;
 pub mod network;
+pub mod nix;
 pub mod outcome;
 pub mod plan;
 pub mod realise;
+pub mod run_derivation;
 pub mod run_once;
 pub mod runner;
 pub mod sandbox;
+pub mod seccomp;
 pub mod server;
 pub mod stage;
 pub mod stdio;
@@ -74,3 +81,4 @@ pub mod store_path;
 mod testing;
 pub mod tool;
 pub mod view;
+pub mod walls;

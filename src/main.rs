@@ -8,7 +8,7 @@ use clap::Parser;
 use sandbox_mcp::command_line::{Command, CommandLine, Settings};
 use sandbox_mcp::runner::{Options, Runner};
 use sandbox_mcp::tool::TOOLS;
-use sandbox_mcp::{build_all, run_once, stdio};
+use sandbox_mcp::{build_all, doctor, run_once, stdio};
 use tokio::runtime;
 
 /// A read of standard input can't be interrupted, and must not keep the process alive.
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
             let options = Options { ready: Some(0), ..settings.options() };
             block_on(async { run_once::run(&tool, &files, Runner::new(options)).await })
         }
-        Some(Command::Doctor { .. }) => ExitCode::SUCCESS,
+        Some(Command::Doctor { settings }) => block_on(async { doctor::run(&Runner::new(settings.options())).await }),
         None if line.build => block_on(async { build_all::run(Runner::new(line.settings.options())).await }),
         None if line.pull || line.force => {
             eprintln!("The sandboxes are compiled into this server, so there is nothing to fetch.");

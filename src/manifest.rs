@@ -15,6 +15,9 @@ use crate::store_path::{StorePath, StorePathError};
 /// The format that this version reads. It changes when a manifest of an older evaluation would be misread.
 pub const FORMAT: u64 = 1;
 
+/// Ids become part of names in the store, which have 211 characters at most.
+const LONGEST_ID: usize = 64;
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -254,8 +257,9 @@ impl Manifest {
 impl Sandbox {
     fn check(&self, id: &str, pinned: bool) -> Result<(), ManifestError> {
         let key = |rest: &str| format!("sandboxes.{id}.{rest}");
-        if !is_name(id) {
-            return refuse(&format!("sandboxes.{id}"), "an id has lower-case letters, digits and `-` only");
+        if !is_name(id) || id.len() > LONGEST_ID {
+            let reason = format!("an id has lower-case letters, digits and `-` only, and {LONGEST_ID} of them at most");
+            return refuse(&format!("sandboxes.{id}"), reason);
         }
         if self.definition.id != id {
             return refuse(&key("definition.id"), format!("it is `{}`, but the sandbox is `{id}`", self.definition.id));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 pub use sandbox_launcher::{Ending, Usage};
 
+use crate::artifacts::Artifacts;
 use crate::capture::Captured;
 
 #[derive(Debug)]
@@ -11,6 +12,8 @@ pub struct Outcome {
     pub ending: Ending,
     pub stdout: Captured,
     pub stderr: Captured,
+    /// What it left for the caller, however it ended.
+    pub artifacts: Artifacts,
     /// From the start of the sandbox until nothing of it was left.
     pub duration: Duration,
     pub usage: Usage,
@@ -20,6 +23,8 @@ pub struct Outcome {
     pub environment: String,
     /// The walls that stood around the program, by name.
     pub walls: Vec<&'static str>,
+    /// What was not as the interface promises, in sentences; empty but for programs without namespaces.
+    pub notes: Vec<String>,
 }
 
 impl Outcome {

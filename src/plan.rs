@@ -3,15 +3,20 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sandbox_launcher::{Call, Directory, Environment, Identity, Namespace, Plan, Program, Resource, Step, Watch};
+use sandbox_launcher::{Call, Directory, Environment, Identity, Namespace, Plan, Program, Resource, Step};
 
 use crate::job::Job;
+use crate::launch::Controls;
 use crate::network::gateway::Gateway;
 use crate::sandbox::{Network, Sandbox};
+use crate::seccomp;
 use crate::view::View;
 
 /// The home of every sandbox.
 pub const HOME: &str = "/sandbox";
+
+/// Where a program leaves files for its caller; the variable `OUT` names it.
+pub const OUT: &str = "/sandbox/out";
 
 /// The sandbox's user and group inside; every sandbox has its own user namespace, so they may share the number.
 const USER: u32 = 1000;
@@ -22,16 +27,66 @@ const MB: u64 = 1 << 20;
 /// The root holds directories, links and a few files of /etc.
 const ROOT_SIZE: u64 = 4 * MB;
 const ROOT_INODES: u64 = 16_384;
-/// The directories that a sandbox has for itself. They share one bound.
-const PRIVATE: [&str; 3] = [HOME, "/tmp", "/dev/shm"];
+/// The directories that a sandbox has for itself. They share one bound. Each is a mount of its own, so that nothing can
+/// be linked or moved from one into another, and artifacts can be left where the home is read-only.
+const PRIVATE: [&str; 4] = [HOME, "/tmp", "/dev/shm", OUT];
+/// Their share of the sandbox's memory, which they are part of: a program that fills them is told so, and does not die.
+const SCRATCH_SHARE: u64 = 2;
 /// How many files and directories a program may make in them.
 const INODES: u64 = 65_536;
+
+/// What one process may allocate, as a multiple of what the sandbox may use, where the launcher watches the use: the
+/// runtimes of most languages allocate more than they use, and a refusal looks like their own fault.
+const DATA_FACTOR: u64 = 4;
+
+/// Where Landlock lets a program write, if the mount does. Threads name each other by files of /proc.
+const WRITABLE: [&str; 8] = [HOME, OUT, "/tmp", "/dev/shm", "/proc", "/dev/null", "/dev/zero", "/dev/full"];
+/// What /proc tells of the machine that is no program's business, below /proc.
+const HIDDEN: [&str; 30] = [
+    "acpi",
+    "asound",
+    "bootconfig",
+    "buddyinfo",
+    "cmdline",
+    "config.gz",
+    "diskstats",
+    "driver",
+    "interrupts",
+    "iomem",
+    "ioports",
+    "kallsyms",
+    "kcore",
+    "key-users",
+    "keys",
+    "kmsg",
+    "latency_stats",
+    "modules",
+    "pagetypeinfo",
+    "partitions",
+    "sched_debug",
+    "schedstat",
+    "scsi",
+    "slabinfo",
+    "swaps",
+    "timer_list",
+    "timer_stats",
+    "tty",
+    "vmallocinfo",
+    "zoneinfo",
+];
+/// What would change the machine.
+const READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
 
 /// Files that a program on the host's network needs to resolve names, and that hold no secret.
 const RESOLVER_FILES: [&str; 3] = ["/etc/resolv.conf", "/etc/hosts", "/etc/services"];
 
-/// The plan of a sandbox with all namespaces.
+/// The plan of a sandbox with all namespaces, held to its limits by what this machine has.
 pub fn in_namespaces(job: &Job, view: &View) -> Plan {
+    bounded_by(Controls::of_this_machine(), job, view)
+}
+
+/// The same, held to its limits by `controls`.
+pub fn bounded_by(controls: &Controls, job: &Job, view: &View) -> Plan {
     let sandbox = job.sandbox;
     let mut namespaces =
         vec![Namespace::User, Namespace::Mount, Namespace::Pid, Namespace::Ipc, Namespace::Uts, Namespace::Cgroup];
@@ -44,9 +99,9 @@ pub fn in_namespaces(job: &Job, view: &View) -> Plan {
             identity: identity(),
             view: view_steps(sandbox, view),
             sandbox: sandbox_steps(sandbox),
-            walls: limits(sandbox).chain([Step::NoNewPrivileges, Step::DropPrivileges]).collect(),
-            cgroups: Vec::new(),
-            watch: Watch::default(),
+            walls: walls(sandbox, controls),
+            cgroups: controls.cgroups(&sandbox.resources),
+            watch: controls.watch(&sandbox.resources),
         },
         call: Call { steps: call_steps(job), program: Some(program(sandbox, view)), deadline: job.deadline },
     }
@@ -60,10 +115,21 @@ fn program(sandbox: &Sandbox, view: &View) -> Program {
     }
 }
 
-fn identity() -> Identity {
+pub(crate) fn identity() -> Identity {
     let (own_uid, own_gid) = (rustix::process::geteuid(), rustix::process::getegid());
-    let (host_uid, host_gid) = if own_uid.is_root() { (NOBODY, NOBODY) } else { (own_uid.as_raw(), own_gid.as_raw()) };
+    let has_others = own_uid.is_root() && has_nobody("/proc/self/uid_map") && has_nobody("/proc/self/gid_map");
+    let (host_uid, host_gid) = if has_others { (NOBODY, NOBODY) } else { (own_uid.as_raw(), own_gid.as_raw()) };
     Identity { uid: USER, gid: USER, host_uid, host_gid }
+}
+
+/// Whether the user nobody exists here: a user namespace may hold no user but one, who is called root.
+fn has_nobody(map: &str) -> bool {
+    let Ok(text) = fs::read_to_string(map) else { return false };
+    text.lines().any(|line| {
+        let mut numbers = line.split_whitespace().map(|number| number.parse::<u32>().unwrap_or(0));
+        let (first, _, count) = (numbers.next(), numbers.next(), numbers.next());
+        first.zip(count).is_some_and(|(first, count)| (first..first.saturating_add(count)).contains(&NOBODY))
+    })
 }
 
 /// What is the same for every call in this environment.
@@ -131,17 +197,27 @@ fn hostname(sandbox: &Sandbox) -> &'static str {
 
 /// What each sandbox has of its own, and is there ahead of the call.
 fn sandbox_steps(sandbox: &Sandbox) -> Vec<Step> {
-    let directories = PRIVATE
-        .map(|path| if path == HOME { directory(path, 0o755, true) } else { directory(path, 0o1777, false) })
-        .into();
+    let directories =
+        PRIVATE
+            .map(|path| {
+                if [HOME, OUT].contains(&path) { directory(path, 0o755, true) } else { directory(path, 0o1777, false) }
+            })
+            .into();
     let mut steps = vec![
-        Step::Scratch { size: sandbox.resources.memory_mb * MB, inodes: INODES, directories },
+        Step::Scratch { size: sandbox.resources.memory_mb * MB / SCRATCH_SHARE, inodes: INODES, directories },
         Step::Proc { target: "/proc".into() },
         Step::Hostname { name: hostname(sandbox).into() },
     ];
+    let set = |name: &str, value: String| Step::Setting { name: name.to_owned(), value };
     if sandbox.network != Network::Bridge {
         steps.push(Step::Loopback);
+        // A network that is the sandbox's own needs no privilege for ping and for low ports.
+        steps.push(set("net/ipv4/ping_group_range", format!("{USER} {USER}")));
+        steps.push(set("net/ipv4/ip_unprivileged_port_start", "0".to_owned()));
     }
+    steps.push(set("user/max_user_namespaces", "0".to_owned()));
+    let below_proc = |names: &[&str]| names.iter().map(|name| Path::new("/proc").join(name)).collect();
+    steps.push(Step::Mask { hidden: below_proc(&HIDDEN), read_only: below_proc(&READ_ONLY) });
     steps
 }
 
@@ -169,14 +245,27 @@ fn call_steps(job: &Job) -> Vec<Step> {
     steps
 }
 
-fn limits(sandbox: &Sandbox) -> impl Iterator<Item = Step> {
+/// What confines the program itself, in the order in which it is put up.
+fn walls(sandbox: &Sandbox, controls: &Controls) -> Vec<Step> {
+    let mut steps = limits(sandbox, controls);
+    let paths = |paths: &[&str]| paths.iter().map(PathBuf::from).collect();
+    steps.extend([
+        Step::NoNewPrivileges,
+        Step::DropPrivileges,
+        Step::Landlock { read: paths(&["/"]), write: paths(&WRITABLE), scoped: true, required: false },
+        Step::Seccomp { program: seccomp::filter(controls.bounds()) },
+    ]);
+    steps
+}
+
+pub(crate) fn limits(sandbox: &Sandbox, controls: &Controls) -> Vec<Step> {
     let resources = sandbox.resources;
-    [
-        (Resource::Data, resources.memory_mb * MB),
-        (Resource::Processes, resources.processes),
-        (Resource::OpenFiles, resources.files),
-        (Resource::CoreSize, 0),
-    ]
-    .into_iter()
-    .map(|(resource, value)| Step::Limit { resource, value })
+    let mut limits = vec![(Resource::OpenFiles, resources.files), (Resource::CoreSize, 0)];
+    if !controls.bounds().memory {
+        limits.push((Resource::Data, resources.memory_mb * MB * DATA_FACTOR));
+    }
+    if !controls.counts_processes() {
+        limits.push((Resource::Processes, resources.processes));
+    }
+    limits.into_iter().map(|(resource, value)| Step::Limit { resource, value }).collect()
 }

@@ -10,8 +10,8 @@ use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use crate::executor::{Choice, Executor};
-use crate::host::{self, Host, HostError};
+use crate::executor::{Choice, ExecutorError, Executors, direct};
+use crate::host::{self, HostError};
 use crate::job::Job;
 use crate::launch::{LaunchError, Pool};
 use crate::outcome::Outcome;
@@ -20,6 +20,7 @@ use crate::sandbox::Sandbox;
 use crate::stage::{OnStage, Stage};
 use crate::tool::TOOLS;
 use crate::view::{View, ViewError};
+use crate::walls::Walls;
 
 /// What the operator decided for all calls.
 #[derive(Debug, Clone)]
@@ -31,6 +32,8 @@ pub struct Options {
     pub calls_at_once: usize,
     /// How many sandboxes of one environment are kept ready for calls; none leaves it to this machine's size.
     pub ready: Option<usize>,
+    /// Whether programs run where nothing walls off the host's files or network.
+    pub allow_unconfined: bool,
 }
 
 /// Why a job could not be carried out to its end.
@@ -43,7 +46,7 @@ pub enum RunError {
     Realise(RealiseError),
     View(ViewError),
     Host(HostError),
-    Launch(LaunchError),
+    Executor(ExecutorError),
     Cancelled,
     /// A bug of ours, which the log shows.
     Panicked,
@@ -60,7 +63,7 @@ impl fmt::Display for RunError {
             Self::Realise(error) => error.fmt(f),
             Self::View(error) => error.fmt(f),
             Self::Host(error) => error.fmt(f),
-            Self::Launch(error) => error.fmt(f),
+            Self::Executor(error) => error.fmt(f),
             Self::Panicked => f.write_str("the server failed within itself: see its log"),
             Self::Cancelled => f.write_str("the call was cancelled"),
         }
@@ -73,17 +76,17 @@ impl std::error::Error for RunError {
             Self::Realise(error) => Some(error),
             Self::View(error) => Some(error),
             Self::Host(error) => Some(error),
-            Self::Launch(error) => Some(error),
+            Self::Executor(error) => Some(error),
             Self::NotPinned { .. } | Self::Cancelled | Self::Panicked => None,
         }
     }
 }
 
-impl From<LaunchError> for RunError {
-    fn from(error: LaunchError) -> Self {
+impl From<ExecutorError> for RunError {
+    fn from(error: ExecutorError) -> Self {
         match error {
-            LaunchError::Cancelled => Self::Cancelled,
-            error => Self::Launch(error),
+            ExecutorError::Launch(LaunchError::Cancelled) => Self::Cancelled,
+            error => Self::Executor(error),
         }
     }
 }
@@ -92,7 +95,7 @@ pub struct Runner {
     options: Options,
     realiser: Realiser,
     slots: Semaphore,
-    pool: Pool,
+    executors: Executors,
     /// What each tool's programs see, once it was made. The lock is held while that is done, so that callers of one
     /// tool do it once and callers of another need not wait.
     views: BTreeMap<&'static str, Mutex<Option<Arc<View>>>>,
@@ -103,10 +106,28 @@ impl Runner {
         Self {
             realiser: Realiser::from_environment(),
             slots: Semaphore::new(options.calls_at_once),
-            pool: options.ready.map_or_else(Pool::new, Pool::with_ready),
+            executors: Executors::new(options.ready.map_or_else(Pool::new, Pool::with_ready), options.allow_unconfined),
             views: TOOLS.iter().map(|tool| (tool.sandbox.id, Mutex::default())).collect(),
             options,
         }
+    }
+
+    pub fn realiser(&self) -> &Realiser {
+        &self.realiser
+    }
+
+    pub fn executors(&self) -> &Executors {
+        &self.executors
+    }
+
+    /// Whether calls of this sandbox run in its pinned environment, rather than on the host's toolchains.
+    pub fn takes_pinned(&self, sandbox: &Sandbox, walls: &Walls) -> bool {
+        sandbox.environment.is_some()
+            && match self.options.executor {
+                Choice::Namespace => true,
+                Choice::Auto => walls.namespaces.is_ok(),
+                Choice::Direct => false,
+            }
     }
 
     /// Runs a job to its end, and leaves nothing of it behind, whether it ends or is cancelled.
@@ -126,7 +147,7 @@ impl Runner {
         };
         on_stage(Stage::Running);
         let job = Job { deadline: self.limit(&job), ..job };
-        Ok(Executor::of(&view).run(&job, &view, &self.pool, cancelled).await?)
+        Ok(self.executors.run(&job, &view, cancelled).await?)
     }
 
     /// Brings a pinned environment there ahead of its first call.
@@ -155,15 +176,25 @@ impl Runner {
         if let Some(view) = known.as_ref().filter(|view| view.is_present()) {
             return Ok(view.clone());
         }
-        let view = match (self.options.executor, &sandbox.environment) {
-            (Choice::Auto | Choice::Namespace, Some(environment)) => {
+        let walls = self.executors.walls().await;
+        let view = match &sandbox.environment {
+            Some(environment) if self.takes_pinned(sandbox, walls) => {
                 self.realiser.realise(sandbox, environment, on_stage).await.map_err(RunError::Realise)?;
                 View::pinned(Path::new(environment.out)).map_err(RunError::View)?
             }
-            (Choice::Namespace, None) => return Err(RunError::NotPinned { tool: sandbox.id }),
-            (Choice::Auto, None) | (Choice::Direct, _) => {
+            None if self.options.executor == Choice::Namespace => return Err(RunError::NotPinned { tool: sandbox.id }),
+            _ => {
+                if let (Choice::Auto, Some(_), Err(missing)) =
+                    (self.options.executor, &sandbox.environment, &walls.namespaces)
+                {
+                    let id = sandbox.id;
+                    tracing::warn!(
+                        "tool `{id}` runs on this host's toolchains, not in its pinned environment: {missing}"
+                    );
+                }
+                let host = direct::host(walls);
                 // A version manager may be asked, which takes its time.
-                let view = spawn_blocking(move || host::view(sandbox, &Host::from_environment())).await;
+                let view = spawn_blocking(move || host::view(sandbox, &host)).await;
                 view.map_err(|_| RunError::Panicked)?.map_err(RunError::Host)?
             }
         };

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest, CustomResult, ErrorData,
-    Implementation, ListToolsResult, PaginatedRequestParams, ProgressNotificationParam, ProgressToken,
-    ServerCapabilities, ServerConfig, Tool as McpTool, ToolAnnotations,
+    CallToolRequestMethod, CallToolRequestParams, CallToolResponse, CallToolResult, ConstString, ContentBlock,
+    CustomRequest, CustomResult, ErrorData, Implementation, ListToolsResult, PaginatedRequestParams,
+    ProgressNotificationParam, ProgressToken, ResourceContents, ServerCapabilities, ServerConfig, Tool as McpTool,
+    ToolAnnotations,
 };
 use rmcp::service::{Peer, RequestContext};
 use rmcp::{RoleServer, ServerHandler};
@@ -16,7 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::answer::{self, Answer};
+use crate::answer::{self, Answer, Item};
 use crate::intake;
 use crate::job::Job;
 use crate::runner::{RunError, Runner};
@@ -82,7 +85,7 @@ impl Server {
                 Some(stage) = stages.recv() => progress.enter(stage).await,
                 ended = &mut run => {
                     let outcome = ended.map_err(|_| RunError::Panicked)??;
-                    return Ok(Answer::of(&outcome, seconds));
+                    return Ok(Answer::of(outcome, seconds));
                 }
                 () = context.ct.cancelled(), if !cancelled.is_cancelled() => cancelled.cancel(),
                 _ = heartbeat.tick() => progress.beat().await,
@@ -178,6 +181,11 @@ impl ServerHandler for Server {
             );
             return Err(ErrorData::invalid_request(message, None));
         }
+        // What rmcp can't read as one of its own requests comes here, too.
+        if request.method == CallToolRequestMethod::VALUE {
+            let message = "a call of a tool has a `name`, which is a string, and `arguments`, which are an object";
+            return Err(ErrorData::invalid_params(message, None));
+        }
         Err(ErrorData::new(rmcp::model::ErrorCode::METHOD_NOT_FOUND, request.method, None))
     }
 }
@@ -185,8 +193,19 @@ impl ServerHandler for Server {
 fn content(answer: Answer) -> CallToolResult {
     let mut result = CallToolResult::structured(Value::Object(answer.structured));
     result.content = vec![ContentBlock::text(answer.text)];
+    result.content.extend(answer.items.into_iter().map(block));
     result.is_error = Some(answer.is_error);
     result
+}
+
+fn block(item: Item) -> ContentBlock {
+    match item {
+        Item::Text(text) => ContentBlock::text(text),
+        Item::Image { mime, data } => ContentBlock::image(BASE64.encode(data), mime),
+        Item::Resource { uri, mime, data } => {
+            ContentBlock::resource(ResourceContents::blob(BASE64.encode(data), uri).with_mime_type(mime))
+        }
+    }
 }
 
 /// What a model can read and act on, where a protocol error would be hidden from it.

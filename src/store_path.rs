@@ -6,7 +6,7 @@ use std::fmt;
 pub const STORE: &str = "/nix/store";
 
 /// The digits of Nix's base 32: no `e`, `o`, `t` or `u`.
-const BASE32: &[u8] = b"0123456789abcdfghijklmnpqrsvwxyz";
+pub const BASE32: &[u8; 32] = b"0123456789abcdfghijklmnpqrsvwxyz";
 
 /// The characters that Nix allows in a name besides letters and digits.
 const NAME_SYMBOLS: &[u8] = b"+-._?=";

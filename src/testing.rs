@@ -3,7 +3,6 @@
 //! Identity and seccomp filters belong to a thread and to all that it starts, so that each body gets a thread.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::future::Future;
 use std::thread;
 

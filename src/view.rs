@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
 
+use crate::plan;
 use crate::sandbox::{ENVIRONMENT_PLACEHOLDER, Sandbox};
 use crate::store_path::{StorePath, StorePathError};
 
@@ -93,6 +94,12 @@ impl std::error::Error for ViewError {
 }
 
 impl View {
+    /// The view of a sandbox in which no program is to run.
+    pub fn empty() -> Self {
+        let (binds, links, variables) = (Vec::new(), Vec::new(), Vec::new());
+        Self { origin: Origin::Host, binds, links, path: String::new(), variables }
+    }
+
     /// The view of a realised environment: its closure and nothing else of the store.
     pub fn pinned(out: &Path) -> Result<Self, ViewError> {
         let list = out.join(CLOSURE);
@@ -129,6 +136,7 @@ impl View {
         let mut variables: Vec<(String, String)> = [
             ("HOME", "/sandbox"),
             ("LANG", "C.UTF-8"),
+            ("OUT", plan::OUT),
             ("PATH", &self.path),
             ("PWD", sandbox.workdir),
             ("TMPDIR", "/tmp"),

@@ -61,6 +61,9 @@ rec {
     ln -s ca-bundle.crt etc/ssl/certs/ca-certificates.crt
   '';
 
+  # Glibc loads it when a thread is cancelled, and looks for it in /lib.
+  iperf3 = "patchelf --add-needed ${units.libc6}/lib/x86_64-linux-gnu/libgcc_s.so.1 bin/iperf3";
+
   openssl = wrap "openssl" "OPENSSL_CONF=$out/etc/ssl/openssl.cnf";
 
   # A sysroot of its own, and programs that find the loader and libraries in the store. What links statically lies apart, so

@@ -8,6 +8,11 @@ let
 
   # As text only: the check would depend on what it names.
   paths = packages: unsafeDiscardStringContext (toString packages);
+
+  # Made where no environment can be seen: the server has their names as text, which is no reference.
+  packagePaths = pkgs.runCommand "package-paths" { inherit (server) package; } ''
+    bash ${./visible-paths.sh} > $out
+  '';
 in
 pkgs.runCommand "fresh-store"
   {
@@ -28,11 +33,14 @@ pkgs.runCommand "fresh-store"
       substituters =
     '
 
-    # A store of all that can be seen here: the package, the environment and what they need, their .drv files among it.
+    # A store that holds the package and the environment, with what they refer to.
     all=$TMPDIR/all
     mkdir -p $all/nix/store
     cp -r /nix/store/* $all/nix/store/
-    bash ${./visible-paths.sh} | nix-store --store $all --register-validity
+    nix-store --store $all --register-validity < ${packagePaths}
+    nix-store --store $all --load-db < ${
+      pkgs.closureInfo { rootPaths = [ server.environments.shell ]; }
+    }/registration
 
     fresh=$TMPDIR/fresh cache=file://$TMPDIR/cache
     nix copy --from $all --to $fresh $package
@@ -48,8 +56,6 @@ pkgs.runCommand "fresh-store"
     # Nothing may be built: not even the machine's own store is of help.
     nix-store --store $fresh --realise $shellDrv --option substituters $cache --max-jobs 0
     cmp $shell/closure $fresh$shell/closure
-    for path in $(cat $shell/closure); do
-      nix-store --store $fresh --check-validity $path
-    done
+    nix-store --store $fresh --check-validity $shell $(cat $shell/closure)
     touch $out
   ''

@@ -4,6 +4,7 @@ pkgs.runCommand "mcp"
   {
     # Those that its calls use.
     environments = with server.environments; [
+      network-tools
       python
       shell
     ];

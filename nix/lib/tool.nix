@@ -48,6 +48,7 @@ let
     [ ownDescription ]
     ++ limits
     ++ (if files == "" then [ ] else [ files ])
+    ++ [ artifacts ]
     ++ [ "The execution is limited to ${toString definition.timeout} seconds." ]
   );
   ownDescription =
@@ -88,6 +89,9 @@ let
       (if parameters.additionalFiles then "It ${uploads}" else "")
     else
       (if parameters.additionalFiles then "${requires} and ${uploads}" else "${requires}.");
+
+  # The directory is that of src/plan.rs.
+  artifacts = "Files left in `/sandbox/out` (`$OUT`) are returned with the output, up to a few megabytes: images as images, text as text, others as embedded resources.";
 
   string = description: {
     type = "string";

@@ -97,6 +97,11 @@ pub(super) fn venv_configuration(program: &Path) -> Option<PathBuf> {
     configuration.is_file().then_some(configuration)
 }
 
+/// Whether everybody may run or enter it.
+fn is_open_to_others(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o001 != 0)
+}
+
 struct Search<'a> {
     program: &'a str,
     tool: &'static str,
@@ -108,6 +113,9 @@ impl Search<'_> {
         let mut path = start;
         for _ in 0..LONGEST_CHAIN {
             path = self.in_true_directory(&path)?;
+            if self.host.for_others && !path.ancestors().skip(1).all(is_open_to_others) {
+                return Err(self.unknown(path, "in a directory that the user of programs here may not enter"));
+            }
             if self.is_python() && venv_configuration(&path).is_some() {
                 return Ok(Located { path, is_venv: true });
             }

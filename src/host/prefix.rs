@@ -113,15 +113,14 @@ fn venv(program: &str, path: &Path, tool: &'static str, host: &Host) -> Result<S
         .ok_or_else(|| read(&configuration)(io::Error::new(io::ErrorKind::InvalidData, "it has no key `home`")))?;
     let home = Path::new(home.trim());
 
-    let mut shown = Shown::default();
-    shown.binds = existing(["bin", "lib", "lib64", "include", "pyvenv.cfg"].map(|part| root.join(part)).into_iter());
+    let own = ["bin", "lib", "lib64", "include", "pyvenv.cfg"].map(|part| root.join(part));
     // The interpreter goes from its own link and from the key `home` to the base, and may pass links on both ways.
-    let (base, links) = trail(path).map_err(read(path))?;
-    shown.links.extend(links);
-    shown.links.extend(trail(home).map_err(read(home))?.1);
+    let (base, mut links) = trail(path).map_err(read(path))?;
+    links.extend(trail(home).map_err(read(home))?.1);
     let base = locate::follow(base, program, tool, host)?;
-    shown.binds.extend(parts(program, &base.path, host));
-    Ok(shown)
+    let mut binds = existing(own.into_iter());
+    binds.extend(parts(program, &base.path, host));
+    Ok(Shown { binds, links })
 }
 
 /// The end of a path, and every symbolic link that lies on the way.

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use rustix::fs::{MemfdFlags, SealFlags};
 
 /// A static binary, built by build.rs.
-static LAUNCHER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/launcher"));
+pub static LAUNCHER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/launcher"));
 
 /// Where the launcher can be executed: in memory, so that there is no file to install, to lose or to change.
 pub fn launcher() -> io::Result<&'static PathBuf> {

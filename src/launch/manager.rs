@@ -5,24 +5,30 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::process::Stdio;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
-use sandbox_launcher::{CALL_SIZE, Call, Environment, LARGEST_REPORT, Order, Report, call_header, decode, encode};
+use sandbox_launcher::{
+    CALL_SIZE, Call, Environment, Identity, Inside, LARGEST_REPORT, Order, Report, call_header, decode, encode,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
-use super::{GRACE, LaunchError, Run, binary};
+use super::{GRACE, LaunchError, Run, binary, give};
 use crate::capture::Captured;
 use crate::job::Output;
+
+/// How long a look around may take.
+const LOOK: Duration = Duration::from_secs(20);
 
 /// A manager and its guard, which end when this is dropped: the control socket's end is theirs.
 pub struct Manager {
     control: UnixStream,
+    identity: Identity,
     /// The guard. It is waited for by tokio when it is dropped.
     _guard: Child,
 }
@@ -48,7 +54,7 @@ impl Manager {
         // A launcher that refuses the order says why.
         let _ = control.write_all(&order).await;
         match next_report(&mut control, &mut Vec::new()).await.map_err(|source| LaunchError::Lost { source })? {
-            Report::Ready => Ok(Self { control, _guard: guard }),
+            Report::Ready => Ok(Self { control, identity: environment.identity.clone(), _guard: guard }),
             Report::Failed(failure) => Err(LaunchError::Refused(failure)),
             _ => Err(LaunchError::Lost { source: io::ErrorKind::InvalidData.into() }),
         }
@@ -58,8 +64,33 @@ impl Manager {
     /// manager clears the sandbox away as soon as it sees the call's socket close.
     pub async fn run(&self, call: &Call, output: Output, cancelled: &CancellationToken) -> Result<Run, LaunchError> {
         let begun = Instant::now();
-        let failed = |operation| move |source| LaunchError::Start { operation, source };
-        let frame = encode(call).map_err(failed("encode the call"))?;
+        let (report, stdout, stderr) = self.converse(call, output, cancelled).await?;
+        match report {
+            // The launcher does not hand it over yet.
+            Report::Ended { ending, usage } => {
+                Ok(Run { ending, usage, stdout, stderr, out: None, duration: begun.elapsed() })
+            }
+            report => Err(unexpected(report)),
+        }
+    }
+
+    /// Looks around in a sandbox of this environment.
+    pub async fn look(&self) -> Result<Inside, LaunchError> {
+        let call = Call { steps: Vec::new(), program: None, deadline: LOOK };
+        match self.converse(&call, Output::Captured, &CancellationToken::new()).await? {
+            (Report::Found(inside), ..) => Ok(inside),
+            (report, ..) => Err(unexpected(report)),
+        }
+    }
+
+    /// A call's last report, and its output.
+    async fn converse(
+        &self,
+        call: &Call,
+        output: Output,
+        cancelled: &CancellationToken,
+    ) -> Result<(Report, Captured, Captured), LaunchError> {
+        let frame = encode(call).map_err(|source| LaunchError::Start { operation: "encode the call", source })?;
         let (mut socket, stdout, stderr) = self.hand_over(call, output).await?;
         let mut started = false;
         let conversation = async {
@@ -78,21 +109,10 @@ impl Manager {
             return Err(LaunchError::Cancelled);
         };
         let lost = |source| LaunchError::Lost { source };
-        let report = match report {
-            // Nothing has begun, so that the call can go to another manager.
-            Err(source) if !started => return Err(LaunchError::Unbegun { source }),
-            report => report.map_err(lost)?,
-        };
         match report {
-            Report::Ended { ending, usage } => Ok(Run {
-                ending,
-                usage,
-                stdout: stdout.map_err(lost)?,
-                stderr: stderr.map_err(lost)?,
-                duration: begun.elapsed(),
-            }),
-            Report::Failed(failure) => Err(LaunchError::Refused(failure)),
-            Report::Ready | Report::Started => Err(lost(io::ErrorKind::InvalidData.into())),
+            // Nothing has begun, so that the call can go to another manager.
+            Err(source) if !started => Err(LaunchError::Unbegun { source }),
+            report => Ok((report.map_err(lost)?, stdout.map_err(lost)?, stderr.map_err(lost)?)),
         }
     }
 
@@ -108,6 +128,7 @@ impl Manager {
             match output {
                 Output::Captured => {
                     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+                    give(&writer, &self.identity);
                     Ok((Some(Receiver::from_owned_fd(reader)?), writer))
                 }
                 Output::Inherited => Ok((None, own()?)),
@@ -134,6 +155,13 @@ impl Manager {
             .await
             .map_err(unbegun)?;
         Ok((socket, stdout, stderr))
+    }
+}
+
+fn unexpected(report: Report) -> LaunchError {
+    match report {
+        Report::Failed(failure) => LaunchError::Refused(failure),
+        _ => LaunchError::Lost { source: io::ErrorKind::InvalidData.into() },
     }
 }
 

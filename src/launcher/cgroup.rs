@@ -139,13 +139,12 @@ impl Member {
 }
 
 impl Group {
-    /// Moves a process in, and thereby all that it will start.
-    pub fn join(&self, pid: i32) -> Result<(), Failure> {
+    /// Moves this process in, and thereby all that it will start. It can take milliseconds, in which the kernel waits
+    /// for all processors, so that it is done by whoever moves and not by a keeper.
+    pub fn join(&self) -> Result<(), Failure> {
         for member in &self.members {
             let path = member.path.display();
-            member
-                .write("cgroup.procs", &pid.to_string())
-                .map_err(failed(format!("enter the control group {path}")))?;
+            member.write("cgroup.procs", "0").map_err(failed(format!("enter the control group {path}")))?;
         }
         Ok(())
     }

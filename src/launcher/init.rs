@@ -7,14 +7,14 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use sandbox_launcher::{
-    Call, Ending, Environment, Failure, LARGEST_CALL, Namespace, Report, Step, Usage, encode, read_message,
+    Call, Ending, Environment, Failure, LARGEST_CALL, Limit, Namespace, Report, Step, Usage, encode, read_message,
     write_message,
 };
 
 use crate::fault::failed;
 use crate::steps::{Site, User};
 use crate::sys::{self, Wait};
-use crate::{privileges, worker};
+use crate::{privileges, watch, worker};
 
 /// What the sandbox's first process is told at its birth.
 pub struct Birth {
@@ -36,22 +36,21 @@ pub fn run(birth: Birth, mut keeper: UnixStream) -> ! {
     if born.is_err() {
         sys::exit(1);
     }
-    let report = match live(birth, &mut keeper) {
-        Ok((ending, usage)) => Report::Ended { ending, usage },
-        Err(failure) => Report::Failed(failure),
-    };
+    let report = live(birth, &mut keeper).unwrap_or_else(Report::Failed);
     // If this fails, nobody is left to be told.
     let _ = write_message(&mut keeper, &report);
     sys::exit(0)
 }
 
-fn live(mut birth: Birth, keeper: &mut UnixStream) -> Result<(Ending, Usage), Failure> {
+fn live(mut birth: Birth, keeper: &mut UnixStream) -> Result<Report, Failure> {
     sys::unshare(birth.namespaces).map_err(failed("make the sandbox's namespaces"))?;
     let environment = &mut birth.environment;
     prepare(&environment.namespaces).map_err(failed("prepare the sandbox's first process"))?;
     let user = User::of(environment, birth.sole_user);
     let mut site = Site::new(user)?;
     site.apply([std::mem::take(&mut environment.view), std::mem::take(&mut environment.sandbox)].concat())?;
+    // Without a pid namespace the processes in sight are not this sandbox's.
+    let crowd = environment.watch.processes.filter(|_| environment.namespaces.contains(&Namespace::Pid));
     let drops = environment.walls.contains(&Step::DropPrivileges);
     if drops {
         privileges::bar().map_err(failed("bar new privileges"))?;
@@ -59,8 +58,8 @@ fn live(mut birth: Birth, keeper: &mut UnixStream) -> Result<(Ending, Usage), Fa
     let mut worker = worker::start(&mut site, birth)?;
     tell_ready(keeper, site.scratch.take()).map_err(failed("report that the sandbox is ready"))?;
 
-    let (call, [stdout, stderr]) = await_call(keeper).map_err(failed("wait for a call"))?;
-    let call: Call = read_message(&mut &call, LARGEST_CALL)
+    let (mut caller, [stdout, stderr]) = await_call(keeper).map_err(failed("wait for a call"))?;
+    let call: Call = read_message(&mut caller, LARGEST_CALL)
         .and_then(|call| call.ok_or_else(|| io::ErrorKind::UnexpectedEof.into()))
         .map_err(failed("read the call"))?;
     site.apply(call.steps)?;
@@ -69,9 +68,17 @@ fn live(mut birth: Birth, keeper: &mut UnixStream) -> Result<(Ending, Usage), Fa
         privileges::drop(user.uid, user.gid, user.sole).map_err(failed("give up privileges"))?;
     }
     seal(keeper).map_err(failed("seal the sandbox's first process"))?;
-    worker.release(call.program, [stdout, stderr])?;
-    write_message(keeper, &Report::Started).map_err(failed("report the start"))?;
-    wait_for(worker.pid).map_err(failed("wait for the program"))
+    // Straight to the caller, and before it is true: whoever has not read this can be sure that nothing was begun, even
+    // if the keeper is lost.
+    write_message(&mut caller, &Report::Started)
+        .and_then(|()| write_message(keeper, &Report::Started))
+        .map_err(failed("report the start"))?;
+    drop(caller);
+    if let Some(inside) = worker.release(call.program, [stdout, stderr])? {
+        return Ok(Report::Found(inside));
+    }
+    let (ending, usage) = wait_for(worker.pid).map_err(failed("wait for the program"))?;
+    Ok(Report::Ended { ending: explain(ending, crowd), usage })
 }
 
 fn prepare(namespaces: &[Namespace]) -> io::Result<()> {
@@ -92,7 +99,12 @@ fn tell_ready(keeper: &UnixStream, scratch: Option<OwnedFd>) -> io::Result<()> {
 fn await_call(keeper: &UnixStream) -> io::Result<(UnixStream, [OwnedFd; 2])> {
     let (received, descriptors) = sys::receive_descriptors(keeper.as_fd(), &mut [0])?;
     match <[OwnedFd; 3]>::try_from(descriptors) {
-        Ok([call, stdout, stderr]) => Ok((call.into(), [stdout, stderr])),
+        Ok([call, stdout, stderr]) => {
+            let call = UnixStream::from(call);
+            // The server may have made it for a loop of its own.
+            call.set_nonblocking(false)?;
+            Ok((call, [stdout, stderr]))
+        }
         Err(_) if received == 0 => sys::exit(0),
         Err(_) => Err(io::Error::from_raw_os_error(libc::EBADMSG)),
     }
@@ -124,6 +136,17 @@ fn wait_for(pid: i32) -> io::Result<(Ending, Usage)> {
         if reaped.pid == pid {
             return Ok((ending(reaped.status), usage));
         }
+    }
+}
+
+/// A program that fails while there are as many processes as there may be has met that limit: most end at the first
+/// fork that is refused, sooner than anybody looks. The program itself is not among them any more.
+fn explain(ending: Ending, crowd: Option<u64>) -> Ending {
+    match crowd {
+        Some(count) if ending != (Ending::Exited { code: 0 }) && watch::threads() + 1 >= count => {
+            Ending::OverLimit { limit: Limit::Processes { count } }
+        }
+        _ => ending,
     }
 }
 

@@ -1,22 +1,19 @@
 //! A look around from inside: what walls a confined process finds, by the kernel's word and by trying.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 
-use sandbox_launcher::{Inside, encode};
+use sandbox_launcher::Inside;
 
 use crate::sys;
 
-/// Writes what this process finds around itself.
-pub fn look(to: &mut impl Write) -> io::Result<()> {
-    let inside = Inside {
+pub fn look() -> io::Result<Inside> {
+    Ok(Inside {
         status: fs::read_to_string("/proc/self/status")?,
         namespaces: namespaces()?,
         breaches: breaches(),
         landlock: sys::landlock_version().ok(),
-    };
-    to.write_all(&encode(&inside)?)?;
-    to.flush()
+    })
 }
 
 fn namespaces() -> io::Result<Vec<String>> {
@@ -28,9 +25,8 @@ fn namespaces() -> io::Result<Vec<String>> {
 
 /// Does what must not work, a wall at a time.
 fn breaches() -> Vec<String> {
-    let namespaces = libc::CLONE_NEWUSER;
     let attempts: [(&str, bool); 4] = [
-        ("user namespaces", sys::unshare(namespaces).is_ok()),
+        ("user namespaces", sys::unshare(libc::CLONE_NEWUSER).is_ok()),
         ("capabilities", sys::set_hostname("breached").is_ok()),
         // Its permissions let everybody write to it, and a read-only mount does not matter to a device.
         ("landlock", OpenOptions::new().write(true).open("/dev/random").is_ok()),

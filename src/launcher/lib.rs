@@ -53,7 +53,7 @@ pub struct Environment {
 pub struct Call {
     /// Steps of this call, taken by the sandbox's first process before it gives up its privileges.
     pub steps: Vec<Step>,
-    /// None: nothing is executed. The confined process writes the [`Inside`] that it finds to its standard output.
+    /// None: nothing is executed. The confined process looks around, and what it finds is reported.
     pub program: Option<Program>,
     /// How long the program may run by the wall clock, before everything in the sandbox is killed.
     /// Setting the sandbox up may take as long once more.
@@ -219,6 +219,8 @@ pub enum Step {
         read: Vec<PathBuf>,
         write: Vec<PathBuf>,
         scoped: bool,
+        /// Otherwise a kernel without Landlock is put up with.
+        required: bool,
     },
     /// Installs a seccomp filter, given as the bytes of its `struct sock_filter` array.
     Seccomp {
@@ -267,6 +269,8 @@ pub enum Report {
     Started,
     /// The program ended; nothing of the sandbox is left.
     Ended { ending: Ending, usage: Usage },
+    /// What was found where no program was to be run; nothing of the sandbox is left.
+    Found(Inside),
     /// The sandbox could not be made or the program not be started, and nothing of it is left.
     Failed(Failure),
 }

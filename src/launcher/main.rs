@@ -1,72 +1,105 @@
-//! Makes a sandbox as a plan says, runs one program in it, and reports how it ended.
+//! Makes sandboxes as an environment says, runs one program in each, and reports how it ended.
 //!
 //! # Processes
 //!
 //! ```text
-//! server ── launcher ──┊── pid 1 ── program ── whatever it starts
-//!           supervisor ┊   init
+//! server ── guard ──┊── manager ──┊── pid 1 ── program ── whatever it starts
+//!                   ┊             ┊   init     worker
+//!                   ┊             ┊── pid 1 ── worker, waiting
 //! ```
 //!
-//! - The *server* starts one launcher for each call. It has threads, a large memory and secrets; this binary is a
-//!   process of its own because forking such a process is slow, and because the wish to die with one's parent is bound
-//!   to the parent's thread.
-//! - The launcher itself is the *supervisor* (supervisor.rs). It stays outside, clones pid 1 into the new namespaces,
-//!   writes their user maps, and waits: for pid 1's word, the server's end, or the deadline. It does not answer before
-//!   everything is gone.
-//! - *Pid 1* (init.rs) is a copy of the supervisor. It applies the plan's steps to itself, and thereby to all that it
-//!   starts: the order of the steps is the policy. Then it starts the program and reaps. When the program ends, pid 1
-//!   exits, and the kernel kills what is left in the pid namespace.
-//! - The *program* has the walls around it from its first instruction.
+//! - The *server* starts one launcher for each environment in use. It has threads, a large memory and secrets; this
+//!   binary is a process of its own because forking such a process is slow, and because the wish to die with one's parent
+//!   is bound to the parent's thread.
+//! - The launcher itself becomes the *guard* (supervisor.rs). It stays in the host's namespaces, clones the manager into
+//!   new ones, and waits: for the server's end, or the manager's.
+//! - The *manager* makes the environment's view once: it binds the closure, pivots to it, and makes it read-only. From then
+//!   on it has no sight of the host. It is the first process of its pid namespace, so that its end is the end of all. Its
+//!   one loop (keeper.rs) takes calls, keeps as many sandboxes ready as were lately needed (pool.rs), watches deadlines
+//!   and limits (watch.rs), and answers no call before everything of its sandbox is gone.
+//! - *Pid 1* of each sandbox (init.rs) is a copy of the manager in namespaces of its own, the user namespace included, so
+//!   that the kernel counts each sandbox's processes alone. It takes the sandbox's steps, forks the worker, and waits for a
+//!   call. Then it writes the call's files, gives up its privileges, lets the worker go, and reaps. When the program ends,
+//!   pid 1 exits, and the kernel kills what is left in the pid namespace.
+//! - The *worker* (worker.rs) puts the walls around itself ahead of the call: limits, no privileges, Landlock, seccomp. When
+//!   it is let go it becomes the *program*, which has all walls around it from its first instruction.
+//!
+//! A sandbox serves one call. All that takes time is done before the call comes, or after its answer.
+//!
+//! A launcher can also be told to make one sandbox only. There is no manager then: the launcher is the keeper of this one
+//! sandbox itself, and pid 1 makes the view too. This is the way of sandboxes without a pid namespace.
 //!
 //! # Descriptors
 //!
 //! | process | 0 | 1, 2 | others |
 //! |---|---|---|---|
-//! | supervisor | control socket: a plan in, reports out | the program's output, until pid 1 has it | a socket to pid 1, pidfds of pid 1 and the server |
-//! | pid 1 | /dev/null | the program's output, until the program has it | the other end of that socket |
+//! | guard | control socket, to notice its end | /dev/null | pidfds of the manager and the server, control groups |
+//! | manager | control socket: the order and calls in, word of being ready out | /dev/null | of each sandbox a pidfd, a socket to its pid 1 and its private directories, of each call its socket, control groups |
+//! | pid 1 | /dev/null | /dev/null | a socket to the manager, one to the worker, and from call to start the call's socket and the program's output |
+//! | worker | /dev/null | /dev/null, then the program's output | a socket to pid 1, until it is the program |
 //! | program | /dev/null | its output | none |
 //!
-//! Pid 1 and the supervisor let go of the output at once, so that the server sees its end as soon as the program and
-//! its children have closed it.
+//! A call comes as one message of the control socket, with three descriptors: a socket of its own, and what gets the
+//! program's output and its errors. The manager passes all three on to a pid 1 and keeps the socket, whose end means that
+//! the call is cancelled. Pid 1 reads the call from it and tells the start; the manager tells the end. Nobody but the
+//! program holds its output, so that the server sees its end as soon as the program and its children have closed it.
 //!
 //! # How everything ends
 //!
-//! - The program ends: pid 1 tells, exits, and takes the rest along.
-//! - The deadline passes, or the server closes its end of the control socket, or the server dies: the supervisor kills
-//!   pid 1, and the kernel kills the rest.
-//! - The supervisor dies, by SIGKILL too: pid 1 has asked to die with its parent (PR_SET_PDEATHSIG). The kernel forgets
-//!   this when the user changes, so pid 1 asks again, and looks whether it came too late.
+//! - The program ends: pid 1 tells the manager, exits, and takes the rest along.
+//! - The deadline passes, a limit is exceeded, or the server closes the call's socket: the manager kills pid 1, and the
+//!   kernel kills the rest.
+//! - The server closes the control socket or dies, by SIGKILL too: guard and manager both notice. The manager exits and
+//!   the guard kills it, and the kernel kills all that is below. The guard removes the control groups that are left.
+//! - The guard dies: the manager has asked to die with its parent (PR_SET_PDEATHSIG). The kernel forgets this when the
+//!   user changes, so pid 1, which asks for it too, asks again, and looks whether it came too late.
 //! - Pid 1 can't be killed from within its pid namespace.
 //!
-//! Without a pid namespace there is one process more, between server and supervisor: the *guard*. Both it and the
-//! supervisor adopt the orphans of what is below them, and kill until they have no child any more (descendants.rs):
-//! the supervisor at the sandbox's end or the guard's death, the guard at the supervisor's. A program of their own user
-//! could kill both, unless Landlock confines its signals. It can kill the process that stands for pid 1, whereupon the
-//! supervisor kills the rest.
+//! Without a pid namespace there is one process more, between server and keeper: a guard of another kind. Both it and the
+//! keeper adopt the orphans of what is below them, and kill until they have no child any more (descendants.rs): the keeper
+//! at the sandbox's end or the guard's death, the guard at the keeper's. A program of their own user could kill both,
+//! unless Landlock confines its signals. It can kill the process that stands for pid 1, whereupon the keeper kills the
+//! rest.
 //!
 //! # Walls
 //!
 //! | wall | stops |
 //! |---|---|
-//! | user namespace | privileges over anything outside; as root, the program is another user outside as well |
+//! | user namespaces, one in the other | privileges over anything outside; as root, the program is another user outside as well |
+//! | no further user namespaces | privileges over new namespaces, and the kernel code that only they reach |
 //! | mount namespace, new root, pivot_root | sight of any file that is not bound; the old root is detached, not hidden |
 //! | read-only, nosuid, nodev binds | changes to what is bound, and set-user-id programs and devices in it |
 //! | pid namespace | sight of and signals to other processes; survival of the program's end |
 //! | network namespace | everything but its own loopback, abstract unix sockets of others included |
 //! | ipc, uts, cgroup namespaces | shared memory and queues, the host name, the host's cgroup paths |
+//! | masks of /proc | what it tells of the machine, and settings that would change it |
 //! | no capabilities, no_new_privs, locked secure bits | getting privileges back by any program |
-//! | limits, tmpfs sizes | the use of memory, processes, files and disk |
-//! | Landlock, seccomp | the same again in another way, and kernel interfaces that namespaces don't cover |
+//! | Landlock | the same files in another way, and signals and abstract sockets that lead outside |
+//! | seccomp | kernel interfaces that namespaces don't cover |
 //! | session of its own, only fds 0 to 2, no variable that the plan does not name | terminals, descriptors and secrets that would be inherited |
 //! | pid 1 not dumpable, its arguments erased | a look at the host through /proc/1 |
 //!
+//! # Limits
+//!
+//! | what | by a control group | otherwise |
+//! |---|---|---|
+//! | memory | the kernel kills, the manager names the limit | the manager adds up the processes' memory and their tmpfs, the sooner again the closer they are to the limit; seccomp refuses memory that is no process's own |
+//! | processes | the kernel refuses | RLIMIT_NPROC, which counts the sandbox's user namespace alone |
+//! | processors | a quota | sched_setaffinity, which seccomp then keeps from being undone |
+//! | disk | tmpfs of a size and a number of files | the same |
+//! | open files, core dumps | rlimits | the same |
+//!
+//! What no control group bounds and nobody can see is the memory of socket buffers, and that of files which are mapped,
+//! shared, from /dev/zero.
+//!
 //! # Deliberately absent
 //!
-//! Threads, async, a shell, a configuration file, arguments, variables and a log: all comes by the plan, and all goes
-//! by reports. Standard error is the program's, so that nothing here ever writes to it. There is no set-user-id mode:
-//! whoever may start the launcher could do all that it does. Nothing falls back silently: a step that the kernel
-//! refuses ends the sandbox with a report, and what to do without is the server's choice. Linux 5.12 is needed where
-//! there are mounts (mount_setattr), and 5.9 elsewhere (close_range).
+//! Threads, async, a shell, a configuration file, arguments, variables and a log: all comes by the order and its calls, and
+//! all goes by reports. Standard error is the program's, so that nothing here ever writes to it. There is no set-user-id
+//! mode: whoever may start the launcher could do all that it does. Nothing falls back silently: a step that the kernel
+//! refuses ends the sandbox with a report, and what to do without is the server's choice. Nothing of a sandbox is used
+//! again: what would have to be cleaned is made anew. Linux 5.12 is needed where there are mounts (mount_setattr), and 5.9
+//! elsewhere (close_range).
 
 #![no_main]
 

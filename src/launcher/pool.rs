@@ -1,5 +1,5 @@
-//! How many sandboxes are made ahead of their calls: as many as were lately in use at once, and one more. None before
-//! the first call, and none any more when calls have stayed away for long.
+//! How many sandboxes are made ahead of their calls: as many as lately were in use at once, and more as long as calls come
+//! faster than sandboxes get ready. None before the first call, and none any more when calls have stayed away for long.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use crate::sandbox::Sandbox;
 
 /// How long a ready sandbox waits for a call that does not come.
 const IDLE: Duration = Duration::from_secs(300);
-/// How long the number of calls at once is remembered.
+/// How long the demand is remembered.
 const MEMORY: Duration = Duration::from_secs(30);
 
 #[derive(Default)]
@@ -15,9 +15,9 @@ pub struct Pool {
     /// The most to have ready.
     most: usize,
     last_call: Option<Instant>,
-    /// The most calls at once since then.
-    peak: usize,
-    peak_since: Option<Instant>,
+    /// How many would have been enough of late.
+    wanted: usize,
+    wanted_since: Option<Instant>,
 }
 
 impl Pool {
@@ -29,12 +29,15 @@ impl Pool {
     pub fn called(&mut self, sandboxes: &[Sandbox]) {
         let now = Instant::now();
         let at_once = sandboxes.len() - idle(sandboxes) + 1;
-        if self.peak_since.is_none_or(|since| now - since > MEMORY) {
+        if self.wanted_since.is_none_or(|since| now - since > MEMORY) {
             // Halved rather than forgotten: the next burst may be about to come.
-            self.peak /= 2;
-            self.peak_since = Some(now);
+            self.wanted /= 2;
+            self.wanted_since = Some(now);
         }
-        self.peak = self.peak.max(at_once);
+        self.wanted = self.wanted.max(at_once);
+        if !sandboxes.iter().any(|sandbox| sandbox.is_idle() && sandbox.ready) {
+            self.wanted = self.most.min(self.wanted + 1);
+        }
         self.last_call = Some(now);
     }
 
@@ -62,7 +65,7 @@ impl Pool {
     }
 
     fn target(&self) -> usize {
-        if self.last_call.is_some() { self.most.min(self.peak + 1) } else { 0 }
+        if self.last_call.is_some() { self.most.min(self.wanted) } else { 0 }
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use sandbox_launcher::{
     CALL_SIZE, Ending, Environment, Failure, Identity, LARGEST_REPORT, Limit, Namespace, Report, Usage, decode, encode,
-    parse_call_header,
+    parse_call_header, write_message,
 };
 
 use crate::cgroup::{Group, Groups};
@@ -118,7 +118,7 @@ impl Sandbox {
                     sole_user: mould.sole_user,
                     processors,
                 };
-                enter(birth, keeper, &mould.null);
+                enter(birth, &group, keeper, &mould.null);
             }
             Err(failure) => {
                 group.remove();
@@ -152,7 +152,6 @@ impl Sandbox {
 
     /// Lets pid 1 go to work.
     fn release(&mut self, mould: &Mould) -> Result<(), Failure> {
-        self.group.join(self.pid)?;
         if mould.environment.namespaces.contains(&Namespace::User) {
             map_users(self.pid, &mould.environment.identity, mould.sole_user)?;
         }
@@ -235,10 +234,6 @@ impl Sandbox {
             (Report::Started, Some(run)) => {
                 run.started = true;
                 run.end = Instant::now().checked_add(run.allowance);
-                if tell(&run.call, &Report::Started).is_err() {
-                    run.cancelled = true;
-                    self.kill();
-                }
             }
             (report, _) => self.condemn(report),
         }
@@ -378,7 +373,11 @@ pub fn silence(null: &File, kept: BorrowedFd) -> io::Result<()> {
     sys::close_others(Some(kept))
 }
 
-fn enter(birth: Birth, keeper: UnixStream, null: &File) -> ! {
+fn enter(birth: Birth, group: &Group, mut keeper: UnixStream, null: &File) -> ! {
+    if let Err(failure) = group.join() {
+        let _ = write_message(&mut keeper, &Report::Failed(failure));
+        sys::exit(1);
+    }
     match silence(null, keeper.as_fd()) {
         Ok(()) => init::run(birth, keeper),
         Err(_) => sys::exit(1),

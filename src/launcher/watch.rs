@@ -107,14 +107,7 @@ struct Use {
 /// Adds up the processes below each of `roots`, which are pids and what to call them.
 fn survey(roots: HashMap<i32, usize>) -> HashMap<usize, Use> {
     const PAGE: u64 = 4096;
-    let mut processes = HashMap::new();
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        if let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok())
-            && let Some(process) = read(pid)
-        {
-            processes.insert(pid, process);
-        }
-    }
+    let processes = processes();
     let mut uses: HashMap<usize, Use> = HashMap::new();
     for (pid, process) in &processes {
         let mut ancestor = *pid;
@@ -134,6 +127,23 @@ fn survey(roots: HashMap<i32, usize>) -> HashMap<usize, Use> {
         }
     }
     uses
+}
+
+/// Threads of all processes in sight.
+pub fn threads() -> u64 {
+    processes().values().map(|process| process.threads).sum()
+}
+
+fn processes() -> HashMap<i32, Process> {
+    let mut processes = HashMap::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        if let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok())
+            && let Some(process) = read(pid)
+        {
+            processes.insert(pid, process);
+        }
+    }
+    processes
 }
 
 struct Process {

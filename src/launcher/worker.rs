@@ -6,7 +6,9 @@ use std::mem::take;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use sandbox_launcher::{Failure, LARGEST_CALL, LARGEST_REPORT, Program, Report, encode, read_message, write_message};
+use sandbox_launcher::{
+    Failure, Inside, LARGEST_CALL, LARGEST_REPORT, Program, Report, encode, read_message, write_message,
+};
 
 use crate::fault::failed;
 use crate::init::Birth;
@@ -38,8 +40,8 @@ pub fn start(site: &mut Site, mut birth: Birth) -> Result<Worker, Failure> {
 }
 
 impl Worker {
-    /// Lets the worker become the program. Returns when it has, or has failed to.
-    pub fn release(&mut self, program: Option<Program>, outputs: [OwnedFd; 2]) -> Result<(), Failure> {
+    /// Lets the worker become the program, or look around. Returns when it has, with what it found, or has failed to.
+    pub fn release(&mut self, program: Option<Program>, outputs: [OwnedFd; 2]) -> Result<Option<Inside>, Failure> {
         let failed = |error| failed("hand the program over")(error);
         let [stdout, stderr] = &outputs;
         sys::send_descriptors(self.socket.as_fd(), &[0], &[stdout.as_fd(), stderr.as_fd()]).map_err(failed)?;
@@ -48,7 +50,8 @@ impl Worker {
         self.socket.write_all(&encode(&program).map_err(failed)?).map_err(failed)?;
         match self.report()? {
             Some(Report::Failed(failure)) => Err(failure),
-            _ => Ok(()),
+            Some(Report::Found(inside)) => Ok(Some(inside)),
+            _ => Ok(None),
         }
     }
 
@@ -69,9 +72,9 @@ fn serve(site: &mut Site, birth: &mut Birth, mut init: UnixStream) -> ! {
     let ready = report == Report::Ready;
     if write_message(&mut init, &report).is_ok()
         && ready
-        && let Err(failure) = become_program(&mut init)
+        && let Some(report) = become_program(&mut init).unwrap_or_else(|failure| Some(Report::Failed(failure)))
     {
-        let _ = write_message(&mut init, &Report::Failed(failure));
+        let _ = write_message(&mut init, &report);
     }
     sys::exit(0)
 }
@@ -89,11 +92,11 @@ fn confine(site: &mut Site, birth: &mut Birth) -> Result<(), Failure> {
     sys::prctl(libc::PR_SET_DUMPABLE, 0).map_err(failed("seal the program's process"))
 }
 
-/// Returns only what failed, or after a look around instead of a program.
-fn become_program(init: &mut UnixStream) -> Result<(), Failure> {
+/// Returns only what failed, or what was found by a look around instead of a program.
+fn become_program(init: &mut UnixStream) -> Result<Option<Report>, Failure> {
     let (_, outputs) = sys::receive_descriptors(init.as_fd(), &mut [0]).map_err(failed("get the program's output"))?;
     // Pid 1 is gone.
-    let Ok([stdout, stderr]) = <[OwnedFd; 2]>::try_from(outputs) else { return Ok(()) };
+    let Ok([stdout, stderr]) = <[OwnedFd; 2]>::try_from(outputs) else { return Ok(None) };
     let program: Option<Program> = read_message(init, LARGEST_CALL)
         .and_then(|program| program.ok_or_else(|| io::ErrorKind::UnexpectedEof.into()))
         .map_err(failed("get the program"))?;
@@ -101,7 +104,7 @@ fn become_program(init: &mut UnixStream) -> Result<(), Failure> {
         .and_then(|()| sys::replace_stream(stderr.as_raw_fd(), 2))
         .map_err(failed("connect the program's output"))?;
     let Some(program) = program else {
-        return inside::look(&mut io::stdout()).map_err(failed("look around in the sandbox"));
+        return inside::look().map(|inside| Some(Report::Found(inside))).map_err(failed("look around in the sandbox"));
     };
     let directory = &program.directory;
     std::env::set_current_dir(directory).map_err(failed(format!("enter {}", directory.display())))?;

@@ -36,6 +36,15 @@ in
 {
   python313 = python // {
     inherit withPackages;
-    pkgs = pythonModules;
+    sitePackages = "lib/python3/dist-packages";
+    pkgs = pythonModules // {
+      toPythonModule =
+        package:
+        package
+        // {
+          pname = "python3-${package.name}";
+          below = [ ];
+        };
+    };
   };
 }

@@ -2,13 +2,14 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use super::super::locate::output_within;
-use super::super::{Host, toolchains};
-use super::support::Home;
+use super::super::{Host, toolchains, view};
+use super::support::{Home, sandbox};
 
 #[test]
 fn a_missing_toolchain_is_named_with_where_it_was_looked_for_and_nix() {
@@ -80,6 +81,23 @@ fn what_cannot_be_followed_does_not_hide_the_next_on_the_search_path() {
     let home = Home::new();
     home.script("shims/node", "exec something else").program("bin/node");
     assert_eq!(home.shown("javascript", &["shims", "bin"]), ["bin/node"]);
+}
+
+#[test]
+fn for_other_users_a_toolchain_behind_a_closed_directory_does_not_hide_an_open_one() {
+    let home = Home::new();
+    home.program("closed/versions/bin/node").link("shims/node", "../closed/versions/bin/node").program("open/node");
+    std::fs::set_permissions(home.at("closed"), std::fs::Permissions::from_mode(0o700)).unwrap();
+    // The directory around the home is closed as well, being a temporary one.
+    let around = home.path.parent().unwrap().parent().unwrap();
+    std::fs::set_permissions(around, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let of = |for_others, search_path: &[&str]| {
+        let host = Host { for_others, ..home.host(search_path) };
+        view(sandbox("javascript"), &host).map(|view| home.of_home(&view)).map_err(|error| error.to_string())
+    };
+    assert_eq!(of(false, &["shims", "open"]), Ok(vec!["closed/versions/bin/node".to_owned()]));
+    assert_eq!(of(true, &["shims", "open"]), Ok(vec!["open/node".to_owned()]));
+    assert!(of(true, &["shims"]).unwrap_err().contains("closed/versions/bin/node is in a directory that"));
 }
 
 #[test]

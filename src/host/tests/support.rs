@@ -69,7 +69,7 @@ impl Home {
     /// The directories are searched in this order, and relative ones are of the home.
     pub fn host(&self, search_path: &[&str]) -> Host {
         let search_path = search_path.iter().map(|directory| self.at(directory)).collect();
-        Host { search_path, home: Some(self.path.clone()), variables: self.variables.clone() }
+        Host { search_path, home: Some(self.path.clone()), variables: self.variables.clone(), for_others: false }
     }
 
     pub fn view(&self, tool: &str, search_path: &[&str]) -> Result<View, HostError> {

@@ -94,7 +94,9 @@ pub fn receive_descriptors(socket: BorrowedFd, bytes: &mut [u8]) -> io::Result<(
         }
     };
     let header = size_of::<libc::cmsghdr>();
-    let told = (message.msg_controllen as usize).min(rights.header.cmsg_len as usize);
+    // Their types differ from one C library to the next.
+    let (room, length): (usize, usize) = (message.msg_controllen as _, rights.header.cmsg_len as _);
+    let told = room.min(length);
     let count = if rights.header.cmsg_type == libc::SCM_RIGHTS && rights.header.cmsg_level == libc::SOL_SOCKET {
         told.saturating_sub(header) / size_of::<RawFd>()
     } else {

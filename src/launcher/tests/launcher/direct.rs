@@ -35,7 +35,12 @@ fn a_path_that_landlock_cannot_find_is_named() {
     as_everybody_once(|caller| {
         let home = caller.host_directory();
         let mut plan = caller.direct_plan("true", &home.0);
-        plan.environment.walls.push(Step::Landlock { read: vec!["/no/such".into()], write: vec![], scoped: false });
+        plan.environment.walls.push(Step::Landlock {
+            read: vec!["/no/such".into()],
+            write: vec![],
+            scoped: false,
+            required: true,
+        });
         assert_eq!(caller.run(&plan).failure(), ("confine file access by Landlock: allow /no/such", libc::ENOENT));
     });
 }

@@ -6,6 +6,7 @@ mod ending;
 mod failing;
 mod files;
 mod killing;
+mod limits;
 mod serving;
 mod support;
 mod walls;

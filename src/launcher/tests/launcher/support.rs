@@ -152,6 +152,7 @@ impl Caller {
                 read: exists(&["/usr", "/bin", "/sbin", "/lib", "/lib64", "/nix/store", "/proc", "/etc/ld.so.cache"]),
                 write: vec![directory.to_owned(), "/dev/null".into()],
                 scoped: true,
+                required: true,
             },
         ];
         Plan {

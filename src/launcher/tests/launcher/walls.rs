@@ -268,6 +268,7 @@ fn landlock_holds_inside_namespaces_too() {
             read: read.into_iter().filter(|path| path.exists()).collect(),
             write: vec!["/sandbox".into(), "/dev/null".into()],
             scoped: true,
+            required: true,
         });
         let outcome = caller.run(&plan);
         assert_eq!(outcome.text(), "x\nproc", "{outcome:?}");

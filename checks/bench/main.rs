@@ -5,7 +5,7 @@
 //! Machines are noisy: every figure is compared within one run only, in which the ways take turns. Nothing is asserted.
 //! A server without pinned environments has nothing that bubblewrap could show, and is refused.
 
-#[path = "client.rs"]
+#[path = "../client.rs"]
 #[allow(dead_code)]
 mod client;
 

@@ -1,0 +1,101 @@
+"""Lists the tools and calls each with its first case, by the inspector and by the Python client, in both eras.
+
+    call.py SERVER NODE INSPECTOR
+"""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+from mcp import Client, StdioServerParameters
+
+CASES = Path(__file__).parent.parent / "cases"
+# What a server says of a tool whose environment or toolchain is not on this machine.
+WAYS_OUT = ("install Nix", "`nix build`")
+SECONDS = 120
+
+server, node, inspector = sys.argv[1:]
+counts = {"passed": 0, "failed": 0, "skipped": 0}
+
+
+def main():
+    # The first case of every tool says hello.
+    cases = {path.stem: yaml.safe_load(path.read_text())[0]["arguments"] for path in sorted(CASES.glob("*.yaml"))}
+    for era in ("legacy", "modern"):
+        with_inspector(era, cases)
+    for era in ("legacy", "auto", "2026-07-28"):
+        asyncio.run(with_python(era, cases))
+    print(", ".join(f"{count} {what}" for what, count in counts.items()))
+    sys.exit(counts["failed"] != 0)
+
+
+def count(name, problem):
+    """A problem is a text; none is a pass."""
+    what = "passed" if problem is None else "skipped" if any(way in problem for way in WAYS_OUT) else "failed"
+    counts[what] += 1
+    print(f"{name}: {what}" + (f": {problem}" if problem else ""), flush=True)
+
+
+def problem_of_list(names, cases):
+    return None if sorted(names) == sorted(cases) else f"the tools are {names} instead of {sorted(cases)}"
+
+
+def problem_of_call(is_error, text, structured):
+    if is_error or text != "hello\n":
+        return f"the answer is {text!r}"
+    if structured["stdout"] != text or structured["exit_code"] != 0:
+        return f"the structured answer is {structured}"
+    return None
+
+
+def with_inspector(era, cases):
+    def run(*arguments):
+        command = [node, inspector, "--cli", server, "--stdio", "--protocol-era", era, "--format", "json", *arguments]
+        # It keeps a catalogue of servers.
+        with tempfile.TemporaryDirectory() as directory:
+            environment = os.environ | {"MCP_CATALOG_PATH": f"{directory}/mcp.json"}
+            return subprocess.run(
+                command, capture_output=True, text=True, timeout=SECONDS, env=environment, check=False
+            )
+
+    listed = run("--method", "tools/list", "--strict")
+    # What it finds in the schemas is written there, grave or not.
+    problem = listed.stderr.strip() or None
+    if problem is None:
+        problem = problem_of_list([tool["name"] for tool in json.loads(listed.stdout)["result"]["tools"]], cases)
+    count(f"inspector, {era}: tools/list --strict", problem)
+    for tool, arguments in cases.items():
+        call = run("--method", "tools/call", "--tool-name", tool, "--tool-args-json", json.dumps(arguments))
+        if call.stdout.strip():
+            result = json.loads(call.stdout)["result"]
+            problem = problem_of_call(result.get("isError"), result["content"][0]["text"], result.get("structuredContent"))
+        else:
+            problem = call.stderr
+        count(f"inspector, {era}: {tool}", problem)
+
+
+async def with_python(era, cases):
+    parameters = StdioServerParameters(command=server, args=["--stdio"])
+    async with Client(parameters, mode=era, read_timeout_seconds=SECONDS) as client:
+        tools = (await client.list_tools()).tools
+        count(f"mcp for Python, {era}: tools/list", problem_of_list([tool.name for tool in tools], cases))
+        for tool, arguments in cases.items():
+            progress = []
+
+            async def note(*update):
+                progress.append(update)
+
+            # The client itself checks the structured answer against the tool's schema.
+            result = await client.call_tool(tool, arguments, progress_callback=note)
+            problem = problem_of_call(result.is_error, result.content[0].text, result.structured_content)
+            if problem is None and not progress:
+                problem = "no progress was told"
+            count(f"mcp for Python, {era}: {tool}", problem)
+
+
+main()

@@ -1,0 +1,77 @@
+//! Calls to make derivations of.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sandbox_mcp::file::File;
+use sandbox_mcp::run_derivation::Run;
+use sandbox_mcp::sandbox::{Annotations, Environment, Network, Resources, Sandbox};
+use sandbox_mcp::store_path::StorePath;
+
+pub const SYSTEM: &str = "x86_64-linux";
+
+pub const ENVIRONMENT: Environment = Environment {
+    drv: "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-sandbox-mcp-python.drv",
+    out: "/nix/store/zyxwvsrqpnmlkjihgfdcba9876543210-sandbox-mcp-python",
+};
+
+pub const SANDBOX: Sandbox = Sandbox {
+    id: "python",
+    name: "Python",
+    version: "0.1.0",
+    description: "Runs Python.",
+    input_schema: "{}",
+    annotations: Annotations {
+        title: "Python",
+        read_only: false,
+        destructive: false,
+        idempotent: true,
+        open_world: false,
+    },
+    user: "sandbox",
+    entrypoint: "main.py",
+    command: &["python", "main.py"],
+    timeout: Duration::from_secs(60),
+    network: Network::None,
+    resources: Resources { cpu: 1, memory_mb: 1024, processes: 128, files: 1024 },
+    workdir: "/sandbox",
+    script_mode: 0o755,
+    read_only: false,
+    variables: &[("MPLCONFIGDIR", "/tmp"), ("PYTHONPATH", "{environment}/lib\t\"here\"")],
+    environment: Some(ENVIRONMENT),
+};
+
+pub fn builder() -> StorePath {
+    StorePath::parse("/nix/store/00000000000000000000000000000000-sandbox-launcher").unwrap()
+}
+
+pub fn files(files: &[(&str, &str)]) -> Vec<File> {
+    files.iter().map(|(name, content)| File::parse(name, (*content).to_owned()).unwrap()).collect()
+}
+
+/// The run of these files in [`SANDBOX`].
+pub fn run<'a>(builder: &'a StorePath, files: &'a [File]) -> Run<'a> {
+    Run {
+        system: SYSTEM,
+        sandbox: &SANDBOX,
+        environment: &ENVIRONMENT,
+        builder,
+        files,
+        deadline: SANDBOX.timeout,
+        nonce: None,
+    }
+}
+
+/// Files that the derivation holds, and files that it does not.
+pub fn inline() -> Vec<File> {
+    files(&[("main.py", "print(\"6 * 7\\n\")\r\n\tpass\n"), ("data/größe.csv", "a,ß\n"), ("empty", "")])
+}
+
+pub fn apart() -> Vec<File> {
+    files(&[("main.py", "print(1)\0\n"), ("a b/c=d.txt", "x"), ("a b/e/f", "yy"), ("a.txt", "zzzzzzzz")])
+}
+
+/// A program that a build can consist of, alone in the store.
+pub fn static_shell() -> Option<&'static Path> {
+    Some(Path::new("/bin/bash-static")).filter(|shell| shell.exists())
+}

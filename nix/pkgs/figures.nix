@@ -1,0 +1,18 @@
+# A Python module by which matplotlib's `plt.show()` saves figures to where artifacts are taken from, and the settings that
+# make matplotlib use it.
+#
+# Settings in a file of the environment, since MPLBACKEND would stay set where the program runs on the host's Python, which
+# can't import the module. A program may still choose another backend, by that variable or by itself.
+pkgs:
+let
+  python = pkgs.python313;
+in
+python.pkgs.toPythonModule (
+  pkgs.runCommand "sandbox-figures" { nativeBuildInputs = [ python ]; } ''
+    modules=$out/${python.sitePackages}
+    mkdir -p $modules $out/share/sandbox-mcp
+    cp ${./figures/sandbox_figures.py} $modules/sandbox_figures.py
+    python3 -m compileall -q --invalidation-mode unchecked-hash $modules
+    echo "backend: module://sandbox_figures" > $out/share/sandbox-mcp/matplotlibrc
+  ''
+)

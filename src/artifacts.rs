@@ -1,0 +1,208 @@
+//! The files that a program left for its caller, read out of a directory that the program had to itself.
+//!
+//! Whatever the program made of the directory, nothing outside of it is read, nothing in it is followed, executed or
+//! changed, and no read waits: see [`walk`]. What a file is, its content tells and not its name: see [`kind`]. What is
+//! not returned is named with the reason.
+
+mod kind;
+mod name;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::{fmt, io};
+
+pub use kind::Kind;
+
+/// How much is returned. What is kept off the list is for the client's sake, and what is bounded besides for ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caps {
+    /// Files.
+    pub files: usize,
+    /// Bytes of one image, of one text, and of one file of any other kind.
+    pub image: u64,
+    pub text: u64,
+    pub other: u64,
+    /// Bytes of all texts.
+    pub texts: u64,
+    /// Bytes of all files.
+    pub total: u64,
+    /// Directories within each other, the outermost included.
+    pub depth: usize,
+    /// Files and directories that are looked at.
+    pub entries: usize,
+    /// Files that are named although they are not returned.
+    pub named: usize,
+}
+
+/// A message that is longer than 16 MB is dropped by common clients. In JSON an image grows by a third, and a text of
+/// control characters sixfold.
+pub const CAPS: Caps = Caps {
+    files: 32,
+    image: 3_000_000,
+    text: 200_000,
+    other: 1_000_000,
+    texts: 1_000_000,
+    total: 6_000_000,
+    depth: 8,
+    entries: 20_000,
+    named: 50,
+};
+
+/// What a program left.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Artifacts {
+    /// Those of a directory by name, and after them those of the directories in it.
+    pub files: Vec<Artifact>,
+    pub left_out: Vec<LeftOut>,
+    /// How many more were left out than are named.
+    pub not_named: u64,
+}
+
+/// A file that is returned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artifact {
+    /// Relative to the directory.
+    pub path: PathBuf,
+    pub kind: Kind,
+    pub content: Vec<u8>,
+}
+
+/// A file or directory that is not returned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    pub path: PathBuf,
+    /// Bytes of a file; nothing else has a size that means anything.
+    pub size: Option<u64>,
+    pub reason: Reason,
+}
+
+/// Why something is not returned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// A link, a FIFO or the like.
+    NoFile {
+        kind: &'static str,
+    },
+    /// There are more files than are returned.
+    Files {
+        most: usize,
+    },
+    TooLarge {
+        most: u64,
+    },
+    /// Together with the files before it, it would be more than is returned.
+    Together {
+        most: u64,
+    },
+    /// A directory below too many others.
+    TooDeep {
+        most: usize,
+    },
+    /// A directory of which not all was looked at.
+    Entries {
+        most: usize,
+    },
+    /// The kernel refused to let it be read, as when the program took the permission away.
+    Unreadable {
+        error: String,
+    },
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoFile { kind } => write!(f, "it is {kind}: only regular files are returned"),
+            Self::Files { most } => write!(f, "no more than {most} files are returned"),
+            Self::TooLarge { most } => write!(f, "no more than {most} bytes of such a file are returned"),
+            Self::Together { most } => write!(f, "no more than {most} bytes are returned together"),
+            Self::TooDeep { most } => write!(f, "directories are looked into {most} levels deep"),
+            Self::Entries { most } => write!(f, "no more than {most} files and directories are looked at"),
+            Self::Unreadable { error } => write!(f, "it can't be read: {error}"),
+        }
+    }
+}
+
+/// Why nothing of a directory can be told.
+#[derive(Debug)]
+pub struct ArtifactError {
+    pub operation: &'static str,
+    pub source: io::Error,
+}
+
+impl fmt::Display for ArtifactError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot {} the directory of artifacts: {}", self.operation, self.source)
+    }
+}
+
+impl std::error::Error for ArtifactError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// What is in a directory. To be called when nothing can write to it any more: whatever is done to the directory
+/// meanwhile, this reads nothing outside of it and comes to an end, but the files may then be of different moments.
+pub fn collect(directory: OwnedFd, caps: &Caps) -> Result<Artifacts, ArtifactError> {
+    walk::collect(directory, caps)
+}
+
+/// [`collect`] with the usual caps, away from the threads that must not wait. That the directory can't be read may be
+/// the program's doing, so it is told as something that was left out.
+pub async fn gather(directory: OwnedFd) -> Artifacts {
+    let collected = tokio::task::spawn_blocking(move || collect(directory, &CAPS)).await;
+    let error = match collected {
+        Ok(Ok(artifacts)) => return artifacts,
+        Ok(Err(error)) => error.to_string(),
+        Err(panic) => panic.to_string(),
+    };
+    tracing::warn!("{error}");
+    let everything = LeftOut { path: PathBuf::new(), size: None, reason: Reason::Unreadable { error } };
+    Artifacts { left_out: vec![everything], ..Artifacts::default() }
+}
+
+impl Artifacts {
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.left_out.is_empty()
+    }
+
+    fn leave_out(&mut self, caps: &Caps, left_out: LeftOut) {
+        if self.left_out.len() < caps.named {
+            self.left_out.push(left_out);
+        } else {
+            self.not_named += 1;
+        }
+    }
+}
+
+impl Artifact {
+    /// The name as it can be shown in one line.
+    pub fn name(&self) -> String {
+        name::shown(&self.path)
+    }
+
+    /// The file's URI inside the sandbox, whose directory of artifacts is `directory`.
+    pub fn uri(&self, directory: &Path) -> String {
+        name::uri(&directory.join(&self.path))
+    }
+
+    pub fn size(&self) -> u64 {
+        self.content.len() as u64
+    }
+}
+
+impl LeftOut {
+    /// The name as it can be shown in one line.
+    pub fn name(&self) -> String {
+        name::shown(&self.path)
+    }
+}
+
+fn path_of(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(bytes))
+}

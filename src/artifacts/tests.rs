@@ -1,0 +1,354 @@
+//! Directories as a hostile program would leave them.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, RenameFlags};
+use tempfile::TempDir;
+
+use super::*;
+
+const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\0IEND\xae\x42\x60\x82";
+
+/// In a tmpfs, where this machine has one: that is what a sandbox has.
+fn directory() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary directory can be made")
+}
+
+fn collected(directory: &Path, caps: &Caps) -> Artifacts {
+    collect(File::open(directory).unwrap().into(), caps).unwrap()
+}
+
+fn names(artifacts: &Artifacts) -> Vec<String> {
+    artifacts.files.iter().map(Artifact::name).collect()
+}
+
+/// What was left out, by name, with the reason.
+fn left_out(artifacts: &Artifacts) -> Vec<(String, Reason)> {
+    artifacts.left_out.iter().map(|file| (file.name(), file.reason.clone())).collect()
+}
+
+fn no_file(kind: &'static str) -> Reason {
+    Reason::NoFile { kind }
+}
+
+#[test]
+fn an_empty_directory_gives_nothing() {
+    let out = directory();
+    fs::create_dir_all(out.path().join("a/b")).unwrap();
+    assert_eq!(collected(out.path(), &CAPS), Artifacts::default());
+}
+
+#[test]
+fn files_come_by_name_those_of_a_directory_before_those_below() {
+    let out = directory();
+    for directory in ["b", "b/a", "d"] {
+        fs::create_dir(out.path().join(directory)).unwrap();
+    }
+    for name in ["z.txt", "a.txt", "b/2", "b/1", "b/a/1", "d/0", "B.txt"] {
+        fs::write(out.path().join(name), name).unwrap();
+    }
+    let artifacts = collected(out.path(), &CAPS);
+    assert_eq!(names(&artifacts), ["B.txt", "a.txt", "z.txt", "b/1", "b/2", "b/a/1", "d/0"]);
+    assert!(artifacts.files.iter().all(|file| file.content == file.name().as_bytes() && file.kind == Kind::Text));
+}
+
+#[test]
+fn a_descriptor_that_only_names_the_directory_serves_as_well() {
+    let out = directory();
+    fs::write(out.path().join("a"), "a").unwrap();
+    let named = rustix::fs::open(out.path(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+    assert_eq!(names(&collect(named, &CAPS).unwrap()), ["a"]);
+}
+
+#[test]
+fn what_is_no_directory_is_an_error() {
+    let error = collect(File::open("/dev/null").unwrap().into(), &CAPS).unwrap_err();
+    assert_eq!(error.source.raw_os_error(), Some(20));
+}
+
+#[test]
+fn links_are_named_and_not_followed_wherever_they_lead() {
+    let (out, secret) = (directory(), directory());
+    fs::write(secret.path().join("secret"), "secret").unwrap();
+    fs::write(out.path().join("real"), "real").unwrap();
+    let above = format!("../{}/secret", secret.path().file_name().unwrap().display());
+    for (name, target) in [
+        ("above", above.as_str()),
+        ("absolute", "/etc/passwd"),
+        ("directory", secret.path().to_str().unwrap()),
+        ("itself", "itself"),
+        ("magic", "/proc/self/environ"),
+        ("own", "real"),
+        ("parent", ".."),
+    ] {
+        symlink(target, out.path().join(name)).unwrap();
+    }
+    let artifacts = collected(out.path(), &CAPS);
+    assert_eq!(names(&artifacts), ["real"]);
+    let links = ["above", "absolute", "directory", "itself", "magic", "own", "parent"];
+    assert_eq!(left_out(&artifacts), links.map(|name| (name.to_owned(), no_file("a symbolic link"))));
+}
+
+#[test]
+fn fifos_and_sockets_are_named_and_not_waited_for() {
+    let out = directory();
+    rustix::fs::mknodat(CWD, out.path().join("fifo"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let _listener = UnixListener::bind(out.path().join("socket")).unwrap();
+    let expected = [("fifo".to_owned(), no_file("a FIFO")), ("socket".to_owned(), no_file("a socket"))];
+    assert_eq!(left_out(&collected(out.path(), &CAPS)), expected);
+}
+
+#[test]
+fn devices_are_named_and_not_opened() {
+    let out = directory();
+    let device = out.path().join("zero");
+    // Only root may make one.
+    if rustix::fs::mknodat(CWD, &device, FileType::CharacterDevice, Mode::RUSR, rustix::fs::makedev(1, 5)).is_ok() {
+        assert!(fs::metadata(&device).unwrap().file_type().is_char_device());
+        assert_eq!(left_out(&collected(out.path(), &CAPS)), [("zero".to_owned(), no_file("a device"))]);
+    }
+}
+
+#[test]
+fn each_hard_link_is_a_file() {
+    let out = directory();
+    fs::write(out.path().join("a"), "same").unwrap();
+    fs::hard_link(out.path().join("a"), out.path().join("b")).unwrap();
+    assert_eq!(names(&collected(out.path(), &CAPS)), ["a", "b"]);
+}
+
+#[test]
+fn a_file_without_permissions_does_not_hide_the_others() {
+    let out = directory();
+    for name in ["a", "b"] {
+        fs::write(out.path().join(name), name).unwrap();
+    }
+    fs::create_dir(out.path().join("c")).unwrap();
+    for name in ["a", "c"] {
+        fs::set_permissions(out.path().join(name), fs::Permissions::from_mode(0o000)).unwrap();
+    }
+    let artifacts = collected(out.path(), &CAPS);
+    if rustix::process::geteuid().is_root() {
+        assert_eq!(names(&artifacts), ["a", "b"]);
+    } else {
+        assert_eq!(names(&artifacts), ["b"]);
+        let error = "Permission denied (os error 13)".to_owned();
+        let reason = Reason::Unreadable { error };
+        assert_eq!(left_out(&artifacts), [("a".to_owned(), reason.clone()), ("c".to_owned(), reason)]);
+    }
+    fs::set_permissions(out.path().join("c"), fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+#[test]
+fn hostile_names_are_shown_escaped_and_in_order() {
+    let out = directory();
+    for name in [&b"new\nline"[..], b"\xff\xfe", b"\x1b[2J", b"-rf", b"...", b" "] {
+        fs::write(out.path().join(OsStr::from_bytes(name)), "").unwrap();
+    }
+    assert_eq!(names(&collected(out.path(), &CAPS)), [r"\u{1b}[2J", " ", "-rf", "...", r"new\nline", r"\xff\xfe"]);
+}
+
+#[test]
+fn of_ten_thousand_files_the_first_by_name_are_returned_and_some_are_named() {
+    let out = directory();
+    for number in 0..10_000 {
+        fs::write(out.path().join(format!("{number:05}")), "x").unwrap();
+    }
+    let artifacts = collected(out.path(), &CAPS);
+    assert_eq!(names(&artifacts), (0..CAPS.files).map(|number| format!("{number:05}")).collect::<Vec<_>>());
+    assert_eq!(artifacts.left_out.len(), CAPS.named);
+    assert!(artifacts.left_out.iter().all(|file| file.reason == Reason::Files { most: CAPS.files }));
+    assert_eq!(artifacts.left_out[0].name(), format!("{:05}", CAPS.files));
+    assert_eq!(artifacts.not_named as usize, 10_000 - CAPS.files - CAPS.named);
+}
+
+#[test]
+fn a_directory_of_too_many_entries_is_told_of() {
+    let out = directory();
+    fs::create_dir(out.path().join("d")).unwrap();
+    for number in 0..9 {
+        fs::write(out.path().join(format!("d/{number}")), "x").unwrap();
+    }
+    let artifacts = collected(out.path(), &Caps { entries: 6, ..CAPS });
+    assert_eq!(artifacts.files.len(), 5);
+    assert_eq!(left_out(&artifacts), [("d".to_owned(), Reason::Entries { most: 6 })]);
+}
+
+#[test]
+fn directories_are_left_where_they_are_too_deep() {
+    let out = directory();
+    let mut deep = out.path().to_owned();
+    for _ in 0..300 {
+        deep.push("d");
+        fs::create_dir(&deep).unwrap();
+    }
+    fs::write(deep.join("file"), "").unwrap();
+    let artifacts = collected(out.path(), &CAPS);
+    assert_eq!(names(&artifacts), Vec::<String>::new());
+    assert_eq!(left_out(&artifacts), [(["d"; CAPS.depth].join("/"), Reason::TooDeep { most: CAPS.depth })]);
+}
+
+#[test]
+fn a_file_of_a_terabyte_is_named_with_its_size_and_not_read() {
+    let out = directory();
+    let size = 1 << 40;
+    File::create(out.path().join("sparse")).unwrap().set_len(size).unwrap();
+    let artifacts = collected(out.path(), &CAPS);
+    assert_eq!(artifacts.left_out[0].size, Some(size));
+    assert_eq!(left_out(&artifacts), [("sparse".to_owned(), Reason::TooLarge { most: CAPS.other })]);
+}
+
+#[test]
+fn each_kind_of_file_has_a_cap_of_its_own() {
+    let out = directory();
+    let caps = Caps { image: 30, text: 10, other: 20, ..CAPS };
+    let image = |size: usize| [&PNG[..8], &vec![1; size - PNG.len()], &PNG[8..]].concat();
+    for (name, content) in [
+        ("image.30", image(30)),
+        ("image.31", image(31)),
+        ("other.20", vec![0; 20]),
+        ("other.21", vec![0; 21]),
+        ("text.10", vec![b'x'; 10]),
+        ("text.11", vec![b'x'; 11]),
+    ] {
+        fs::write(out.path().join(name), content).unwrap();
+    }
+    let artifacts = collected(out.path(), &caps);
+    assert_eq!(names(&artifacts), ["image.30", "other.20", "text.10"]);
+    let beyond = |name: &str, most| (name.to_owned(), Reason::TooLarge { most });
+    assert_eq!(left_out(&artifacts), [beyond("image.31", 30), beyond("other.21", 20), beyond("text.11", 10)]);
+}
+
+#[test]
+fn all_files_together_have_a_cap_and_all_texts_one_of_their_own() {
+    let out = directory();
+    let caps = Caps { text: 10, other: 10, texts: 15, total: 30, ..CAPS };
+    for (name, content) in [
+        ("1", vec![b'x'; 10]),
+        ("2", vec![b'x'; 10]),
+        ("3", vec![b'x'; 5]),
+        ("4", vec![0; 10]),
+        ("5", vec![0; 10]),
+        ("6", vec![0; 5]),
+        ("7", vec![0; 11]),
+        ("8", vec![]),
+    ] {
+        fs::write(out.path().join(name), content).unwrap();
+    }
+    let artifacts = collected(out.path(), &caps);
+    assert_eq!(names(&artifacts), ["1", "3", "4", "6", "8"]);
+    let expected = [
+        ("2".to_owned(), Reason::Together { most: 15 }),
+        ("5".to_owned(), Reason::Together { most: 30 }),
+        ("7".to_owned(), Reason::TooLarge { most: 10 }),
+    ];
+    assert_eq!(left_out(&artifacts), expected);
+}
+
+/// Does something again and again while `f` runs, and no longer, even if `f` fails.
+fn meanwhile<T>(again: impl Fn() + Sync, f: impl FnOnce() -> T) -> T {
+    struct Over<'flag>(&'flag AtomicBool);
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let flag = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !flag.load(Ordering::Relaxed) {
+                again();
+            }
+        });
+        let _over = Over(&flag);
+        f()
+    })
+}
+
+#[test]
+fn a_file_that_grows_while_it_is_read_does_not_exceed_its_cap() {
+    let out = directory();
+    let path = out.path().join("log");
+    let caps = Caps { text: 40_000, ..CAPS };
+    let grow = || {
+        let mut file = File::options().append(true).create(true).open(&path).unwrap();
+        if file.metadata().unwrap().len() > 100_000 {
+            file.set_len(0).unwrap();
+        }
+        file.write_all(&[b'x'; 999]).unwrap();
+    };
+    let (mut returned, mut refused) = (0, 0);
+    meanwhile(grow, || {
+        while returned < 100 || refused < 100 {
+            let artifacts = collected(out.path(), &caps);
+            match artifacts.files.first() {
+                Some(file) => {
+                    assert!(file.size() <= caps.text);
+                    returned += 1;
+                }
+                None => refused += artifacts.left_out.len(),
+            }
+        }
+    });
+}
+
+#[test]
+fn a_file_or_directory_that_links_take_turns_with_is_read_from_inside_or_not_at_all() {
+    let (out, secrets) = (directory(), directory());
+    fs::write(secrets.path().join("file"), "secret").unwrap();
+    let path = |name: &str| out.path().join(name);
+    fs::create_dir(path("directory")).unwrap();
+    fs::write(path("directory/file"), "own").unwrap();
+    fs::write(path("file"), "own").unwrap();
+    symlink(secrets.path(), path("link-1")).unwrap();
+    symlink(secrets.path().join("file"), path("link-2")).unwrap();
+    let swap = || {
+        for (a, b) in [("directory", "link-1"), ("file", "link-2")] {
+            rustix::fs::renameat_with(CWD, path(a), CWD, path(b), RenameFlags::EXCHANGE).unwrap();
+        }
+    };
+    // How often a link was met in the place of what the listing or a look had shown, and how often a file.
+    let (mut links, mut files) = (0, 0);
+    meanwhile(swap, || {
+        for _ in 0..3000 {
+            let artifacts = collected(out.path(), &CAPS);
+            assert!(artifacts.files.iter().all(|file| file.content == b"own"), "{artifacts:?}");
+            links += artifacts.left_out.iter().filter(|file| file.reason == no_file("a symbolic link")).count();
+            files += artifacts.files.len();
+        }
+    });
+    assert!(links > 0 && files > 0);
+}
+
+#[test]
+fn a_directory_that_moves_while_it_is_read_leads_nowhere_else() {
+    let (out, elsewhere) = (directory(), directory());
+    fs::create_dir_all(out.path().join("a/b/c")).unwrap();
+    fs::write(out.path().join("a/b/c/file"), "own").unwrap();
+    fs::write(elsewhere.path().join("file"), "secret").unwrap();
+    // As a program's process does that is left with a descriptor of another directory.
+    let swap = || {
+        fs::rename(out.path().join("a/b"), elsewhere.path().join("b")).unwrap();
+        fs::rename(elsewhere.path().join("b"), out.path().join("a/b")).unwrap();
+    };
+    meanwhile(swap, || {
+        for _ in 0..1000 {
+            let artifacts = collected(out.path(), &CAPS);
+            assert!(artifacts.files.iter().all(|file| file.content == b"own"), "{artifacts:?}");
+        }
+    });
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_listed_is_told_and_is_no_error() {
+    let gathered = gather(File::open("/dev/null").unwrap().into()).await;
+    assert!(gathered.files.is_empty());
+    assert_eq!(gathered.left_out[0].name(), ".");
+    assert!(matches!(&gathered.left_out[0].reason, Reason::Unreadable { error } if error.contains("open")));
+}

@@ -1,0 +1,203 @@
+//! Reads a directory that a program made to its liking.
+//!
+//! Every name is resolved from the descriptor of the directory that holds it, one component at a time, and neither
+//! links nor other file systems are entered. So it does not matter what a name is when it is looked at and what it is
+//! when it is opened: what is opened lies in the directory, and what it is the descriptor tells.
+
+use std::collections::VecDeque;
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::{Artifact, ArtifactError, Artifacts, Caps, Kind, LeftOut, Reason, path_of};
+
+/// How much of a file is read to tell its kind.
+const BEGINNING: u64 = 4096;
+
+pub(super) fn collect(directory: OwnedFd, caps: &Caps) -> Result<Artifacts, ArtifactError> {
+    let failed = |operation| move |error: Errno| ArtifactError { operation, source: error.into() };
+    // The descriptor may be one that can't be read from.
+    let opened = open(directory.as_fd(), c".", OFlags::DIRECTORY).map_err(failed("open"))?;
+    let mut walk = Walk { caps, found: Artifacts::default(), looked_at: 0, texts: 0, total: 0 };
+    walk.directory(opened, b"", 1).map_err(failed("list"))?;
+    Ok(walk.found)
+}
+
+struct Walk<'caps> {
+    caps: &'caps Caps,
+    found: Artifacts,
+    looked_at: usize,
+    /// Bytes of the texts, and of all files, that were found.
+    texts: u64,
+    total: u64,
+}
+
+impl Walk<'_> {
+    /// Takes what is in one directory: its files, then what is in its directories. The error is that of listing it.
+    fn directory(&mut self, directory: OwnedFd, prefix: &[u8], depth: usize) -> Result<(), Errno> {
+        let mut listing = Dir::new(directory)?;
+        let names = self.list(&mut listing, prefix)?;
+        let directory = listing.fd()?;
+        let mut below = VecDeque::new();
+        for name in names {
+            let path = [prefix, name.as_bytes()].concat();
+            let facts = match rustix::fs::statat(directory, &name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(facts) => facts,
+                Err(error) => {
+                    self.leave_out(&path, None, error.into());
+                    continue;
+                }
+            };
+            match FileType::from_raw_mode(facts.st_mode) {
+                FileType::Directory => below.push_back((name, path)),
+                FileType::RegularFile => match self.file(directory, &name) {
+                    Ok((kind, content)) => {
+                        self.total += content.len() as u64;
+                        self.texts += if kind == Kind::Text { content.len() as u64 } else { 0 };
+                        self.found.files.push(Artifact { path: path_of(&path), kind, content });
+                    }
+                    Err(why) => self.leave_out(&path, Some(facts.st_size as u64), why),
+                },
+                other => self.leave_out(&path, None, no_file(other).into()),
+            }
+        }
+        for (name, path) in below {
+            if depth == self.caps.depth {
+                self.leave_out(&path, None, Reason::TooDeep { most: depth }.into());
+                continue;
+            }
+            let entered = open(directory, &name, OFlags::DIRECTORY)
+                .and_then(|opened| self.directory(opened, &[&path[..], b"/"].concat(), depth + 1));
+            if let Err(error) = entered {
+                self.leave_out(&path, None, error.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The names in a directory, sorted.
+    fn list(&mut self, directory: &mut Dir, prefix: &[u8]) -> Result<Vec<CString>, Errno> {
+        let mut names = Vec::new();
+        while let Some(entry) = directory.read().transpose()? {
+            let name = entry.file_name();
+            if name == c"." || name == c".." {
+                continue;
+            }
+            if self.looked_at == self.caps.entries {
+                let path = prefix.strip_suffix(b"/").unwrap_or(prefix);
+                self.leave_out(path, None, Reason::Entries { most: self.caps.entries }.into());
+                break;
+            }
+            self.looked_at += 1;
+            names.push(name.to_owned());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn file(&self, directory: BorrowedFd, name: &CStr) -> Result<(Kind, Vec<u8>), Why> {
+        if self.found.files.len() == self.caps.files {
+            return Err(Reason::Files { most: self.caps.files }.into());
+        }
+        let file = File::from(open(directory, name, OFlags::empty())?);
+        let facts = rustix::fs::fstat(&file)?;
+        match FileType::from_raw_mode(facts.st_mode) {
+            FileType::RegularFile => {}
+            other => return Err(no_file(other).into()),
+        }
+        let mut content = Vec::new();
+        (&file).take(BEGINNING).read_to_end(&mut content)?;
+        let (most, beyond) = self.most(Kind::of_beginning(&content), facts.st_size as u64);
+        if facts.st_size as u64 > most {
+            return Err(beyond.into());
+        }
+        // The file may have grown, and may go on to do so.
+        let more = (most + 1).saturating_sub(content.len() as u64);
+        (&file).take(more).read_to_end(&mut content)?;
+        if content.len() as u64 > most {
+            return Err(beyond.into());
+        }
+        Ok((Kind::of(&content), content))
+    }
+
+    /// How much of a file can be returned, and what is to say if it has more. `size` is what it seems to have.
+    fn most(&self, kind: Kind, size: u64) -> (u64, Reason) {
+        let caps = self.caps;
+        let (most, left, together) = match kind {
+            Kind::Image(_) => (caps.image, caps.total - self.total, caps.total),
+            Kind::Other(_) => (caps.other, caps.total - self.total, caps.total),
+            Kind::Text if caps.texts - self.texts < caps.total - self.total => {
+                (caps.text, caps.texts - self.texts, caps.texts)
+            }
+            Kind::Text => (caps.text, caps.total - self.total, caps.total),
+        };
+        // Of a file that is too large by itself, the others are no matter.
+        if size > most || most <= left {
+            (most.min(left), Reason::TooLarge { most })
+        } else {
+            (left, Reason::Together { most: together })
+        }
+    }
+
+    fn leave_out(&mut self, path: &[u8], size: Option<u64>, why: Why) {
+        if let Why::Is(reason) = why {
+            self.found.leave_out(self.caps, LeftOut { path: path_of(path), size, reason });
+        }
+    }
+}
+
+/// Why there is nothing to return.
+enum Why {
+    /// It is not there any more.
+    Gone,
+    Is(Reason),
+}
+
+impl From<Reason> for Why {
+    fn from(reason: Reason) -> Self {
+        Self::Is(reason)
+    }
+}
+
+impl From<Errno> for Why {
+    fn from(error: Errno) -> Self {
+        match error {
+            Errno::NOENT => Self::Gone,
+            // It took the place of something else.
+            Errno::LOOP => no_file(FileType::Symlink).into(),
+            Errno::XDEV => Reason::NoFile { kind: "another file system" }.into(),
+            error => io::Error::from(error).into(),
+        }
+    }
+}
+
+impl From<io::Error> for Why {
+    fn from(error: io::Error) -> Self {
+        Self::Is(Reason::Unreadable { error: error.to_string() })
+    }
+}
+
+fn no_file(kind: FileType) -> Reason {
+    let kind = match kind {
+        FileType::Symlink => "a symbolic link",
+        FileType::Fifo => "a FIFO",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice | FileType::BlockDevice => "a device",
+        FileType::Directory => "a directory",
+        _ => "of an unknown type",
+    };
+    Reason::NoFile { kind }
+}
+
+/// Opens a name for reading, and nothing that waits for somebody or that becomes our terminal.
+fn open(directory: BorrowedFd, name: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let resolve =
+        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+    // No `..` is ever asked for, so the kernel has no reason to answer EAGAIN but that opening would wait.
+    rustix::io::retry_on_intr(|| rustix::fs::openat2(directory, name, flags, Mode::empty(), resolve))
+}

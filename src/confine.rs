@@ -1,0 +1,185 @@
+//! Job and view → a plan without namespaces, for machines that have none: a pure function, but for a look at which of
+//! the host's files exist.
+//!
+//! The program then runs among the host's files. Landlock shows it those of the view and lets it write in a private
+//! directory alone, a seccomp filter keeps it off the network, from other programs and from what Landlock leaves open.
+//! What the interface calls `/sandbox` and `/tmp` is in the private directory, under names that the program is told
+//! by its working directory and by `HOME`, `PWD` and `TMPDIR`.
+
+mod seccomp;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use sandbox_launcher::{Call, Environment, Plan, Program, Resource, Step, Watch};
+
+pub use self::seccomp::{Filter, filter};
+use crate::host;
+use crate::job::Job;
+use crate::plan::{self, HOME};
+use crate::sandbox::{Network, Sandbox};
+use crate::view::View;
+use crate::walls::Landlock;
+
+/// Where temporary files are in a sandbox.
+pub const TMP: &str = "/tmp";
+
+/// What runtimes want to know of the machine. The rest of `/proc` tells of other people's processes.
+const MACHINE: [&str; 8] = [
+    "/proc/cpuinfo",
+    "/proc/filesystems",
+    "/proc/loadavg",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/proc/uptime",
+    "/proc/version",
+    "/sys/devices/system/cpu",
+];
+/// What programs on the host's network need to resolve names.
+const RESOLVER: [&str; 6] =
+    ["/etc/gai.conf", "/etc/host.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/resolv.conf", "/etc/services"];
+const READABLE_DEVICES: [&str; 2] = ["/dev/random", "/dev/urandom"];
+const WRITABLE_DEVICES: [&str; 3] = ["/dev/full", "/dev/null", "/dev/zero"];
+
+/// Starts a command with a umask, so that what it makes is its user's alone; other modes can't be set.
+const WITH_MASK: [&str; 4] = ["sh", "-c", "umask 077 && exec \"$@\"", "sh"];
+
+/// What a program without namespaces stands on.
+#[derive(Debug, Clone, Copy)]
+pub struct Ground<'a> {
+    /// An empty directory that is this job's alone.
+    pub directory: &'a Path,
+    pub landlock: Option<Landlock>,
+    pub seccomp: bool,
+    /// How many processes and threads the program's user has on this machine already.
+    pub processes: u64,
+}
+
+/// The plan of a program with no namespace around it.
+pub fn confined(job: &Job, view: &View, ground: &Ground) -> Plan {
+    let place = Place { directory: ground.directory };
+    let sandbox = job.sandbox;
+    let mut walls = limits(sandbox, ground.processes);
+    walls.extend([Step::NoNewPrivileges, Step::DropPrivileges]);
+    if ground.landlock.is_some() {
+        walls.push(landlock(sandbox, view, place));
+    }
+    if ground.seccomp {
+        let filter = filter(Filter { network: sandbox.network, landlock: ground.landlock, own_user: runs_as_server() });
+        walls.extend(filter.expect("the probe of the walls made a filter from the same table"));
+    }
+    let mask: &[&str] = if runs_as_server() { &WITH_MASK } else { &[] };
+    let program = Program {
+        arguments: mask.iter().chain(sandbox.command).map(|argument| place.moved(argument)).collect(),
+        variables: view.variables(sandbox).into_iter().map(|variable| place.moved_variable(variable)).collect(),
+        directory: place.of(Path::new(sandbox.workdir)),
+    };
+    Plan {
+        environment: Environment {
+            namespaces: Vec::new(),
+            identity: plan::identity(),
+            view: Vec::new(),
+            // Landlock can only name what is there.
+            sandbox: private_directory(job, view, place),
+            walls,
+            cgroups: Vec::new(),
+            watch: Watch::default(),
+        },
+        call: Call { steps: Vec::new(), program: Some(program), deadline: job.deadline },
+    }
+}
+
+/// Whether programs are the server's own user, whose files lie around: only a server that is root has another.
+pub fn runs_as_server() -> bool {
+    plan::identity().host_uid == rustix::process::geteuid().as_raw()
+}
+
+/// Where a path of the sandbox is on the host, when the program's private directory is this.
+pub fn place(directory: &Path, path: &str) -> PathBuf {
+    Place { directory }.of(Path::new(path))
+}
+
+/// Where the paths of a sandbox are on the host.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    directory: &'a Path,
+}
+
+impl Place<'_> {
+    fn of(self, path: &Path) -> PathBuf {
+        let moved = [(HOME, "sandbox"), (TMP, "tmp"), (host::LINKS, "bin")];
+        let below = |(old, new): (&str, &str)| Some(self.directory.join(new).join(path.strip_prefix(old).ok()?));
+        // Joining nothing would add a slash.
+        let place = moved.into_iter().find_map(below).unwrap_or_else(|| path.to_owned());
+        place.components().collect()
+    }
+
+    /// A text that may be a path of the sandbox.
+    fn moved(self, text: &str) -> String {
+        if text.starts_with('/') { self.of(Path::new(text)).display().to_string() } else { text.to_owned() }
+    }
+
+    fn moved_variable(self, (name, value): (String, String)) -> (String, String) {
+        // Programs of the host are where they are, be it below /tmp.
+        let directory = |path: &str| if path == host::LINKS { self.moved(path) } else { path.to_owned() };
+        let value = match &*name {
+            "PATH" => value.split(':').map(directory).collect::<Vec<_>>().join(":"),
+            _ => self.moved(&value),
+        };
+        (name, value)
+    }
+}
+
+fn private_directory(job: &Job, view: &View, place: Place) -> Vec<Step> {
+    let sandbox = job.sandbox;
+    let directory = |path: PathBuf, mode| Step::Directory { path, mode, owned: true };
+    let workdir = Path::new(sandbox.workdir);
+    let mask = if runs_as_server() { 0o077 } else { 0 };
+    let mut steps = vec![
+        directory(place.directory.to_owned(), 0o700),
+        directory(place.of(Path::new(TMP)), 0o700),
+        directory(place.of(Path::new(HOME)), 0o755 & !mask),
+    ];
+    if workdir != Path::new(HOME) {
+        steps.push(directory(place.of(workdir), 0o755 & !mask));
+    }
+    steps.extend(job.files.iter().map(|file| Step::File {
+        path: place.of(&workdir.join(file.name.as_path())),
+        content: file.content.as_bytes().to_vec(),
+        mode: sandbox.script_mode & !mask,
+        owned: true,
+    }));
+    // The view's other links are the host's own.
+    let ours = view.links.iter().filter(|link| link.path.starts_with(host::LINKS));
+    steps.extend(ours.map(|link| Step::Symlink { path: place.of(&link.path), target: link.target.clone() }));
+    steps
+}
+
+/// Without namespaces the user's other processes count too, and no tmpfs bounds what is written.
+fn limits(sandbox: &Sandbox, processes: u64) -> Vec<Step> {
+    let resources = sandbox.resources;
+    [
+        (Resource::Data, resources.memory_mb << 20),
+        (Resource::FileSize, resources.memory_mb << 20),
+        (Resource::Processes, resources.processes.saturating_add(processes)),
+        (Resource::OpenFiles, resources.files),
+        (Resource::CoreSize, 0),
+    ]
+    .map(|(resource, value)| Step::Limit { resource, value })
+    .into()
+}
+
+fn landlock(sandbox: &Sandbox, view: &View, place: Place) -> Step {
+    let existing = |paths: &[&str]| paths.iter().map(PathBuf::from).filter(|path| path.exists()).collect::<Vec<_>>();
+    let mut read: Vec<PathBuf> = view.binds.iter().map(|bind| bind.source.clone()).collect();
+    read.extend(existing(&MACHINE));
+    read.extend(existing(&READABLE_DEVICES));
+    if sandbox.network == Network::Bridge {
+        read.extend(existing(&RESOLVER));
+    }
+    let mut write = existing(&WRITABLE_DEVICES);
+    write.push(place.of(Path::new(TMP)));
+    if sandbox.read_only { &mut read } else { &mut write }.push(place.of(Path::new(HOME)));
+    Step::Landlock { read, write, scoped: true, required: true }
+}

@@ -1,0 +1,60 @@
+//! Machines that have no wall around something.
+
+use super::super::ExecutorError;
+use super::support::{Setting, lacking};
+use crate::testing::Lacking::{self, Landlock, Seccomp, UserNamespaces};
+
+#[track_caller]
+fn refusal(setting: &Setting, tool: &str) -> String {
+    match setting.try_run(tool, "echo ran").expect("every machine has a shell") {
+        Err(error @ ExecutorError::Unconfined(_)) => error.to_string(),
+        other => panic!("{setting:?}: {other:?}"),
+    }
+}
+
+#[test]
+fn without_namespaces_and_landlock_calls_are_refused_by_what_is_missing_and_the_flag() {
+    for setting in lacking(&[UserNamespaces, Landlock]) {
+        for tool in ["shell", "network-tools"] {
+            let error = refusal(&setting, tool);
+            let parts = [
+                &format!("`{tool}`"),
+                "files",
+                "make the sandbox's namespaces",
+                "Landlock",
+                "--allow-unconfined-execution",
+            ];
+            assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+        }
+    }
+}
+
+#[test]
+fn without_namespaces_and_seccomp_calls_are_refused_for_the_network_or_the_hosts_services() {
+    for setting in lacking(&[UserNamespaces, Seccomp]) {
+        assert!(refusal(&setting, "shell").contains("network"));
+        assert!(refusal(&setting, "network-tools").contains("services"));
+    }
+}
+
+#[test]
+fn an_operator_may_allow_them_and_results_name_the_walls_that_stood() {
+    for (missing, stands) in [(&[UserNamespaces, Landlock][..], "seccomp"), (&[UserNamespaces, Seccomp], "landlock")] {
+        for setting in lacking(missing) {
+            let setting = Setting { allow_unconfined: true, ..setting };
+            let outcome = setting.run("shell", "echo ran").unwrap();
+            assert_eq!(outcome.stdout.text(), "ran\n");
+            assert!(outcome.walls.contains(&stands) && outcome.walls.contains(&"no_new_privs"), "{:?}", outcome.walls);
+            assert!(!outcome.walls.contains(&if stands == "seccomp" { "landlock" } else { "seccomp" }));
+            assert!(outcome.notes.iter().any(|note| note.starts_with("No wall stood")), "{:?}", outcome.notes);
+        }
+    }
+}
+
+#[test]
+fn with_namespaces_nothing_else_is_needed() {
+    let all_others: &[Lacking] = &[Landlock, Seccomp];
+    for setting in lacking(all_others) {
+        assert_eq!(setting.sh("echo ran"), "ran\n");
+    }
+}

@@ -1,0 +1,115 @@
+//! Limits that the keeper of a sandbox sees to, and what they say when they are met.
+
+use std::time::Duration;
+
+use sandbox_launcher::{Directory, Ending, Limit, Plan, Resource, Step, Watch};
+
+use crate::support::{Caller, Change, as_everybody};
+
+const MB: u64 = 1 << 20;
+
+/// A sandbox whose memory is watched, with one tmpfs for its private directories.
+fn watched(caller: &Caller, script: &str, memory: u64) -> Plan {
+    let mut plan = caller.plan(script);
+    plan.environment.watch.memory = Some(memory);
+    let place = |target: &str, mode, owned| Directory { target: target.into(), mode, owned };
+    let scratch = Step::Scratch {
+        size: 200 * MB,
+        inodes: 1000,
+        directories: vec![place("/sandbox", 0o755, true), place("/tmp", 0o1777, false)],
+    };
+    plan.environment.sandbox.splice(0..2, [scratch]);
+    plan
+}
+
+fn memory(bytes: u64) -> Ending {
+    Ending::OverLimit { limit: Limit::Memory { bytes } }
+}
+
+#[test]
+fn more_memory_than_allowed_ends_the_sandbox_and_is_named() {
+    as_everybody(|caller| {
+        let limit = 100 * MB;
+        let within = caller.run(&watched(&caller, "head -c 40000000 /dev/zero | tail -c 40000000 | wc -c", limit));
+        assert_eq!(within.text(), "40000000");
+        let over =
+            caller.run(&watched(&caller, "head -c 900000000 /dev/zero | tail -c 900000000 | wc -c; sleep 900", limit));
+        assert_eq!(over.ending(), memory(limit), "{over:?}");
+        let Some(sandbox_launcher::Report::Ended { usage, .. }) = over.report else { unreachable!() };
+        assert!(usage.peak_memory < 4 * limit, "{usage:?}");
+    });
+}
+
+#[test]
+fn memory_is_added_up_over_processes() {
+    as_everybody(|caller| {
+        let limit = 100 * MB;
+        let script =
+            "for i in 1 2 3 4 5; do (head -c 40000000 /dev/zero | tail -c 40000000 | (sleep 5; wc -c)) & done; wait";
+        assert_eq!(caller.run(&watched(&caller, script, limit)).ending(), memory(limit));
+    });
+}
+
+#[test]
+fn files_in_private_directories_are_memory() {
+    as_everybody(|caller| {
+        let limit = 100 * MB;
+        let script = "head -c 60000000 /dev/zero > /tmp/a; sleep 0.3; echo fine; head -c 60000000 /dev/zero > /sandbox/b; sleep 900";
+        let outcome = caller.run(&watched(&caller, script, limit));
+        assert_eq!((outcome.ending(), outcome.stdout.as_str()), (memory(limit), "fine\n"), "{outcome:?}");
+    });
+}
+
+#[test]
+fn private_directories_share_one_bound() {
+    as_everybody(|caller| {
+        let script = "head -c 150000000 /dev/zero > /tmp/a; head -c 150000000 /dev/zero > /sandbox/b; \
+                      stat -c %s /tmp/a /sandbox/b; stat -c '%a %u' /tmp /sandbox; ls -A /sandbox /tmp; rmdir /tmp/../tmp/1";
+        let mut plan = watched(&caller, script, u64::MAX);
+        plan.environment.watch = Watch::default();
+        let outcome = caller.run(&plan);
+        let lines: Vec<&str> = outcome.stdout.lines().collect();
+        let sizes: Vec<u64> = lines[..2].iter().map(|line| line.parse().unwrap()).collect();
+        assert!(sizes[0] == 150_000_000 && sizes[1] < 60_000_000, "{outcome:?}");
+        let other = if caller.is_root() { "1777 0" } else { "1777 1000" };
+        assert_eq!(lines[2..4], [other, "755 1000"], "{outcome:?}");
+        assert_eq!(lines[4..], ["/sandbox:", "b", "", "/tmp:", "a"], "{outcome:?}");
+    });
+}
+
+#[test]
+fn a_program_that_fails_at_its_limit_of_processes_is_told_so() {
+    as_everybody(|caller| {
+        let mut plan = caller.plan("for i in $(seq 100); do sleep 900 & done 2>/dev/null; sleep 0.5; exit 1");
+        plan.environment.watch.processes = Some(20);
+        plan.environment.walls.insert(0, Step::Limit { resource: Resource::Processes, value: 20 });
+        let limit = Limit::Processes { count: 20 };
+        assert_eq!(caller.run(&plan).ending(), Ending::OverLimit { limit });
+        plan.program().arguments[2] = "sleep 0.5; exit 1".to_owned();
+        assert_eq!(caller.run(&plan).ending(), Ending::Exited { code: 1 });
+        plan.program().arguments[2] =
+            "(for i in $(seq 100); do sleep 900 & done) 2>/dev/null; sleep 0.5; exit 0".to_owned();
+        assert_eq!(caller.run(&plan).ending(), Ending::Exited { code: 0 });
+    });
+}
+
+#[test]
+fn a_sandbox_runs_on_as_many_processors_as_it_is_given() {
+    as_everybody(|caller| {
+        let mut plan = caller.plan("nproc");
+        plan.environment.watch.processors = Some(1);
+        assert_eq!(caller.run(&plan).text(), "1");
+        plan.environment.watch.processors = Some(1000);
+        let all = std::thread::available_parallelism().unwrap().get();
+        assert_eq!(caller.run(&plan).text(), all.to_string());
+    });
+}
+
+#[test]
+fn a_sandbox_that_uses_all_it_may_is_left_alone() {
+    as_everybody(|caller| {
+        let script = "head -c 70000000 /dev/zero | tail -c 70000000 | (sleep 1; wc -c)";
+        let plan = watched(&caller, script, 100 * MB).within(Duration::from_secs(10));
+        assert_eq!(caller.run(&plan).text(), "70000000");
+    });
+}

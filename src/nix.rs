@@ -1,0 +1,8 @@
+//! What this project says to Nix and how: store paths, archives and the daemon's protocol.
+
+pub mod daemon;
+pub mod endpoint;
+pub mod hash;
+pub mod nar;
+pub mod protocol;
+pub mod wire;

@@ -1,0 +1,290 @@
+//! The system calls that a program is refused, as a table, and the filter that refuses them.
+//!
+//! Everything is allowed but what the table names: programs call what they like, and break in odd ways where a call that
+//! they have always had is missing. What is named leads to kernel code that namespaces do not confine, or that was the
+//! way out of many a container. A refusal is worded as the kernel's own where it has one for the purpose, so that
+//! programs fall back on what they would do on an older or smaller kernel.
+
+use std::collections::BTreeMap;
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    sock_filter,
+};
+
+/// What bounds the sandbox's memory and processors, on which it depends what must be refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Memory of all kinds counts against a limit. Otherwise the kinds that no process is charged for are refused.
+    pub memory: bool,
+    /// Processor time is shared out. Otherwise a program must stay on the processors it is put on.
+    pub processors: bool,
+}
+
+const NOT_PERMITTED: i32 = libc::EPERM;
+/// As on a kernel that does not have it.
+const NOT_THERE: i32 = libc::ENOSYS;
+
+/// A system call that is refused, with the error that answers it.
+struct Refusal {
+    call: libc::c_long,
+    errno: i32,
+    /// The cases in which it is; none means all.
+    cases: Vec<Vec<Condition>>,
+}
+
+/// A condition on one argument. All of a case's must hold.
+struct Condition {
+    argument: u8,
+    operator: SeccompCmpOp,
+    value: u64,
+}
+
+const fn is(argument: u8, value: i32) -> Condition {
+    Condition { argument, operator: SeccompCmpOp::Eq, value: value as u32 as u64 }
+}
+
+const fn is_not(argument: u8, value: i32) -> Condition {
+    Condition { argument, operator: SeccompCmpOp::Ne, value: value as u32 as u64 }
+}
+
+/// All bits of `value` are set, whatever the others are.
+const fn has(argument: u8, value: i32) -> Condition {
+    Condition { argument, operator: SeccompCmpOp::MaskedEq(value as u32 as u64), value: value as u32 as u64 }
+}
+
+/// The bits of `mask` have this value.
+const fn masked(argument: u8, mask: i32, value: i32) -> Condition {
+    Condition { argument, operator: SeccompCmpOp::MaskedEq(mask as u32 as u64), value: value as u32 as u64 }
+}
+
+/// Refused whatever the arguments are.
+const ALWAYS: &[(libc::c_long, i32)] = &[
+    // Keys belong to users, and users are no namespace of ours.
+    (libc::SYS_add_key, NOT_PERMITTED),
+    (libc::SYS_keyctl, NOT_PERMITTED),
+    (libc::SYS_request_key, NOT_PERMITTED),
+    // Large interfaces with a long history of holes.
+    (libc::SYS_bpf, NOT_PERMITTED),
+    (libc::SYS_perf_event_open, NOT_PERMITTED),
+    (libc::SYS_userfaultfd, NOT_PERMITTED),
+    (libc::SYS_vmsplice, NOT_PERMITTED),
+    (libc::SYS_io_uring_setup, NOT_THERE),
+    (libc::SYS_io_uring_enter, NOT_THERE),
+    (libc::SYS_io_uring_register, NOT_THERE),
+    // A look into other processes.
+    (libc::SYS_ptrace, NOT_PERMITTED),
+    (libc::SYS_process_vm_readv, NOT_PERMITTED),
+    (libc::SYS_process_vm_writev, NOT_PERMITTED),
+    (libc::SYS_process_madvise, NOT_PERMITTED),
+    (libc::SYS_kcmp, NOT_PERMITTED),
+    (libc::SYS_pidfd_getfd, NOT_PERMITTED),
+    // Mounts, roots and namespaces.
+    (libc::SYS_mount, NOT_PERMITTED),
+    (libc::SYS_umount2, NOT_PERMITTED),
+    (libc::SYS_mount_setattr, NOT_PERMITTED),
+    (libc::SYS_open_tree, NOT_PERMITTED),
+    (libc::SYS_move_mount, NOT_PERMITTED),
+    (libc::SYS_fsopen, NOT_PERMITTED),
+    (libc::SYS_fsconfig, NOT_PERMITTED),
+    (libc::SYS_fsmount, NOT_PERMITTED),
+    (libc::SYS_fspick, NOT_PERMITTED),
+    (libc::SYS_pivot_root, NOT_PERMITTED),
+    (libc::SYS_chroot, NOT_PERMITTED),
+    (libc::SYS_setns, NOT_PERMITTED),
+    (STATMOUNT, NOT_THERE),
+    (LISTMOUNT, NOT_THERE),
+    (OPEN_TREE_ATTR, NOT_PERMITTED),
+    // Its flags lie in memory, where a filter can't look.
+    (libc::SYS_clone3, NOT_THERE),
+    // The kernel itself, and the machine.
+    (libc::SYS_kexec_load, NOT_PERMITTED),
+    (libc::SYS_init_module, NOT_PERMITTED),
+    (libc::SYS_finit_module, NOT_PERMITTED),
+    (libc::SYS_delete_module, NOT_PERMITTED),
+    (libc::SYS_reboot, NOT_PERMITTED),
+    (libc::SYS_swapon, NOT_PERMITTED),
+    (libc::SYS_swapoff, NOT_PERMITTED),
+    (libc::SYS_syslog, NOT_PERMITTED),
+    (libc::SYS_acct, NOT_PERMITTED),
+    (libc::SYS_vhangup, NOT_PERMITTED),
+    (libc::SYS_settimeofday, NOT_PERMITTED),
+    (libc::SYS_clock_settime, NOT_PERMITTED),
+    (libc::SYS_clock_adjtime, NOT_PERMITTED),
+    (libc::SYS_adjtimex, NOT_PERMITTED),
+    // Files by other ways than their paths.
+    (libc::SYS_open_by_handle_at, NOT_PERMITTED),
+    (libc::SYS_name_to_handle_at, NOT_PERMITTED),
+    (libc::SYS_fanotify_init, NOT_PERMITTED),
+    (libc::SYS_quotactl, NOT_PERMITTED),
+    (libc::SYS_quotactl_fd, NOT_PERMITTED),
+    (libc::SYS_lookup_dcookie, NOT_PERMITTED),
+    // Memory that the kernel itself can't see, and that no swap or dump bounds.
+    (MEMFD_SECRET, NOT_THERE),
+];
+
+// Not in every version of the libc crate.
+const MEMFD_SECRET: libc::c_long = 447;
+const STATMOUNT: libc::c_long = 457;
+const LISTMOUNT: libc::c_long = 458;
+const OPEN_TREE_ATTR: libc::c_long = 467;
+
+#[cfg(target_arch = "x86_64")]
+const ALWAYS_HERE: &[(libc::c_long, i32)] = &[
+    (libc::SYS_kexec_file_load, NOT_PERMITTED),
+    (libc::SYS_iopl, NOT_PERMITTED),
+    (libc::SYS_ioperm, NOT_PERMITTED),
+    (libc::SYS_modify_ldt, NOT_PERMITTED),
+    (libc::SYS_uselib, NOT_THERE),
+    (libc::SYS_ustat, NOT_THERE),
+    (libc::SYS_sysfs, NOT_THERE),
+    (libc::SYS__sysctl, NOT_THERE),
+    (libc::SYS_nfsservctl, NOT_THERE),
+];
+#[cfg(target_arch = "aarch64")]
+const ALWAYS_HERE: &[(libc::c_long, i32)] =
+    &[(libc::SYS_kexec_file_load, NOT_PERMITTED), (libc::SYS_nfsservctl, NOT_THERE)];
+
+/// Memory that is no process's own. System V's messages and semaphores lie in the kernel's own memory.
+const UNCHARGED: &[libc::c_long] = &[libc::SYS_memfd_create, libc::SYS_shmget, libc::SYS_msgget, libc::SYS_semget];
+
+/// Each flag of clone and unshare that makes a namespace. CLONE_NEWTIME is none to clone: there the bit is a signal's.
+const NEW_NAMESPACES: [i32; 7] = [
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWNET,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWUTS,
+    libc::CLONE_NEWCGROUP,
+];
+const CLONE_NEWTIME: i32 = 0x80;
+
+fn table(bounds: Bounds) -> Vec<Refusal> {
+    let always = |(call, errno): &(libc::c_long, i32)| Refusal { call: *call, errno: *errno, cases: Vec::new() };
+    let mut table: Vec<Refusal> = ALWAYS.iter().chain(ALWAYS_HERE).map(always).collect();
+    let mut refuse = |call, errno, cases| table.push(Refusal { call, errno, cases });
+    let flags = |flags: &[i32]| flags.iter().map(|flag| vec![has(0, *flag)]).collect::<Vec<_>>();
+    refuse(libc::SYS_clone, NOT_PERMITTED, flags(&NEW_NAMESPACES));
+    refuse(libc::SYS_unshare, NOT_PERMITTED, flags(&[&NEW_NAMESPACES[..], &[CLONE_NEWTIME]].concat()));
+    // A terminal's input, and the console's selection.
+    refuse(libc::SYS_ioctl, NOT_PERMITTED, [TIOCSTI, TIOCLINUX].map(|request| vec![is(1, request)]).into());
+    // 0 is how programs are, and -1 asks.
+    refuse(libc::SYS_personality, NOT_PERMITTED, vec![vec![is_not(0, 0), is_not(0, -1)]]);
+    for call in [libc::SYS_socket, libc::SYS_socketpair] {
+        refuse(call, libc::EAFNOSUPPORT, families());
+        refuse(call, NOT_PERMITTED, raw_sockets());
+        refuse(call, libc::EPROTONOSUPPORT, protocols());
+    }
+    if !bounds.memory {
+        UNCHARGED.iter().for_each(|call| refuse(*call, NOT_THERE, Vec::new()));
+        let shared = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+        refuse(libc::SYS_mmap, NOT_PERMITTED, vec![vec![masked(3, libc::MAP_TYPE | libc::MAP_ANONYMOUS, shared)]]);
+    }
+    if !bounds.processors {
+        refuse(libc::SYS_sched_setaffinity, NOT_PERMITTED, Vec::new());
+    }
+    table
+}
+
+const TIOCSTI: i32 = 0x5412;
+const TIOCLINUX: i32 = 0x541c;
+
+/// The other families are kernel code that few programs need, loaded when it is asked for.
+fn families() -> Vec<Vec<Condition>> {
+    vec![[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK].map(|family| is_not(0, family)).into()]
+}
+
+/// Packets of one's own making.
+fn raw_sockets() -> Vec<Vec<Condition>> {
+    const TYPE: i32 = 0xf;
+    [libc::AF_INET, libc::AF_INET6].map(|family| vec![is(0, family), masked(1, TYPE, libc::SOCK_RAW)]).into()
+}
+
+/// Of netlink the interfaces and routes, which is protocol 0; of IP what everybody uses, ping included.
+fn protocols() -> Vec<Vec<Condition>> {
+    let usual = [0, libc::IPPROTO_ICMP, libc::IPPROTO_TCP, libc::IPPROTO_UDP, libc::IPPROTO_ICMPV6];
+    let unusual = |family| -> Vec<Condition> {
+        [is(0, family)].into_iter().chain(usual.map(|protocol| is_not(2, protocol))).collect()
+    };
+    vec![vec![is(0, libc::AF_NETLINK), is_not(2, libc::NETLINK_ROUTE)], unusual(libc::AF_INET), unusual(libc::AF_INET6)]
+}
+
+/// The filter, as the bytes of the kernel's instructions.
+pub fn filter(bounds: Bounds) -> Vec<u8> {
+    program(bounds).iter().flat_map(bytes).collect()
+}
+
+fn bytes(instruction: &sock_filter) -> [u8; 8] {
+    let [code0, code1] = instruction.code.to_ne_bytes();
+    let [k0, k1, k2, k3] = instruction.k.to_ne_bytes();
+    [code0, code1, instruction.jt, instruction.jf, k0, k1, k2, k3]
+}
+
+/// One program out of a filter for each error: a filter has one answer only, and each that is installed costs time.
+fn program(bounds: Bounds) -> BpfProgram {
+    let mut by_errno: BTreeMap<i32, BTreeMap<i64, Vec<SeccompRule>>> = BTreeMap::new();
+    for Refusal { call, errno, cases } in table(bounds) {
+        by_errno.entry(errno).or_default().entry(call).or_default().extend(cases.into_iter().map(rule));
+    }
+    let mut program = other_machines();
+    let last = by_errno.len() - 1;
+    for (index, (errno, rules)) in by_errno.into_iter().enumerate() {
+        let mut part = compile(rules, errno);
+        if index < last {
+            fall_through(&mut part);
+        }
+        program.extend(part);
+    }
+    program
+}
+
+fn rule(case: Vec<Condition>) -> SeccompRule {
+    // The low 32 bits, since all of these arguments are ints: the kernel ignores the rest of the register.
+    let condition = |Condition { argument, operator, value }| {
+        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)
+            .expect("an argument's number is below 6")
+    };
+    SeccompRule::new(case.into_iter().map(condition).collect()).expect("a case has a condition")
+}
+
+fn compile(rules: BTreeMap<i64, Vec<SeccompRule>>, errno: i32) -> BpfProgram {
+    let architecture = std::env::consts::ARCH.try_into().expect("build.rs builds for no other architecture");
+    SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(errno as u32), architecture)
+        .and_then(TryInto::try_into)
+        .expect("the table makes a filter")
+}
+
+const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+const JUMP: u16 = (libc::BPF_JMP | libc::BPF_JA) as u16;
+const JUMP_IF_AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
+
+/// Lets what a program would allow go on behind its end instead.
+fn fall_through(program: &mut BpfProgram) {
+    let length = program.len();
+    for (index, instruction) in program.iter_mut().enumerate() {
+        if instruction.code == RETURN && instruction.k == libc::SECCOMP_RET_ALLOW {
+            *instruction = sock_filter { code: JUMP, jt: 0, jf: 0, k: (length - index - 1) as u32 };
+        }
+    }
+}
+
+/// The calls of x32, which have numbers of their own on the same architecture, are not there. Those of other
+/// architectures kill, which is the part of every filter.
+fn other_machines() -> BpfProgram {
+    const X32: u32 = 0x4000_0000;
+    if cfg!(not(target_arch = "x86_64")) {
+        return Vec::new();
+    }
+    let not_there = libc::SECCOMP_RET_ERRNO | NOT_THERE as u32;
+    vec![
+        // The number of the call is the first field of what a filter sees, the architecture the second.
+        sock_filter { code: LOAD, jt: 0, jf: 0, k: 0 },
+        sock_filter { code: JUMP_IF_AT_LEAST, jt: 0, jf: 1, k: X32 },
+        sock_filter { code: RETURN, jt: 0, jf: 0, k: not_there },
+    ]
+}
+
+#[cfg(test)]
+mod tests;

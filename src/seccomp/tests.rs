@@ -1,0 +1,154 @@
+//! The filter on this kernel: each test's calls are made by a thread that the filter confines.
+
+use std::io;
+use std::thread;
+
+use super::*;
+
+const BOUNDED: Bounds = Bounds { memory: true, processors: true };
+const UNBOUNDED: Bounds = Bounds { memory: false, processors: false };
+
+/// The errno of a system call with these arguments, and zeros for the others; 0 if it succeeds.
+fn call(number: libc::c_long, arguments: &[i64]) -> i32 {
+    let mut all = [0i64; 6];
+    all[..arguments.len()].copy_from_slice(arguments);
+    let [a, b, c, d, e, f] = all;
+    // SAFETY: no test passes an address, so that the kernel follows none but null, which it refuses.
+    if unsafe { libc::syscall(number, a, b, c, d, e, f) } == -1 {
+        io::Error::last_os_error().raw_os_error().expect("the kernel's own error")
+    } else {
+        0
+    }
+}
+
+fn confined<T: Send>(bounds: Bounds, body: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| {
+        let confined = scope.spawn(|| {
+            seccompiler::apply_filter(&program(bounds)).expect("install the filter");
+            body()
+        });
+        confined.join().expect("the thread lives")
+    })
+}
+
+#[test]
+fn every_call_of_the_table_is_refused_with_its_error() {
+    let always = || ALWAYS.iter().chain(ALWAYS_HERE);
+    let answers = confined(BOUNDED, || always().map(|(number, _)| call(*number, &[])).collect::<Vec<_>>());
+    for ((number, errno), answer) in always().zip(answers) {
+        assert_eq!(answer, *errno, "system call {number}");
+    }
+}
+
+#[test]
+fn ordinary_calls_go_through() {
+    confined(UNBOUNDED, || {
+        assert_eq!(call(libc::SYS_getpid, &[]), 0);
+        assert_eq!(call(libc::SYS_openat, &[-1, 0]), libc::EFAULT);
+        assert_eq!(call(libc::SYS_ioctl, &[-1, 0x5401]), libc::EBADF);
+        let private = i64::from(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        assert_eq!(call(libc::SYS_mmap, &[0, 4096, 0, private, -1]), 0);
+        assert_eq!(call(libc::SYS_mmap, &[0, 4096, 0, libc::MAP_SHARED.into(), -1]), libc::EBADF);
+        thread::scope(|scope| scope.spawn(|| ()).join().expect("a thread is started"));
+    });
+}
+
+#[test]
+fn namespaces_are_refused_one_by_one_and_together() {
+    confined(BOUNDED, || {
+        for flag in NEW_NAMESPACES {
+            assert_eq!(call(libc::SYS_unshare, &[flag.into()]), libc::EPERM, "{flag:x}");
+            assert_eq!(call(libc::SYS_clone, &[i64::from(flag | libc::SIGCHLD)]), libc::EPERM, "{flag:x}");
+            assert_eq!(call(libc::SYS_unshare, &[i64::from(flag | libc::CLONE_FS)]), libc::EPERM, "{flag:x}");
+        }
+        assert_eq!(call(libc::SYS_unshare, &[CLONE_NEWTIME.into()]), libc::EPERM);
+        assert_eq!(call(libc::SYS_unshare, &[libc::CLONE_FS.into()]), 0);
+    });
+}
+
+#[test]
+fn high_bits_of_an_argument_do_not_get_past_the_filter() {
+    const HIGH: i64 = 1 << 32;
+    confined(BOUNDED, || {
+        assert_eq!(call(libc::SYS_ioctl, &[-1, HIGH | 0x5412]), libc::EPERM);
+        assert_eq!(call(libc::SYS_ioctl, &[-1, HIGH | 0x541c]), libc::EPERM);
+        assert_eq!(
+            call(libc::SYS_socket, &[HIGH | i64::from(libc::AF_ALG), libc::SOCK_SEQPACKET.into()]),
+            libc::EAFNOSUPPORT
+        );
+        assert_eq!(call(libc::SYS_unshare, &[HIGH | i64::from(libc::CLONE_NEWUSER)]), libc::EPERM);
+    });
+}
+
+#[test]
+fn socket_families_are_those_that_programs_need() {
+    confined(BOUNDED, || {
+        for family in 0..48 {
+            let expected = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK].contains(&family);
+            let answer = call(libc::SYS_socket, &[family.into(), libc::SOCK_DGRAM.into()]);
+            assert_eq!(answer != libc::EAFNOSUPPORT, expected, "family {family}: {answer}");
+        }
+        let datagram = i64::from(libc::SOCK_DGRAM | libc::SOCK_CLOEXEC);
+        assert_eq!(call(libc::SYS_socket, &[libc::AF_NETLINK.into(), libc::SOCK_RAW.into(), 0]), 0);
+        for protocol in 1..32 {
+            let answer = call(libc::SYS_socket, &[libc::AF_NETLINK.into(), datagram, protocol]);
+            assert_eq!(answer, libc::EPROTONOSUPPORT, "netlink {protocol}");
+        }
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            for raw in [libc::SOCK_RAW, libc::SOCK_RAW | libc::SOCK_NONBLOCK] {
+                assert_eq!(
+                    call(libc::SYS_socket, &[family.into(), raw.into(), libc::IPPROTO_ICMP.into()]),
+                    libc::EPERM
+                );
+            }
+            let sctp = [family.into(), libc::SOCK_STREAM.into(), libc::IPPROTO_SCTP.into()];
+            assert_eq!(call(libc::SYS_socket, &sctp), libc::EPROTONOSUPPORT);
+        }
+        // Ping's own; whether the user may have it, the kernel decides.
+        let ping = call(libc::SYS_socket, &[libc::AF_INET.into(), datagram, libc::IPPROTO_ICMP.into()]);
+        assert!([0, libc::EACCES].contains(&ping), "{ping}");
+    });
+}
+
+#[test]
+fn a_program_may_ask_for_its_personality_and_not_change_it() {
+    confined(BOUNDED, || {
+        assert_eq!(call(libc::SYS_personality, &[0xffff_ffff]), 0);
+        assert_eq!(call(libc::SYS_personality, &[0]), 0);
+        assert_eq!(call(libc::SYS_personality, &[0x0040_0000]), libc::EPERM);
+    });
+}
+
+#[test]
+fn memory_that_nobody_is_charged_for_is_refused_where_nothing_else_bounds_it() {
+    let shared = i64::from(libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+    let shared = [0, 4096, 0, shared, -1];
+    confined(UNBOUNDED, || {
+        for number in UNCHARGED {
+            assert_eq!(call(*number, &[]), libc::ENOSYS, "{number}");
+        }
+        assert_eq!(call(libc::SYS_mmap, &shared), libc::EPERM);
+    });
+    confined(BOUNDED, || {
+        assert_eq!(call(libc::SYS_memfd_create, &[]), libc::EFAULT);
+        assert_eq!(call(libc::SYS_mmap, &shared), 0);
+    });
+}
+
+#[test]
+fn a_program_stays_on_its_processors_where_nothing_shares_out_their_time() {
+    assert_eq!(confined(UNBOUNDED, || call(libc::SYS_sched_setaffinity, &[])), libc::EPERM);
+    assert_ne!(confined(BOUNDED, || call(libc::SYS_sched_setaffinity, &[0, 0, 0])), libc::EPERM);
+    assert_ne!(confined(UNBOUNDED, || call(libc::SYS_sched_getaffinity, &[0, 0, 0])), libc::EPERM);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn the_calls_of_x32_are_not_there() {
+    const X32: libc::c_long = 0x4000_0000;
+    confined(BOUNDED, || {
+        for number in [libc::SYS_getpid, libc::SYS_ptrace, 512, 547] {
+            assert_eq!(call(X32 | number, &[]), libc::ENOSYS, "{number}");
+        }
+    });
+}
