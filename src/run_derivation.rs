@@ -24,7 +24,7 @@
 //! | `mount.workdir` | the working directory |
 //! | `mount.scriptPerms` | the octal mode of its files |
 //! | `mount.readOnly` | `1` if the working directory is read-only, or else empty |
-//! | `security.network` | `none`, or `bridge`, which Nix's build sandbox can't give |
+//! | `security.network` | `none`; or `bridge`, or hosts and ports, which Nix's build sandbox can't give |
 //! | `user` | the name of the user |
 //! | `out` | where to write the result |
 //! | `nonce` | nothing to heed: it keeps a run apart from others of the same call |

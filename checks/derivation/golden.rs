@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use libtest_mimic::Failed;
 use sandbox_mcp::derivation::Derivation;
+use sandbox_mcp::network::policy::{Entry, Pattern};
 use sandbox_mcp::run_derivation::{Run, RunDerivation, fits_inline};
 use sandbox_mcp::sandbox::{Environment, Network, Resources, Sandbox};
 use sandbox_mcp::store_path::StorePath;
@@ -43,6 +44,9 @@ pub fn order() -> Result<(), Failed> {
     Ok(())
 }
 
+const ALLOWED: [Entry; 2] =
+    [Entry { to: Pattern::Name("a.org"), port: 443 }, Entry { to: Pattern::Below("a.org"), port: 443 }];
+
 pub fn distinct() -> Result<(), Failed> {
     let (builder, other_builder) =
         (builder(), StorePath::parse("/nix/store/11111111111111111111111111111111-sandbox-launcher")?);
@@ -55,6 +59,9 @@ pub fn distinct() -> Result<(), Failed> {
         Sandbox { command: &["python", "-u", "main.py"], ..samples::SANDBOX },
         Sandbox { command: &["python", "main.py", ""], ..samples::SANDBOX },
         Sandbox { network: Network::Bridge, ..samples::SANDBOX },
+        Sandbox { network: Network::Allow(&[]), ..samples::SANDBOX },
+        Sandbox { network: Network::Allow(&ALLOWED[..1]), ..samples::SANDBOX },
+        Sandbox { network: Network::Allow(&ALLOWED), ..samples::SANDBOX },
         Sandbox { resources: Resources { cpu: 2, ..resources }, ..samples::SANDBOX },
         Sandbox { resources: Resources { memory_mb: 2, ..resources }, ..samples::SANDBOX },
         Sandbox { resources: Resources { processes: 2, ..resources }, ..samples::SANDBOX },
