@@ -211,19 +211,15 @@ impl Executor {
         Arc::new(Self { name: name.to_owned(), server, schema })
     }
 
-    /// Why the tools can't run here, of those that can't: what the server itself says of a call that needs nothing.
+    /// Why the tools can't run here as their cases say, of those that can't: what a call of each is answered.
     fn unavailable(&self, cases: &BTreeMap<String, Vec<Case>>) -> BTreeMap<String, String> {
         let begin = |(tool, cases): (&String, &Vec<Case>)| {
             let arguments = cases.first()?.arguments.clone();
             Some((tool.clone(), self.server.begin_call(tool, arguments.into())))
         };
-        let probes: Vec<_> = cases.iter().filter_map(begin).collect();
-        let refusal = |(tool, id)| {
-            let reply = self.server.reply(id);
-            let is_missing = reply.is_error() && WAYS_OUT.iter().any(|way| reply.text().contains(way));
-            is_missing.then(|| (tool, reply.text().to_owned()))
-        };
-        probes.into_iter().filter_map(refusal).collect()
+        let calls: Vec<_> = cases.iter().filter_map(begin).collect();
+        let reason = |(tool, id)| Some((tool, why_unavailable(&self.server.reply(id))?));
+        calls.into_iter().filter_map(reason).collect()
     }
 
     fn check(&self, tool: &str, case: &Case) -> Result<(), Failed> {
@@ -237,6 +233,15 @@ impl Executor {
 
 /// How the server's messages end when a tool's environment or toolchain is not on this machine.
 const WAYS_OUT: [&str; 2] = ["install Nix", "`nix build`"];
+
+fn why_unavailable(reply: &Reply) -> Option<String> {
+    if reply.is_error() && WAYS_OUT.iter().any(|way| reply.text().contains(way)) {
+        return Some(reply.text().to_owned());
+    }
+    let walls = reply.field("walls").as_array()?;
+    let without = "without namespaces the program is among the host's files, and little is as the cases say";
+    (!walls.contains(&"namespaces".into())).then(|| without.to_owned())
+}
 
 /// All trials of an executor. What can't run is one ignored trial that tells why.
 fn trials(executor: &Arc<Executor>, must_work: bool, cases: &Arc<BTreeMap<String, Vec<Case>>>) -> Vec<Trial> {
