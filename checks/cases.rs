@@ -57,6 +57,9 @@ enum Word {
     Kill,
     #[serde(rename = "SIGSEGV")]
     Segv,
+    /// The sandbox ended it because it took too much of something.
+    #[serde(rename = "limit")]
+    Limit,
     /// It never began.
     #[serde(rename = "refused")]
     Refused,
@@ -70,23 +73,19 @@ impl Default for Exit {
 
 impl Exit {
     fn is_that_of(&self, reply: &Reply) -> bool {
-        let (status, signal) = (reply.field("exit_code"), reply.field("signal"));
+        let ends = ["exit_code", "signal", "limit"];
+        let only = |end: &str, value: Option<i64>| {
+            ends.iter().all(|other| reply.field(other).is_null() != (*other == end))
+                && value.is_none_or(|value| *reply.field(end) == value)
+        };
         match self {
-            Self::Status(expected) => status == expected && signal.is_null(),
-            Self::Word(Word::Refused) => status.is_null() && signal.is_null(),
-            Self::Word(expected) => status.is_null() && *signal == expected.number(),
+            Self::Status(status) => only("exit_code", Some(*status)),
+            Self::Word(Word::Abort) => only("signal", Some(6)),
+            Self::Word(Word::Kill) => only("signal", Some(9)),
+            Self::Word(Word::Segv) => only("signal", Some(11)),
+            Self::Word(Word::Limit) => only("limit", None),
+            Self::Word(Word::Refused) => reply.field("executor").is_null(),
             Self::Any(exits) => exits.iter().any(|exit| exit.is_that_of(reply)),
-        }
-    }
-}
-
-impl Word {
-    fn number(&self) -> i32 {
-        match self {
-            Self::Abort => 6,
-            Self::Kill => 9,
-            Self::Segv => 11,
-            Self::Refused => 0,
         }
     }
 }

@@ -325,7 +325,7 @@ impl Reply {
     /// The text of a call that was refused.
     #[track_caller]
     pub fn refusal(&self) -> &str {
-        assert!(self.is_error() && self.field("exit_code").is_null(), "not refused: {self}");
+        assert!(self.is_error() && self.field("executor").is_null(), "not refused: {self}");
         self.text()
     }
 }
