@@ -5,7 +5,7 @@
 //! - `SANDBOX_MCP_EXECUTORS`: the executors to run them on, with commas between. Those that are named must work; of all
 //!   others, what can't run here is shown as ignored, with the reason.
 
-#[allow(dead_code)]
+#[allow(dead_code)] // Other tests use more of it.
 mod client;
 mod schema;
 
