@@ -279,11 +279,13 @@ impl Inbox {
 }
 
 impl Reply {
-    /// The one text item.
+    /// The text, which is the first item. Others are the files that the program left.
     #[track_caller]
     pub fn text(&self) -> &str {
         match self.0["content"].as_array().map(Vec::as_slice) {
-            Some([item]) if item["type"] == "text" => item["text"].as_str().expect("a text item has a text"),
+            Some([item, files @ ..]) if files.is_empty() || !self.field("artifacts").is_null() => {
+                item["text"].as_str().expect("the first item is a text")
+            }
             _ => panic!("the result is not one text item: {}", self.0),
         }
     }
