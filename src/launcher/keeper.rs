@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use sandbox_launcher::{CALL_SIZE, Ending, Failure, Report, Usage};
 
+use crate::mould::Mould;
 use crate::pool::Pool;
-use crate::sandbox::{Handover, Mould, Sandbox, tell};
+use crate::sandbox::{Handover, Sandbox, tell};
 use crate::sys::{self, Wait};
 use crate::watch::Watcher;
 
@@ -35,7 +36,7 @@ impl Keeper {
     }
 
     fn new(mould: Mould, control: Option<UnixStream>, wardens: Vec<OwnedFd>, pool: Pool) -> Self {
-        let watcher = Watcher::new(mould.environment());
+        let watcher = Watcher::new(&mould.environment);
         Self { mould, control, wardens, sandboxes: Vec::new(), pool, watcher }
     }
 

@@ -13,8 +13,9 @@ use crate::cgroup::Groups;
 use crate::descendants;
 use crate::fault::failed;
 use crate::keeper::Keeper;
+use crate::mould::{Mould, flag, is_sole_user, map_users};
 use crate::pool::Pool;
-use crate::sandbox::{Handover, Mould, flag, is_sole_user, map_users, silence};
+use crate::sandbox::{Handover, silence};
 use crate::steps::{Site, User};
 use crate::sys::{self, Wait};
 
@@ -48,7 +49,7 @@ fn once(environment: Environment, mut control: &UnixStream) -> Result<(), Failur
         let outputs = [copy(io::stdout().as_fd())?, copy(io::stderr().as_fd())?];
         // Whoever reads the program's output is to see its end when the program has closed it.
         for stream in [1, 2] {
-            sys::replace_stream(mould.null().as_raw_fd(), stream)?;
+            sys::replace_stream(mould.null.as_raw_fd(), stream)?;
         }
         Ok(Handover { call: control.try_clone()?, outputs, header })
     };
