@@ -28,6 +28,9 @@ pub struct Sandbox {
     received: Vec<u8>,
     pid_namespace: bool,
     group: Group,
+    /// Keeps its mount namespace. When the last reference to one goes, the kernel waits for all processors, which pid 1
+    /// would otherwise do before anybody sees its end.
+    namespace: Option<OwnedFd>,
     /// Of the file system of its private directories.
     scratch: Option<OwnedFd>,
     /// The directory that is the server's in the end.
@@ -95,6 +98,7 @@ impl Sandbox {
             received: Vec::new(),
             pid_namespace,
             group,
+            namespace: None,
             scratch: None,
             out: None,
             ready: false,
@@ -106,7 +110,7 @@ impl Sandbox {
         let released = sandbox.release(mould);
         if let Err(failure) = released {
             sandbox.kill();
-            sandbox.clear_away();
+            sandbox.clear_away().1.let_go(None);
             return Err(failure);
         }
         Ok(sandbox)
@@ -177,6 +181,7 @@ impl Sandbox {
             Ok((count, descriptors)) => {
                 self.received.extend(&buffer[..count]);
                 let mut descriptors = descriptors.into_iter();
+                self.namespace = descriptors.next().or(self.namespace.take());
                 self.scratch = descriptors.next().or(self.scratch.take());
                 self.out = descriptors.next().or(self.out.take());
                 count == 0
@@ -252,8 +257,8 @@ impl Sandbox {
         self.group.alarm()
     }
 
-    /// Waits until nothing of the sandbox is left, and tells the caller how it ended.
-    pub fn finish(mut self) -> Option<Failure> {
+    /// Waits until no process of the sandbox is left, and tells the caller how it ended.
+    pub fn finish(mut self) -> End {
         if self.last.is_none() {
             // What pid 1 said last may not have been heard yet.
             self.listen();
@@ -263,25 +268,24 @@ impl Sandbox {
         let run = self.run.take();
         let out = self.out.take();
         // Whatever the end was: the report says that nothing is left.
-        let usage = self.clear_away();
+        let (usage, remains) = self.clear_away();
         let report = over_limit(with_usage(told, usage), alarm);
-        match run {
-            Some(run) if !run.cancelled => {
-                // If this fails, nobody is left to be told.
+        let failure = match (run, report) {
+            (Some(run), report) => {
                 let out = out.as_ref().filter(|_| matches!(report, Report::Ended { .. }));
-                let _ = tell(&run.call, &report, out.map(OwnedFd::as_fd));
+                if !run.cancelled {
+                    // If this fails, nobody is left to be told.
+                    let _ = tell(&run.call, &report, out.map(OwnedFd::as_fd));
+                }
                 None
             }
-            Some(_) => None,
-            None => match report {
-                Report::Failed(failure) => Some(failure),
-                _ => None,
-            },
-        }
+            (None, Report::Failed(failure)) => Some(failure),
+            (None, _) => None,
+        };
+        End { failure, remains }
     }
 
-    fn clear_away(mut self) -> Usage {
-        self.scratch = None;
+    fn clear_away(self) -> (Usage, Remains) {
         let usage = if self.pid_namespace {
             // Pid 1 is gone when all others of its namespace are.
             match sys::reap(self.pid, true) {
@@ -291,8 +295,36 @@ impl Sandbox {
         } else {
             descendants::kill_all()
         };
+        (
+            usage,
+            Remains { descriptors: [self.namespace, self.scratch].into_iter().flatten().collect(), group: self.group },
+        )
+    }
+}
+
+/// How a sandbox came to its end.
+pub struct End {
+    /// Why it failed, if no call was there to be told.
+    pub failure: Option<Failure>,
+    pub remains: Remains,
+}
+
+/// What is to be let go of when the caller has its answer.
+pub struct Remains {
+    descriptors: Vec<OwnedFd>,
+    group: Group,
+}
+
+impl Remains {
+    /// The last reference to file systems and a mount namespace takes long to drop, so that it is `closer`'s to do.
+    pub fn let_go(self, closer: Option<&UnixStream>) {
+        if let Some(closer) = closer {
+            let descriptors: Vec<BorrowedFd> = self.descriptors.iter().map(OwnedFd::as_fd).collect();
+            // If there is no room, they are dropped here.
+            let _ = sys::send_descriptors(closer.as_fd(), &[0], &descriptors);
+        }
+        drop(self.descriptors);
         self.group.remove();
-        usage
     }
 }
 
