@@ -57,6 +57,9 @@ enum Word {
     Kill,
     #[serde(rename = "SIGSEGV")]
     Segv,
+    /// The sandbox ended it because it took too much of something.
+    #[serde(rename = "limit")]
+    Limit,
     /// It never began.
     #[serde(rename = "refused")]
     Refused,
@@ -70,23 +73,19 @@ impl Default for Exit {
 
 impl Exit {
     fn is_that_of(&self, reply: &Reply) -> bool {
-        let (status, signal) = (reply.field("exit_code"), reply.field("signal"));
+        let ends = ["exit_code", "signal", "limit"];
+        let only = |end: &str, value: Option<i64>| {
+            ends.iter().all(|other| reply.field(other).is_null() != (*other == end))
+                && value.is_none_or(|value| *reply.field(end) == value)
+        };
         match self {
-            Self::Status(expected) => status == expected && signal.is_null(),
-            Self::Word(Word::Refused) => status.is_null() && signal.is_null(),
-            Self::Word(expected) => status.is_null() && *signal == expected.number(),
+            Self::Status(status) => only("exit_code", Some(*status)),
+            Self::Word(Word::Abort) => only("signal", Some(6)),
+            Self::Word(Word::Kill) => only("signal", Some(9)),
+            Self::Word(Word::Segv) => only("signal", Some(11)),
+            Self::Word(Word::Limit) => only("limit", None),
+            Self::Word(Word::Refused) => reply.field("executor").is_null(),
             Self::Any(exits) => exits.iter().any(|exit| exit.is_that_of(reply)),
-        }
-    }
-}
-
-impl Word {
-    fn number(&self) -> i32 {
-        match self {
-            Self::Abort => 6,
-            Self::Kill => 9,
-            Self::Segv => 11,
-            Self::Refused => 0,
         }
     }
 }
@@ -211,19 +210,15 @@ impl Executor {
         Arc::new(Self { name: name.to_owned(), server, schema })
     }
 
-    /// Why the tools can't run here, of those that can't: what the server itself says of a call that needs nothing.
+    /// Why the tools can't run here as their cases say, of those that can't: what a call of each is answered.
     fn unavailable(&self, cases: &BTreeMap<String, Vec<Case>>) -> BTreeMap<String, String> {
         let begin = |(tool, cases): (&String, &Vec<Case>)| {
             let arguments = cases.first()?.arguments.clone();
             Some((tool.clone(), self.server.begin_call(tool, arguments.into())))
         };
-        let probes: Vec<_> = cases.iter().filter_map(begin).collect();
-        let refusal = |(tool, id)| {
-            let reply = self.server.reply(id);
-            let is_missing = reply.is_error() && WAYS_OUT.iter().any(|way| reply.text().contains(way));
-            is_missing.then(|| (tool, reply.text().to_owned()))
-        };
-        probes.into_iter().filter_map(refusal).collect()
+        let calls: Vec<_> = cases.iter().filter_map(begin).collect();
+        let reason = |(tool, id)| Some((tool, why_unavailable(&self.server.reply(id))?));
+        calls.into_iter().filter_map(reason).collect()
     }
 
     fn check(&self, tool: &str, case: &Case) -> Result<(), Failed> {
@@ -237,6 +232,15 @@ impl Executor {
 
 /// How the server's messages end when a tool's environment or toolchain is not on this machine.
 const WAYS_OUT: [&str; 2] = ["install Nix", "`nix build`"];
+
+fn why_unavailable(reply: &Reply) -> Option<String> {
+    if reply.is_error() && WAYS_OUT.iter().any(|way| reply.text().contains(way)) {
+        return Some(reply.text().to_owned());
+    }
+    let walls = reply.field("walls").as_array()?;
+    let without = "without namespaces the program is among the host's files, and little is as the cases say";
+    (!walls.contains(&"namespaces".into())).then(|| without.to_owned())
+}
 
 /// All trials of an executor. What can't run is one ignored trial that tells why.
 fn trials(executor: &Arc<Executor>, must_work: bool, cases: &Arc<BTreeMap<String, Vec<Case>>>) -> Vec<Trial> {

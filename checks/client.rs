@@ -1,7 +1,9 @@
 //! A client of a real server, over its standard streams: it speaks MCP, and also what no proper client would.
 
 use std::fmt;
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -9,6 +11,8 @@ use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
@@ -17,6 +21,9 @@ use tempfile::TempDir;
 pub const SESSIONS: &str = "2025-11-25";
 /// The protocol without one: each request says who sends it.
 pub const STATELESS: &str = "2026-07-28";
+
+/// How the server's messages end when a tool can't run on this machine.
+const WAYS_OUT: [&str; 2] = ["install Nix", "`nix build`"];
 
 /// How long an answer may take before a test fails. The slowest is one that hits a time limit on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -66,9 +73,14 @@ pub fn program() -> std::ffi::OsString {
 impl Server {
     /// Starts the server and says nothing to it yet.
     pub fn start(arguments: &[&str]) -> Self {
-        let configuration = tempfile::tempdir().expect("make a directory");
-        let mut child = Command::new(program())
-            .args(arguments)
+        Self::spawn(Command::new(program()).args(arguments))
+    }
+
+    /// Starts the server by a command of its own, which may be another user's.
+    pub fn spawn(command: &mut Command) -> Self {
+        let readable = Permissions::from_mode(0o755);
+        let configuration = tempfile::Builder::new().permissions(readable).tempdir().expect("make a directory");
+        let mut child = command
             .env("XDG_CONFIG_HOME", configuration.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -103,9 +115,13 @@ impl Server {
 
     /// Starts the server and opens a session.
     pub fn ready(arguments: &[&str]) -> Self {
-        let server = Self::start(arguments);
-        server.initialize(SESSIONS);
-        server
+        Self::start(arguments).greeted()
+    }
+
+    /// Opens a session.
+    pub fn greeted(self) -> Self {
+        self.initialize(SESSIONS);
+        self
     }
 
     pub fn initialize(&self, version: &str) -> Value {
@@ -272,8 +288,26 @@ impl Reply {
         }
     }
 
+    /// The first text item of a result that may hold more than that.
+    pub fn text_content(&self) -> &str {
+        let items = self.0["content"].as_array().into_iter().flatten();
+        items.filter_map(|item| item["text"].as_str()).next().unwrap_or_default()
+    }
+
+    /// All that the result holds, as one text: of what is encoded, its content too.
+    pub fn everything(&self) -> String {
+        let mut whole = self.0.to_string();
+        decode(&self.0, &mut whole);
+        whole
+    }
+
     pub fn is_error(&self) -> bool {
         self.0["isError"] == true
+    }
+
+    /// Whether the call was refused because its tool's environment or toolchain is not on this machine.
+    pub fn is_unavailable(&self) -> bool {
+        self.is_error() && WAYS_OUT.iter().any(|way| self.text().contains(way))
     }
 
     /// A field of the structured content.
@@ -291,7 +325,7 @@ impl Reply {
     /// The text of a call that was refused.
     #[track_caller]
     pub fn refusal(&self) -> &str {
-        assert!(self.is_error() && self.field("exit_code").is_null(), "not refused: {self}");
+        assert!(self.is_error() && self.field("executor").is_null(), "not refused: {self}");
         self.text()
     }
 }
@@ -299,6 +333,20 @@ impl Reply {
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:#}", self.0)
+    }
+}
+
+/// Appends what the strings of a JSON value are in base64, if they are that.
+fn decode(value: &Value, into: &mut String) {
+    match value {
+        Value::String(text) => {
+            if let Ok(bytes) = STANDARD.decode(text) {
+                into.push_str(&String::from_utf8_lossy(&bytes));
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| decode(item, into)),
+        Value::Object(fields) => fields.values().for_each(|field| decode(field, into)),
+        _ => {}
     }
 }
 

@@ -25,5 +25,5 @@ pkgs: {
     iperf3 netcat-openbsd nmap socat tcpdump
     cacert jq openssl
   '' pkgs;
-  variables.SSL_CERT_FILE = "/etc/ssl/certs/ca-bundle.crt";
+  variables.SSL_CERT_FILE = "{environment}/etc/ssl/certs/ca-bundle.crt";
 }

@@ -32,6 +32,7 @@ pub fn schema() -> Map<String, Value> {
             "stderr": property("string", "Standard error; of a long one the beginning and the end"),
             "exit_code": property("integer", "Exit status of the command; absent if it did not exit by itself"),
             "signal": property("integer", "Number of the signal that ended the command; absent if none did"),
+            "limit": property("string", "Which limit of the sandbox ended the command; absent if none did"),
             "timed_out": property("boolean", "Whether the command was ended because its time was over"),
             "truncated": property("boolean", "Whether output was left out"),
             "duration_ms": property("integer", "Wall-clock time of the sandbox, in milliseconds"),
@@ -261,7 +262,8 @@ mod tests {
     #[tokio::test]
     async fn structured_data_has_the_fields_that_its_schema_requires_and_no_other() {
         let schema = schema();
-        for ending in [Ending::Exited { code: 0 }, Ending::Signalled { signal: 9 }, Ending::TimedOut] {
+        let memory = Ending::OverLimit { limit: sandbox_launcher::Limit::Memory { bytes: 1 << 20 } };
+        for ending in [Ending::Exited { code: 0 }, Ending::Signalled { signal: 9 }, Ending::TimedOut, memory] {
             let structured = answer(ending, "a", "b").await.structured;
             for field in schema["required"].as_array().unwrap() {
                 assert!(structured.contains_key(field.as_str().unwrap()), "{field} is missing for {ending:?}");

@@ -88,6 +88,8 @@ pub enum Reason {
     NoFile {
         kind: &'static str,
     },
+    /// It belongs to someone else than the directory.
+    Foreign,
     /// There are more files than are returned.
     Files {
         most: usize,
@@ -117,6 +119,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoFile { kind } => write!(f, "it is {kind}: only regular files are returned"),
+            Self::Foreign => f.write_str("it belongs to another user"),
             Self::Files { most } => write!(f, "no more than {most} files are returned"),
             Self::TooLarge { most } => write!(f, "no more than {most} bytes of such a file are returned"),
             Self::Together { most } => write!(f, "no more than {most} bytes are returned together"),

@@ -12,12 +12,13 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-use sandbox_launcher::{Call, Environment, Plan, Program, Resource, Step, Watch};
+use sandbox_launcher::{Call, Environment, Plan, Program, Resource, Step};
 
 pub use self::seccomp::{Filter, filter};
 use crate::host;
 use crate::job::Job;
-use crate::plan::{self, HOME};
+use crate::launch::Controls;
+use crate::plan::{self, HOME, OUT};
 use crate::sandbox::{Network, Sandbox};
 use crate::view::View;
 use crate::walls::Landlock;
@@ -50,6 +51,7 @@ const WITH_MASK: [&str; 4] = ["sh", "-c", "umask 077 && exec \"$@\"", "sh"];
 pub struct Ground<'a> {
     /// An empty directory that is this job's alone.
     pub directory: &'a Path,
+    pub controls: &'a Controls,
     pub landlock: Option<Landlock>,
     pub seccomp: bool,
     /// How many processes and threads the program's user has on this machine already.
@@ -59,16 +61,7 @@ pub struct Ground<'a> {
 /// The plan of a program with no namespace around it.
 pub fn confined(job: &Job, view: &View, ground: &Ground) -> Plan {
     let place = Place { directory: ground.directory };
-    let sandbox = job.sandbox;
-    let mut walls = limits(sandbox, ground.processes);
-    walls.extend([Step::NoNewPrivileges, Step::DropPrivileges]);
-    if ground.landlock.is_some() {
-        walls.push(landlock(sandbox, view, place));
-    }
-    if ground.seccomp {
-        let filter = filter(Filter { network: sandbox.network, landlock: ground.landlock, own_user: runs_as_server() });
-        walls.extend(filter.expect("the probe of the walls made a filter from the same table"));
-    }
+    let (sandbox, controls) = (job.sandbox, ground.controls);
     let mask: &[&str] = if runs_as_server() { &WITH_MASK } else { &[] };
     let program = Program {
         arguments: mask.iter().chain(sandbox.command).map(|argument| place.moved(argument)).collect(),
@@ -82,13 +75,29 @@ pub fn confined(job: &Job, view: &View, ground: &Ground) -> Plan {
             view: Vec::new(),
             // Landlock can only name what is there.
             sandbox: private_directory(job, view, place),
-            walls,
-            cgroups: Vec::new(),
-            watch: Watch::default(),
+            walls: walls(sandbox, view, ground),
+            cgroups: controls.cgroups(&sandbox.resources),
+            watch: controls.watch(&sandbox.resources),
+            // The private directory is the server's to read.
             out: None,
         },
         call: Call { steps: Vec::new(), program: Some(program), deadline: job.deadline },
     }
+}
+
+/// What confines the program, in the order in which it is put up.
+fn walls(sandbox: &Sandbox, view: &View, ground: &Ground) -> Vec<Step> {
+    let mut walls = limits(sandbox, ground);
+    walls.extend([Step::NoNewPrivileges, Step::DropPrivileges]);
+    if ground.landlock.is_some() {
+        walls.push(landlock(sandbox, view, Place { directory: ground.directory }));
+    }
+    if ground.seccomp {
+        let (bounds, network) = (ground.controls.bounds(), sandbox.network);
+        let filter = Filter { bounds, network, landlock: ground.landlock, own_user: runs_as_server() };
+        walls.push(Step::Seccomp { program: seccomp::filter(filter) });
+    }
+    walls
 }
 
 /// Whether programs are the server's own user, whose files lie around: only a server that is root has another.
@@ -141,6 +150,7 @@ fn private_directory(job: &Job, view: &View, place: Place) -> Vec<Step> {
         directory(place.directory.to_owned(), 0o700),
         directory(place.of(Path::new(TMP)), 0o700),
         directory(place.of(Path::new(HOME)), 0o755 & !mask),
+        directory(place.of(Path::new(OUT)), 0o755 & !mask),
     ];
     if workdir != Path::new(HOME) {
         steps.push(directory(place.of(workdir), 0o755 & !mask));
@@ -157,18 +167,17 @@ fn private_directory(job: &Job, view: &View, place: Place) -> Vec<Step> {
     steps
 }
 
-/// Without namespaces the user's other processes count too, and no tmpfs bounds what is written.
-fn limits(sandbox: &Sandbox, processes: u64) -> Vec<Step> {
-    let resources = sandbox.resources;
-    [
-        (Resource::Data, resources.memory_mb << 20),
-        (Resource::FileSize, resources.memory_mb << 20),
-        (Resource::Processes, resources.processes.saturating_add(processes)),
-        (Resource::OpenFiles, resources.files),
-        (Resource::CoreSize, 0),
-    ]
-    .map(|(resource, value)| Step::Limit { resource, value })
-    .into()
+/// The limits of every sandbox, but without namespaces the user's other processes count too, and no tmpfs bounds what
+/// is written.
+fn limits(sandbox: &Sandbox, ground: &Ground) -> Vec<Step> {
+    let adapted = |step| match step {
+        Step::Limit { resource: Resource::Processes, value } => {
+            Step::Limit { resource: Resource::Processes, value: value.saturating_add(ground.processes) }
+        }
+        other => other,
+    };
+    let largest_file = Step::Limit { resource: Resource::FileSize, value: sandbox.resources.memory_mb << 20 };
+    plan::limits(sandbox, ground.controls).into_iter().map(adapted).chain([largest_file]).collect()
 }
 
 fn landlock(sandbox: &Sandbox, view: &View, place: Place) -> Step {
@@ -180,7 +189,7 @@ fn landlock(sandbox: &Sandbox, view: &View, place: Place) -> Step {
         read.extend(existing(&RESOLVER));
     }
     let mut write = existing(&WRITABLE_DEVICES);
-    write.push(place.of(Path::new(TMP)));
+    write.extend([TMP, OUT].map(|path| place.of(Path::new(path))));
     if sandbox.read_only { &mut read } else { &mut write }.push(place.of(Path::new(HOME)));
     Step::Landlock { read, write, scoped: true, required: true }
 }

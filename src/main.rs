@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
     let line = CommandLine::parse();
-    log_to_stderr();
+    log_to_stderr(if line.command.is_some() { "warn" } else { "info,rmcp=warn" });
     match line.command {
         Some(Command::List) => list(),
         Some(Command::Run { tool, files, settings }) => {
@@ -74,9 +74,9 @@ fn block_on(future: impl Future<Output = ExitCode>) -> ExitCode {
     code
 }
 
-/// Standard output is the protocol's. rmcp logs whole requests below the level of a warning.
-fn log_to_stderr() {
+/// Standard output is the protocol's or the program's. rmcp logs whole requests below the level of a warning.
+fn log_to_stderr(usual: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("SANDBOX_MCP_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,rmcp=warn"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(usual));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false).init();
 }

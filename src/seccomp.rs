@@ -26,25 +26,26 @@ const NOT_PERMITTED: i32 = libc::EPERM;
 const NOT_THERE: i32 = libc::ENOSYS;
 
 /// A system call that is refused, with the error that answers it.
-struct Refusal {
-    call: libc::c_long,
-    errno: i32,
+pub(crate) struct Refusal {
+    pub call: libc::c_long,
+    pub errno: i32,
     /// The cases in which it is; none means all.
-    cases: Vec<Vec<Condition>>,
+    pub cases: Vec<Vec<Condition>>,
 }
 
 /// A condition on one argument. All of a case's must hold.
-struct Condition {
+#[derive(Clone)]
+pub(crate) struct Condition {
     argument: u8,
     operator: SeccompCmpOp,
     value: u64,
 }
 
-const fn is(argument: u8, value: i32) -> Condition {
+pub(crate) const fn is(argument: u8, value: i32) -> Condition {
     Condition { argument, operator: SeccompCmpOp::Eq, value: value as u32 as u64 }
 }
 
-const fn is_not(argument: u8, value: i32) -> Condition {
+pub(crate) const fn is_not(argument: u8, value: i32) -> Condition {
     Condition { argument, operator: SeccompCmpOp::Ne, value: value as u32 as u64 }
 }
 
@@ -54,7 +55,7 @@ const fn has(argument: u8, value: i32) -> Condition {
 }
 
 /// The bits of `mask` have this value.
-const fn masked(argument: u8, mask: i32, value: i32) -> Condition {
+pub(crate) const fn masked(argument: u8, mask: i32, value: i32) -> Condition {
     Condition { argument, operator: SeccompCmpOp::MaskedEq(mask as u32 as u64), value: value as u32 as u64 }
 }
 
@@ -212,7 +213,14 @@ fn protocols() -> Vec<Vec<Condition>> {
 
 /// The filter, as the bytes of the kernel's instructions.
 pub fn filter(bounds: Bounds) -> Vec<u8> {
-    program(bounds).iter().flat_map(bytes).collect()
+    stricter_filter(bounds, Vec::new())
+}
+
+/// A filter that refuses more than the table.
+pub(crate) fn stricter_filter(bounds: Bounds, more: Vec<Refusal>) -> Vec<u8> {
+    let mut refusals = table(bounds);
+    refusals.extend(more);
+    program(refusals).iter().flat_map(bytes).collect()
 }
 
 fn bytes(instruction: &sock_filter) -> [u8; 8] {
@@ -222,10 +230,15 @@ fn bytes(instruction: &sock_filter) -> [u8; 8] {
 }
 
 /// One program out of a filter for each error: a filter has one answer only, and each that is installed costs time.
-fn program(bounds: Bounds) -> BpfProgram {
+fn program(refusals: Vec<Refusal>) -> BpfProgram {
     let mut by_errno: BTreeMap<i32, BTreeMap<i64, Vec<SeccompRule>>> = BTreeMap::new();
-    for Refusal { call, errno, cases } in table(bounds) {
+    // Those without cases come last, since a call that is refused in all of them has no rule.
+    let (always, sometimes): (Vec<_>, Vec<_>) = refusals.into_iter().partition(|refusal| refusal.cases.is_empty());
+    for Refusal { call, errno, cases } in sometimes {
         by_errno.entry(errno).or_default().entry(call).or_default().extend(cases.into_iter().map(rule));
+    }
+    for Refusal { call, errno, .. } in always {
+        by_errno.entry(errno).or_default().insert(call, Vec::new());
     }
     let mut program = other_machines();
     let last = by_errno.len() - 1;

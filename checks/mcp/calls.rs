@@ -56,7 +56,7 @@ fn a_hundred_calls_at_once_each_get_their_own_answer() {
     let calls: Vec<(u64, String)> = (0..100)
         .map(|number| {
             let files = json!([{"filename": "number", "content": number.to_string()}]);
-            let script = "cat number; cat number >&2; echo $(cat number) > /tmp/n; cat /tmp/n";
+            let script = "cat number; cat number >&2; echo $(cat number) > $TMPDIR/n; cat $TMPDIR/n";
             (
                 server.begin_call("shell", json!({"main_sh": script, "files": files})),
                 format!("{number}{number}\n\nStderr:\n{number}"),

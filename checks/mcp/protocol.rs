@@ -127,10 +127,11 @@ fn a_description_fits_what_clients_show() {
 
 #[test]
 fn every_structured_result_is_valid_by_the_output_schema() {
-    let server = Server::ready(&["--timeout", "1"]);
+    let server = Server::ready(&["--timeout", "3"]);
     let listed = tools(&server);
+    let hog = "a=$(head -c 2000000000 /dev/zero | tr '\\0' x); echo ${#a}";
     for script in
-        ["echo out; echo err >&2", "exit 3", "kill -9 $$", "sleep 900", "yes | head -c 100000", "printf '\\377'"]
+        ["echo out; echo err >&2", "exit 3", "kill -9 $$", "sleep 900", "yes | head -c 100000", "printf '\\377'", hog]
     {
         let reply = server.sh(script);
         for tool in &listed {

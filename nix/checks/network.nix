@@ -4,7 +4,7 @@ pkgs.runCommand "network"
   {
     nativeBuildInputs = [
       pkgs.curl
-      pkgs.python3
+      pkgs.python313
     ];
   }
   ''

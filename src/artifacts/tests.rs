@@ -124,6 +124,19 @@ fn each_hard_link_is_a_file() {
 }
 
 #[test]
+fn a_file_of_another_user_is_named_and_not_read() {
+    let out = directory();
+    fs::write(out.path().join("own"), "own").unwrap();
+    fs::write(out.path().join("other"), "secret").unwrap();
+    // Only root may give a file away.
+    if std::os::unix::fs::chown(out.path().join("other"), Some(4711), None).is_ok() {
+        let artifacts = collected(out.path(), &CAPS);
+        assert_eq!(names(&artifacts), ["own"]);
+        assert_eq!(left_out(&artifacts), [("other".to_owned(), Reason::Foreign)]);
+    }
+}
+
+#[test]
 fn a_file_without_permissions_does_not_hide_the_others() {
     let out = directory();
     for name in ["a", "b"] {

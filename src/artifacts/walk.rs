@@ -22,13 +22,17 @@ pub(super) fn collect(directory: OwnedFd, caps: &Caps) -> Result<Artifacts, Arti
     let failed = |operation| move |error: Errno| ArtifactError { operation, source: error.into() };
     // The descriptor may be one that can't be read from.
     let opened = open(directory.as_fd(), c".", OFlags::DIRECTORY).map_err(failed("open"))?;
-    let mut walk = Walk { caps, found: Artifacts::default(), looked_at: 0, texts: 0, total: 0 };
+    let owner = rustix::fs::fstat(&opened).map_err(failed("look at"))?.st_uid;
+    let mut walk = Walk { caps, owner, found: Artifacts::default(), looked_at: 0, texts: 0, total: 0 };
     walk.directory(opened, b"", 1).map_err(failed("list"))?;
     Ok(walk.found)
 }
 
 struct Walk<'caps> {
     caps: &'caps Caps,
+    /// Whose the directory is. Where no mount shuts it off, a program may link someone else's file into it that it
+    /// can't read itself.
+    owner: u32,
     found: Artifacts,
     looked_at: usize,
     /// Bytes of the texts, and of all files, that were found.
@@ -108,6 +112,9 @@ impl Walk<'_> {
         match FileType::from_raw_mode(facts.st_mode) {
             FileType::RegularFile => {}
             other => return Err(no_file(other).into()),
+        }
+        if facts.st_uid != self.owner {
+            return Err(Reason::Foreign.into());
         }
         let mut content = Vec::new();
         (&file).take(BEGINNING).read_to_end(&mut content)?;

@@ -1,19 +1,22 @@
 //! What a plan without namespaces holds, before anything is done.
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
-use sandbox_launcher::{Plan, Program, Resource, Step};
+use sandbox_launcher::{Plan, Resource, Step};
 
 use super::{Filter, Ground, confined, filter};
 use crate::file::File;
 use crate::job::Job;
-use crate::sandbox::Network;
+use crate::launch::Controls;
 use crate::tool::Tool;
 use crate::view::{Bind, Link, Origin, View};
 use crate::walls::Landlock;
 
 fn ground() -> Ground<'static> {
-    Ground { directory: Path::new("/private"), landlock: Some(Landlock(6)), seccomp: true, processes: 500 }
+    static CONTROLS: LazyLock<Controls> = LazyLock::new(|| Controls::none("a test"));
+    let (directory, landlock) = (Path::new("/private"), Some(Landlock(6)));
+    Ground { directory, controls: &CONTROLS, landlock, seccomp: true, processes: 500 }
 }
 
 fn plan(tool: &str, ground: &Ground) -> Plan {
@@ -29,18 +32,9 @@ fn plan(tool: &str, ground: &Ground) -> Plan {
     confined(&Job::new(sandbox, vec![file]), &view, ground)
 }
 
-/// Every step, in its order.
-fn steps(plan: &Plan) -> impl Iterator<Item = &Step> {
-    [&plan.environment.sandbox, &plan.environment.walls, &plan.call.steps].into_iter().flatten()
-}
-
-fn program(plan: &Plan) -> &Program {
-    plan.call.program.as_ref().unwrap()
-}
-
 /// What can be read, and what can be written.
 fn landlock(plan: &Plan) -> Option<(&[PathBuf], &[PathBuf])> {
-    steps(plan).find_map(|step| match step {
+    plan.environment.walls.iter().find_map(|step| match step {
         Step::Landlock { read, write, scoped: true, required: true } => Some((&**read, &**write)),
         _ => None,
     })
@@ -49,12 +43,14 @@ fn landlock(plan: &Plan) -> Option<(&[PathBuf], &[PathBuf])> {
 #[test]
 fn paths_of_the_sandbox_are_in_the_private_directory_and_those_of_the_host_stay() {
     let plan = plan("python", &ground());
-    let variable = |name: &str| &*program(&plan).variables.iter().find(|(known, _)| known == name).unwrap().1;
-    assert_eq!(program(&plan).directory, Path::new("/private/sandbox"));
+    let program = plan.call.program.as_ref().unwrap();
+    let variable = |name: &str| &*program.variables.iter().find(|(known, _)| known == name).unwrap().1;
+    assert_eq!(program.directory, Path::new("/private/sandbox"));
     assert_eq!((variable("HOME"), variable("PWD")), ("/private/sandbox", "/private/sandbox"));
     assert_eq!((variable("TMPDIR"), variable("MPLCONFIGDIR")), ("/private/tmp", "/private/tmp"));
     assert_eq!(variable("PATH"), "/private/bin:/tmp/toolchain/bin:/usr/bin");
-    let links: Vec<&Step> = steps(&plan).filter(|step| matches!(step, Step::Symlink { .. })).collect();
+    let links: Vec<&Step> =
+        plan.environment.sandbox.iter().filter(|step| matches!(step, Step::Symlink { .. })).collect();
     assert_eq!(
         links,
         [&Step::Symlink { path: "/private/bin/python".into(), target: "/usr/bin/python3".into() }],
@@ -62,9 +58,9 @@ fn paths_of_the_sandbox_are_in_the_private_directory_and_those_of_the_host_stay(
     );
     let is_file =
         |step: &&Step| matches!(step, Step::File { path, .. } if path == Path::new("/private/sandbox/a/b.txt"));
-    assert_eq!(steps(&plan).filter(is_file).count(), 1);
+    assert_eq!(plan.environment.sandbox.iter().filter(is_file).count(), 1);
     let go = self::plan("go", &ground());
-    assert_eq!(program(&go).directory, Path::new("/private/sandbox/src"));
+    assert_eq!(go.call.program.unwrap().directory, Path::new("/private/sandbox/src"));
 }
 
 #[test]
@@ -90,13 +86,13 @@ fn walls_that_the_machine_has_are_put_up_last_and_others_not_at_all() {
             Step::Seccomp { .. } => Some("seccomp"),
             _ => None,
         };
-        let plan = plan("python", ground);
-        assert!(plan.environment.namespaces.is_empty() && plan.environment.view.is_empty());
-        let names: Vec<_> = steps(&plan).map(name).collect();
+        let environment = plan("python", ground).environment;
+        assert!(environment.namespaces.is_empty() && environment.view.is_empty());
+        let names: Vec<_> = environment.walls.iter().map(name).collect();
         let first = names.iter().position(Option::is_some).unwrap();
         names[first..].iter().map(|name| name.expect("nothing comes between walls")).collect()
     };
-    assert_eq!(walls(&ground()), ["no_new_privs", "user", "landlock", "seccomp", "seccomp"]);
+    assert_eq!(walls(&ground()), ["no_new_privs", "user", "landlock", "seccomp"]);
     assert_eq!(walls(&Ground { landlock: None, seccomp: false, ..ground() }), ["no_new_privs", "user"]);
 }
 
@@ -104,27 +100,19 @@ fn walls_that_the_machine_has_are_put_up_last_and_others_not_at_all() {
 fn the_users_other_processes_are_not_counted_against_the_program() {
     let plan = plan("python", &ground());
     let limit = |of: Resource| {
-        steps(&plan).find_map(|step| match step {
+        plan.environment.walls.iter().find_map(|step| match step {
             Step::Limit { resource, value } if *resource == of => Some(*value),
             _ => None,
         })
     };
     let resources = Tool::by_name("python").unwrap().sandbox.resources;
     assert_eq!(limit(Resource::Processes), Some(resources.processes + 500));
-    assert_eq!(limit(Resource::Data), Some(resources.memory_mb << 20));
-    assert_eq!(limit(Resource::FileSize), limit(Resource::Data), "no tmpfs bounds what is written");
+    assert_eq!(limit(Resource::FileSize), Some(resources.memory_mb << 20), "no tmpfs bounds what is written");
 }
 
 #[test]
 fn what_landlock_does_not_guard_yet_the_filter_does() {
-    let length = |landlock: Option<u32>| -> usize {
-        let filter = filter(Filter { network: Network::None, landlock: landlock.map(Landlock), own_user: true });
-        let length = |step: Step| match step {
-            Step::Seccomp { program } => program.len(),
-            other => panic!("{other:?} is no filter"),
-        };
-        filter.unwrap().into_iter().map(length).sum()
-    };
+    let length = |landlock: Option<u32>| filter(Filter { landlock: landlock.map(Landlock), ..Filter::STRICTEST }).len();
     let lengths = [Some(6), Some(3), Some(2), None].map(length);
     assert!(lengths[0] < lengths[1] && lengths[1] < lengths[2] && lengths[2] == lengths[3], "{lengths:?}");
 }

@@ -16,7 +16,7 @@ use super::ExecutorError;
 use crate::confine::{self, Ground};
 use crate::host::Host;
 use crate::job::Job;
-use crate::launch;
+use crate::launch::{self, Controls};
 use crate::outcome::Outcome;
 use crate::plan;
 use crate::sandbox::Network;
@@ -66,15 +66,19 @@ pub async fn run(
     let directory = PrivateDirectory::new()?;
     let ground = Ground {
         directory: directory.path(),
+        controls: Controls::of_this_machine(),
         landlock: walls.landlock.as_ref().ok().copied(),
         seccomp: walls.seccomp.is_ok(),
         processes: load::processes(plan::identity().host_uid),
     };
     let plan = confine::confined(job, view, &ground);
-    let run = launch::run(&plan, job.output, cancelled).await?;
+    let mut run = launch::run(&plan, job.output, cancelled).await?;
+    // Nothing is left that could put another directory in its place.
+    run.out = directory.open(&confine::place(directory.path(), plan::OUT));
     let notes = notes(job, directory.path(), walls);
+    let outcome = super::outcome(super::Executor::Direct, run, view, names(walls), notes).await;
     spawn_blocking(|| directory.remove()).await.expect("removing does not panic")?;
-    Ok(super::outcome(super::Executor::Direct, run, view, names(walls), notes).await)
+    Ok(outcome)
 }
 
 /// Refuses a job whose program would reach the host's files, or a network that it must not have.

@@ -24,7 +24,7 @@ fn call(number: libc::c_long, arguments: &[i64]) -> i32 {
 fn confined<T: Send>(bounds: Bounds, body: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
         let confined = scope.spawn(|| {
-            seccompiler::apply_filter(&program(bounds)).expect("install the filter");
+            seccompiler::apply_filter(&program(table(bounds))).expect("install the filter");
             body()
         });
         confined.join().expect("the thread lives")

@@ -78,6 +78,15 @@ impl PrivateDirectory {
         &self.path
     }
 
+    /// Opens a directory in it, unless something else is there by now.
+    pub fn open(&self, path: &Path) -> Option<OwnedFd> {
+        let mut directory = self.directory.try_clone().ok()?;
+        for part in path.strip_prefix(&self.path).ok()?.components() {
+            directory = open_directory(directory.as_fd(), &c_string(Path::new(&part)).ok()?).ok()?;
+        }
+        Some(directory)
+    }
+
     /// Removes the directory with all that is in it.
     pub fn remove(mut self) -> Result<(), ExecutorError> {
         self.removed = true;

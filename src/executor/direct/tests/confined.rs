@@ -52,11 +52,38 @@ fn the_working_directory_home_and_tmp_are_in_a_private_directory_that_goes_at_th
         let lines: Vec<&str> = text.lines().collect();
         let private = Path::new(lines[0]).parent().unwrap();
         let here = |name: &str| private.join(name).display().to_string();
-        assert_eq!(lines[..6], [&here("sandbox"), &here("sandbox"), &here("tmp"), "x", "main.sh", "700"], "{text}");
-        assert_ne!(lines[6], "root", "the program is an ordinary user");
-        assert_eq!(lines[7], "read-only", "{text}");
+        assert_eq!(lines[..6], [&here("sandbox"), &here("sandbox"), &here("tmp"), "x", "main.sh", "out"], "{text}");
+        assert_eq!(lines[6], "700", "{text}");
+        assert_ne!(lines[7], "root", "the program is an ordinary user");
+        assert_eq!(lines[8], "read-only", "{text}");
         assert!(!private.exists(), "{} is left", private.display());
         assert!(outcome.notes[0].contains(&here("sandbox")), "{:?}", outcome.notes);
+    }
+}
+
+#[test]
+fn what_is_left_in_out_comes_back_and_nothing_that_a_link_there_leads_to() {
+    for setting in without_namespaces() {
+        let (_directory, path) = setting.open_directory();
+        let code = format!("echo left > $OUT/file.txt; ln -s {}/secret $OUT/link", path.display());
+        let artifacts = setting.run("shell", &code).unwrap().artifacts;
+        let names: Vec<String> = artifacts.files.iter().map(|file| file.path.display().to_string()).collect();
+        assert_eq!(names, ["file.txt"], "{setting:?}");
+        let code = format!("import os\nos.rmdir(os.environ['OUT']); os.symlink({path:?}, os.environ['OUT'])");
+        if let Some(outcome) = setting.run("python", &code) {
+            assert!(outcome.succeeded() && outcome.artifacts.files.is_empty(), "{outcome:?}");
+        }
+    }
+}
+
+#[test]
+fn a_program_that_takes_more_memory_than_its_sandbox_has_is_ended() {
+    for setting in without_namespaces() {
+        let code = "keep = []\nwhile True: keep.append(b'x' * 10_000_000)";
+        let Some(outcome) = setting.run("python", code) else { continue };
+        assert!(!outcome.succeeded(), "{setting:?}: {:?}", outcome.ending);
+        let limit = crate::tool::Tool::by_name("python").unwrap().sandbox.resources.memory_mb << 20;
+        assert!(outcome.usage.peak_memory < limit * 3 / 2, "{}", outcome.usage.peak_memory);
     }
 }
 
@@ -179,8 +206,8 @@ fn the_calls_of_the_tables_are_denied() {
                 def call(number, *arguments):\n\
                 \x20   return 0 if libc.syscall(number, *arguments) >= 0 else errno.errorcode[ctypes.get_errno()]\n\
                 x86 = platform.machine() == 'x86_64'\n\
-                numbers = dict(ptrace=101, keyctl=250, bpf=321, mount=165, unshare=272, shmget=29) if x86 else \
-                dict(ptrace=117, keyctl=219, bpf=280, mount=40, unshare=97, shmget=194)\n\
+                numbers = dict(ptrace=101, keyctl=250, bpf=321, mount=165, unshare=272, mq_unlink=241) if x86 else \
+                dict(ptrace=117, keyctl=219, bpf=280, mount=40, unshare=97, mq_unlink=181)\n\
                 for name, number in numbers.items():\n\
                 \x20   print(name, call(number, 0x10000000, 0, 0))\n\
                 print('clone3', call(435, 0, 0), 'io_uring', call(425, 0, 0), 'statmount', call(457, 0))\n\
@@ -189,8 +216,8 @@ fn the_calls_of_the_tables_are_denied() {
                 print('prlimit', call(302 if x86 else 261, 1, 7, 0, 0))\n";
     for setting in without_namespaces() {
         let Some(text) = setting.python(code) else { continue };
-        let expected = "ptrace EPERM\nkeyctl EPERM\nbpf EPERM\nmount EPERM\nunshare EPERM\nshmget EPERM\n\
-                        clone3 ENOSYS io_uring ENOSYS statmount ENOSYS\nx32 ENOSYS\npersonality EPERM 0\nprlimit EPERM\n";
+        let expected = "ptrace EPERM\nkeyctl EPERM\nbpf EPERM\nmount EPERM\nunshare EPERM\nmq_unlink EACCES\n\
+                        clone3 ENOSYS io_uring ENOSYS statmount ENOSYS\nx32 ENOSYS\npersonality EPERM 0\nprlimit EACCES\n";
         assert_eq!(text, expected, "{setting:?}");
     }
 }

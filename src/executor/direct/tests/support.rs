@@ -7,14 +7,15 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use super::super::{ExecutorError, host, run};
+use super::super::host;
+use crate::executor::{ExecutorError, Executors};
 use crate::file::File;
 use crate::host::HostError;
 use crate::job::Job;
+use crate::launch::Pool;
 use crate::outcome::Outcome;
 use crate::testing::{self, Caller, Lacking};
 use crate::tool::Tool;
-use crate::walls::Walls;
 
 /// Who calls, and what the kernel lacks.
 #[derive(Debug, Clone)]
@@ -47,9 +48,9 @@ impl Setting {
     /// None: this machine has no toolchain for the tool.
     pub fn try_run(&self, tool: &str, code: &str) -> Option<Result<Outcome, ExecutorError>> {
         testing::run(self.caller, &self.lacking, || async {
-            let walls = Walls::probe().await;
+            let executors = Executors::new(Pool::with_ready(0), self.allow_unconfined);
             let job = job(tool, code);
-            let view = match crate::host::view(job.sandbox, &host(&walls)) {
+            let view = match crate::host::view(job.sandbox, &host(executors.walls().await)) {
                 Ok(view) => view,
                 Err(
                     error @ (HostError::MissingToolchain { .. }
@@ -61,7 +62,7 @@ impl Setting {
                 }
                 Err(error) => panic!("{self:?}: {error}"),
             };
-            Some(run(&job, &view, &walls, self.allow_unconfined, &CancellationToken::new()).await)
+            Some(executors.run(&job, &view, &CancellationToken::new()).await)
         })
     }
 
