@@ -93,13 +93,18 @@ fn prepare(namespaces: &[Namespace]) -> io::Result<()> {
     if namespaces.contains(&Namespace::Mount) { sys::make_mounts_private() } else { Ok(()) }
 }
 
-/// With the word go a descriptor that tells how full the private directories are, and one of the directory that is
-/// handed to the server in the end; the latter can stand for both.
+/// With the word go descriptors: one that keeps the mount namespace, one that tells how full the private directories are,
+/// and one of the directory that is handed to the server in the end, which can stand for the second too.
 fn tell_ready(keeper: &UnixStream, scratch: Option<OwnedFd>, out: Option<&Path>) -> Result<(), Failure> {
     let open = |path: &Path| File::open(path).map_err(failed(format!("open {}", path.display())));
     let out = out.map(open).transpose()?.map(OwnedFd::from);
+    let stdin = io::stdin();
+    // Without a /proc there is nothing to keep it by, and an end takes longer.
+    let namespace = File::open("/proc/self/ns/mnt");
+    let namespace = namespace.as_ref().map_or(stdin.as_fd(), File::as_fd);
     let scratch = scratch.as_ref().or(out.as_ref());
-    let descriptors: Vec<BorrowedFd> = scratch.into_iter().chain(&out).map(OwnedFd::as_fd).collect();
+    let descriptors: Vec<BorrowedFd> =
+        [namespace].into_iter().chain(scratch.into_iter().chain(&out).map(OwnedFd::as_fd)).collect();
     encode(&Report::Ready)
         .and_then(|word| sys::send_descriptors(keeper.as_fd(), &word, &descriptors))
         .map_err(failed("report that the sandbox is ready"))

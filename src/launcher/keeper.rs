@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use sandbox_launcher::{CALL_SIZE, Ending, Failure, Report, Usage};
 
+use crate::mould::Mould;
 use crate::pool::Pool;
-use crate::sandbox::{Handover, Mould, Sandbox, tell};
+use crate::sandbox::{Handover, Sandbox, tell};
 use crate::sys::{self, Wait};
 use crate::watch::Watcher;
 
@@ -16,6 +17,8 @@ pub struct Keeper {
     mould: Mould,
     /// Where calls come in. None: no more calls will come than there are.
     control: Option<UnixStream>,
+    /// Whoever closes what takes long to be closed.
+    closer: Option<UnixStream>,
     /// Those whose death ends everything.
     wardens: Vec<OwnedFd>,
     sandboxes: Vec<Sandbox>,
@@ -25,8 +28,8 @@ pub struct Keeper {
 
 impl Keeper {
     /// For all calls that come in by `control`.
-    pub fn of_many(mould: Mould, control: UnixStream, pool: Pool) -> Self {
-        Self::new(mould, Some(control), Vec::new(), pool)
+    pub fn of_many(mould: Mould, control: UnixStream, closer: UnixStream, pool: Pool) -> Self {
+        Self { closer: Some(closer), ..Self::new(mould, Some(control), Vec::new(), pool) }
     }
 
     /// For one call, which is there already.
@@ -35,8 +38,8 @@ impl Keeper {
     }
 
     fn new(mould: Mould, control: Option<UnixStream>, wardens: Vec<OwnedFd>, pool: Pool) -> Self {
-        let watcher = Watcher::new(mould.environment());
-        Self { mould, control, wardens, sandboxes: Vec::new(), pool, watcher }
+        let watcher = Watcher::new(&mould.environment);
+        Self { mould, control, closer: None, wardens, sandboxes: Vec::new(), pool, watcher }
     }
 
     /// Works until no call can come any more, or a warden is dead. Nothing of any sandbox is left then.
@@ -49,7 +52,7 @@ impl Keeper {
         }
         for mut sandbox in self.sandboxes.drain(..) {
             sandbox.cancel();
-            sandbox.finish();
+            sandbox.finish().remains.let_go(None);
         }
     }
 
@@ -94,7 +97,9 @@ impl Keeper {
             sandbox.react(told, gone, hung_up)
         });
         for sandbox in ended {
-            if sandbox.finish().is_some() {
+            let end = sandbox.finish();
+            end.remains.let_go(self.closer.as_ref());
+            if end.failure.is_some() {
                 // What failed without a call would fail again. The next call tries for itself, and is told why.
                 self.pool.pause();
             }

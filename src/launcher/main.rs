@@ -111,6 +111,7 @@ mod init;
 mod inside;
 mod keeper;
 mod landlock;
+mod mould;
 mod pool;
 mod privileges;
 mod sandbox;

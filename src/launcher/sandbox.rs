@@ -1,7 +1,7 @@
 //! One sandbox, as its keeper sees it: from the clone of its first process until nothing of it is left.
 
 use std::cell::Cell;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write};
 use std::mem::take;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -9,57 +9,16 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use sandbox_launcher::{
-    CALL_SIZE, Ending, Environment, Failure, Identity, LARGEST_REPORT, Limit, Namespace, Report, Usage, decode, encode,
+    CALL_SIZE, Ending, Environment, Failure, LARGEST_REPORT, Limit, Namespace, Report, Usage, decode, encode,
     parse_call_header, write_message,
 };
 
-use crate::cgroup::{Group, Groups};
+use crate::cgroup::Group;
 use crate::descendants;
 use crate::fault::failed;
 use crate::init::{self, Birth};
+use crate::mould::{Mould, map_users};
 use crate::sys::{self, Wait};
-
-/// What all sandboxes of one keeper have in common.
-pub struct Mould {
-    environment: Environment,
-    sole_user: bool,
-    /// The namespaces that the clone makes, and those that the new process makes itself: that takes long, and a keeper
-    /// has others to look after.
-    at_clone: i32,
-    at_birth: i32,
-    groups: Groups,
-    processors: Vec<usize>,
-    null: File,
-    made: u64,
-}
-
-impl Mould {
-    pub fn new(environment: Environment, sole_user: bool, groups: Groups) -> Result<Self, Failure> {
-        let all = environment.namespaces.iter().fold(0, |all, namespace| all | flag(*namespace));
-        let at_clone = all & (libc::CLONE_NEWUSER | libc::CLONE_NEWPID);
-        let null = File::open("/dev/null").map_err(failed("open /dev/null"))?;
-        let processors = sys::processors().map_err(failed("count the processors"))?;
-        Ok(Self { environment, sole_user, at_clone, at_birth: all & !at_clone, groups, processors, null, made: 0 })
-    }
-
-    pub fn environment(&self) -> &Environment {
-        &self.environment
-    }
-
-    pub fn null(&self) -> &File {
-        &self.null
-    }
-
-    /// The next sandbox's processors, which it is to share with as few others as possible.
-    fn processors(&self) -> Option<Vec<usize>> {
-        let count = self.environment.watch.processors? as usize;
-        if count >= self.processors.len() {
-            return None;
-        }
-        let all = self.processors.iter().cycle();
-        Some(all.skip(self.made as usize * count % self.processors.len()).take(count).copied().collect())
-    }
-}
 
 pub struct Sandbox {
     pub pid: i32,
@@ -69,6 +28,9 @@ pub struct Sandbox {
     received: Vec<u8>,
     pid_namespace: bool,
     group: Group,
+    /// Keeps its mount namespace. When the last reference to one goes, the kernel waits for all processors, which pid 1
+    /// would otherwise do before anybody sees its end.
+    namespace: Option<OwnedFd>,
     /// Of the file system of its private directories.
     scratch: Option<OwnedFd>,
     /// The directory that is the server's in the end.
@@ -104,7 +66,7 @@ impl Sandbox {
         let (channel, keeper) = UnixStream::pair().map_err(failed("make a socket pair"))?;
         channel.set_nonblocking(true).map_err(failed("make a socket pair"))?;
         let group = mould.groups.make(mould.made)?;
-        let processors = mould.processors();
+        let processors = mould.next_processors();
         let cloned = sys::clone_process(mould.at_clone).map_err(failed("make the sandbox's namespaces"));
         let (pid, pidfd) = match cloned {
             Ok(Some(child)) => child,
@@ -136,6 +98,7 @@ impl Sandbox {
             received: Vec::new(),
             pid_namespace,
             group,
+            namespace: None,
             scratch: None,
             out: None,
             ready: false,
@@ -147,7 +110,7 @@ impl Sandbox {
         let released = sandbox.release(mould);
         if let Err(failure) = released {
             sandbox.kill();
-            sandbox.clear_away();
+            sandbox.clear_away().1.let_go(None);
             return Err(failure);
         }
         Ok(sandbox)
@@ -218,6 +181,7 @@ impl Sandbox {
             Ok((count, descriptors)) => {
                 self.received.extend(&buffer[..count]);
                 let mut descriptors = descriptors.into_iter();
+                self.namespace = descriptors.next().or(self.namespace.take());
                 self.scratch = descriptors.next().or(self.scratch.take());
                 self.out = descriptors.next().or(self.out.take());
                 count == 0
@@ -293,8 +257,8 @@ impl Sandbox {
         self.group.alarm()
     }
 
-    /// Waits until nothing of the sandbox is left, and tells the caller how it ended.
-    pub fn finish(mut self) -> Option<Failure> {
+    /// Waits until no process of the sandbox is left, and tells the caller how it ended.
+    pub fn finish(mut self) -> End {
         if self.last.is_none() {
             // What pid 1 said last may not have been heard yet.
             self.listen();
@@ -304,25 +268,24 @@ impl Sandbox {
         let run = self.run.take();
         let out = self.out.take();
         // Whatever the end was: the report says that nothing is left.
-        let usage = self.clear_away();
+        let (usage, remains) = self.clear_away();
         let report = over_limit(with_usage(told, usage), alarm);
-        match run {
-            Some(run) if !run.cancelled => {
-                // If this fails, nobody is left to be told.
+        let failure = match (run, report) {
+            (Some(run), report) => {
                 let out = out.as_ref().filter(|_| matches!(report, Report::Ended { .. }));
-                let _ = tell(&run.call, &report, out.map(OwnedFd::as_fd));
+                if !run.cancelled {
+                    // If this fails, nobody is left to be told.
+                    let _ = tell(&run.call, &report, out.map(OwnedFd::as_fd));
+                }
                 None
             }
-            Some(_) => None,
-            None => match report {
-                Report::Failed(failure) => Some(failure),
-                _ => None,
-            },
-        }
+            (None, Report::Failed(failure)) => Some(failure),
+            (None, _) => None,
+        };
+        End { failure, remains }
     }
 
-    fn clear_away(mut self) -> Usage {
-        self.scratch = None;
+    fn clear_away(self) -> (Usage, Remains) {
         let usage = if self.pid_namespace {
             // Pid 1 is gone when all others of its namespace are.
             match sys::reap(self.pid, true) {
@@ -332,8 +295,36 @@ impl Sandbox {
         } else {
             descendants::kill_all()
         };
+        (
+            usage,
+            Remains { descriptors: [self.namespace, self.scratch].into_iter().flatten().collect(), group: self.group },
+        )
+    }
+}
+
+/// How a sandbox came to its end.
+pub struct End {
+    /// Why it failed, if no call was there to be told.
+    pub failure: Option<Failure>,
+    pub remains: Remains,
+}
+
+/// What is to be let go of when the caller has its answer.
+pub struct Remains {
+    descriptors: Vec<OwnedFd>,
+    group: Group,
+}
+
+impl Remains {
+    /// The last reference to file systems and a mount namespace takes long to drop, so that it is `closer`'s to do.
+    pub fn let_go(self, closer: Option<&UnixStream>) {
+        if let Some(closer) = closer {
+            let descriptors: Vec<BorrowedFd> = self.descriptors.iter().map(OwnedFd::as_fd).collect();
+            // If there is no room, they are dropped here.
+            let _ = sys::send_descriptors(closer.as_fd(), &[0], &descriptors);
+        }
+        drop(self.descriptors);
         self.group.remove();
-        usage
     }
 }
 
@@ -389,39 +380,4 @@ fn enter(birth: Birth, group: &Group, mut keeper: UnixStream, null: &File) -> ! 
         Ok(()) => init::run(birth, keeper),
         Err(_) => sys::exit(1),
     }
-}
-
-pub fn flag(namespace: Namespace) -> i32 {
-    match namespace {
-        Namespace::User => libc::CLONE_NEWUSER,
-        Namespace::Mount => libc::CLONE_NEWNS,
-        Namespace::Pid => libc::CLONE_NEWPID,
-        Namespace::Network => libc::CLONE_NEWNET,
-        Namespace::Ipc => libc::CLONE_NEWIPC,
-        Namespace::Uts => libc::CLONE_NEWUTS,
-        Namespace::Cgroup => libc::CLONE_NEWCGROUP,
-    }
-}
-
-/// Writes a new user namespace's maps. As root set-up is done as root, which reaches sources of binds that others can't;
-/// the program is someone else.
-pub fn map_users(pid: i32, identity: &Identity, sole_user: bool) -> Result<(), Failure> {
-    let Identity { uid, gid, host_uid, host_gid } = *identity;
-    let write = |file: &str, text: String| {
-        fs::write(format!("/proc/{pid}/{file}"), text).map_err(failed(format!("write the sandbox's {file}")))
-    };
-    if sole_user {
-        write("uid_map", format!("{uid} {host_uid} 1\n"))?;
-        // Who is not root may map a group only after giving up the right to change groups.
-        write("setgroups", "deny".to_owned())?;
-        write("gid_map", format!("{gid} {host_gid} 1\n"))
-    } else {
-        write("uid_map", format!("0 0 1\n{uid} {host_uid} 1\n"))?;
-        write("gid_map", format!("0 0 1\n{gid} {host_gid} 1\n"))
-    }
-}
-
-/// Whether the sandbox's user namespace holds no other user than the program's.
-pub fn is_sole_user(identity: &Identity) -> bool {
-    (identity.host_uid, identity.host_gid) == sys::own_identity()
 }

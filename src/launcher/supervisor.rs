@@ -13,8 +13,9 @@ use crate::cgroup::Groups;
 use crate::descendants;
 use crate::fault::failed;
 use crate::keeper::Keeper;
+use crate::mould::{Mould, flag, is_sole_user, map_users};
 use crate::pool::Pool;
-use crate::sandbox::{Handover, Mould, flag, is_sole_user, map_users, silence};
+use crate::sandbox::{Handover, silence};
 use crate::steps::{Site, User};
 use crate::sys::{self, Wait};
 
@@ -48,7 +49,7 @@ fn once(environment: Environment, mut control: &UnixStream) -> Result<(), Failur
         let outputs = [copy(io::stdout().as_fd())?, copy(io::stderr().as_fd())?];
         // Whoever reads the program's output is to see its end when the program has closed it.
         for stream in [1, 2] {
-            sys::replace_stream(mould.null().as_raw_fd(), stream)?;
+            sys::replace_stream(mould.null.as_raw_fd(), stream)?;
         }
         Ok(Handover { call: control.try_clone()?, outputs, header })
     };
@@ -87,7 +88,7 @@ fn manage(environment: Environment, ready: usize, control: &UnixStream) -> Resul
     if mapped.is_ok() {
         // If the manager is gone already, the watch finds out.
         let _ = ours.write_all(&[0]);
-        watch(control, server, &pidfd);
+        watch(control, server, &pidfd, &ours);
     }
     sys::send_signal(pidfd.as_fd(), libc::SIGKILL);
     // The manager is gone when all that is below it is.
@@ -96,11 +97,19 @@ fn manage(environment: Environment, ready: usize, control: &UnixStream) -> Resul
     mapped
 }
 
-/// Waits for the end of the manager, the server, or what connects them.
-fn watch(control: &UnixStream, server: Option<OwnedFd>, manager: &OwnedFd) {
+/// Waits for the end of the manager, the server, or what connects them, and closes what the manager has no time to.
+fn watch(control: &UnixStream, server: Option<OwnedFd>, manager: &OwnedFd, closing: &UnixStream) {
     let server = server.as_ref().map_or(Wait::Nothing, |server| Wait::Readable(server.as_fd()));
-    let events = [Wait::HungUp(control.as_fd()), server, Wait::Readable(manager.as_fd())];
-    while sys::wait(&events, None).is_ok_and(|occurred| !occurred.contains(&true)) {}
+    let manager = Wait::Readable(manager.as_fd());
+    let events = [Wait::HungUp(control.as_fd()), server, manager, Wait::Readable(closing.as_fd())];
+    while let Ok(occurred) = sys::wait(&events, None) {
+        if occurred[..3].contains(&true) {
+            return;
+        }
+        if occurred[3] && !matches!(sys::receive_descriptors(closing.as_fd(), &mut [0]), Ok((1, _))) {
+            return;
+        }
+    }
 }
 
 /// The manager's life, as the first process of its pid namespace: its end is the end of all its sandboxes.
@@ -109,12 +118,11 @@ fn be_manager(environment: Environment, ready: usize, sole_user: bool, groups: G
     if born.is_err() {
         sys::exit(1);
     }
-    drop(guard);
     let control = UnixStream::from(sys::inherited(0));
     match prepare(environment, sole_user, groups) {
         Ok(mould) => {
             if write_message(&mut &control, &Report::Ready).is_ok() {
-                Keeper::of_many(mould, control, Pool::of(ready)).work();
+                Keeper::of_many(mould, control, guard, Pool::of(ready)).work();
             }
         }
         Err(failure) => {
