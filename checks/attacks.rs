@@ -13,8 +13,10 @@
 
 #[path = "attacks/attack.rs"]
 mod attack;
-#[allow(dead_code)] // Other tests use more of it.
+#[allow(dead_code)]
 mod client;
+#[path = "attacks/content.rs"]
+mod content;
 #[path = "attacks/host.rs"]
 mod host;
 #[path = "attacks/target.rs"]

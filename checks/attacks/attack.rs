@@ -6,6 +6,7 @@ use regex_lite::Regex;
 use serde::Deserialize;
 
 use crate::client::Reply;
+use crate::content;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -89,7 +90,7 @@ impl Attack {
         let mut wrong = Vec::new();
         let is_held = *reply.field("exit_code") == 0 && self.are_words(stdout);
         let ends = self.ends.as_ref().map(|pattern| fill(pattern));
-        if !is_held && !ends.as_ref().is_some_and(|pattern| matches(pattern, reply.text_content())) {
+        if !is_held && !ends.as_ref().is_some_and(|pattern| matches(pattern, content::text(reply))) {
             let words = (!self.held.is_empty()).then(|| format!("held: {}", self.held.join(" | ")));
             let ways: Vec<_> = words.into_iter().chain(ends).collect();
             wrong.push(format!("it did not end with {}", ways.join(" or ")));
@@ -97,7 +98,7 @@ impl Attack {
         if stdout.contains("ESCAPED") || stderr.contains("ESCAPED") {
             wrong.push("it was not held".to_owned());
         }
-        let whole = reply.everything();
+        let whole = content::everything(reply);
         let missing = self.returned.iter().filter(|text| !whole.contains(text.as_str()));
         wrong.extend(missing.map(|text| format!("{text:?} was not returned")));
         let excessive = self.withheld.iter().filter(|text| whole.contains(text.as_str()));

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::attack::{Attack, Need, Verdict};
 use crate::client::{self, Reply, Server};
+use crate::content;
 use crate::host::{self, Host, NOBODY, VARIABLE};
 
 /// Seconds that a program may run. The longest attack that does not wait for this takes a quarter of it.
@@ -146,7 +147,7 @@ impl Target {
         let fill = |text: &str| self.fill(tool, text, token);
         let reply = self.server.call(tool, self.arguments(tool, &fill(program)));
         let verdict = attack.judge(&reply, fill);
-        let whole = reply.everything();
+        let whole = content::everything(&reply);
         let stolen = self.host.secrets().into_iter().chain([("the victim's secret", secret)]);
         let mut harm: Vec<String> = stolen
             .filter(|(_, secret)| whole.contains(secret))
@@ -183,7 +184,7 @@ impl Target {
         let tool = if self.unavailable.contains_key("shell") { "python" } else { "shell" };
         let code = if tool == "shell" { "echo alive" } else { "print('alive')" };
         let reply = self.server.call(tool, self.arguments(tool, code));
-        if reply.is_error() || reply.text_content() != "alive\n" {
+        if reply.is_error() || content::text(&reply) != "alive\n" {
             return Err(format!("the next call is not answered as it should be: {reply}").into());
         }
         match self.server.peak_memory() {
