@@ -13,7 +13,7 @@
 
 #[path = "attacks/attack.rs"]
 mod attack;
-#[allow(dead_code)]
+#[allow(dead_code)] // Other tests use more of it.
 mod client;
 #[path = "attacks/host.rs"]
 mod host;

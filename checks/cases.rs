@@ -5,7 +5,7 @@
 //! - `SANDBOX_MCP_EXECUTORS`: the executors to run them on, with commas between. Those that are named must work; of all
 //!   others, what can't run here is shown as ignored, with the reason.
 
-#[allow(dead_code)]
+#[allow(dead_code)] // Other tests use more of it.
 mod client;
 mod schema;
 
@@ -37,6 +37,9 @@ struct Case {
     text: Option<Text>,
     stdout: Option<Text>,
     stderr: Option<Text>,
+    /// Of each item after the text: its text; or the MIME type and data of an image; or those of a resource, and its URI.
+    #[serde(default)]
+    items: Vec<Text>,
 }
 
 /// How the program ended.
@@ -140,7 +143,7 @@ impl Case {
             wrong.push(format!("isError is not {}", self.is_error));
         }
         if let Some(text) = &self.text {
-            wrong.extend(text.mismatches("text", reply.text()));
+            wrong.extend(text.mismatches("text", reply.content().0));
         }
         if !self.exit.is_that_of(reply) {
             wrong.push(format!("its end is not {:?}", self.exit));
@@ -163,13 +166,31 @@ impl Case {
             wrong.extend(text.iter().flat_map(|text| text.mismatches(name, found)));
         }
         wrong.extend(composition(reply, stdout, stderr));
+        let items: Vec<String> = reply.content().1.iter().map(item).collect();
+        if items.len() != self.items.len() {
+            wrong.push(format!("{} items instead of {} follow the text", items.len(), self.items.len()));
+        }
+        for (index, (text, found)) in self.items.iter().zip(&items).enumerate() {
+            wrong.extend(text.mismatches(&format!("items[{index}]"), found));
+        }
         wrong
+    }
+}
+
+fn item(item: &Value) -> String {
+    let words = |words: &[&Value]| words.iter().filter_map(|word| word.as_str()).collect::<Vec<_>>().join(" ");
+    let resource = &item["resource"];
+    match item["type"].as_str() {
+        Some("text") => words(&[&item["text"]]),
+        Some("image") => words(&[&item["mimeType"], &item["data"]]),
+        Some("resource") => words(&[&resource["mimeType"], &resource["blob"], &resource["uri"]]),
+        _ => item.to_string(),
     }
 }
 
 /// The text holds both streams; what a success says is laid down to the letter.
 fn composition(reply: &Reply, stdout: &str, stderr: &str) -> Option<String> {
-    let text = reply.text();
+    let text = reply.content().0;
     let (is_right, what) = match (reply.is_error(), stderr) {
         (false, "") => (text == stdout, "stdout"),
         (false, _) => (text == format!("{stdout}\nStderr:\n{stderr}"), "stdout, Stderr:, stderr"),

@@ -279,12 +279,23 @@ impl Inbox {
 }
 
 impl Reply {
-    /// The one text item.
+    /// The text, which is the first item. Others are the files that the program left.
     #[track_caller]
     pub fn text(&self) -> &str {
-        match self.0["content"].as_array().map(Vec::as_slice) {
-            Some([item]) if item["type"] == "text" => item["text"].as_str().expect("a text item has a text"),
+        match self.content() {
+            (text, []) => text,
             _ => panic!("the result is not one text item: {}", self.0),
+        }
+    }
+
+    /// The text item that comes first, and the items after it.
+    #[track_caller]
+    pub fn content(&self) -> (&str, &[Value]) {
+        match self.0["content"].as_array().map(Vec::as_slice) {
+            Some([first, rest @ ..]) if first["type"] == "text" => {
+                (first["text"].as_str().expect("a text item has a text"), rest)
+            }
+            _ => panic!("the result does not begin with a text item: {}", self.0),
         }
     }
 

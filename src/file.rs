@@ -39,6 +39,13 @@ impl fmt::Display for FileError {
 
 impl std::error::Error for FileError {}
 
+impl FileError {
+    /// That the name is one that the sandbox has a use for itself.
+    pub fn taken(name: &FileName, by: &str) -> Self {
+        Self { name: name.0.display().to_string(), reason: format!("is that of {by}: choose another one") }
+    }
+}
+
 impl FileName {
     pub fn parse(name: &str) -> Result<Self, FileError> {
         let refuse = |reason: &str| Err(FileError { name: name.to_owned(), reason: reason.to_owned() });

@@ -3,11 +3,13 @@
 //! The structs of parameters are generated from the manifest by build.rs; this file holds what they share.
 
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use crate::file::{File, FileError};
+use crate::plan;
 use crate::sandbox::{Annotations, Network, Resources, Sandbox};
 
 pub mod table {
@@ -58,7 +60,12 @@ impl Tool {
 
     /// The files that a call with these arguments runs on.
     pub fn files(&self, arguments: Map<String, Value>) -> Result<Vec<File>, ArgumentError> {
-        (self.parse)(Arguments(arguments))
+        let files = (self.parse)(Arguments(arguments))?;
+        let workdir = Path::new(self.sandbox.workdir);
+        match files.iter().find(|file| workdir.join(file.name.as_path()) == Path::new(plan::OUT)) {
+            Some(file) => Err(FileError::taken(&file.name, "the directory whose files are returned").into()),
+            None => Ok(files),
+        }
     }
 
     pub fn by_name(name: &str) -> Option<&'static Tool> {
@@ -259,6 +266,19 @@ mod tests {
             let refused = files("python", json!({"main_py": "1", "files": given})).unwrap_err();
             assert!(refused.starts_with(error), "{refused}");
         }
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_the_directory_for_artifacts_is_refused_and_one_in_it_is_not() {
+        let given = |name: &str| json!({"main_py": "1", "files": [{"filename": name, "content": ""}]});
+        for name in ["out", "./out"] {
+            let error = files("python", given(name)).unwrap_err();
+            assert!(error.contains("\"out\" is that of the directory whose files are returned"), "{error}");
+        }
+        assert!(files("python", given("out/x")).is_ok() && files("python", given("outer")).is_ok());
+        // There it is another place.
+        let given = json!({"index_js": "1", "files": [{"filename": "out", "content": ""}]});
+        assert!(files("javascript", given).is_ok());
     }
 
     #[test]

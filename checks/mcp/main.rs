@@ -4,6 +4,7 @@
 //! `SANDBOX_MCP_EXECUTOR`, as ever.
 
 #[path = "../client.rs"]
+#[allow(dead_code)] // Other tests use more of it.
 mod client;
 #[path = "../schema.rs"]
 mod schema;

@@ -7,6 +7,7 @@ let
   pkgs =
     removeAttrs programs [
       "gcc"
+      "libc-bin"
       "xxd"
     ]
     // import ./build/stdenv.nix {
@@ -25,6 +26,7 @@ let
       inherit lib system;
       unixtools.xxd = programs.xxd;
       glibc = libc6 // {
+        bin = programs.libc-bin;
         static = pkgs.linkFarm "glibc-static" { lib = "${programs.gcc}/static/lib"; };
       };
       callPackage = lib.callPackageWith pkgs;

@@ -2,6 +2,7 @@
 #
 #   bin                 the programs of its packages
 #   etc/ssl             certificates, if a package has them
+#   lib/locale          locales, where a C library finds them that does not have C.UTF-8 beside itself
 #   share/sandbox-mcp   what a package adds for the sandbox's own use
 #   closure             the closure without the environment itself: a store path a line, sorted
 pkgs: definition:
@@ -10,7 +11,7 @@ let
 
   # What a program may take for granted in every sandbox.
   base = import ./named.nix ''
-    bash coreutils diffutils findutils gawk gnugrep gnused gnutar gzip which
+    bash coreutils diffutils findutils gawk glibc.bin gnugrep gnused gnutar gzip which
   '' pkgs;
 
   links = pkgs.buildEnv {
@@ -21,6 +22,7 @@ let
     pathsToLink = [
       "/bin"
       "/etc/ssl"
+      "/lib/locale"
       "/share/sandbox-mcp"
     ];
   };
