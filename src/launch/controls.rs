@@ -181,7 +181,11 @@ fn accounts_for_swap(directory: &Path, file: &str) -> bool {
 /// Makes a group and sets all its limits, so that what a sandbox needs is known to work.
 fn try_out(controller: Controller, directory: &Path) -> io::Result<()> {
     let some = Resources { cpu: 1, memory_mb: 64, processes: 16, files: 64 };
-    let trial = directory.join(format!("sandbox-mcp-trial-{}", std::process::id()));
+    let trial = directory.join(format!(
+        "sandbox-mcp-trial-{}-{}",
+        std::process::id(),
+        rustix::thread::gettid().as_raw_nonzero()
+    ));
     fs::create_dir(&trial)?;
     let cgroup = controller.cgroup(directory, &some);
     let settings = cgroup.settings.iter().try_for_each(|(file, value)| fs::write(trial.join(file), value));

@@ -277,28 +277,41 @@ fn more_threads_than_processors_get_the_time_of_as_many_as_were_given() {
 
 #[test]
 fn no_control_group_is_left() {
-    let groups = || -> usize {
+    let groups = |launcher: i32| -> usize {
         let controls = Controls::of_this_machine();
-        let cgroups = controls.cgroups(&Tool::by_name("shell").expect("the tool exists").sandbox.resources);
-        let of_ours = |name: &str| name.starts_with(&format!("{}-", std::process::id()));
+        let cgroups = controls.cgroups(&script_resources());
+        let is_its = |name: &str| name.starts_with(&format!("sandbox-mcp-{launcher}-"));
         cgroups
             .iter()
             .flat_map(|cgroup| fs::read_dir(&cgroup.directory).expect("a directory"))
-            .filter(|entry| entry.as_ref().is_ok_and(|entry| of_ours(&entry.file_name().to_string_lossy())))
+            .filter(|entry| entry.as_ref().is_ok_and(|entry| is_its(&entry.file_name().to_string_lossy())))
             .count()
     };
     for caller in everybody() {
         run(caller, &[], || async {
-            let pool = Pool::new();
-            for text in ["true", "kill -9 $$", "for i in $(seq 200); do sleep 900 & done; exit 1"] {
-                let _ = in_pool(&pool, text).await.unwrap();
+            for victim in [0, 1] {
+                let pool = Pool::new();
+                for text in ["true", "kill -9 $$", "for i in $(seq 200); do sleep 900 & done; exit 1"] {
+                    let _ = in_pool(&pool, text).await.unwrap();
+                }
+                let launcher = processes()[0];
+                let bounded = !Controls::of_this_machine().cgroups(&script_resources()).is_empty();
+                assert_eq!(groups(launcher) > 0, bounded, "of ready sandboxes");
+                rustix::process::kill_process(pid(processes()[victim]), rustix::process::Signal::KILL).unwrap();
+                drop(pool);
+                until("the launcher is gone", || processes().is_empty()).await;
+                if victim == 0 {
+                    // A guard that is killed can't; the next launcher does it.
+                    in_pool(&Pool::new(), "true").await.unwrap();
+                }
+                assert_eq!(groups(launcher), 0, "victim {victim}");
             }
-            rustix::process::kill_process(pid(processes()[1]), rustix::process::Signal::KILL).unwrap();
-            drop(pool);
-            until("the launcher is gone", || processes().is_empty()).await;
-            assert_eq!(groups(), 0);
         });
     }
+}
+
+fn script_resources() -> crate::sandbox::Resources {
+    Tool::by_name("shell").expect("the tool exists").sandbox.resources
 }
 
 #[test]

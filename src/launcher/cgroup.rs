@@ -1,11 +1,12 @@
 //! A control group for each sandbox. Which files hold which limits is the order's business; the directories are opened
 //! before a manager turns its back on the host.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sandbox_launcher::{Alarm, Cgroup, Failure, Limit};
 
@@ -13,11 +14,14 @@ use crate::fault::failed;
 use crate::sys;
 use crate::tree::c_string;
 
+/// Begins the name of each group.
+const PREFIX: &str = "sandbox-mcp-";
+
 /// The directories in which sandboxes get theirs.
 pub struct Groups {
     parents: Vec<(Cgroup, OwnedFd)>,
-    /// Begins the name of each group, so that two keepers can share a directory.
-    prefix: String,
+    /// The launcher's pid, which is part of each group's name.
+    keeper: i32,
 }
 
 /// The groups of one sandbox, one for each parent.
@@ -34,7 +38,7 @@ struct Member {
 }
 
 impl Groups {
-    pub fn open(cgroups: &[Cgroup], prefix: String) -> Result<Self, Failure> {
+    pub fn open(cgroups: &[Cgroup]) -> Result<Self, Failure> {
         let parents = cgroups
             .iter()
             .map(|cgroup| {
@@ -46,14 +50,16 @@ impl Groups {
                 Ok((cgroup.clone(), directory.into()))
             })
             .collect::<Result<_, Failure>>()?;
-        Ok(Self { parents, prefix })
+        let groups = Self { parents, keeper: sys::own_pid() };
+        groups.sweep_after_others();
+        Ok(groups)
     }
 
     /// Makes a sandbox's groups, with their limits set.
     pub fn make(&self, number: u64) -> Result<Group, Failure> {
         let mut group = Group { members: Vec::new() };
         for (cgroup, parent) in &self.parents {
-            let name = format!("{}-{number}", self.prefix);
+            let name = format!("{PREFIX}{}-{number}", self.keeper);
             match Member::make(cgroup, parent, name) {
                 Ok(member) => group.members.push(member),
                 Err(failure) => {
@@ -65,20 +71,34 @@ impl Groups {
         Ok(group)
     }
 
-    /// Removes what a keeper that was killed has left.
+    /// Removes what this launcher has left.
     pub fn sweep(&self) {
+        self.remove_where(|keeper| keeper == self.keeper);
+    }
+
+    /// Removes what launchers have left that were killed before they could do it. Only empty groups can be removed.
+    fn sweep_after_others(&self) {
+        self.remove_where(|keeper| !Path::new("/proc").join(keeper.to_string()).exists());
+    }
+
+    fn remove_where(&self, is_meant: impl Fn(i32) -> bool) {
         for (cgroup, parent) in &self.parents {
             for entry in fs::read_dir(&cgroup.directory).into_iter().flatten().flatten() {
                 let name = entry.file_name();
-                if let Some(name) = name.to_str()
-                    && name.strip_prefix(&self.prefix).is_some_and(|rest| rest.starts_with('-'))
-                    && let Ok(name) = c_string(name)
+                if keeper_of(&name).is_some_and(&is_meant)
+                    && let Ok(name) = c_string(name.as_encoded_bytes())
                 {
                     let _ = sys::remove_directory(parent.as_fd(), &name);
                 }
             }
         }
     }
+}
+
+/// The launcher that a group's name names.
+fn keeper_of(name: &OsStr) -> Option<i32> {
+    let (keeper, _) = name.to_str()?.strip_prefix(PREFIX)?.split_once('-')?;
+    keeper.parse().ok()
 }
 
 impl Member {

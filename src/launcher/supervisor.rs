@@ -42,7 +42,7 @@ fn once(environment: Environment, mut control: &UnixStream) -> Result<(), Failur
         wardens.push(guard().map_err(failed("start the launcher's guard"))?);
     }
     let sole_user = is_sole_user(&environment.identity);
-    let groups = Groups::open(&environment.cgroups, sys::own_pid().to_string())?;
+    let groups = Groups::open(&environment.cgroups)?;
     let mould = Mould::new(environment, sole_user, groups)?;
     let handover = || -> io::Result<Handover> {
         let copy = |fd: BorrowedFd| fd.try_clone_to_owned();
@@ -70,7 +70,7 @@ fn manage(environment: Environment, ready: usize, control: &UnixStream) -> Resul
         return Err(Failure { operation, errno: libc::EINVAL });
     }
     let server = server().map_err(failed("watch the server"))?;
-    let groups = Groups::open(&environment.cgroups, sys::own_pid().to_string())?;
+    let groups = Groups::open(&environment.cgroups)?;
     let sole_user = is_sole_user(&environment.identity);
     let identity = environment.identity.clone();
     let (mut ours, theirs) = UnixStream::pair().map_err(failed("make a socket pair"))?;
