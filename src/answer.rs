@@ -78,7 +78,7 @@ fn failure(reason: String, stderr: &str, stdout: &str) -> String {
 }
 
 /// Why the outcome is no success.
-fn reason(ending: Ending, deadline_seconds: u64) -> Option<String> {
+pub fn reason(ending: Ending, deadline_seconds: u64) -> Option<String> {
     match ending {
         Ending::Exited { code: 0 } => None,
         Ending::Exited { code } => Some(format!("Command failed with exit code {code}")),

@@ -42,6 +42,9 @@ pub enum Command {
         /// Files for the sandbox, the code to run first, whatever that is called; `-` reads it from standard input.
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        /// Directory for the files that the program leaves in $OUT; it is made if it is missing.
+        #[arg(long, value_name = "DIRECTORY")]
+        out: Option<PathBuf>,
         #[command(flatten)]
         settings: Settings,
     },

@@ -19,10 +19,10 @@ fn main() -> ExitCode {
     log_to_stderr(if line.command.is_some() { "warn" } else { "info,rmcp=warn" });
     match line.command {
         Some(Command::List) => list(),
-        Some(Command::Run { tool, files, settings }) => {
+        Some(Command::Run { tool, files, out, settings }) => {
             // After the one call nobody needs a sandbox.
             let options = Options { ready: Some(0), ..settings.options() };
-            block_on(async { run_once::run(&tool, &files, Runner::new(options)).await })
+            block_on(async { run_once::run(&tool, &files, out.as_deref(), Runner::new(options)).await })
         }
         Some(Command::Doctor { settings }) => block_on(async { doctor::run(&Runner::new(settings.options())).await }),
         None if line.build => block_on(async { build_all::run(Runner::new(line.settings.options())).await }),

@@ -8,6 +8,8 @@ use std::{fmt, fs, io};
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::answer;
+use crate::artifacts::{Artifact, Artifacts};
 use crate::job::{Job, Output};
 use crate::outcome::Ending;
 use crate::runner::Runner;
@@ -42,7 +44,7 @@ impl fmt::Display for FilesError {
 }
 
 /// Runs the tool on the files and gives the program's exit status.
-pub async fn run(tool: &str, files: &[PathBuf], runner: Runner) -> ExitCode {
+pub async fn run(tool: &str, files: &[PathBuf], out: Option<&Path>, runner: Runner) -> ExitCode {
     let job = match job(tool, files) {
         Ok(job) => job,
         Err(error) => {
@@ -65,16 +67,48 @@ pub async fn run(tool: &str, files: &[PathBuf], runner: Runner) -> ExitCode {
     let seconds = runner.limit(&job).as_secs();
     match runner.run(job, &on_stage, &cancelled).await {
         Ok(outcome) => {
-            if outcome.ending == Ending::TimedOut {
-                eprintln!("sandbox-mcp: execution timeout after {seconds} seconds");
+            // A status of its own needs no words: the program has had its say.
+            if let (Some(reason), false) =
+                (answer::reason(outcome.ending, seconds), matches!(outcome.ending, Ending::Exited { .. }))
+            {
+                eprintln!("sandbox-mcp: {reason}");
             }
-            ExitCode::from(outcome.exit_status())
+            match keep(&outcome.artifacts, out) {
+                Ok(()) => ExitCode::from(outcome.exit_status()),
+                Err((path, error)) => {
+                    eprintln!("sandbox-mcp: cannot write {}: {error}", path.display());
+                    ExitCode::from(OWN_FAILURE)
+                }
+            }
         }
         Err(error) => {
             eprintln!("sandbox-mcp: {error}");
             ExitCode::from(OWN_FAILURE)
         }
     }
+}
+
+/// Writes what the program left into a directory, or else says that it is lost.
+fn keep(artifacts: &Artifacts, out: Option<&Path>) -> Result<(), (PathBuf, io::Error)> {
+    for left_out in &artifacts.left_out {
+        let (name, reason) = (left_out.name(), &left_out.reason);
+        eprintln!("sandbox-mcp: {name} is not kept: {reason}");
+    }
+    let Some(out) = out else {
+        if !artifacts.files.is_empty() {
+            eprintln!(
+                "sandbox-mcp: the program left {} files in $OUT; --out DIRECTORY keeps them",
+                artifacts.files.len()
+            );
+        }
+        return Ok(());
+    };
+    for Artifact { path, content, .. } in &artifacts.files {
+        let path = out.join(path);
+        let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, content));
+        written.map_err(|error| (path, error))?;
+    }
+    Ok(())
 }
 
 fn job(name: &str, paths: &[PathBuf]) -> Result<Job, FilesError> {

@@ -44,6 +44,20 @@ fn run_tells_of_a_signal_and_of_the_time_limit_as_a_shell_does() {
 }
 
 #[test]
+fn run_keeps_what_the_program_left_where_it_is_told_to_and_else_says_that_it_is_lost() {
+    let directory = tempfile::tempdir().expect("make a directory");
+    let out = directory.path().join("kept");
+    let script = "mkdir $OUT/below; echo 1 > $OUT/a.txt; echo 2 > $OUT/below/b.txt; ln -s /etc/passwd $OUT/link; exit 3";
+    let output = sandbox_mcp(&["run", "--out", out.to_str().expect("a path of UTF-8"), "shell", "-"], script);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let read = |name: &str| std::fs::read_to_string(out.join(name)).expect("read what was kept");
+    assert_eq!((read("a.txt"), read("below/b.txt")), ("1\n".to_owned(), "2\n".to_owned()));
+    assert!(!out.join("link").exists() && text(&output.stderr).contains("link is not kept"), "{output:?}");
+    let lost = sandbox_mcp(&["run", "shell", "-"], script);
+    assert!(text(&lost.stderr).contains("left 2 files") && text(&lost.stderr).contains("--out"), "{lost:?}");
+}
+
+#[test]
 fn run_takes_files_and_calls_the_first_one_by_the_name_of_the_entrypoint() {
     let directory = tempfile::tempdir().expect("make a directory");
     let write = |name: &str, content: &str| {

@@ -28,7 +28,7 @@ fn each_version_with_a_session_is_spoken_when_it_is_asked_for() {
         let greeting = server.initialize(version);
         assert_eq!(greeting["protocolVersion"], version);
         assert_eq!(greeting["serverInfo"]["name"], "sandbox-mcp");
-        assert_eq!(greeting["capabilities"]["tools"].is_object(), true, "{greeting}");
+        assert!(greeting["capabilities"]["tools"].is_object(), "{greeting}");
         assert_eq!(tools(&server).len(), 7);
         assert_eq!(server.sh("echo spoken").output(), "spoken\n");
     }

@@ -6,7 +6,10 @@
 { pkgs }:
 import ./rust.nix { inherit pkgs; } {
   pname = "sandbox-mcp-tests";
-  files = [ ../../checks/codegen ];
+  files = [
+    ../../checks/codegen
+    ../../checks/derivation
+  ];
 
   buildType = "debug";
   cargoBuildFlags = [
@@ -19,6 +22,7 @@ import ./rust.nix { inherit pkgs; } {
     "--bins"
     "--test=build"
     "--test=codegen"
+    "--test=derivation"
   ];
 
   # Cargo puts a hash after the name of a test's program. The launcher is what build.rs has made for the server.
