@@ -32,6 +32,9 @@ const ROOT_INODES: u64 = 16_384;
 const PRIVATE: [&str; 4] = [HOME, "/tmp", "/dev/shm", OUT];
 /// Their share of the sandbox's memory, which they are part of: a program that fills them is told so, and does not die.
 const SCRATCH_SHARE: u64 = 2;
+/// How many queues of file events a sandbox may have, and files watched by them: enough for a tool that watches a project.
+const INOTIFY_INSTANCES: u32 = 16;
+const INOTIFY_WATCHES: u32 = 8192;
 /// How many files and directories a program may make in them.
 const INODES: u64 = 65_536;
 
@@ -42,7 +45,7 @@ const DATA_FACTOR: u64 = 4;
 /// Where Landlock lets a program write, if the mount does. Threads name each other by files of /proc.
 const WRITABLE: [&str; 8] = [HOME, OUT, "/tmp", "/dev/shm", "/proc", "/dev/null", "/dev/zero", "/dev/full"];
 /// What /proc tells of the machine that is no program's business, below /proc.
-const HIDDEN: [&str; 30] = [
+const HIDDEN: [&str; 31] = [
     "acpi",
     "asound",
     "bootconfig",
@@ -63,6 +66,7 @@ const HIDDEN: [&str; 30] = [
     "modules",
     "pagetypeinfo",
     "partitions",
+    "pressure",
     "sched_debug",
     "schedstat",
     "scsi",
@@ -217,6 +221,9 @@ fn sandbox_steps(sandbox: &Sandbox) -> Vec<Step> {
         steps.push(set("net/ipv4/ip_unprivileged_port_start", "0".to_owned()));
     }
     steps.push(set("user/max_user_namespaces", "0".to_owned()));
+    // These are counted against the host's user as well, who has but few for all programs together.
+    steps.push(set("user/max_inotify_instances", INOTIFY_INSTANCES.to_string()));
+    steps.push(set("user/max_inotify_watches", INOTIFY_WATCHES.to_string()));
     let below_proc = |names: &[&str]| names.iter().map(|name| Path::new("/proc").join(name)).collect();
     steps.push(Step::Mask { hidden: below_proc(&HIDDEN), read_only: below_proc(&READ_ONLY) });
     steps
