@@ -6,7 +6,10 @@
 { pkgs }:
 import ./rust.nix { inherit pkgs; } {
   pname = "sandbox-mcp-tests";
-  files = [ ../../checks/codegen ];
+  files = [
+    ../../checks/codegen
+    ../../checks/derivation
+  ];
 
   buildType = "debug";
   cargoBuildFlags = [
@@ -15,10 +18,19 @@ import ./rust.nix { inherit pkgs; } {
   ];
   cargoTestFlags = [
     "--workspace"
+    "--no-fail-fast"
     "--lib"
     "--bins"
     "--test=build"
     "--test=codegen"
+    "--test=derivation"
+  ];
+  # These run the programs of a machine, of which a builder has none where they look for them: `cargo test` runs them.
+  checkFlags = map (module: "--skip=${module}::tests") [
+    "executor::direct"
+    "host"
+    "launch"
+    "walls"
   ];
 
   # Cargo puts a hash after the name of a test's program. The launcher is what build.rs has made for the server.

@@ -60,7 +60,7 @@ let
     '';
     checkPhase = ''
       runHook preCheck
-      cargo test -j $NIX_BUILD_CORES --target ${target} --offline --profile $cargoProfile ''${cargoTestFlags:-$cargoBuildFlags}
+      cargo test -j $NIX_BUILD_CORES --target ${target} --offline --profile $cargoProfile ''${cargoTestFlags:-$cargoBuildFlags} -- $checkFlags
       runHook postCheck
     '';
     installPhase = ''
@@ -86,6 +86,7 @@ let
       // {
         doCheck = true;
         cargoBuildFlags = [ ];
+        checkFlags = [ ];
         cargoProfile = if buildType == "debug" then "dev" else buildType;
       }
       // removeAttrs attrs [
