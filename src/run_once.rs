@@ -68,6 +68,9 @@ pub async fn run(tool: &str, files: &[PathBuf], runner: Runner) -> ExitCode {
             if outcome.ending == Ending::TimedOut {
                 eprintln!("sandbox-mcp: execution timeout after {seconds} seconds");
             }
+            for line in outcome.refused.lines() {
+                eprintln!("sandbox-mcp: {line}");
+            }
             ExitCode::from(outcome.exit_status())
         }
         Err(error) => {
