@@ -2,6 +2,7 @@
 //! types.
 
 mod items;
+mod network;
 
 use serde_json::{Map, Value, json};
 
@@ -40,6 +41,8 @@ pub fn schema() -> Map<String, Value> {
             "environment": property("string", "Store path of the pinned environment, or `host`"),
             "walls": strings("What isolated the command from the host"),
             "notes": strings("What was not as promised, on a host without namespaces; absent if all was"),
+            "refused": strings("Connections that the allow-list of the sandbox refused, or that failed, and why; absent if none"),
+            "refused_left_out": property("integer", "How many more there were; absent if none"),
             "artifacts": items::returned_schema(),
             "artifacts_left_out": items::left_out_schema(),
             "artifacts_not_named": property("integer", "How many more files were not returned; absent if none"),
@@ -56,11 +59,12 @@ impl Answer {
     pub fn of(outcome: Outcome, deadline_seconds: u64) -> Self {
         let (stdout, stderr) = (outcome.stdout.text(), outcome.stderr.text());
         let is_error = !outcome.succeeded();
-        let text = match reason(outcome.ending, deadline_seconds) {
+        let mut text = match reason(outcome.ending, deadline_seconds) {
             None if stderr.is_empty() => stdout.clone(),
             None => format!("{stdout}\nStderr:\n{stderr}"),
             Some(reason) => failure(reason, &stderr, &stdout),
         };
+        network::append(&mut text, &outcome.refused);
         let structured = structured(&outcome, stdout, stderr);
         Self { text, items: items::items(outcome.artifacts), structured, is_error }
     }
@@ -113,6 +117,7 @@ fn structured(outcome: &Outcome, stdout: String, stderr: String) -> Map<String, 
     if !outcome.notes.is_empty() {
         fields.insert("notes".into(), outcome.notes.clone().into());
     }
+    fields.extend(network::structured(&outcome.refused));
     fields.extend(items::structured(&outcome.artifacts));
     fields
 }
@@ -145,6 +150,7 @@ mod tests {
     use super::*;
     use crate::artifacts::{Artifact, Artifacts, Kind, LeftOut, Reason};
     use crate::capture::Captured;
+    use crate::network::Refusals;
     use std::time::Duration;
 
     async fn answer(ending: Ending, stdout: &str, stderr: &str) -> Answer {
@@ -152,11 +158,21 @@ mod tests {
     }
 
     async fn answer_with(artifacts: Artifacts, ending: Ending, stdout: &str, stderr: &str) -> Answer {
+        answer_of(artifacts, Refusals::default(), ending, stdout, stderr).await
+    }
+
+    async fn refused(kept: &[&str], left_out: u64, ending: Ending, stdout: &str, stderr: &str) -> Answer {
+        let kept = kept.iter().map(|sentence| (*sentence).to_owned()).collect();
+        answer_of(Artifacts::default(), Refusals { kept, left_out }, ending, stdout, stderr).await
+    }
+
+    async fn answer_of(artifacts: Artifacts, refused: Refusals, ending: Ending, stdout: &str, stderr: &str) -> Answer {
         let outcome = Outcome {
             ending,
             stdout: Captured::read(stdout.as_bytes()).await.unwrap(),
             stderr: Captured::read(stderr.as_bytes()).await.unwrap(),
             artifacts,
+            refused,
             duration: Duration::from_micros(1500),
             usage: Default::default(),
             executor: "namespace",
@@ -239,6 +255,40 @@ mod tests {
                 ]
             );
         }
+    }
+
+    #[tokio::test]
+    async fn refused_connections_follow_the_output_however_the_program_ended() {
+        let (done, failed) = (Ending::Exited { code: 0 }, Ending::Exited { code: 6 });
+        let sentence = "connection to a.org:443 was refused: not on the allow-list";
+        for (ending, stdout, stderr, text) in [
+            (done, "", "", "Network: {}"),
+            (done, "out\n", "", "out\nNetwork: {}"),
+            (done, "out", "", "out\nNetwork: {}"),
+            (done, "out\n", "err\n", "out\n\nStderr:\nerr\nNetwork: {}"),
+            (failed, "out\n", "", "Command failed with exit code 6\nStdout:\nout\nNetwork: {}"),
+        ] {
+            let answer = refused(&[sentence], 0, ending, stdout, stderr).await;
+            assert_eq!(answer.text, text.replace("{}", sentence));
+            assert_eq!(answer.structured["refused"], json!([sentence]));
+            assert_eq!(answer.structured.get("refused_left_out"), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn refusals_beyond_those_that_are_kept_are_counted() {
+        let answer = refused(&["one", "two"], 3, Ending::Exited { code: 0 }, "out\n", "").await;
+        assert_eq!(answer.text, "out\nNetwork: one\nNetwork: two\nNetwork: and 3 more");
+        assert_eq!(answer.structured["refused_left_out"], 3);
+        for field in ["refused", "refused_left_out"] {
+            assert!(schema()["properties"].get(field).is_some(), "{field} is not in the schema");
+        }
+    }
+
+    #[tokio::test]
+    async fn where_nothing_was_refused_nothing_is_said_of_the_network() {
+        let answer = answer(Ending::Exited { code: 0 }, "out\n", "").await;
+        assert_eq!((&*answer.text, answer.structured.get("refused")), ("out\n", None));
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! Executors: ways to carry out a job. They differ in nothing else.
 
 pub mod direct;
+mod online;
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -13,8 +14,10 @@ use self::direct::Unconfined;
 use crate::artifacts::{self, Artifacts};
 use crate::job::Job;
 use crate::launch::{LaunchError, Pool, Run};
+use crate::network::Refusals;
 use crate::outcome::Outcome;
 use crate::plan;
+use crate::sandbox::Network;
 use crate::view::{Origin, View};
 use crate::walls::{Missing, Walls};
 
@@ -111,9 +114,15 @@ impl Executors {
                 Executor::Direct => direct::run(job, view, walls, self.allow_unconfined, cancelled).await,
             };
         }
-        let run = self.pool.run(&plan::in_namespaces(job, view), job.output, cancelled).await?;
+        let plan = plan::in_namespaces(job, view);
+        let (run, refused) = match job.sandbox.network {
+            Network::Allow(entries) => online::run(&self.pool, &plan, job.output, entries, cancelled).await?,
+            Network::None | Network::Bridge => {
+                (self.pool.run(&plan, job.output, cancelled).await?, Refusals::default())
+            }
+        };
         let walls = walls.sandbox.names().into_iter().chain([RLIMITS]).collect();
-        Ok(outcome(executor, run, view, walls, Vec::new()).await)
+        Ok(Outcome { refused, ..outcome(executor, run, view, walls, Vec::new()).await })
     }
 }
 
@@ -130,6 +139,7 @@ async fn outcome(executor: Executor, run: Run, view: &View, walls: Vec<&'static 
         stdout: run.stdout,
         stderr: run.stderr,
         artifacts,
+        refused: Refusals::default(),
         duration: run.duration,
         usage: run.usage,
         executor: executor.name(),
@@ -151,6 +161,10 @@ pub enum ExecutorError {
         path: PathBuf,
         source: io::Error,
     },
+    /// The sandbox's way to the hosts of its allow-list.
+    Network {
+        source: io::Error,
+    },
     Launch(LaunchError),
 }
 
@@ -166,6 +180,7 @@ impl fmt::Display for ExecutorError {
             Self::Directory { operation, path, source } => {
                 write!(f, "cannot {operation} {}: {source}", path.display())
             }
+            Self::Network { source } => write!(f, "cannot serve the sandbox's network: {source}"),
             Self::Launch(error) => error.fmt(f),
         }
     }
@@ -176,7 +191,7 @@ impl std::error::Error for ExecutorError {
         match self {
             Self::NoNamespaces(missing) => Some(missing),
             Self::Unconfined(unconfined) => Some(&unconfined.wall),
-            Self::Directory { source, .. } => Some(source),
+            Self::Directory { source, .. } | Self::Network { source } => Some(source),
             Self::Launch(error) => Some(error),
         }
     }

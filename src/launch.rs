@@ -45,6 +45,10 @@ pub struct Run {
     pub duration: Duration,
 }
 
+/// Who gets the sockets that a sandbox's gateway has opened, as its program starts. They are in the order of the step,
+/// and the last of them are missing where this process has no room for more descriptors.
+pub type OnSockets<'a> = &'a (dyn Fn(Vec<OwnedFd>) + Send + Sync);
+
 /// Why there was no run to its end.
 #[derive(Debug)]
 pub enum LaunchError {
@@ -134,7 +138,9 @@ pub async fn run(plan: &Plan, output: Output, cancelled: &CancellationToken) -> 
             duration: begun.elapsed(),
         }),
         Report::Failed(failure) => Err(LaunchError::Refused(failure)),
-        Report::Ready | Report::Started | Report::Found(_) => Err(lost(io::ErrorKind::UnexpectedEof.into())),
+        Report::Ready | Report::Opened | Report::Started | Report::Found(_) => {
+            Err(lost(io::ErrorKind::UnexpectedEof.into()))
+        }
     }
 }
 

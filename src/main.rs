@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sandbox_mcp::command_line::{Command, CommandLine, Settings};
 use sandbox_mcp::runner::{Options, Runner};
 use sandbox_mcp::tool::TOOLS;
@@ -17,6 +18,7 @@ const PATIENCE: Duration = Duration::from_millis(200);
 fn main() -> ExitCode {
     let line = CommandLine::parse();
     log_to_stderr(if line.command.is_some() { "warn" } else { "info,rmcp=warn" });
+    raise_open_files();
     match line.command {
         Some(Command::List) => list(),
         Some(Command::Run { tool, files, out, settings }) => {
@@ -72,6 +74,15 @@ fn block_on(future: impl Future<Output = ExitCode>) -> ExitCode {
     let code = runtime.block_on(future);
     runtime.shutdown_timeout(PATIENCE);
     code
+}
+
+/// A sandbox with an allow-list takes a descriptor for each entry, and two for each connection. That the usual soft limit
+/// is low is for programs that can't count further; programs in sandboxes get a limit of their own.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::debug!("the limit of open files stays as it was: {error}");
+    }
 }
 
 /// Standard output is the protocol's or the program's. rmcp logs whole requests below the level of a warning.

@@ -78,13 +78,28 @@ const CONNECTIONS_AT_ONCE: usize = 64;
 /// How long to wait after an error that may pass.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// What was opened in the sandbox's network namespace as its [`Gateway`] says.
+/// What the launcher opened in the sandbox's network namespace as its [`Gateway`] says.
 #[derive(Debug)]
 pub struct Sockets {
     pub listeners: Vec<OwnedFd>,
     pub resolver: OwnedFd,
     /// A raw socket of TCP.
     pub observer: OwnedFd,
+}
+
+impl Sockets {
+    /// From the order in which the launcher has opened them for these entries: the listeners, the resolver, the
+    /// observer.
+    pub fn of(entries: &[Entry], mut opened: Vec<OwnedFd>) -> io::Result<Self> {
+        if opened.len() != Gateway::of(entries).listeners.len() + 2 {
+            // Those are missing that this process had no room for.
+            return Err(io::Error::from_raw_os_error(libc::EMFILE));
+        }
+        match (opened.pop(), opened.pop()) {
+            (Some(observer), Some(resolver)) => Ok(Self { listeners: opened, resolver, observer }),
+            _ => unreachable!("there are two at least"),
+        }
+    }
 }
 
 /// Serves a sandbox's sockets until `ended`, and tells what was refused. Nothing of it goes on afterwards, nor when

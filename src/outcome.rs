@@ -6,6 +6,7 @@ pub use sandbox_launcher::{Ending, Usage};
 
 use crate::artifacts::Artifacts;
 use crate::capture::Captured;
+use crate::network::Refusals;
 
 #[derive(Debug)]
 pub struct Outcome {
@@ -14,6 +15,8 @@ pub struct Outcome {
     pub stderr: Captured,
     /// What it left for the caller, however it ended.
     pub artifacts: Artifacts,
+    /// The connections that it was refused; empty but for sandboxes with an allow-list.
+    pub refused: Refusals,
     /// From the start of the sandbox until nothing of it was left.
     pub duration: Duration,
     pub usage: Usage,

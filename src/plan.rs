@@ -216,6 +216,10 @@ fn sandbox_steps(sandbox: &Sandbox) -> Vec<Step> {
     let set = |name: &str, value: String| Step::Setting { name: name.to_owned(), value };
     if sandbox.network != Network::Bridge {
         steps.push(Step::Loopback);
+        if let Network::Allow(entries) = sandbox.network {
+            let Gateway { routes, listeners, resolver, .. } = Gateway::of(entries);
+            steps.push(Step::Gateway { routes, listeners, resolver });
+        }
         // A network that is the sandbox's own needs no privilege for ping and for low ports.
         steps.push(set("net/ipv4/ping_group_range", format!("{USER} {USER}")));
         steps.push(set("net/ipv4/ip_unprivileged_port_start", "0".to_owned()));

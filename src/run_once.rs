@@ -73,6 +73,9 @@ pub async fn run(tool: &str, files: &[PathBuf], out: Option<&Path>, runner: Runn
             {
                 eprintln!("sandbox-mcp: {reason}");
             }
+            for line in outcome.refused.lines() {
+                eprintln!("sandbox-mcp: {line}");
+            }
             match keep(&outcome.artifacts, out) {
                 Ok(()) => ExitCode::from(outcome.exit_status()),
                 Err((path, error)) => {

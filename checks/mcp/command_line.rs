@@ -47,7 +47,8 @@ fn run_tells_of_a_signal_and_of_the_time_limit_as_a_shell_does() {
 fn run_keeps_what_the_program_left_where_it_is_told_to_and_else_says_that_it_is_lost() {
     let directory = tempfile::tempdir().expect("make a directory");
     let out = directory.path().join("kept");
-    let script = "mkdir $OUT/below; echo 1 > $OUT/a.txt; echo 2 > $OUT/below/b.txt; ln -s /etc/passwd $OUT/link; exit 3";
+    let script =
+        "mkdir $OUT/below; echo 1 > $OUT/a.txt; echo 2 > $OUT/below/b.txt; ln -s /etc/passwd $OUT/link; exit 3";
     let output = sandbox_mcp(&["run", "--out", out.to_str().expect("a path of UTF-8"), "shell", "-"], script);
     assert_eq!(output.status.code(), Some(3), "{output:?}");
     let read = |name: &str| std::fs::read_to_string(out.join(name)).expect("read what was kept");

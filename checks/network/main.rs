@@ -3,7 +3,7 @@
 
 mod inside;
 mod internet;
-#[path = "../../src/network/namespace.rs"]
+#[path = "../../src/launcher/sys/gateway.rs"]
 mod namespace;
 
 use std::io::{Read, Write};

@@ -126,6 +126,9 @@ fn notes(job: &Job, directory: &Path, walls: &Walls) -> Vec<String> {
     if walls.seccomp.is_ok() && confine::runs_as_server() {
         notes.push("Files could be given no mode but 600 and 700, no other owner and no attributes".to_owned());
     }
+    if let Network::Allow(_) = job.sandbox.network {
+        notes.push("Network access by allow-list needs namespaces: the program was given none".to_owned());
+    }
     let is_isolated = job.sandbox.network != Network::Bridge;
     let open = [
         (walls.landlock.is_err(), "the host's files"),

@@ -1,7 +1,7 @@
 //! A launcher that serves one environment, and the calls that are handed over to it.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
+use std::mem::{MaybeUninit, take};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::process::Stdio;
@@ -20,9 +20,12 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
-use super::{GRACE, LaunchError, Run, binary, give};
+use super::{GRACE, LaunchError, OnSockets, Run, binary, give};
 use crate::capture::Captured;
 use crate::job::Output;
+
+/// The most descriptors that come with one report: as many as the kernel takes.
+const MOST_DESCRIPTORS: usize = 253;
 
 /// How long a look around may take.
 const LOOK: Duration = Duration::from_secs(20);
@@ -64,9 +67,15 @@ impl Manager {
 
     /// Carries a call out. Whatever way it returns, nothing of its sandbox is left; if the future is dropped, the
     /// manager clears the sandbox away as soon as it sees the call's socket close.
-    pub async fn run(&self, call: &Call, output: Output, cancelled: &CancellationToken) -> Result<Run, LaunchError> {
+    pub async fn run(
+        &self,
+        call: &Call,
+        output: Output,
+        on_sockets: OnSockets<'_>,
+        cancelled: &CancellationToken,
+    ) -> Result<Run, LaunchError> {
         let begun = Instant::now();
-        let Told { report, out, stdout, stderr } = self.converse(call, output, cancelled).await?;
+        let Told { report, out, stdout, stderr } = self.converse(call, output, on_sockets, cancelled).await?;
         match report {
             Report::Ended { ending, usage } => {
                 Ok(Run { ending, usage, stdout, stderr, out, duration: begun.elapsed() })
@@ -78,26 +87,37 @@ impl Manager {
     /// Looks around in a sandbox of this environment.
     pub async fn look(&self) -> Result<Inside, LaunchError> {
         let call = Call { steps: Vec::new(), program: None, deadline: LOOK };
-        match self.converse(&call, Output::Captured, &CancellationToken::new()).await?.report {
+        match self.converse(&call, Output::Captured, &drop, &CancellationToken::new()).await?.report {
             Report::Found(inside) => Ok(inside),
             report => Err(unexpected(report)),
         }
     }
 
     /// Sees a call to its end.
-    async fn converse(&self, call: &Call, output: Output, cancelled: &CancellationToken) -> Result<Told, LaunchError> {
+    async fn converse(
+        &self,
+        call: &Call,
+        output: Output,
+        on_sockets: OnSockets<'_>,
+        cancelled: &CancellationToken,
+    ) -> Result<Told, LaunchError> {
         let frame = encode(call).map_err(|source| LaunchError::Start { operation: "encode the call", source })?;
         let (socket, stdout, stderr) = self.hand_over(call, output).await?;
-        let (mut started, mut out) = (false, None);
+        let (mut started, mut descriptors, mut sockets) = (false, Vec::new(), Vec::new());
         let conversation = async {
             // A sandbox that fails does so before it has read all of the call, and its report says why.
             let _ = send(&socket, &frame).await;
             let mut received = Vec::new();
             loop {
                 match decode(&mut received, LARGEST_REPORT)? {
-                    Some(Report::Started) => started = true,
+                    Some(Report::Opened) => sockets = take(&mut descriptors),
+                    // Not sooner: a call that has not started may go to another manager.
+                    Some(Report::Started) => {
+                        started = true;
+                        on_sockets(take(&mut sockets));
+                    }
                     Some(report) => return Ok(report),
-                    None => receive(&socket, &mut received, &mut out).await?,
+                    None => receive(&socket, &mut received, &mut descriptors).await?,
                 }
             }
         };
@@ -116,7 +136,7 @@ impl Manager {
             Err(source) if !started => Err(LaunchError::Unbegun { source }),
             report => Ok(Told {
                 report: report.map_err(lost)?,
-                out,
+                out: descriptors.pop(),
                 stdout: stdout.map_err(lost)?,
                 stderr: stderr.map_err(lost)?,
             }),
@@ -186,18 +206,18 @@ async fn send(socket: &UnixStream, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits for more of what the manager and the sandbox say, and for the descriptor that may come with it.
-async fn receive(socket: &UnixStream, received: &mut Vec<u8>, descriptor: &mut Option<OwnedFd>) -> io::Result<()> {
+/// Waits for more of what the manager and the sandbox say, and for the descriptors that may come with it.
+async fn receive(socket: &UnixStream, received: &mut Vec<u8>, descriptors: &mut Vec<OwnedFd>) -> io::Result<()> {
     let mut buffer = [0; 4096];
     let count = socket
         .async_io(Interest::READABLE, || {
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
             let mut rights = RecvAncillaryBuffer::new(&mut space);
             let parts = &mut [IoSliceMut::new(&mut buffer)];
             let message = rustix::net::recvmsg(socket, parts, &mut rights, RecvFlags::CMSG_CLOEXEC)?;
             for rights in rights.drain() {
-                if let RecvAncillaryMessage::ScmRights(descriptors) = rights {
-                    *descriptor = descriptors.last().or(descriptor.take());
+                if let RecvAncillaryMessage::ScmRights(more) = rights {
+                    descriptors.extend(more);
                 }
             }
             Ok(message.bytes)

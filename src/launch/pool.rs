@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use super::manager::Manager;
-use super::{LaunchError, Run};
+use super::{LaunchError, OnSockets, Run};
 use crate::job::Output;
 
 /// How long a manager waits for a call that does not come.
@@ -43,6 +43,17 @@ impl Pool {
     /// Runs a plan, in a sandbox that was ready if there was one. Whatever way it returns, nothing of the sandbox is
     /// left.
     pub async fn run(&self, plan: &Plan, output: Output, cancelled: &CancellationToken) -> Result<Run, LaunchError> {
+        self.run_with_sockets(plan, output, &drop, cancelled).await
+    }
+
+    /// The same for a plan whose sandbox has a gateway, of which somebody gets the sockets.
+    pub async fn run_with_sockets(
+        &self,
+        plan: &Plan,
+        output: Output,
+        on_sockets: OnSockets<'_>,
+        cancelled: &CancellationToken,
+    ) -> Result<Run, LaunchError> {
         let mut attempts = 0;
         loop {
             attempts += 1;
@@ -53,7 +64,7 @@ impl Pool {
                 manager = start => manager?,
                 () = cancelled.cancelled() => return Err(LaunchError::Cancelled),
             };
-            match manager.run(&plan.call, output, cancelled).await {
+            match manager.run(&plan.call, output, on_sockets, cancelled).await {
                 Err(LaunchError::Unbegun { source }) => {
                     self.forget(&plan.environment, &cell);
                     if attempts == ATTEMPTS {

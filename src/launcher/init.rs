@@ -71,6 +71,7 @@ fn live(mut birth: Birth, keeper: &mut UnixStream) -> Result<Report, Failure> {
         privileges::drop(user.uid, user.gid, user.sole).map_err(failed("give up privileges"))?;
     }
     seal(keeper).map_err(failed("seal the sandbox's first process"))?;
+    hand_over(std::mem::take(&mut site.sockets), &caller)?;
     // Straight to the caller, and before it is true: whoever has not read this can be sure that nothing was begun, even
     // if the keeper is lost.
     write_message(&mut caller, &Report::Started)
@@ -123,6 +124,17 @@ fn await_call(keeper: &UnixStream) -> io::Result<(UnixStream, [OwnedFd; 2])> {
         Err(_) if received == 0 => sys::exit(0),
         Err(_) => Err(io::Error::from_raw_os_error(libc::EBADMSG)),
     }
+}
+
+/// Gives the caller what a gateway has opened. This process keeps none of it.
+fn hand_over(sockets: Vec<OwnedFd>, caller: &UnixStream) -> Result<(), Failure> {
+    if sockets.is_empty() {
+        return Ok(());
+    }
+    let descriptors: Vec<BorrowedFd> = sockets.iter().map(OwnedFd::as_fd).collect();
+    encode(&Report::Opened)
+        .and_then(|word| sys::send_descriptors(caller.as_fd(), &word, &descriptors))
+        .map_err(failed("hand the sockets of the network's gateway over"))
 }
 
 /// Shuts this process off from the program, which may be the same user.

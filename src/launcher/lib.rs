@@ -7,6 +7,7 @@ mod bytes;
 mod message;
 mod phrase;
 
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -208,6 +209,16 @@ pub enum Step {
     },
     /// Brings up the loopback interface of the sandbox's network namespace.
     Loopback,
+    /// Leads addresses to the loopback interface, which is up, and opens sockets there for the server: the listeners in
+    /// their order, then the resolver's, then a raw one that sees the first packet of each TCP connection. They go to
+    /// the server with [`Report::Opened`], and nobody else has them.
+    Gateway {
+        routes: Vec<Route>,
+        /// Addresses of TCP.
+        listeners: Vec<SocketAddrV4>,
+        /// An address of UDP.
+        resolver: SocketAddrV4,
+    },
     /// Sets a limit, soft and hard, or the hard limit that stands already where that is lower.
     Limit {
         resource: Resource,
@@ -230,6 +241,19 @@ pub enum Step {
         #[serde(with = "bytes")]
         program: Vec<u8>,
     },
+}
+
+/// Addresses that a network namespace takes for its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Route {
+    pub network: Ipv4Addr,
+    pub prefix: u8,
+}
+
+impl Route {
+    pub fn contains(&self, address: Ipv4Addr) -> bool {
+        (self.network.to_bits() ^ address.to_bits()).leading_zeros() >= self.prefix.into()
+    }
 }
 
 /// One place where a [`Step::Scratch`] appears.
@@ -268,6 +292,8 @@ pub struct Program {
 pub enum Report {
     /// Calls can be handed over.
     Ready,
+    /// The sockets of a [`Step::Gateway`] come with this, ahead of the start. A sandbox without one does not say this.
+    Opened,
     /// Every step was applied, and the program is about to start.
     Started,
     /// The program ended; nothing of the sandbox is left.

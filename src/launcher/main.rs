@@ -35,13 +35,13 @@
 //! |---|---|---|---|
 //! | guard | control socket, to notice its end | /dev/null | pidfds of the manager and the server, control groups |
 //! | manager | control socket: the order and calls in, word of being ready out | /dev/null | of each sandbox a pidfd, a socket to its pid 1 and its private directories, of each call its socket, control groups |
-//! | pid 1 | /dev/null | /dev/null | a socket to the manager, one to the worker, and from call to start the call's socket and the program's output |
+//! | pid 1 | /dev/null | /dev/null | a socket to the manager, one to the worker, until the start the sockets of a gateway, and from call to start the call's socket and the program's output |
 //! | worker | /dev/null | /dev/null, then the program's output | a socket to pid 1, until it is the program |
 //! | program | /dev/null | its output | none |
 //!
 //! A call comes as one message of the control socket, with three descriptors: a socket of its own, and what gets the
 //! program's output and its errors. The manager passes all three on to a pid 1 and keeps the socket, whose end means that
-//! the call is cancelled. Pid 1 reads the call from it and tells the start; the manager tells the end, and with it
+//! the call is cancelled. Pid 1 reads the call from it, hands the sockets of a gateway over, and tells the start; the manager tells the end, and with it
 //! hands over a descriptor of the directory for artifacts, when nothing else can reach that any more. Nobody but the
 //! program holds its output, so that the server sees its end as soon as the program and its children have closed it.
 //!

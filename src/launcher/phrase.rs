@@ -26,6 +26,7 @@ impl fmt::Display for Step {
             Self::PivotRoot => f.write_str("pivot to the sandbox's root"),
             Self::Hostname { name } => write!(f, "set the host name {name}"),
             Self::Loopback => f.write_str("bring up the loopback interface"),
+            Self::Gateway { .. } => f.write_str("open the sockets of the network's gateway"),
             Self::Limit { resource, value } => write!(f, "limit {resource} to {value}"),
             Self::DropPrivileges => f.write_str("give up privileges"),
             Self::NoNewPrivileges => f.write_str("bar new privileges"),

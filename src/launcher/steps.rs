@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use sandbox_launcher::{Environment, Failure, Namespace, Resource, Step};
+use sandbox_launcher::{Environment, Failure, Namespace, Resource, Route, Step};
 
 use crate::fault::failed;
 use crate::tree::Tree;
@@ -39,12 +40,14 @@ pub struct Site {
     tree: Tree,
     /// Tells how full the sandbox's private directories are.
     pub scratch: Option<OwnedFd>,
+    /// The server's, to be handed over with the start.
+    pub sockets: Vec<OwnedFd>,
 }
 
 impl Site {
     pub fn new(user: User) -> Result<Self, Failure> {
         let tree = Tree::new((user.uid, user.gid)).map_err(failed("open /"))?;
-        Ok(Self { user, tree, scratch: None })
+        Ok(Self { user, tree, scratch: None, sockets: Vec::new() })
     }
 
     /// Each step is dropped when it is done, so that the files' contents do not count as this process's memory when
@@ -63,7 +66,7 @@ impl Site {
     }
 
     fn take(&mut self, step: &Step) -> io::Result<()> {
-        let Self { user, tree, scratch } = self;
+        let Self { user, tree, scratch, sockets } = self;
         match step {
             Step::Tmpfs { target, size, inodes, mode, owned } => tree.tmpfs(target, *size, *inodes, *mode, *owned),
             Step::Scratch { size, inodes, directories } => {
@@ -81,6 +84,10 @@ impl Site {
             Step::ReadOnly { target } => tree.read_only(target),
             Step::Hostname { name } => sys::set_hostname(name),
             Step::Loopback => sys::loopback_up(),
+            Step::Gateway { routes, listeners, resolver } => {
+                *sockets = gateway(routes, listeners, *resolver)?;
+                Ok(())
+            }
             Step::Limit { resource, value } => sys::limit(number(*resource), *value),
             Step::DropPrivileges => privileges::drop(user.uid, user.gid, user.sole),
             Step::NoNewPrivileges => sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1),
@@ -89,6 +96,13 @@ impl Site {
             Step::PivotRoot | Step::Landlock { .. } => unreachable!(),
         }
     }
+}
+
+fn gateway(routes: &[Route], listeners: &[SocketAddrV4], resolver: SocketAddrV4) -> io::Result<Vec<OwnedFd>> {
+    for Route { network, prefix } in routes {
+        sys::route_to_loopback(*network, *prefix, Ipv4Addr::LOCALHOST)?;
+    }
+    sys::open_sockets(listeners, resolver)
 }
 
 fn set(name: &str, value: &str) -> io::Result<()> {

@@ -28,6 +28,8 @@ pub fn start(site: &mut Site, mut birth: Birth) -> Result<Worker, Failure> {
     let (socket, theirs) = UnixStream::pair().map_err(failed("make a socket pair"))?;
     let Some((pid, _)) = sys::clone_process(0).map_err(failed("make the program's process"))? else {
         drop(socket);
+        // They are pid 1's to hand over.
+        site.sockets.clear();
         serve(site, &mut birth, theirs);
     };
     drop(theirs);

@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use sandbox_launcher::Route;
+
 use super::policy::{Entry, Pattern};
 
 /// The addresses that stand for names.
@@ -20,13 +22,6 @@ const FIRST_LISTED: Ipv4Addr = Ipv4Addr::new(198, 18, 1, 1);
 pub const FIRST_ASKED: Ipv4Addr = Ipv4Addr::new(198, 19, 0, 1);
 
 const DNS: u16 = 53;
-
-/// Addresses that the namespace takes for its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Route {
-    pub network: Ipv4Addr,
-    pub prefix: u8,
-}
 
 /// The set-up of a network namespace. Its loopback interface must be up before, and its sockets be opened before the
 /// privileges are dropped: port 53 and others below 1024 ask for them.
@@ -63,12 +58,6 @@ impl Gateway {
     pub fn accepts(&self, to: SocketAddrV4) -> bool {
         let anywhere = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, to.port());
         self.listeners.contains(&to) || self.listeners.contains(&anywhere)
-    }
-}
-
-impl Route {
-    pub fn contains(&self, address: Ipv4Addr) -> bool {
-        (self.network.to_bits() ^ address.to_bits()).leading_zeros() >= self.prefix.into()
     }
 }
 

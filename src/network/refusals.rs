@@ -76,6 +76,14 @@ pub struct Refusals {
     pub left_out: u64,
 }
 
+impl Refusals {
+    /// What is kept, and a last line that counts the rest.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        let more = (self.left_out > 0).then(|| format!("and {} more", self.left_out));
+        self.kept.iter().cloned().chain(more)
+    }
+}
+
 impl Record {
     pub fn add(&self, refusal: &Refusal) {
         let text = refusal.to_string();

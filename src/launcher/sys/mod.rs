@@ -2,6 +2,7 @@
 
 mod confine;
 mod files;
+mod gateway;
 mod mounts;
 mod process;
 mod sockets;
@@ -12,6 +13,7 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 pub use confine::*;
 pub use files::*;
+pub use gateway::{open as open_sockets, route_to_loopback};
 pub use mounts::*;
 pub use process::*;
 pub use sockets::*;

@@ -41,8 +41,8 @@ pub fn wait(events: &[Wait], timeout: Option<Duration>) -> io::Result<Vec<bool>>
     }
 }
 
-/// The most descriptors that go with one message.
-const MOST_DESCRIPTORS: usize = 3;
+/// The most descriptors that go with one message: the kernel's own SCM_MAX_FD.
+const MOST_DESCRIPTORS: usize = 253;
 
 /// Room for a control message with descriptors, aligned as the kernel asks for.
 #[repr(C)]
@@ -53,7 +53,10 @@ struct Rights {
 
 /// Sends bytes and descriptors, all at once or not at all, without waiting for room.
 pub fn send_descriptors(socket: BorrowedFd, bytes: &[u8], descriptors: &[BorrowedFd]) -> io::Result<()> {
-    assert!(!bytes.is_empty() && descriptors.len() <= MOST_DESCRIPTORS);
+    assert!(!bytes.is_empty());
+    if descriptors.len() > MOST_DESCRIPTORS {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
     let length = size_of::<libc::cmsghdr>() + size_of_val(descriptors);
     // SAFETY: all-zero is a valid cmsghdr and a valid msghdr: both are integers and pointers.
     let (mut rights, mut message) = unsafe { (zeroed::<Rights>(), zeroed::<libc::msghdr>()) };

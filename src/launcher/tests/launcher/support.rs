@@ -476,6 +476,7 @@ fn last_report(call: &mut UnixStream, early: Option<Report>, output: [JoinHandle
     let mut started = false;
     let report = loop {
         match early.clone().map_or_else(|| read_message(call, LARGEST_REPORT), |report| Ok(Some(report))) {
+            Ok(Some(Report::Opened)) => {}
             Ok(Some(Report::Started)) => started = true,
             Ok(report) => break report,
             Err(error) => panic!("read the launcher's report: {error}"),

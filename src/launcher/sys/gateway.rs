@@ -1,6 +1,6 @@
-//! Sets up a sandbox's network namespace as its gateway says, from inside. This runs in the launcher, in the namespace,
-//! with the loopback interface up and before privileges are dropped; it needs CAP_NET_ADMIN, CAP_NET_RAW and
-//! CAP_NET_BIND_SERVICE over the namespace, makes no thread, and leaves nothing behind but what it returns.
+//! Sets up a sandbox's network namespace as its gateway says, from inside: with the loopback interface up and before
+//! privileges are dropped. It needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_NET_BIND_SERVICE over the namespace, and leaves
+//! nothing behind but what it returns. It stands by itself, since checks/network makes small internets with it.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
