@@ -14,6 +14,7 @@ mod calls;
 mod command_line;
 mod endings;
 mod floods;
+mod leaks;
 mod lines;
 mod network;
 mod programs;
