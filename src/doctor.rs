@@ -1,12 +1,14 @@
 //! The command `doctor`: what this machine offers, what each missing thing costs, and how to get it.
 
 use std::fmt::{self, Write};
+use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use crate::executor::direct;
 use crate::host;
+use crate::plan;
 use crate::realise::Realiser;
 use crate::runner::Runner;
 use crate::tool::{SYSTEM, TOOLS};
@@ -67,6 +69,7 @@ pub async fn run(runner: &Runner) -> ExitCode {
         ("Environments", environments(runner.realiser())),
         ("Walls of a sandbox", layers(walls)),
         ("Without namespaces", remaining(walls)),
+        ("Network of this host", vec![ping()]),
         ("Toolchains of this host", toolchains(walls)),
         ("Tools", tools(runner, walls)),
     ];
@@ -164,6 +167,24 @@ fn remaining(walls: &Walls) -> Vec<Finding> {
         Err(missing) => lacking("seccomp", format!("{missing}\nwithout it, the network can't be walled off")),
     });
     findings
+}
+
+/// Programs have no raw sockets, so that ping needs the kernel's own kind, which is for some groups of users alone.
+fn ping() -> Finding {
+    const RANGE: &str = "/proc/sys/net/ipv4/ping_group_range";
+    let text = fs::read_to_string(RANGE).unwrap_or_default();
+    let group = u64::from(plan::identity().host_gid);
+    let numbers: Vec<u64> = text.split_whitespace().filter_map(|number| number.parse().ok()).collect();
+    match numbers[..] {
+        [first, last] if (first..=last).contains(&group) => good("ping", format!("open to group {group}")),
+        _ => lacking(
+            "ping",
+            format!(
+                "closed to group {group}, so that ping fails on the host's network: sysctl \
+                 net.ipv4.ping_group_range=\"{group} {group}\" opens it"
+            ),
+        ),
+    }
 }
 
 fn toolchains(walls: &Walls) -> Vec<Finding> {
