@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use sandbox_launcher::{Call, Directory, Environment, Identity, Namespace, Plan, Program, Resource, Step};
 
 use crate::job::Job;
-use crate::launch::Controls;
+use crate::launch::{Controls, SocketBuffers};
 use crate::network::gateway::Gateway;
 use crate::sandbox::{Network, Sandbox};
 use crate::seccomp;
@@ -32,6 +32,10 @@ const ROOT_INODES: u64 = 16_384;
 const PRIVATE: [&str; 4] = [HOME, "/tmp", "/dev/shm", OUT];
 /// Their share of the sandbox's memory, which they are part of: a program that fills them is told so, and does not die.
 const SCRATCH_SHARE: u64 = 2;
+/// What TCP's buffers begin with, in bytes, as the kernel has it: at least, to send, and to receive.
+const SMALLEST: u64 = 4096;
+const TCP_SEND: u64 = 16_384;
+const TCP_RECEIVE: u64 = 131_072;
 /// How many files and directories a program may make in them.
 const INODES: u64 = 65_536;
 
@@ -98,7 +102,7 @@ pub fn bounded_by(controls: &Controls, job: &Job, view: &View) -> Plan {
             namespaces,
             identity: identity(),
             view: view_steps(sandbox, view),
-            sandbox: sandbox_steps(sandbox),
+            sandbox: sandbox_steps(sandbox, controls),
             walls: walls(sandbox, controls),
             cgroups: controls.cgroups(&sandbox.resources),
             watch: controls.watch(&sandbox.resources),
@@ -197,7 +201,7 @@ fn hostname(sandbox: &Sandbox) -> &'static str {
 }
 
 /// What each sandbox has of its own, and is there ahead of the call.
-fn sandbox_steps(sandbox: &Sandbox) -> Vec<Step> {
+fn sandbox_steps(sandbox: &Sandbox, controls: &Controls) -> Vec<Step> {
     let directories =
         PRIVATE
             .map(|path| {
@@ -215,6 +219,12 @@ fn sandbox_steps(sandbox: &Sandbox) -> Vec<Step> {
         // A network that is the sandbox's own needs no privilege for ping and for low ports.
         steps.push(set("net/ipv4/ping_group_range", format!("{USER} {USER}")));
         steps.push(set("net/ipv4/ip_unprivileged_port_start", "0".to_owned()));
+        if !controls.bounds().memory {
+            // TCP alone lets its buffers grow by itself, to 150 times the default.
+            let SocketBuffers { send, receive } = SocketBuffers::of_this_machine();
+            steps.push(set("net/ipv4/tcp_wmem", format!("{SMALLEST} {} {send}", send.min(TCP_SEND))));
+            steps.push(set("net/ipv4/tcp_rmem", format!("{SMALLEST} {} {receive}", receive.min(TCP_RECEIVE))));
+        }
     }
     steps.push(set("user/max_user_namespaces", "0".to_owned()));
     let below_proc = |names: &[&str]| names.iter().map(|name| Path::new("/proc").join(name)).collect();
