@@ -26,7 +26,7 @@ use crate::capture::Captured;
 use crate::job::Output;
 
 pub use binary::LAUNCHER;
-pub use controls::Controls;
+pub use controls::{Controls, SocketBuffers};
 pub use pool::Pool;
 pub use walls::{Layer, Wall, Walls, probe};
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use sandbox_launcher::{Call, Directory, Environment, Identity, Namespace, Plan, Program, Resource, Step};
 
 use crate::job::Job;
-use crate::launch::Controls;
+use crate::launch::{Controls, SocketBuffers};
 use crate::network::gateway::Gateway;
 use crate::sandbox::{Network, Sandbox};
 use crate::seccomp;
@@ -35,6 +35,10 @@ const SCRATCH_SHARE: u64 = 2;
 /// How many queues of file events a sandbox may have, and files watched by them: enough for a tool that watches a project.
 const INOTIFY_INSTANCES: u32 = 16;
 const INOTIFY_WATCHES: u32 = 8192;
+/// What TCP's buffers begin with, in bytes, as the kernel has it: at least, to send, and to receive.
+const SMALLEST: u64 = 4096;
+const TCP_SEND: u64 = 16_384;
+const TCP_RECEIVE: u64 = 131_072;
 /// How many files and directories a program may make in them.
 const INODES: u64 = 65_536;
 
@@ -102,7 +106,7 @@ pub fn bounded_by(controls: &Controls, job: &Job, view: &View) -> Plan {
             namespaces,
             identity: identity(),
             view: view_steps(sandbox, view),
-            sandbox: sandbox_steps(sandbox),
+            sandbox: sandbox_steps(sandbox, controls),
             walls: walls(sandbox, controls),
             cgroups: controls.cgroups(&sandbox.resources),
             watch: controls.watch(&sandbox.resources),
@@ -201,7 +205,7 @@ fn hostname(sandbox: &Sandbox) -> &'static str {
 }
 
 /// What each sandbox has of its own, and is there ahead of the call.
-fn sandbox_steps(sandbox: &Sandbox) -> Vec<Step> {
+fn sandbox_steps(sandbox: &Sandbox, controls: &Controls) -> Vec<Step> {
     let directories =
         PRIVATE
             .map(|path| {
@@ -223,6 +227,12 @@ fn sandbox_steps(sandbox: &Sandbox) -> Vec<Step> {
         // A network that is the sandbox's own needs no privilege for ping and for low ports.
         steps.push(set("net/ipv4/ping_group_range", format!("{USER} {USER}")));
         steps.push(set("net/ipv4/ip_unprivileged_port_start", "0".to_owned()));
+        if !controls.bounds().memory {
+            // TCP alone lets its buffers grow by itself, to 150 times the default.
+            let SocketBuffers { send, receive } = SocketBuffers::of_this_machine();
+            steps.push(set("net/ipv4/tcp_wmem", format!("{SMALLEST} {} {send}", send.min(TCP_SEND))));
+            steps.push(set("net/ipv4/tcp_rmem", format!("{SMALLEST} {} {receive}", receive.min(TCP_RECEIVE))));
+        }
     }
     steps.push(set("user/max_user_namespaces", "0".to_owned()));
     // These are counted against the host's user as well, who has but few for all programs together.

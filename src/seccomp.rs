@@ -24,6 +24,8 @@ pub struct Bounds {
 const NOT_PERMITTED: i32 = libc::EPERM;
 /// As on a kernel that does not have it.
 const NOT_THERE: i32 = libc::ENOSYS;
+/// Told to be done, and not done.
+const IGNORED: i32 = 0;
 
 /// A system call that is refused, with the error that answers it.
 pub(crate) struct Refusal {
@@ -149,6 +151,15 @@ const ALWAYS_HERE: &[(libc::c_long, i32)] =
 /// Memory that is no process's own. System V's messages and semaphores lie in the kernel's own memory.
 const UNCHARGED: &[libc::c_long] = &[libc::SYS_memfd_create, libc::SYS_shmget, libc::SYS_msgget, libc::SYS_semget];
 
+/// Options that let a socket hold more than it does by default. The kernel takes a size for a wish, and cuts it to its
+/// own limit without a word; programs take an error for the end.
+const BUFFER_SIZES: &[(libc::c_int, i32)] = &[
+    (libc::SO_SNDBUF, IGNORED),
+    (libc::SO_RCVBUF, IGNORED),
+    (libc::SO_SNDBUFFORCE, NOT_PERMITTED),
+    (libc::SO_RCVBUFFORCE, NOT_PERMITTED),
+];
+
 /// Each flag of clone and unshare that makes a namespace. CLONE_NEWTIME is none to clone: there the bit is a signal's.
 const NEW_NAMESPACES: [i32; 7] = [
     libc::CLONE_NEWUSER,
@@ -181,6 +192,9 @@ fn table(bounds: Bounds) -> Vec<Refusal> {
         UNCHARGED.iter().for_each(|call| refuse(*call, NOT_THERE, Vec::new()));
         let shared = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
         refuse(libc::SYS_mmap, NOT_PERMITTED, vec![vec![masked(3, libc::MAP_TYPE | libc::MAP_ANONYMOUS, shared)]]);
+        for (option, errno) in BUFFER_SIZES {
+            refuse(libc::SYS_setsockopt, *errno, vec![vec![is(1, libc::SOL_SOCKET), is(2, *option)]]);
+        }
     }
     if !bounds.processors {
         refuse(libc::SYS_sched_setaffinity, NOT_PERMITTED, Vec::new());

@@ -122,11 +122,45 @@ impl Controls {
 
     /// What the launcher must watch itself.
     pub fn watch(&self, resources: &Resources) -> Watch {
+        let memory = !self.has(Controller::Memory);
         Watch {
-            memory: (!self.has(Controller::Memory)).then_some(resources.memory_mb * MB),
+            memory: memory.then_some(resources.memory_mb * MB),
+            socket: memory.then(|| SocketBuffers::of_this_machine().most()),
             processes: (!self.has(Controller::Processes)).then_some(resources.processes),
             processors: (!self.has(Controller::Processors)).then_some(resources.cpu),
         }
+    }
+}
+
+/// What a socket can hold whose program can't ask for more: the defaults of this machine, which are those of all its
+/// network namespaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SocketBuffers {
+    /// Bytes, as the kernel counts them: with its own overhead.
+    pub send: u64,
+    pub receive: u64,
+}
+
+impl SocketBuffers {
+    pub fn of_this_machine() -> Self {
+        use rustix::net::{AddressFamily, SocketType, socket, sockopt};
+        // More than any kernel's own default, which is 212992 with pages of 4 KB.
+        const GENEROUS: u64 = 1 << 20;
+        let size = |size: rustix::io::Result<usize>| size.map_or(GENEROUS, |size| size as u64);
+        match socket(AddressFamily::UNIX, SocketType::DGRAM, None) {
+            Ok(socket) => Self {
+                send: size(sockopt::socket_send_buffer_size(&socket)),
+                receive: size(sockopt::socket_recv_buffer_size(&socket)),
+            },
+            Err(_) => Self { send: GENEROUS, receive: GENEROUS },
+        }
+    }
+
+    /// The most bytes that one socket holds, whatever its kind. What a unix socket has sent is its own until it is read,
+    /// and the last message goes into a buffer that is all but full. The others hold both buffers at most, each with
+    /// one packet too many.
+    pub fn most(self) -> u64 {
+        2 * self.send + self.receive
     }
 }
 
@@ -338,10 +372,16 @@ mod tests {
     }
 
     #[test]
+    fn a_program_can_have_a_thousand_sockets_in_a_gigabyte() {
+        assert!(1000 * SocketBuffers { send: 212_992, receive: 212_992 }.most() < 1 << 30);
+    }
+
+    #[test]
     fn what_no_control_group_bounds_is_watched_or_refused() {
         let resources = Resources { cpu: 1, memory_mb: 256, processes: 64, files: 256 };
         let none = Controls::none("");
-        let watch = Watch { memory: Some(256 << 20), processes: Some(64), processors: Some(1) };
+        let socket = Some(SocketBuffers::of_this_machine().most());
+        let watch = Watch { memory: Some(256 << 20), socket, processes: Some(64), processors: Some(1) };
         assert_eq!((none.watch(&resources), none.cgroups(&resources)), (watch, vec![]));
         assert_eq!(none.bounds(), Bounds { memory: false, processors: false });
         let all = Controls { directories: vec![(Controller::All, "/sys/fs/cgroup/x".into())], reason: None };

@@ -166,13 +166,11 @@ fn wait_for(pid: i32) -> io::Result<(Ending, Usage)> {
     }
 }
 
-/// A program that fails while there are as many processes as there may be has met that limit: most end at the first
+/// A program that ends while there are as many processes as there may be has met that limit: most end at the first
 /// fork that is refused, sooner than anybody looks. The program itself is not among them any more.
 fn explain(ending: Ending, crowd: Option<u64>) -> Ending {
     match crowd {
-        Some(count) if ending != (Ending::Exited { code: 0 }) && watch::threads() + 1 >= count => {
-            Ending::OverLimit { limit: Limit::Processes { count } }
-        }
+        Some(count) if watch::threads() + 1 >= count => Ending::OverLimit { limit: Limit::Processes { count } },
         _ => ending,
     }
 }

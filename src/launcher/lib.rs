@@ -91,8 +91,11 @@ pub struct Alarm {
 /// Limits that the launcher holds a sandbox to by looking at it again and again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Watch {
-    /// Bytes of memory of all its processes, and of its tmpfs that are [`Step::Scratch`].
+    /// Bytes of memory of all its processes, their page tables included, and of its tmpfs that are [`Step::Scratch`].
     pub memory: Option<u64>,
+    /// Bytes of memory that each socket counts for, if the sandbox has a network namespace: the most that its buffers
+    /// can hold, since nobody can see what they do hold.
+    pub socket: Option<u64>,
     /// Processes and threads.
     pub processes: Option<u64>,
     /// Processors; which ones, differs from sandbox to sandbox.

@@ -84,14 +84,14 @@
 //!
 //! | what | by a control group | otherwise |
 //! |---|---|---|
-//! | memory | the kernel kills, the manager names the limit | the manager adds up the processes' memory and their tmpfs, the sooner again the closer they are to the limit; seccomp refuses memory that is no process's own |
+//! | memory | the kernel kills, the manager names the limit | the manager adds up the processes' memory, their page tables, their tmpfs and the most that their sockets can hold, the sooner again the closer they are to the limit; seccomp refuses memory that is no process's own |
 //! | processes | the kernel refuses | RLIMIT_NPROC, which counts the sandbox's user namespace alone |
 //! | processors | a quota | sched_setaffinity, which seccomp then keeps from being undone |
 //! | disk | tmpfs of a size and a number of files | the same |
 //! | open files, core dumps | rlimits | the same |
 //!
-//! What no control group bounds and nobody can see is the memory of socket buffers, and that of files which are mapped,
-//! shared, from /dev/zero.
+//! What no control group bounds and nobody can see is the memory of files which are mapped, shared, from /dev/zero, and
+//! that of socket buffers where the sandbox has no network namespace of its own.
 //!
 //! # Deliberately absent
 //!

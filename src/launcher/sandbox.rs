@@ -242,7 +242,7 @@ impl Sandbox {
         self.run.is_some() && !self.killed
     }
 
-    /// Remembers a limit that was met, should the program come to a bad end.
+    /// Remembers a limit that was met, for the program's end.
     pub fn note(&self, limit: Limit) {
         self.noted.set(Some(limit));
     }
@@ -340,13 +340,14 @@ fn with_usage(report: Report, usage: Usage) -> Report {
     }
 }
 
-/// A limit that was met explains an end that would otherwise be a bare signal or status.
+/// A limit that was met explains an end that would otherwise be a bare signal or status. A status of success is no better:
+/// shells tell it of programs that could not start what they were to start.
 fn over_limit(report: Report, alarm: Option<Limit>) -> Report {
     match (report, alarm) {
         (Report::Ended { ending, usage }, Some(limit)) => {
             let explained = match limit {
                 Limit::Memory { .. } => true,
-                Limit::Processes { .. } => !matches!(ending, Ending::Exited { code: 0 } | Ending::TimedOut),
+                Limit::Processes { .. } => ending != Ending::TimedOut,
             };
             Report::Ended { ending: if explained { Ending::OverLimit { limit } } else { ending }, usage }
         }

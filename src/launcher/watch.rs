@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use sandbox_launcher::{Environment, Limit, Watch};
+use sandbox_launcher::{Environment, Limit, Namespace, Watch};
 
 use crate::sandbox::Sandbox;
 
@@ -27,7 +27,10 @@ pub struct Watcher {
 impl Watcher {
     pub fn new(environment: &Environment) -> Self {
         let alarms = environment.cgroups.iter().any(|cgroup| !cgroup.alarms.is_empty());
-        Self { watch: environment.watch, alarms, next: Cell::new(None) }
+        let mut watch = environment.watch;
+        // Without a network namespace the sockets that can be counted are those of the whole machine.
+        watch.socket = watch.socket.filter(|_| environment.namespaces.contains(&Namespace::Network));
+        Self { watch, alarms, next: Cell::new(None) }
     }
 
     /// When to look, if anything is running that must be looked at.
@@ -75,12 +78,10 @@ impl Watcher {
 
     fn memory(&self, sandbox: &Sandbox, used: &Use, pause: &mut Duration) -> Option<Limit> {
         let bytes = self.watch.memory?;
-        let scratch = sandbox.scratch_used();
-        let mut total = used.resident + scratch;
-        if total > bytes {
-            // Only now it matters that what is read from files is nobody's memory, and what is shared is there once.
-            total = used.pids.iter().filter_map(|pid| anonymous(*pid)).sum::<u64>() + scratch;
-        }
+        // Before it is ready, its network namespace can be another's.
+        let socket = self.watch.socket.filter(|_| sandbox.ready);
+        let buffers = socket.map_or(0, |size| sockets(sandbox.pid).saturating_mul(size));
+        let total = used.memory.saturating_add(sandbox.scratch_used()).saturating_add(buffers);
         if total > bytes {
             return Some(Limit::Memory { bytes });
         }
@@ -98,15 +99,13 @@ fn memory_alarm(sandbox: &Sandbox) -> Option<Limit> {
 /// What the processes of a sandbox use.
 #[derive(Default)]
 struct Use {
-    pids: Vec<i32>,
-    /// Bytes in memory, what is shared counted for each of those that share it.
-    resident: u64,
+    /// Bytes.
+    memory: u64,
     threads: u64,
 }
 
 /// Adds up the processes below each of `roots`, which are pids and what to call them.
 fn survey(roots: HashMap<i32, usize>) -> HashMap<usize, Use> {
-    const PAGE: u64 = 4096;
     let processes = processes();
     let mut uses: HashMap<usize, Use> = HashMap::new();
     for (pid, process) in &processes {
@@ -115,8 +114,7 @@ fn survey(roots: HashMap<i32, usize>) -> HashMap<usize, Use> {
         for _ in 0..processes.len() {
             if let Some(root) = roots.get(&ancestor) {
                 let used = uses.entry(*root).or_default();
-                used.pids.push(*pid);
-                used.resident += process.pages * PAGE;
+                used.memory += process.memory;
                 used.threads += process.threads;
                 break;
             }
@@ -146,26 +144,44 @@ fn processes() -> HashMap<i32, Process> {
     processes
 }
 
+#[derive(Default)]
 struct Process {
     parent: i32,
     threads: u64,
-    pages: u64,
+    /// Bytes that are its own: what is read from files is nobody's memory, and what is shared is there once.
+    memory: u64,
 }
 
-/// Fields 4, 20 and 24 of stat; they are counted from behind a name in parentheses, which may hold anything.
+/// One file tells all. What stat and statm tell is read a little faster, but leaves out the page tables, which can't be
+/// estimated by the size of the addresses either: a single page here and there takes a table each.
 fn read(pid: i32) -> Option<Process> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let name_end = stat.iter().rposition(|byte| *byte == b')')?;
-    let mut fields = str::from_utf8(&stat[name_end + 1..]).ok()?.split_ascii_whitespace();
-    let parent = fields.nth(1)?.parse().ok()?;
-    let threads = fields.nth(15)?.parse().ok()?;
-    let pages = fields.nth(3)?.parse().ok()?;
-    Some(Process { parent, threads, pages })
+    fs::read(format!("/proc/{pid}/status")).ok().map(|status| parse(&status))
 }
 
-/// Bytes of memory that are a process's own.
-fn anonymous(pid: i32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
-    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kilobytes| kilobytes << 10)
+/// A process that has ended and was not reaped has no memory, and no lines that tell of it.
+fn parse(status: &[u8]) -> Process {
+    let mut process = Process::default();
+    // Its name is escaped, so that it is one line, and what is not text is in no line that matters.
+    for line in status.split(|byte| *byte == b'\n') {
+        let Some((key, value)) = str::from_utf8(line).ok().and_then(|line| line.split_once(':')) else { continue };
+        let value = value.trim();
+        match key {
+            "PPid" => process.parent = value.parse().unwrap_or(0),
+            "Threads" => process.threads = value.parse().unwrap_or(0),
+            "RssAnon" | "VmPTE" => process.memory += bytes(value),
+            _ => {}
+        }
+    }
+    process
+}
+
+fn bytes(kilobytes: &str) -> u64 {
+    kilobytes.strip_suffix(" kB").and_then(|count| count.parse::<u64>().ok()).unwrap_or(0) << 10
+}
+
+/// Sockets of all kinds in a process's network namespace, those included that no descriptor leads to any more while
+/// somebody has yet to read what they sent.
+fn sockets(pid: i32) -> u64 {
+    let count = |text: String| text.lines().find_map(|line| line.strip_prefix("sockets: used ")?.trim().parse().ok());
+    fs::read_to_string(format!("/proc/{pid}/net/sockstat")).ok().and_then(count).unwrap_or(0)
 }

@@ -136,6 +136,44 @@ fn memory_that_nobody_is_charged_for_is_refused_where_nothing_else_bounds_it() {
 }
 
 #[test]
+fn sockets_hold_no_more_than_by_default_where_nothing_bounds_their_memory() {
+    let wish = |socket: i32, option| {
+        let size: libc::c_int = 65536;
+        // SAFETY: the value is an int that outlives the call, of the length that is given.
+        let answer = unsafe { libc::setsockopt(socket, libc::SOL_SOCKET, option, (&raw const size).cast(), 4) };
+        if answer == -1 { io::Error::last_os_error().raw_os_error() } else { Some(0) }
+    };
+    let size = |socket: i32, option| {
+        let (mut size, mut length): (libc::c_int, libc::socklen_t) = (0, 4);
+        // SAFETY: the value is an int that outlives the call, of the length that is given.
+        let answer =
+            unsafe { libc::getsockopt(socket, libc::SOL_SOCKET, option, (&raw mut size).cast(), &raw mut length) };
+        assert_eq!(answer, 0);
+        size
+    };
+    let sizes_change = |bounds| {
+        confined(bounds, || {
+            let (socket, _other) = std::os::unix::net::UnixDatagram::pair().expect("make a socket pair");
+            let socket = std::os::fd::AsRawFd::as_raw_fd(&socket);
+            [libc::SO_SNDBUF, libc::SO_RCVBUF].map(|option| {
+                let before = size(socket, option);
+                assert_eq!(wish(socket, option), Some(0), "programs take an error for the end");
+                size(socket, option) != before
+            })
+        })
+    };
+    assert_eq!(sizes_change(UNBOUNDED), [false, false]);
+    assert_eq!(sizes_change(BOUNDED), [true, true]);
+    let others = confined(UNBOUNDED, || {
+        let option = |level: i32, option: i32| call(libc::SYS_setsockopt, &[-1, level.into(), option.into()]);
+        assert_eq!(option(libc::SOL_SOCKET, libc::SO_REUSEADDR), libc::EBADF);
+        assert_eq!(option(libc::IPPROTO_TCP, libc::SO_SNDBUF), libc::EBADF);
+        [libc::SO_SNDBUFFORCE, libc::SO_RCVBUFFORCE].map(|number| option(libc::SOL_SOCKET, number))
+    });
+    assert_eq!(others, [libc::EPERM, libc::EPERM]);
+}
+
+#[test]
 fn a_program_stays_on_its_processors_where_nothing_shares_out_their_time() {
     assert_eq!(confined(UNBOUNDED, || call(libc::SYS_sched_setaffinity, &[])), libc::EPERM);
     assert_ne!(confined(BOUNDED, || call(libc::SYS_sched_setaffinity, &[0, 0, 0])), libc::EPERM);

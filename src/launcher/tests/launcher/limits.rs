@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sandbox_launcher::{Directory, Ending, Limit, Plan, Resource, Step, Watch};
+use sandbox_launcher::{Directory, Ending, Limit, Namespace, Plan, Resource, Step, Watch};
 
 use crate::support::{Caller, Change, as_everybody};
 
@@ -50,6 +50,76 @@ fn memory_is_added_up_over_processes() {
     });
 }
 
+/// The plan of a Python program whose memory is watched.
+fn watched_python(caller: &Caller, code: &str, memory: u64) -> Plan {
+    let mut plan = watched(caller, "", memory);
+    plan.program().arguments = ["python3", "-c", code].map(str::to_owned).into();
+    plan
+}
+
+#[test]
+fn page_tables_are_memory() {
+    as_everybody(|caller| {
+        let limit = 60 * MB;
+        let dense = "
+import mmap, time
+flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
+memory = mmap.mmap(-1, SIZE << 30, flags=flags, prot=mmap.PROT_READ)
+time.sleep(SECONDS)";
+        let sparse = "
+import ctypes, mmap, time
+map = ctypes.CDLL(None).mmap
+map.argtypes, map.restype = [ctypes.c_size_t, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long], ctypes.c_size_t
+flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
+for page in range(SIZE << 9):
+    map((1 << 44) + (page << 21), 4096, mmap.PROT_READ, flags, -1, 0)
+time.sleep(SECONDS)";
+        for code in [dense, sparse] {
+            let code = |size, seconds| code.replace("SIZE", size).replace("SECONDS", seconds);
+            assert_eq!(caller.run(&watched_python(&caller, &code("40", "900"), limit)).ending(), memory(limit));
+            let within = caller.run(&watched_python(&caller, &code("10", "0.3"), limit));
+            assert_eq!(within.ending(), Ending::Exited { code: 0 }, "{within:?}");
+        }
+    });
+}
+
+#[test]
+fn each_socket_counts_for_what_it_can_hold() {
+    as_everybody(|caller| {
+        let limit = 100 * MB;
+        let held = "
+import socket, time
+kept = [socket.socketpair() for _ in range(PAIRS)]
+time.sleep(SECONDS)";
+        let let_go = "
+import socket, time
+kept = []
+for _ in range(PAIRS):
+    sender, receiver = socket.socketpair()
+    sender.send(bytes(9999))
+    sender.close()
+    kept.append(receiver)
+time.sleep(SECONDS)";
+        for code in [held, let_go] {
+            let run = |pairs, seconds, change: fn(&mut Plan)| {
+                let code = code.replace("PAIRS", pairs).replace("SECONDS", seconds);
+                let mut plan = watched_python(&caller, &code, limit);
+                plan.environment.watch.socket = Some(MB);
+                change(&mut plan);
+                caller.run(&plan).ending()
+            };
+            assert_eq!(run("60", "900", |_| ()), memory(limit));
+            assert_eq!(run("30", "0.3", |_| ()), Ending::Exited { code: 0 });
+            // Nobody else's sockets are counted, and thus not its own either.
+            let on_the_hosts_network = |plan: &mut Plan| {
+                plan.environment.namespaces.retain(|namespace| *namespace != Namespace::Network);
+                plan.environment.sandbox.retain(|step| *step != Step::Loopback);
+            };
+            assert_eq!(run("60", "0.3", on_the_hosts_network), Ending::Exited { code: 0 });
+        }
+    });
+}
+
 #[test]
 fn files_in_private_directories_are_memory() {
     as_everybody(|caller| {
@@ -78,7 +148,7 @@ fn private_directories_share_one_bound() {
 }
 
 #[test]
-fn a_program_that_fails_at_its_limit_of_processes_is_told_so() {
+fn a_program_that_ends_at_its_limit_of_processes_is_told_so_whatever_its_status() {
     as_everybody(|caller| {
         let mut plan = caller.plan("for i in $(seq 100); do sleep 900 & done 2>/dev/null; sleep 0.5; exit 1");
         plan.environment.watch.processes = Some(20);
@@ -89,6 +159,20 @@ fn a_program_that_fails_at_its_limit_of_processes_is_told_so() {
         assert_eq!(caller.run(&plan).ending(), Ending::Exited { code: 1 });
         plan.program().arguments[2] =
             "(for i in $(seq 100); do sleep 900 & done) 2>/dev/null; sleep 0.5; exit 0".to_owned();
+        assert_eq!(caller.run(&plan).ending(), Ending::OverLimit { limit });
+        // Sooner than anybody looks.
+        let code = "
+import os, time
+try:
+    while os.fork() > 0:
+        pass
+    time.sleep(900)
+except OSError:
+    pass";
+        let shell = std::mem::replace(&mut plan.program().arguments, ["python3", "-c", code].map(str::to_owned).into());
+        assert_eq!(caller.run(&plan).ending(), Ending::OverLimit { limit });
+        plan.program().arguments = shell;
+        plan.program().arguments[2] = "for i in $(seq 10); do sleep 900 & done; sleep 0.5; exit 0".to_owned();
         assert_eq!(caller.run(&plan).ending(), Ending::Exited { code: 0 });
     });
 }
