@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::fmt::{Debug, Display};
+use std::fs;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpStream, ToSocketAddrs, UdpSocket};
@@ -11,7 +12,6 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
-use std::{env, fs};
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
@@ -38,7 +38,7 @@ pub struct Outcome {
 /// Runs one of the programs below with network access by this list.
 pub fn run(entries: &[&str], program: &[&dyn Display]) -> Outcome {
     let program: Vec<String> = program.iter().map(|argument| argument.to_string()).collect();
-    let own = env::current_exe().unwrap().to_str().unwrap().to_owned();
+    let own = "/proc/self/exe".to_owned();
     execute(entries, [own, PROGRAM.to_owned()].into_iter().chain(program).collect())
 }
 
@@ -48,7 +48,7 @@ pub fn execute(entries: &[&str], program: Vec<String>) -> Outcome {
         entries.iter().map(|text| Entry::parse(text.to_string().leak()).unwrap_or_else(|e| panic!("{e}"))).collect();
     let entries: &'static [Entry] = entries.leak();
     let (ours, theirs) = UnixStream::pair().unwrap();
-    let mut child = Command::new(env::current_exe().unwrap());
+    let mut child = Command::new("/proc/self/exe");
     child.arg(SANDBOX).args(described(&Gateway::of(entries))).args(program);
     child.stdin(OwnedFd::from(theirs)).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = child.spawn().unwrap();
@@ -161,6 +161,12 @@ pub fn program(arguments: impl Iterator<Item = OsString>) {
         ["transfer", host, port, bytes] => println!("{}", shown(transfer(host, parsed(port), parsed(bytes)))),
         ["hold", host, port, count] => println!("{}", shown(hold(host, parsed(port), parsed(count)))),
         ["break", host, port] => println!("{}", shown(begin(host, parsed(port)).and_then(end_at_once))),
+        ["stay", host, port] => {
+            println!(
+                "{}",
+                shown(begin(host, parsed(port)).and_then(|(mut stream, _)| stream.read_to_end(&mut Vec::new())))
+            )
+        }
         ["leave", host, port] => println!("{}", shown(begin(host, parsed(port)).and_then(leave))),
         ["sleep"] => std::thread::sleep(Duration::from_secs(5)),
         ["listen", address] => println!("{}", shown(listen(address))),
@@ -238,7 +244,7 @@ fn end_at_once((stream, heard): (TcpStream, String)) -> io::Result<String> {
 
 /// Leaves the connection to a process that stays behind.
 fn leave((stream, heard): (TcpStream, String)) -> io::Result<String> {
-    let mut process = Command::new(env::current_exe()?);
+    let mut process = Command::new("/proc/self/exe");
     process.args([PROGRAM, "sleep"]).stdin(OwnedFd::from(stream)).stdout(Stdio::null()).stderr(Stdio::null());
     process.spawn().map(|_| heard)
 }

@@ -45,17 +45,29 @@ fn zone() -> BTreeMap<&'static str, Vec<Vec<IpAddr>>> {
 
 /// Makes this process, which must have no other thread yet, and all that it starts part of the internet.
 pub fn enter() -> io::Result<()> {
-    // SAFETY: they take nothing and cannot fail.
-    let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
-    unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNET | libc::CLONE_NEWNS)?;
-    fs::write("/proc/self/setgroups", "deny")?;
-    fs::write("/proc/self/uid_map", format!("0 {uid} 1"))?;
-    fs::write("/proc/self/gid_map", format!("0 {gid} 1"))?;
+    // Root keeps the machine's users, since a server of root's makes its programs another one.
+    if !is_root() || unshare(libc::CLONE_NEWNET | libc::CLONE_NEWNS).is_err() {
+        become_sole_user()?;
+    }
     configure("nameserver 127.0.0.1\nsearch corp.example.org\n", "127.0.0.1 localhost\n")?;
     loopback_up()?;
     add_address(MACHINE)?;
     namespace::route_to_loopback(HOSTS, 24, MACHINE)?;
     serve_names()
+}
+
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Makes this process root in namespaces of its own, where there is nobody else.
+fn become_sole_user() -> io::Result<()> {
+    // SAFETY: they take nothing and cannot fail.
+    let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
+    unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNET | libc::CLONE_NEWNS)?;
+    fs::write("/proc/self/setgroups", "deny")?;
+    fs::write("/proc/self/uid_map", format!("0 {uid} 1"))?;
+    fs::write("/proc/self/gid_map", format!("0 {gid} 1"))
 }
 
 /// Replaces /etc by what the C library needs to resolve names, for this process and what it starts.

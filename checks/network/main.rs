@@ -5,6 +5,8 @@ mod inside;
 mod internet;
 #[path = "../../src/launcher/sys/gateway.rs"]
 mod namespace;
+mod nobody;
+mod sandboxes;
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
@@ -20,7 +22,7 @@ type Body = fn();
 
 /// A test and its name.
 macro_rules! tests {
-    ($($name:ident),* $(,)?) => { [$((stringify!($name), $name as Body)),*] };
+    ($($name:path),* $(,)?) => { [$((stringify!($name), $name as Body)),*] };
 }
 
 fn main() -> ExitCode {
@@ -34,8 +36,13 @@ fn main() -> ExitCode {
             inside::program(arguments);
             return ExitCode::SUCCESS;
         }
+        Some(first) if first == sandboxes::SERVER => {
+            sandboxes::serve(arguments);
+            return ExitCode::SUCCESS;
+        }
         _ => {}
     }
+    let as_nobody = nobody::run_tests();
     // Before libtest starts threads, since namespaces are for those that come after.
     let unable = internet::enter().err();
     if let Some(error) = &unable {
@@ -64,6 +71,15 @@ fn main() -> ExitCode {
         nonsense_does_not_stop_the_resolver,
         curl_gets_through,
         python_gets_through,
+        sandboxes::a_listed_host_is_reached_from_a_sandbox,
+        sandboxes::what_is_not_listed_is_refused_to_a_sandbox_and_named,
+        sandboxes::with_an_empty_list_a_sandbox_reaches_nothing,
+        sandboxes::the_longest_list_has_its_sockets,
+        sandboxes::sandboxes_at_once_have_networks_of_their_own,
+        sandboxes::sockets_that_nobody_serves_are_closed,
+        sandboxes::a_cancelled_call_leaves_no_connection,
+        sandboxes::fifty_calls_leave_no_descriptor_and_no_process,
+        sandboxes::a_server_without_room_for_descriptors_fails_the_call,
     ];
     let trial = |(name, body): (&str, Body)| {
         let program = match name {
@@ -78,7 +94,8 @@ fn main() -> ExitCode {
         })
         .with_ignored_flag(ignored)
     };
-    libtest_mimic::run(&Arguments::from_args(), tests.map(trial).into()).exit_code()
+    let conclusion = libtest_mimic::run(&Arguments::from_args(), tests.map(trial).into());
+    if as_nobody { conclusion.exit_code() } else { ExitCode::FAILURE }
 }
 
 /// Whether a program was told that its connection is broken: which way depends on what it was about to do.

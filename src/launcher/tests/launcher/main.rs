@@ -5,6 +5,7 @@ mod direct;
 mod ending;
 mod failing;
 mod files;
+mod gateway;
 mod killing;
 mod limits;
 mod serving;

@@ -455,6 +455,11 @@ pub struct Running {
 }
 
 impl Running {
+    /// The socket of the one call.
+    pub fn call(&self) -> &UnixStream {
+        &self.control.as_ref().expect("the control socket is open").call
+    }
+
     pub fn report(&mut self) -> io::Result<Option<Report>> {
         match self.early.take() {
             Some(report) => Ok(Some(report)),

@@ -1,0 +1,88 @@
+//! Sockets that a sandbox's first process opens for whoever calls.
+
+use std::mem::zeroed;
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+
+use sandbox_launcher::{LARGEST_REPORT, Plan, Report, Route, Step, decode};
+
+use crate::support::{Caller, as_everybody};
+
+fn plan(caller: &Caller, script: &str, listeners: &[&str]) -> Plan {
+    let mut plan = caller.plan(script);
+    plan.environment.sandbox.push(Step::Gateway {
+        routes: vec![Route { network: [198, 18, 0, 0].into(), prefix: 15 }],
+        listeners: listeners.iter().map(|address| address.parse().unwrap()).collect(),
+        resolver: "198.18.0.1:53".parse().unwrap(),
+    });
+    plan
+}
+
+/// What comes next: the bytes and the descriptors of one message.
+fn receive(from: &UnixStream) -> (Vec<u8>, Vec<OwnedFd>) {
+    const MOST: usize = 253;
+    let (mut bytes, mut buffer) = ([0u8; 64], [0u64; 2 + MOST.div_ceil(2)]);
+    let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    // SAFETY: all-zero is a valid msghdr. It points to two buffers with their lengths, the second aligned for a control
+    // message, and both outlive the call.
+    let (received, message) = unsafe {
+        let mut message: libc::msghdr = zeroed();
+        message.msg_iov = &raw mut part;
+        message.msg_iovlen = 1;
+        message.msg_control = buffer.as_mut_ptr().cast();
+        message.msg_controllen = size_of_val(&buffer) as _;
+        (libc::recvmsg(from.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC), message)
+    };
+    assert!(received > 0);
+    let mut descriptors = Vec::new();
+    // SAFETY: the kernel has filled the message in; each descriptor in it is new and nobody else's.
+    unsafe {
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        if !header.is_null() {
+            let count = ((*header).cmsg_len as usize - libc::CMSG_LEN(0) as usize) / size_of::<RawFd>();
+            let first = libc::CMSG_DATA(header).cast::<RawFd>();
+            descriptors.extend((0..count).map(|index| OwnedFd::from_raw_fd(first.add(index).read_unaligned())));
+        }
+    }
+    (bytes[..received as usize].to_vec(), descriptors)
+}
+
+#[test]
+fn the_sockets_of_a_gateway_come_in_their_order_ahead_of_the_start() {
+    as_everybody(|caller| {
+        let running = caller.start(&plan(&caller, "echo fine", &["198.18.1.2:80", "0.0.0.0:443"]));
+        let (mut bytes, mut sockets) = receive(running.call());
+        assert_eq!(decode::<Report>(&mut bytes, LARGEST_REPORT).unwrap(), Some(Report::Opened));
+        assert_eq!((sockets.len(), bytes.len()), (4, 0));
+        sockets.pop();
+        let resolver = UdpSocket::from(sockets.pop().unwrap());
+        assert_eq!(resolver.local_addr().unwrap().to_string(), "198.18.0.1:53");
+        let addresses = sockets.into_iter().map(|socket| TcpListener::from(socket).local_addr().unwrap().to_string());
+        assert_eq!(addresses.collect::<Vec<_>>(), ["198.18.1.2:80", "0.0.0.0:443"]);
+        let outcome = running.finish();
+        assert!(outcome.started);
+        assert_eq!(outcome.text(), "fine");
+    });
+}
+
+#[test]
+fn the_program_inherits_none_of_them() {
+    as_everybody(|caller| {
+        let outcome = caller.run(&plan(&caller, "for fd in /proc/$$/fd/*; do readlink $fd; done", &["198.18.1.1:80"]));
+        assert!(!outcome.text().contains("socket:"), "{outcome:?}");
+        assert_eq!(outcome.text().lines().filter(|line| line.starts_with("pipe:")).count(), 2, "{outcome:?}");
+    });
+}
+
+#[test]
+fn a_gateway_that_cannot_be_opened_is_a_failure() {
+    as_everybody(|caller| {
+        for (listeners, errno) in
+            [(vec!["203.0.113.1:80"], libc::EADDRNOTAVAIL), (vec!["198.18.1.1:80"; 2], libc::EADDRINUSE)]
+        {
+            let outcome = caller.run(&plan(&caller, "true", &listeners));
+            assert_eq!(outcome.failure(), ("open the sockets of the network's gateway", errno));
+        }
+    });
+}
