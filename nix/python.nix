@@ -1,9 +1,5 @@
 # Python with the libraries that agents reach for first.
-pkgs:
-let
-  figures = import ./pkgs/figures.nix pkgs;
-in
-{
+pkgs: {
   name = "Python";
   description = "Safely execute Python code in a secure, isolated environment.";
   entrypoint = "main.py";
@@ -19,16 +15,9 @@ in
   resources.processes = 128;
   resources.files = 1024;
   mount.workdir = "/sandbox";
-  packages = [
-    (pkgs.python313.withPackages (
-      set:
-      [ figures ]
-      ++ import ./lib/named.nix ''
-        matplotlib numpy pandas pyarrow pydantic pympler scikit-learn seaborn
-      '' set
-    ))
-    figures
-  ];
+  packages = import ./pkgs/python.nix ''
+    matplotlib numpy pandas pyarrow pydantic pympler scikit-learn seaborn
+  '' pkgs;
   # The figures that a program shows become artifacts.
   variables.MATPLOTLIBRC = "{environment}/share/sandbox-mcp/matplotlibrc";
   variables.MPLCONFIGDIR = "/tmp";
