@@ -60,7 +60,7 @@ fn watched_python(caller: &Caller, code: &str, memory: u64) -> Plan {
 #[test]
 fn page_tables_are_memory() {
     as_everybody(|caller| {
-        let limit = 60 * MB;
+        let limit = 30 * MB;
         let dense = "
 import mmap, time
 flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
@@ -76,8 +76,8 @@ for page in range(SIZE << 9):
 time.sleep(SECONDS)";
         for code in [dense, sparse] {
             let code = |size, seconds| code.replace("SIZE", size).replace("SECONDS", seconds);
-            assert_eq!(caller.run(&watched_python(&caller, &code("40", "900"), limit)).ending(), memory(limit));
-            let within = caller.run(&watched_python(&caller, &code("10", "0.3"), limit));
+            assert_eq!(caller.run(&watched_python(&caller, &code("16", "900"), limit)).ending(), memory(limit));
+            let within = caller.run(&watched_python(&caller, &code("3", "0.3"), limit));
             assert_eq!(within.ending(), Ending::Exited { code: 0 }, "{within:?}");
         }
     });
