@@ -16,6 +16,9 @@ use crate::server;
 /// How long it may take until the last call is cleared away and sandboxes are ready again.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// More ready sandboxes than this are a leak. Each has two processes, their descriptors, and a group of each hierarchy.
+const READY: usize = 4;
+
 /// What could pile up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Traces {
@@ -106,11 +109,11 @@ fn many_calls_and_cancelled_ones_leave_no_more_than_a_few_did() {
     let begun = Instant::now();
     loop {
         let after = Traces::of(&server);
-        // Fewer sandboxes may be ready than before, but not more: calls came one by one all the time.
-        let is_more = after.processes > before.processes
-            || after.descriptors > before.descriptors
+        // A busy machine may have made the server keep more sandboxes ready than before, up to a bound.
+        let is_more = after.processes > before.processes + READY * 2
+            || after.descriptors > before.descriptors + READY * 28
             || after.mounts > before.mounts
-            || after.groups > before.groups
+            || after.groups > before.groups + READY * 3
             || after.files > before.files;
         if !is_more {
             eprintln!("before: {before:?}\nafter: {after:?}");

@@ -103,7 +103,9 @@ try:
 except OSError as error:
     print(error.strerror, 10 < count < 1000)";
     let reply = server().call("python", json!({"main_py": script}));
-    assert_eq!(reply.output(), "Resource temporarily unavailable True\n");
+    // The program heard of it, and so does the client, unless it ended before anybody could count.
+    assert!(reply.text().contains("Resource temporarily unavailable True"), "{reply}");
+    assert!(!reply.is_error() || reply.text().starts_with("limit of 128 processes reached"), "{reply}");
 }
 
 #[test]
