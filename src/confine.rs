@@ -77,7 +77,7 @@ pub fn confined(job: &Job, view: &View, ground: &Ground) -> Plan {
             sandbox: private_directory(job, view, place),
             walls: walls(sandbox, view, ground),
             cgroups: controls.cgroups(&sandbox.resources),
-            watch: controls.watch(&sandbox.resources),
+            watch: controls.watch(&sandbox.resources, plan::identity().host_uid),
             // The private directory is the server's to read.
             out: None,
         },

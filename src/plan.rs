@@ -109,7 +109,7 @@ pub fn bounded_by(controls: &Controls, job: &Job, view: &View) -> Plan {
             sandbox: sandbox_steps(sandbox, controls),
             walls: walls(sandbox, controls),
             cgroups: controls.cgroups(&sandbox.resources),
-            watch: controls.watch(&sandbox.resources),
+            watch: controls.watch(&sandbox.resources, identity().host_uid),
             out: Some(OUT.into()),
         },
         call: Call { steps: call_steps(job), program: Some(program(sandbox, view)), deadline: job.deadline },

@@ -3,7 +3,10 @@
 pkgs.runCommand "launcher"
   {
     # Some of what the launcher bounds is taken by system calls that a shell does not make.
-    nativeBuildInputs = [ pkgs.python313 ];
+    nativeBuildInputs = [
+      pkgs.python313
+      pkgs.util-linux
+    ];
     SANDBOX_LAUNCHER_BIN = "${server.tests}/bin/sandbox-launcher";
   }
   ''

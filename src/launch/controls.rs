@@ -120,16 +120,34 @@ impl Controls {
         self.directories.iter().map(|(controller, directory)| controller.cgroup(directory, resources)).collect()
     }
 
-    /// What the launcher must watch itself.
-    pub fn watch(&self, resources: &Resources) -> Watch {
+    /// What the launcher must watch itself, in sandboxes of this user.
+    pub fn watch(&self, resources: &Resources, host_uid: u32) -> Watch {
         let memory = !self.has(Controller::Memory);
         Watch {
             memory: memory.then_some(resources.memory_mb * MB),
             socket: memory.then(|| SocketBuffers::of_this_machine().most()),
             processes: (!self.has(Controller::Processes)).then_some(resources.processes),
+            ends_forks: !self.has(Controller::Processes) && is_root_of_the_machine(host_uid),
             processors: (!self.has(Controller::Processors)).then_some(resources.cpu),
         }
     }
+}
+
+/// Whether the kernel takes a user for the machine's root, for whom it knows no limit of processes: a builder of a Nix
+/// that has no users for its builders is one, by whatever number it goes in the build sandbox.
+fn is_root_of_the_machine(uid: u32) -> bool {
+    // Of a map that can't be read the worst is believed.
+    fs::read_to_string("/proc/self/uid_map").map_or(true, |map| outside(&map, uid) == Some(0))
+}
+
+/// Who a user is outside of the user namespace that has this map, by the namespace around it.
+fn outside(map: &str, uid: u32) -> Option<u32> {
+    map.lines().find_map(|line| {
+        let mut numbers = line.split_whitespace().map_while(|number| number.parse::<u32>().ok());
+        let (inside, outside, count) = (numbers.next()?, numbers.next()?, numbers.next()?);
+        let place = uid.checked_sub(inside).filter(|place| *place < count)?;
+        outside.checked_add(place)
+    })
 }
 
 /// What a socket can hold whose program can't ask for more: the defaults of this machine, which are those of all its
@@ -381,11 +399,25 @@ mod tests {
         let resources = Resources { cpu: 1, memory_mb: 256, processes: 64, files: 256 };
         let none = Controls::none("");
         let socket = Some(SocketBuffers::of_this_machine().most());
-        let watch = Watch { memory: Some(256 << 20), socket, processes: Some(64), processors: Some(1) };
-        assert_eq!((none.watch(&resources), none.cgroups(&resources)), (watch, vec![]));
+        let watch =
+            Watch { memory: Some(256 << 20), socket, processes: Some(64), ends_forks: false, processors: Some(1) };
+        assert_eq!((none.watch(&resources, 65534), none.cgroups(&resources)), (watch, vec![]));
         assert_eq!(none.bounds(), Bounds { memory: false, processors: false });
         let all = Controls { directories: vec![(Controller::All, "/sys/fs/cgroup/x".into())], reason: None };
-        assert_eq!(all.watch(&resources), Watch::default());
+        assert_eq!(all.watch(&resources, 0), Watch::default());
         assert_eq!(all.bounds(), Bounds { memory: true, processors: true });
+    }
+
+    #[test]
+    fn the_root_of_the_machine_is_known_by_whatever_number_it_goes() {
+        let builder = "      1000          0          1\n";
+        assert_eq!((outside(builder, 1000), outside(builder, 0)), (Some(0), None));
+        let machine = "         0          0 4294967295\n";
+        assert_eq!((outside(machine, 0), outside(machine, 65534)), (Some(0), Some(65534)));
+        let several = "0 100000 1000\n5000 0 2\n";
+        assert_eq!(
+            (outside(several, 999), outside(several, 5001), outside(several, 1000)),
+            (Some(100_999), Some(1), None)
+        );
     }
 }

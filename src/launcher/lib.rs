@@ -98,6 +98,8 @@ pub struct Watch {
     pub socket: Option<u64>,
     /// Processes and threads.
     pub processes: Option<u64>,
+    /// Whether nobody refuses a sandbox more processes than that, so that it is ended when it has them.
+    pub ends_forks: bool,
     /// Processors; which ones, differs from sandbox to sandbox.
     pub processors: Option<u32>,
 }

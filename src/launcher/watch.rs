@@ -15,6 +15,10 @@ use crate::sandbox::Sandbox;
 const FIRST_LOOK: Duration = Duration::from_millis(10);
 const SHORTEST: Duration = Duration::from_millis(3);
 const LONGEST: Duration = Duration::from_millis(100);
+/// Between looks at a sandbox that can have as many processes as it likes: it makes some ten a millisecond.
+const AT_FORKS: Duration = Duration::from_millis(4);
+/// Processes of a sandbox that are not the program's.
+const OWN_PROCESSES: u64 = 2;
 /// Bytes a second that the processes of a sandbox can fill with their data, by a generous estimate.
 const FASTEST: u64 = 4 << 30;
 
@@ -66,7 +70,13 @@ impl Watcher {
                 && used.threads >= count
             {
                 sandbox.note(Limit::Processes { count });
+                if self.watch.ends_forks && used.threads > count + OWN_PROCESSES {
+                    over.push((index, Limit::Processes { count }));
+                }
             }
+        }
+        if self.watch.ends_forks {
+            pause = pause.min(AT_FORKS);
         }
         self.next.set(Some(Instant::now() + pause));
         over

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use sandbox_launcher::{Ending, Report, Resource, Step};
+use sandbox_launcher::{Ending, Limit, Report, Resource, Step};
 
 use crate::support::{Caller, Change, Running, Sleeper, as_everybody, as_everybody_once, once};
 
@@ -129,6 +129,30 @@ fn a_fork_bomb_is_bounded_and_ends_at_the_deadline() {
         assert_eq!(outcome.ending(), Ending::TimedOut);
         assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
         assert!(outcome.stderr.contains("fork"), "it met no limit: {}", outcome.stderr);
+    });
+}
+
+/// The kernel sets the machine's root no limit, so somebody must end it.
+#[test]
+fn a_fork_bomb_of_the_machines_root_is_ended() {
+    as_everybody(|caller| {
+        if !caller.is_root() {
+            return;
+        }
+        let (mut plan, sleeper) = (caller.plan("").within(Duration::from_secs(3)), Sleeper::new());
+        plan.environment.identity.host_uid = 0;
+        plan.environment.identity.host_gid = 0;
+        plan.environment.watch.processes = Some(50);
+        plan.environment.watch.ends_forks = true;
+        let limit = Limit::Processes { count: 50 };
+        for script in ["bomb() { bomb | bomb & }; bomb; sleep 900".to_owned(), format!("while :; do {sleeper} & done")]
+        {
+            plan.program().arguments[2] = script;
+            assert_eq!(caller.run(&plan).ending(), Ending::OverLimit { limit });
+        }
+        sleeper.wait_for(0, AT_ONCE);
+        plan.program().arguments[2] = format!("for i in $(seq 40); do {sleeper} & done; sleep 0.3; exit 3");
+        assert_eq!(caller.run(&plan).ending(), Ending::Exited { code: 3 });
     });
 }
 
