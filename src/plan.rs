@@ -82,6 +82,9 @@ const HIDDEN: [&str; 31] = [
     "vmallocinfo",
     "zoneinfo",
 ];
+/// Below which the kernel gives out no number of a process a second time.
+const RESERVED_PIDS: u64 = 300;
+
 /// What would change the machine.
 const READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
 
@@ -233,6 +236,10 @@ fn sandbox_steps(sandbox: &Sandbox, controls: &Controls) -> Vec<Step> {
             steps.push(set("net/ipv4/tcp_wmem", format!("{SMALLEST} {} {send}", send.min(TCP_SEND))));
             steps.push(set("net/ipv4/tcp_rmem", format!("{SMALLEST} {} {receive}", receive.min(TCP_RECEIVE))));
         }
+    }
+    if controls.watch(&sandbox.resources, identity().host_uid).ends_forks && Controls::kernel_bounds_pids() {
+        // Numbers up to 300 are given out once only. The launcher ends the sandbox well before, if it comes to see it.
+        steps.push(set("kernel/pid_max", (RESERVED_PIDS + sandbox.resources.processes).to_string()));
     }
     steps.push(set("user/max_user_namespaces", "0".to_owned()));
     // These are counted against the host's user as well, who has but few for all programs together.

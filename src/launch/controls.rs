@@ -115,6 +115,15 @@ impl Controls {
         self.has(Controller::Processes)
     }
 
+    /// Whether a pid namespace has a largest pid of its own: since Linux 6.14.
+    pub fn kernel_bounds_pids() -> bool {
+        let name = rustix::system::uname();
+        let release = name.release().to_string_lossy();
+        let mut numbers =
+            release.split(|other: char| !other.is_ascii_digit()).map_while(|part| part.parse::<u32>().ok());
+        numbers.next().zip(numbers.next()).is_some_and(|version| version >= (6, 14))
+    }
+
     /// The groups of a sandbox with these resources.
     pub fn cgroups(&self, resources: &Resources) -> Vec<Cgroup> {
         self.directories.iter().map(|(controller, directory)| controller.cgroup(directory, resources)).collect()

@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use sandbox_launcher::{Failure, LARGEST_REPORT, Report, Step, read_message};
 
-use crate::support::{Change, as_everybody, as_everybody_once, program};
+use crate::support::{Change, as_everybody, as_everybody_once, program, programs};
 
 #[test]
 fn a_missing_program_is_named() {
@@ -75,25 +75,27 @@ fn arguments_that_no_program_can_get_are_a_failure() {
 #[test]
 fn a_step_that_the_kernel_refuses_is_named_with_its_path_and_errno() {
     let path = |path: &str| path.into();
-    let bind = |source, target| Step::Bind { source: path(source), target: path(target) };
-    let file = |target| Step::File { path: path(target), content: vec![], mode: 0o644, owned: false };
-    let directory = |target| Step::Directory { path: path(target), mode: 0o755, owned: false };
+    let programs = programs();
+    let below = |name: &str| format!("{programs}/{name}");
+    let bind = |source: &str, target: &str| Step::Bind { source: path(source), target: path(target) };
+    let file = |target: &str| Step::File { path: path(target), content: vec![], mode: 0o644, owned: false };
+    let directory = |target: &str| Step::Directory { path: path(target), mode: 0o755, owned: false };
     let cases = [
-        (bind("/no/such/source", "/mnt"), "bind /no/such/source at /mnt", libc::ENOENT),
-        (bind("/usr", "/usr/none/such"), "bind /usr at /usr/none/such", libc::EROFS),
-        (bind("/usr", "relative"), "bind /usr at relative", libc::EINVAL),
-        (bind("/usr", "/tmp/../out"), "bind /usr at /tmp/../out", libc::EINVAL),
-        (bind("/usr", "/tmp/nul\0nul"), "bind /usr at /tmp/nul\0nul", libc::EINVAL),
-        (Step::Device { path: path("/dev/none") }, "bind the device /dev/none", libc::ENOENT),
-        (file("/usr/none"), "write /usr/none", libc::EROFS),
-        (file("/tmp"), "write /tmp", libc::EEXIST),
-        (file("/dev/null/x"), "write /dev/null/x", libc::ENOTDIR),
-        (directory("/dev/null"), "make the directory /dev/null", libc::ENOTDIR),
-        (Step::Symlink { path: path("/tmp"), target: path("x") }, "link /tmp to x", libc::EEXIST),
-        (Step::ReadOnly { target: path("/none") }, "make /none read-only", libc::ENOENT),
-        (Step::ReadOnly { target: path("/dev") }, "make /dev read-only", libc::EINVAL),
-        (Step::Hostname { name: "x".repeat(65) }, "set the host name ", libc::EINVAL),
-        (Step::Seccomp { program: vec![0; 7] }, "install the seccomp filter", libc::EINVAL),
+        (bind("/no/such/source", "/mnt"), "bind /no/such/source at /mnt".to_owned(), libc::ENOENT),
+        (bind(programs, &below("none/such")), format!("bind {programs} at {programs}/none/such"), libc::EROFS),
+        (bind(programs, "relative"), format!("bind {programs} at relative"), libc::EINVAL),
+        (bind(programs, "/tmp/../out"), format!("bind {programs} at /tmp/../out"), libc::EINVAL),
+        (bind(programs, "/tmp/nul\0nul"), format!("bind {programs} at /tmp/nul\0nul"), libc::EINVAL),
+        (Step::Device { path: path("/dev/none") }, "bind the device /dev/none".to_owned(), libc::ENOENT),
+        (file(&below("none")), format!("write {programs}/none"), libc::EROFS),
+        (file("/tmp"), "write /tmp".to_owned(), libc::EEXIST),
+        (file("/dev/null/x"), "write /dev/null/x".to_owned(), libc::ENOTDIR),
+        (directory("/dev/null"), "make the directory /dev/null".to_owned(), libc::ENOTDIR),
+        (Step::Symlink { path: path("/tmp"), target: path("x") }, "link /tmp to x".to_owned(), libc::EEXIST),
+        (Step::ReadOnly { target: path("/none") }, "make /none read-only".to_owned(), libc::ENOENT),
+        (Step::ReadOnly { target: path("/dev") }, "make /dev read-only".to_owned(), libc::EINVAL),
+        (Step::Hostname { name: "x".repeat(65) }, "set the host name ".to_owned(), libc::EINVAL),
+        (Step::Seccomp { program: vec![0; 7] }, "install the seccomp filter".to_owned(), libc::EINVAL),
     ];
     as_everybody(|caller| {
         for (step, operation, errno) in &cases {
@@ -104,7 +106,10 @@ fn a_step_that_the_kernel_refuses_is_named_with_its_path_and_errno() {
             }
             let outcome = caller.run(&plan);
             let failure = outcome.failure();
-            assert!(failure.0.starts_with(operation) && failure.1 == *errno, "{failure:?}, not {operation}, {errno}");
+            assert!(
+                failure.0.starts_with(operation.as_str()) && failure.1 == *errno,
+                "{failure:?}, not {operation}, {errno}"
+            );
             assert!(!outcome.started);
             assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("", ""));
         }

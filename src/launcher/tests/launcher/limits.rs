@@ -152,6 +152,7 @@ fn a_program_that_ends_at_its_limit_of_processes_is_told_so_whatever_its_status(
     as_everybody(|caller| {
         let mut plan = caller.plan("for i in $(seq 100); do sleep 900 & done 2>/dev/null; sleep 0.5; exit 1");
         plan.environment.watch.processes = Some(20);
+        plan.environment.watch.ends_forks = true;
         plan.environment.walls.insert(0, Step::Limit { resource: Resource::Processes, value: 20 });
         let limit = Limit::Processes { count: 20 };
         assert_eq!(caller.run(&plan).ending(), Ending::OverLimit { limit });

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use sandbox_launcher::{Call, Ending, Report, Step};
 
-use crate::support::{Caller, Change, Served, Sleeper, as_everybody_served};
+use crate::support::{Caller, Change, Served, Sleeper, as_everybody_served, kill, programs};
 
 const AT_ONCE: Duration = Duration::from_millis(1000);
 
@@ -130,8 +130,7 @@ fn a_killed_manager_leaves_nothing() {
             }
             settled(|| processes(&served).len());
             let pids = processes(&served);
-            let kill = ["-9".to_owned(), pids[victim].to_string()];
-            assert!(std::process::Command::new("kill").args(kill).status().unwrap().success());
+            kill(pids[victim]);
             wait_until_gone(&pids);
             served.child.wait().unwrap();
             for mut calling in running {
@@ -181,9 +180,10 @@ fn one_call_s_failure_is_its_own() {
     as_everybody_served(|caller| {
         let served = serve(&caller, 1);
         let mut bad = call(&caller, "true");
-        bad.steps.push(Step::File { path: "/usr/none".into(), content: vec![], mode: 0o644, owned: false });
+        let path = format!("{}/none", programs());
+        bad.steps.push(Step::File { path: path.clone().into(), content: vec![], mode: 0o644, owned: false });
         for _ in 0..3 {
-            assert_eq!(served.run(&bad).failure(), ("write /usr/none", libc::EROFS));
+            assert_eq!(served.run(&bad).failure(), (format!("write {path}").as_str(), libc::EROFS));
             assert_eq!(served.run(&call(&caller, "echo fine")).text(), "fine");
         }
     });

@@ -89,6 +89,13 @@ impl Caller {
         self.uid == 0
     }
 
+    /// Whether the kernel holds a sandbox of this caller's to a limit of processes: not that of the machine's root, who a
+    /// builder of Nix can be.
+    pub fn is_held_to_processes(&self) -> bool {
+        let map = fs::read_to_string("/proc/self/uid_map").expect("read /proc/self/uid_map");
+        self.is_root() || map.split_whitespace().nth(1) != Some("0") || map.split_whitespace().nth(2) != Some("1")
+    }
+
     /// The program is 1000 inside; outside it is nobody where root decides, and the caller itself elsewhere.
     pub fn identity(&self) -> Identity {
         let (host_uid, host_gid) = if self.is_root() { (NOBODY, NOBODY) } else { (self.uid, self.gid) };
@@ -398,6 +405,17 @@ fn launcher() -> &'static OwnedFd {
         // that stays open when a program is executed.
         unsafe { OwnedFd::from_raw_fd(libc::dup(file.as_raw_fd())) }
     })
+}
+
+/// A directory of programs that every sandbox shows, read-only.
+pub fn programs() -> &'static str {
+    if Path::new("/usr").is_dir() { "/usr" } else { "/nix/store" }
+}
+
+/// Ends a process at once.
+pub fn kill(pid: i32) {
+    // SAFETY: the call takes no pointers.
+    assert_eq!(unsafe { libc::kill(pid, libc::SIGKILL) }, 0, "kill {pid}: {}", std::io::Error::last_os_error());
 }
 
 /// `/usr`, and the links or directories at the root that belong to it.
