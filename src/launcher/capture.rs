@@ -1,9 +1,6 @@
 //! Keeps the head and the tail of a stream, and counts what lies between.
 
 use std::collections::VecDeque;
-use std::io;
-
-use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Bytes kept of the beginning of a stream, and as many of its end. Together with JSON's escapes the answer stays
 /// below what clients show (about 40,000 characters).
@@ -18,19 +15,27 @@ pub struct Captured {
 }
 
 impl Captured {
-    /// Reads until the end; never holds more than twice [`HALF`] of it, and never makes the writer wait.
-    pub async fn read(mut stream: impl AsyncRead + Unpin) -> io::Result<Self> {
-        let mut captured = Self::default();
-        let mut buffer = vec![0; 64 * 1024];
-        loop {
-            match stream.read(&mut buffer).await? {
-                0 => return Ok(captured),
-                count => captured.push(&buffer[..count]),
-            }
+    /// What was kept of a stream of `total` bytes, as [`Self::kept`] gives it; None where that can't be.
+    pub fn of(kept: &[u8], total: u64) -> Option<Self> {
+        if kept.len() as u64 != total.min(2 * HALF as u64) {
+            return None;
         }
+        let (head, tail) = kept.split_at(kept.len().min(HALF));
+        Some(Self { head: head.into(), tail: tail.iter().copied().collect(), total })
     }
 
-    fn push(&mut self, bytes: &[u8]) {
+    /// The bytes that were kept, without a word of what was left out.
+    pub fn kept(&self) -> Vec<u8> {
+        self.head.iter().chain(&self.tail).copied().collect()
+    }
+
+    /// How long the stream was.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Takes the next bytes of the stream; never holds more than twice [`HALF`] of it.
+    pub fn push(&mut self, bytes: &[u8]) {
         self.total += bytes.len() as u64;
         let (head, rest) = bytes.split_at(bytes.len().min(HALF - self.head.len()));
         self.head.extend_from_slice(head);
@@ -128,6 +133,16 @@ mod tests {
             let text = "x".repeat(shift) + &"𝄞".repeat(20_000);
             let kept = captured(&[text.as_bytes()]).text();
             assert!(!kept.contains('\u{FFFD}'), "shift {shift}");
+        }
+    }
+
+    #[test]
+    fn what_was_kept_and_the_length_give_the_same_again_and_another_length_gives_nothing() {
+        for length in [0, 1, HALF, 2 * HALF, 2 * HALF + 1, 200_000] {
+            let text: String = (0..length).map(|index| char::from(b'a' + (index % 26) as u8)).collect();
+            let captured = captured(&[text.as_bytes()]);
+            assert_eq!(Captured::of(&captured.kept(), captured.total()), Some(captured.clone()));
+            assert_eq!(Captured::of(&captured.kept(), length.min(2 * HALF) as u64 + 1).is_some(), length > 2 * HALF);
         }
     }
 

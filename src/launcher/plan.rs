@@ -1,16 +1,72 @@
-//! Job and view → the plan that the launcher carries out: a pure function, but for the host's resolver files.
+//! From what a sandbox is to be, in the words of its definition, to the plan that makes it: a pure function, but for a look
+//! at this kernel's version.
+//!
+//! Both ends use it: the server for the sandboxes of its launchers, and the launcher itself where it is the builder of a
+//! derivation, whose variables are a definition in Nix's form.
 
-use std::fs;
+use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use sandbox_launcher::{Call, Directory, Environment, Identity, Namespace, Plan, Program, Resource, Step};
-
-use crate::job::Job;
-use crate::launch::{Controls, SocketBuffers};
-use crate::network::gateway::Gateway;
-use crate::sandbox::{Network, Sandbox};
+use crate::machine::{Controlled, Machine, SocketBuffers, kernel_bounds_pids};
 use crate::seccomp;
-use crate::view::View;
+use crate::view::{Bind, Link};
+use crate::{Call, Directory, Environment, Namespace, Plan, Program, Resource, Route, Step};
+
+/// What a sandbox is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Definition<'a> {
+    /// The name of the tool, which is the host name inside.
+    pub id: &'a str,
+    /// The name of the user that programs run as.
+    pub user: &'a str,
+    /// Where the files are; [`HOME`] or below.
+    pub workdir: &'a Path,
+    /// The permissions of the files that a caller gives.
+    pub script_mode: u32,
+    /// Whether the working directory is read-only.
+    pub read_only: bool,
+    pub resources: Resources,
+    pub network: Network,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resources {
+    /// Cores.
+    pub cpu: u32,
+    /// Megabytes of 2^20 bytes.
+    pub memory_mb: u64,
+    pub processes: u64,
+    /// Open files of one process.
+    pub files: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Network {
+    /// Nothing but a loopback interface of its own.
+    None,
+    /// The host's network, with the files that programs need there to resolve names.
+    Host { files: Vec<(PathBuf, String)> },
+    /// A loopback interface of its own, and a gateway there.
+    Gateway {
+        routes: Vec<Route>,
+        listeners: Vec<SocketAddrV4>,
+        resolver: SocketAddrV4,
+        /// Lines of /etc/hosts.
+        hosts: String,
+        resolv_conf: String,
+    },
+}
+
+/// What one call is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Work {
+    pub command: Vec<String>,
+    pub variables: Vec<(String, String)>,
+    /// The files of the working directory, by their names in it.
+    pub files: Vec<(PathBuf, Vec<u8>)>,
+    pub deadline: Duration,
+}
 
 /// The home of every sandbox.
 pub const HOME: &str = "/sandbox";
@@ -19,9 +75,9 @@ pub const HOME: &str = "/sandbox";
 pub const OUT: &str = "/sandbox/out";
 
 /// The sandbox's user and group inside; every sandbox has its own user namespace, so they may share the number.
-const USER: u32 = 1000;
+pub const USER: u32 = 1000;
 /// Who programs are outside when the server is root: nobody.
-const NOBODY: u32 = 65534;
+pub const NOBODY: u32 = 65534;
 
 const MB: u64 = 1 << 20;
 /// The root holds directories, links and a few files of /etc.
@@ -88,71 +144,45 @@ const RESERVED_PIDS: u64 = 300;
 /// What would change the machine.
 const READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
 
-/// Files that a program on the host's network needs to resolve names, and that hold no secret.
-const RESOLVER_FILES: [&str; 3] = ["/etc/resolv.conf", "/etc/hosts", "/etc/services"];
-
-/// The plan of a sandbox with all namespaces, held to its limits by what this machine has.
-pub fn in_namespaces(job: &Job, view: &View) -> Plan {
-    bounded_by(Controls::of_this_machine(), job, view)
-}
-
-/// The same, held to its limits by `controls`.
-pub fn bounded_by(controls: &Controls, job: &Job, view: &View) -> Plan {
-    let sandbox = job.sandbox;
+/// The plan of a sandbox with all namespaces.
+pub fn plan(definition: &Definition, binds: &[Bind], links: &[Link], machine: Machine, work: Work) -> Plan {
     let mut namespaces =
         vec![Namespace::User, Namespace::Mount, Namespace::Pid, Namespace::Ipc, Namespace::Uts, Namespace::Cgroup];
-    if sandbox.network != Network::Bridge {
+    if definition.has_own_network() {
         namespaces.push(Namespace::Network);
     }
+    let Machine { identity, controlled, cgroups, buffers } = machine;
+    let watch = controlled.watch(&definition.resources, identity.host_uid, buffers);
     Plan {
         environment: Environment {
             namespaces,
-            identity: identity(),
-            view: view_steps(sandbox, view),
-            sandbox: sandbox_steps(sandbox, controls),
-            walls: walls(sandbox, controls),
-            cgroups: controls.cgroups(&sandbox.resources),
-            watch: controls.watch(&sandbox.resources, identity().host_uid),
+            identity,
+            view: view_steps(definition, binds, links),
+            sandbox: sandbox_steps(definition, controlled, watch.ends_forks, buffers),
+            walls: walls(&definition.resources, controlled),
+            cgroups,
+            watch,
             out: Some(OUT.into()),
         },
-        call: Call { steps: call_steps(job), program: Some(program(sandbox, view)), deadline: job.deadline },
+        call: call(definition, work),
     }
 }
 
-fn program(sandbox: &Sandbox, view: &View) -> Program {
-    Program {
-        arguments: sandbox.command.iter().map(|argument| (*argument).to_owned()).collect(),
-        variables: view.variables(sandbox),
-        directory: sandbox.workdir.into(),
+impl Definition<'_> {
+    fn has_own_network(&self) -> bool {
+        !matches!(self.network, Network::Host { .. })
     }
-}
-
-pub(crate) fn identity() -> Identity {
-    let (own_uid, own_gid) = (rustix::process::geteuid(), rustix::process::getegid());
-    let has_others = own_uid.is_root() && has_nobody("/proc/self/uid_map") && has_nobody("/proc/self/gid_map");
-    let (host_uid, host_gid) = if has_others { (NOBODY, NOBODY) } else { (own_uid.as_raw(), own_gid.as_raw()) };
-    Identity { uid: USER, gid: USER, host_uid, host_gid }
-}
-
-/// Whether the user nobody exists here: a user namespace may hold no user but one, who is called root.
-fn has_nobody(map: &str) -> bool {
-    let Ok(text) = fs::read_to_string(map) else { return false };
-    text.lines().any(|line| {
-        let mut numbers = line.split_whitespace().map(|number| number.parse::<u32>().unwrap_or(0));
-        let (first, _, count) = (numbers.next(), numbers.next(), numbers.next());
-        first.zip(count).is_some_and(|(first, count)| (first..first.saturating_add(count)).contains(&NOBODY))
-    })
 }
 
 /// What is the same for every call in this environment.
-fn view_steps(sandbox: &Sandbox, view: &View) -> Vec<Step> {
+fn view_steps(definition: &Definition, binds: &[Bind], links: &[Link]) -> Vec<Step> {
     let mut steps =
         vec![Step::Tmpfs { target: "/".into(), size: ROOT_SIZE, inodes: ROOT_INODES, mode: 0o755, owned: false }];
-    steps.extend(view.binds.iter().map(|bind| Step::Bind { source: bind.source.clone(), target: bind.target.clone() }));
-    steps.extend(view.links.iter().map(|link| Step::Symlink { path: link.path.clone(), target: link.target.clone() }));
+    steps.extend(binds.iter().map(|bind| Step::Bind { source: bind.source.clone(), target: bind.target.clone() }));
+    steps.extend(links.iter().map(|link| Step::Symlink { path: link.path.clone(), target: link.target.clone() }));
     // A host's own environment shows some of these files itself.
-    let is_missing = |path: &Path| !view.binds.iter().any(|bind| bind.target == path);
-    steps.extend(etc(sandbox).into_iter().filter(|(path, _)| is_missing(path)).map(|(path, content)| Step::File {
+    let is_missing = |path: &Path| !binds.iter().any(|bind| bind.target == path);
+    steps.extend(etc(definition).into_iter().filter(|(path, _)| is_missing(path)).map(|(path, content)| Step::File {
         path,
         content: content.into_bytes(),
         mode: 0o444,
@@ -170,8 +200,8 @@ fn view_steps(sandbox: &Sandbox, view: &View) -> Vec<Step> {
     steps
 }
 
-fn etc(sandbox: &Sandbox) -> Vec<(PathBuf, String)> {
-    let user = sandbox.user;
+fn etc(definition: &Definition) -> Vec<(PathBuf, String)> {
+    let user = definition.user;
     let mut files: Vec<(PathBuf, String)> = vec![
         (
             "/etc/passwd".into(),
@@ -180,35 +210,30 @@ fn etc(sandbox: &Sandbox) -> Vec<(PathBuf, String)> {
         ("/etc/group".into(), format!("{user}:x:{USER}:\nnogroup:x:{NOBODY}:\n")),
         ("/etc/nsswitch.conf".into(), "passwd: files\ngroup: files\nhosts: files dns\n".into()),
     ];
-    match sandbox.network {
-        Network::None => files.push(("/etc/hosts".into(), own_hosts(sandbox))),
-        Network::Allow(entries) => {
-            let gateway = Gateway::of(entries);
-            files.push(("/etc/hosts".into(), own_hosts(sandbox) + &gateway.hosts));
-            files.push(("/etc/resolv.conf".into(), gateway.resolv_conf));
+    match &definition.network {
+        Network::None => files.push(("/etc/hosts".into(), own_hosts(definition))),
+        Network::Gateway { hosts, resolv_conf, .. } => {
+            files.push(("/etc/hosts".into(), own_hosts(definition) + hosts));
+            files.push(("/etc/resolv.conf".into(), resolv_conf.clone()));
         }
-        Network::Bridge => {
-            for path in RESOLVER_FILES {
-                if let Ok(content) = fs::read_to_string(path) {
-                    files.push((path.into(), content));
-                }
-            }
-        }
+        Network::Host { files: resolver } => files.extend(resolver.iter().cloned()),
     }
     files
 }
 
 /// The lines of /etc/hosts that name the sandbox itself.
-fn own_hosts(sandbox: &Sandbox) -> String {
-    format!("127.0.0.1 localhost {}\n::1 localhost\n", hostname(sandbox))
-}
-
-fn hostname(sandbox: &Sandbox) -> &'static str {
-    sandbox.id
+fn own_hosts(definition: &Definition) -> String {
+    format!("127.0.0.1 localhost {}\n::1 localhost\n", definition.id)
 }
 
 /// What each sandbox has of its own, and is there ahead of the call.
-fn sandbox_steps(sandbox: &Sandbox, controls: &Controls) -> Vec<Step> {
+fn sandbox_steps(
+    definition: &Definition,
+    controlled: Controlled,
+    ends_forks: bool,
+    buffers: SocketBuffers,
+) -> Vec<Step> {
+    let resources = &definition.resources;
     let directories =
         PRIVATE
             .map(|path| {
@@ -216,30 +241,30 @@ fn sandbox_steps(sandbox: &Sandbox, controls: &Controls) -> Vec<Step> {
             })
             .into();
     let mut steps = vec![
-        Step::Scratch { size: sandbox.resources.memory_mb * MB / SCRATCH_SHARE, inodes: INODES, directories },
+        Step::Scratch { size: resources.memory_mb * MB / SCRATCH_SHARE, inodes: INODES, directories },
         Step::Proc { target: "/proc".into() },
-        Step::Hostname { name: hostname(sandbox).into() },
+        Step::Hostname { name: definition.id.into() },
     ];
     let set = |name: &str, value: String| Step::Setting { name: name.to_owned(), value };
-    if sandbox.network != Network::Bridge {
+    if definition.has_own_network() {
         steps.push(Step::Loopback);
-        if let Network::Allow(entries) = sandbox.network {
-            let Gateway { routes, listeners, resolver, .. } = Gateway::of(entries);
-            steps.push(Step::Gateway { routes, listeners, resolver });
+        if let Network::Gateway { routes, listeners, resolver, .. } = &definition.network {
+            let (routes, listeners) = (routes.clone(), listeners.clone());
+            steps.push(Step::Gateway { routes, listeners, resolver: *resolver });
         }
         // A network that is the sandbox's own needs no privilege for ping and for low ports.
         steps.push(set("net/ipv4/ping_group_range", format!("{USER} {USER}")));
         steps.push(set("net/ipv4/ip_unprivileged_port_start", "0".to_owned()));
-        if !controls.bounds().memory {
+        if !controlled.memory {
             // TCP alone lets its buffers grow by itself, to 150 times the default.
-            let SocketBuffers { send, receive } = SocketBuffers::of_this_machine();
+            let SocketBuffers { send, receive } = buffers;
             steps.push(set("net/ipv4/tcp_wmem", format!("{SMALLEST} {} {send}", send.min(TCP_SEND))));
             steps.push(set("net/ipv4/tcp_rmem", format!("{SMALLEST} {} {receive}", receive.min(TCP_RECEIVE))));
         }
     }
-    if controls.watch(&sandbox.resources, identity().host_uid).ends_forks && Controls::kernel_bounds_pids() {
+    if ends_forks && kernel_bounds_pids() {
         // Numbers up to 300 are given out once only. The launcher ends the sandbox well before, if it comes to see it.
-        steps.push(set("kernel/pid_max", (RESERVED_PIDS + sandbox.resources.processes).to_string()));
+        steps.push(set("kernel/pid_max", (RESERVED_PIDS + resources.processes).to_string()));
     }
     steps.push(set("user/max_user_namespaces", "0".to_owned()));
     // These are counted against the host's user as well, who has but few for all programs together.
@@ -255,45 +280,45 @@ fn directory(target: &str, mode: u32, owned: bool) -> Directory {
 }
 
 /// What belongs to this call alone.
-fn call_steps(job: &Job) -> Vec<Step> {
-    let sandbox = job.sandbox;
+fn call(definition: &Definition, work: Work) -> Call {
     let mut steps = Vec::new();
-    let workdir = Path::new(sandbox.workdir);
+    let workdir = definition.workdir;
     if workdir != Path::new(HOME) {
         steps.push(Step::Directory { path: workdir.into(), mode: 0o755, owned: true });
     }
-    steps.extend(job.files.iter().map(|file| Step::File {
-        path: workdir.join(file.name.as_path()),
-        content: file.content.as_bytes().to_vec(),
-        mode: sandbox.script_mode,
+    steps.extend(work.files.into_iter().map(|(name, content)| Step::File {
+        path: workdir.join(name),
+        content,
+        mode: definition.script_mode,
         owned: true,
     }));
-    if sandbox.read_only {
+    if definition.read_only {
         steps.push(Step::ReadOnly { target: HOME.into() });
     }
-    steps
+    let program = Program { arguments: work.command, variables: work.variables, directory: workdir.into() };
+    Call { steps, program: Some(program), deadline: work.deadline }
 }
 
 /// What confines the program itself, in the order in which it is put up.
-fn walls(sandbox: &Sandbox, controls: &Controls) -> Vec<Step> {
-    let mut steps = limits(sandbox, controls);
+fn walls(resources: &Resources, controlled: Controlled) -> Vec<Step> {
+    let mut steps = limits(resources, controlled);
     let paths = |paths: &[&str]| paths.iter().map(PathBuf::from).collect();
     steps.extend([
         Step::NoNewPrivileges,
         Step::DropPrivileges,
         Step::Landlock { read: paths(&["/"]), write: paths(&WRITABLE), scoped: true, required: false },
-        Step::Seccomp { program: seccomp::filter(controls.bounds()) },
+        Step::Seccomp { program: seccomp::filter(controlled.bounds()) },
     ]);
     steps
 }
 
-pub(crate) fn limits(sandbox: &Sandbox, controls: &Controls) -> Vec<Step> {
-    let resources = sandbox.resources;
+/// The limits of each process.
+pub fn limits(resources: &Resources, controlled: Controlled) -> Vec<Step> {
     let mut limits = vec![(Resource::OpenFiles, resources.files), (Resource::CoreSize, 0)];
-    if !controls.bounds().memory {
+    if !controlled.memory {
         limits.push((Resource::Data, resources.memory_mb * MB * DATA_FACTOR));
     }
-    if !controls.counts_processes() {
+    if !controlled.processes {
         limits.push((Resource::Processes, resources.processes));
     }
     limits.into_iter().map(|(resource, value)| Step::Limit { resource, value }).collect()

@@ -1,0 +1,76 @@
+//! Job and view → the plan that the launcher carries out, held to its limits by what this machine has.
+
+use std::fs;
+use std::path::Path;
+
+use sandbox_launcher::plan::{self, Definition, NOBODY, USER, Work};
+pub use sandbox_launcher::plan::{HOME, OUT};
+use sandbox_launcher::{Identity, Plan};
+
+use crate::job::Job;
+use crate::launch::Controls;
+use crate::network::gateway::Gateway;
+use crate::sandbox::{Network, Sandbox};
+use crate::view::View;
+
+/// Files that a program on the host's network needs to resolve names, and that hold no secret.
+const RESOLVER_FILES: [&str; 3] = ["/etc/resolv.conf", "/etc/hosts", "/etc/services"];
+
+/// The plan of a sandbox with all namespaces, held to its limits by what this machine has.
+pub fn in_namespaces(job: &Job, view: &View) -> Plan {
+    bounded_by(Controls::of_this_machine(), job, view)
+}
+
+/// The same, held to its limits by `controls`.
+pub fn bounded_by(controls: &Controls, job: &Job, view: &View) -> Plan {
+    let sandbox = job.sandbox;
+    let machine = controls.machine(identity(), &sandbox.resources);
+    let file = |file: &crate::file::File| (file.name.as_path().to_owned(), file.content.as_bytes().to_vec());
+    let work = Work {
+        command: sandbox.command.iter().map(|argument| (*argument).to_owned()).collect(),
+        variables: view.variables(sandbox),
+        files: job.files.iter().map(file).collect(),
+        deadline: job.deadline,
+    };
+    plan::plan(&definition(sandbox), &view.binds, &view.links, machine, work)
+}
+
+fn definition(sandbox: &Sandbox) -> Definition<'static> {
+    Definition {
+        id: sandbox.id,
+        user: sandbox.user,
+        workdir: Path::new(sandbox.workdir),
+        script_mode: sandbox.script_mode,
+        read_only: sandbox.read_only,
+        resources: sandbox.resources,
+        network: match sandbox.network {
+            Network::None => plan::Network::None,
+            Network::Bridge => plan::Network::Host { files: resolver_files() },
+            Network::Allow(entries) => {
+                let Gateway { routes, listeners, resolver, hosts, resolv_conf } = Gateway::of(entries);
+                plan::Network::Gateway { routes, listeners, resolver, hosts, resolv_conf }
+            }
+        },
+    }
+}
+
+fn resolver_files() -> Vec<(std::path::PathBuf, String)> {
+    RESOLVER_FILES.iter().filter_map(|path| Some((path.into(), fs::read_to_string(path).ok()?))).collect()
+}
+
+pub(crate) fn identity() -> Identity {
+    let (own_uid, own_gid) = (rustix::process::geteuid(), rustix::process::getegid());
+    let has_others = own_uid.is_root() && has_nobody("/proc/self/uid_map") && has_nobody("/proc/self/gid_map");
+    let (host_uid, host_gid) = if has_others { (NOBODY, NOBODY) } else { (own_uid.as_raw(), own_gid.as_raw()) };
+    Identity { uid: USER, gid: USER, host_uid, host_gid }
+}
+
+/// Whether the user nobody exists here: a user namespace may hold no user but one, who is called root.
+fn has_nobody(map: &str) -> bool {
+    let Ok(text) = fs::read_to_string(map) else { return false };
+    text.lines().any(|line| {
+        let mut numbers = line.split_whitespace().map(|number| number.parse::<u32>().unwrap_or(0));
+        let (first, _, count) = (numbers.next(), numbers.next(), numbers.next());
+        first.zip(count).is_some_and(|(first, count)| (first..first.saturating_add(count)).contains(&NOBODY))
+    })
+}
