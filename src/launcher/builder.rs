@@ -95,7 +95,7 @@ fn realise() -> Result<Cost, Refusal> {
     nix_sandbox::check()?;
     let plan = call::plan()?;
     let begun = Instant::now();
-    let run = Conversation::begin(&plan)?.to_its_end()?;
+    let run = Conversation::begin(&plan)?.finish()?;
     let duration = begun.elapsed();
     output::write(&run)?;
     Ok(Cost { duration, usage: run.usage })
@@ -157,7 +157,7 @@ impl Conversation {
     }
 
     /// Hears of the sandbox and takes what the program prints, until nothing of either is left.
-    fn to_its_end(mut self) -> Result<Run, Refusal> {
+    fn finish(mut self) -> Result<Run, Refusal> {
         while self.last.is_none() || self.streams.iter().any(|stream| stream.pipe.is_some()) {
             self.turn()?;
         }
