@@ -76,7 +76,7 @@ fn main() {
     let library = fs::read_to_string(directory.join("attack.py")).expect("the attacks' library is beside them");
     let groups = Arc::new(groups(&directory));
     let named = env::var("SANDBOX_MCP_EXECUTORS").ok();
-    let executors: Vec<&str> = named.as_deref().unwrap_or("namespace,direct").split(',').collect();
+    let executors: Vec<&str> = named.as_deref().unwrap_or("namespace,direct,derivation").split(',').collect();
     let host = Arc::new(Host::new());
     let mut targets = Vec::new();
     for executor in executors {

@@ -26,7 +26,7 @@ use serde_json::{Map, Value};
 struct Case {
     /// A fact.
     name: String,
-    /// The executors that this holds for; none means all.
+    /// The executors that this holds for, of which `namespace` stands for all with pinned environments; none means all.
     #[serde(default)]
     only: Vec<String>,
     arguments: Map<String, Value>,
@@ -136,6 +136,11 @@ impl Text {
 }
 
 impl Case {
+    fn is_for(&self, executor: &str) -> bool {
+        let executor = if executor.starts_with("derivation") { "namespace" } else { executor };
+        self.only.is_empty() || self.only.iter().any(|name| name == executor)
+    }
+
     /// What is wrong with the reply.
     fn mismatches(&self, reply: &Reply, executor: &str, schema: &Value) -> Vec<String> {
         let mut wrong = Vec::new();
@@ -232,7 +237,7 @@ impl Executor {
     }
 
     /// Why the tools can't run here as their cases say, of those that can't: what a call of each is answered.
-    fn unavailable(&self, cases: &BTreeMap<String, Vec<Case>>) -> BTreeMap<String, String> {
+    fn unavailable(&self, cases: &BTreeMap<String, Vec<Case>>) -> BTreeMap<String, Unavailable> {
         let begin = |(tool, cases): (&String, &Vec<Case>)| {
             let arguments = cases.first()?.arguments.clone();
             Some((tool.clone(), self.server.begin_call(tool, arguments.into())))
@@ -251,30 +256,37 @@ impl Executor {
     }
 }
 
-/// How the server's messages end when a tool's environment or toolchain is not on this machine.
-const WAYS_OUT: [&str; 2] = ["install Nix", "`nix build`"];
+/// Why a tool can't run here as its cases say.
+struct Unavailable {
+    reason: String,
+    /// It is so on every machine.
+    nowhere: bool,
+}
 
-fn why_unavailable(reply: &Reply) -> Option<String> {
-    if reply.is_error() && WAYS_OUT.iter().any(|way| reply.text().contains(way)) {
-        return Some(reply.text().to_owned());
+fn why_unavailable(reply: &Reply) -> Option<Unavailable> {
+    if reply.is_unavailable() {
+        return Some(Unavailable { reason: reply.text().to_owned(), nowhere: reply.is_nowhere() });
     }
     let walls = reply.field("walls").as_array()?;
     let without = "without namespaces the program is among the host's files, and little is as the cases say";
-    (!walls.contains(&"namespaces".into())).then(|| without.to_owned())
+    (!walls.contains(&"namespaces".into())).then(|| Unavailable { reason: without.to_owned(), nowhere: false })
 }
 
 /// All trials of an executor. What can't run is one ignored trial that tells why.
 fn trials(executor: &Arc<Executor>, must_work: bool, cases: &Arc<BTreeMap<String, Vec<Case>>>) -> Vec<Trial> {
-    let unavailable = if must_work { BTreeMap::new() } else { executor.unavailable(cases) };
+    let mut unavailable = executor.unavailable(cases);
+    if must_work {
+        unavailable.retain(|_, unavailable| unavailable.nowhere);
+    }
     let mut trials = Vec::new();
     for (tool, listed) in cases.iter() {
-        if let Some(reason) = unavailable.get(tool).cloned() {
+        if let Some(Unavailable { reason, .. }) = unavailable.remove(tool) {
             let name = format!("{}::{tool}::(all {} cases)", executor.name, listed.len());
             trials.push(Trial::ignorable_test(name, || Ok(Completion::ignored_with(reason))));
             continue;
         }
         for (index, case) in listed.iter().enumerate() {
-            if !case.only.is_empty() && !case.only.contains(&executor.name) {
+            if !case.is_for(&executor.name) {
                 continue;
             }
             let (executor, cases, tool) = (executor.clone(), cases.clone(), tool.clone());
@@ -291,7 +303,7 @@ fn main() {
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("checks/cases"), PathBuf::from);
     let cases = Arc::new(cases(&directory));
     let named = env::var("SANDBOX_MCP_EXECUTORS").ok();
-    let names: Vec<&str> = named.as_deref().unwrap_or("namespace,direct").split(',').collect();
+    let names: Vec<&str> = named.as_deref().unwrap_or("namespace,direct,derivation").split(',').collect();
     let executors: Vec<_> = names.iter().map(|name| Executor::start(name)).collect();
     let trials = executors.iter().flat_map(|executor| trials(executor, named.is_some(), &cases)).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);

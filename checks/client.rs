@@ -22,8 +22,11 @@ pub const SESSIONS: &str = "2025-11-25";
 /// The protocol without one: each request says who sends it.
 pub const STATELESS: &str = "2026-07-28";
 
-/// How the server's messages end when a tool can't run on this machine.
-const WAYS_OUT: [&str; 2] = ["install Nix", "`nix build`"];
+/// What the server says when a tool's environment or toolchain is not on this machine, or no Nix that builds in a sandbox.
+const WAYS_OUT: [&str; 4] = ["install Nix", "`nix build`", "start the Nix daemon", "`sandbox = true`"];
+
+/// What it says of a tool that an executor can't carry out on any machine.
+const NOWHERE: &str = "which Nix's build sandbox can't give";
 
 /// How long an answer may take before a test fails. The slowest is one that hits a time limit on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -318,7 +321,12 @@ impl Reply {
 
     /// Whether the call was refused because its tool's environment or toolchain is not on this machine.
     pub fn is_unavailable(&self) -> bool {
-        self.is_error() && WAYS_OUT.iter().any(|way| self.text().contains(way))
+        self.is_nowhere() || self.is_error() && WAYS_OUT.iter().any(|way| self.text().contains(way))
+    }
+
+    /// Whether the call was refused because the executor can't give the tool what it needs, whatever the machine.
+    pub fn is_nowhere(&self) -> bool {
+        self.is_error() && self.text_content().contains(NOWHERE)
     }
 
     /// A field of the structured content.

@@ -37,9 +37,10 @@ pub fn schema() -> Map<String, Value> {
             "timed_out": property("boolean", "Whether the command was ended because its time was over"),
             "truncated": property("boolean", "Whether output was left out"),
             "duration_ms": property("integer", "Wall-clock time of the sandbox, in milliseconds"),
-            "executor": property("string", "How the command was carried out: `namespace`, in a pinned environment, or `direct`, on the toolchains of the host"),
+            "executor": property("string", "How the command was carried out: `namespace`, in a pinned environment; `derivation` or `derivation-cli`, in the same by Nix; or `direct`, on the toolchains of the host"),
             "environment": property("string", "Store path of the pinned environment, or `host`"),
             "derivation": property("string", "The call as a derivation: the store path that its .drv file has, the same for every such call; absent for the toolchains of the host"),
+            "cached": property("boolean", "Whether this is the result of an earlier call, which was asked for; absent if the command was run"),
             "walls": strings("What isolated the command from the host"),
             "notes": strings("What was not as promised, on a host without namespaces; absent if all was"),
             "refused": strings("Connections that the allow-list of the sandbox refused, or that failed, and why; absent if none"),
@@ -117,6 +118,9 @@ fn structured(outcome: &Outcome, stdout: String, stderr: String) -> Map<String, 
     if let Some(derivation) = &outcome.derivation {
         fields.insert("derivation".into(), derivation.as_str().into());
     }
+    if outcome.cached {
+        fields.insert("cached".into(), true.into());
+    }
     fields.insert("walls".into(), outcome.walls.clone().into());
     if !outcome.notes.is_empty() {
         fields.insert("notes".into(), outcome.notes.clone().into());
@@ -182,6 +186,7 @@ mod tests {
             executor: "namespace",
             environment: "/nix/store/x".into(),
             derivation: None,
+            cached: false,
             walls: vec!["namespaces"],
             notes: vec![],
         };

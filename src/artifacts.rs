@@ -10,13 +10,14 @@ mod name;
 mod tests;
 mod walk;
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
 pub use kind::Kind;
+pub use walk::open_beneath as open;
 
 /// How much is returned. What is kept off the list is for the client's sake, and what is bounded besides for ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +53,17 @@ pub const CAPS: Caps = Caps {
     entries: 20_000,
     named: 50,
 };
+
+impl Caps {
+    /// Bytes of one file of a kind.
+    pub fn most(&self, kind: Kind) -> u64 {
+        match kind {
+            Kind::Image(_) => self.image,
+            Kind::Text => self.text,
+            Kind::Other(_) => self.other,
+        }
+    }
+}
 
 /// What a program left.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -174,6 +186,18 @@ impl Artifacts {
         self.files.is_empty() && self.left_out.is_empty()
     }
 
+    /// Adds what is known from elsewhere to be left out, each in its place.
+    pub fn add_left_out(&mut self, all: Vec<LeftOut>) {
+        if all.is_empty() {
+            return;
+        }
+        self.left_out.extend(all);
+        self.left_out.sort_by_cached_key(LeftOut::place);
+        let excess = self.left_out.len().saturating_sub(CAPS.named);
+        self.left_out.truncate(CAPS.named);
+        self.not_named += excess as u64;
+    }
+
     fn leave_out(&mut self, caps: &Caps, left_out: LeftOut) {
         if self.left_out.len() < caps.named {
             self.left_out.push(left_out);
@@ -200,6 +224,16 @@ impl Artifact {
 }
 
 impl LeftOut {
+    /// Where it comes among others: a directory's files by their names, and after them what is in its directories.
+    fn place(&self) -> Vec<(bool, OsString)> {
+        let names: Vec<_> = self.path.iter().collect();
+        // Of a directory is told where its content would be.
+        let is_directory = matches!(self.reason, Reason::TooDeep { .. } | Reason::Entries { .. });
+        let last = names.len().saturating_sub(1);
+        let place = |(index, name): (usize, &&OsStr)| (index < last || is_directory, (*name).to_owned());
+        names.iter().enumerate().map(place).collect()
+    }
+
     /// The name as it can be shown in one line.
     pub fn name(&self) -> String {
         name::shown(&self.path)

@@ -56,6 +56,14 @@ pub enum Command {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
+    /// Realise a call's derivation, run the same once more, and tell whether it did the same.
+    Reproduce {
+        /// Name of the tool; or, without files, a receipt: a .drv file, in the store or as `show-derivation` prints it.
+        #[arg(value_name = "TOOL|RECEIPT")]
+        tool: String,
+        /// Files for the sandbox, as for `run`.
+        files: Vec<PathBuf>,
+    },
     /// List the tools.
     List,
     /// Tell what this machine offers, what is missing, and how to get it.
@@ -68,7 +76,8 @@ pub enum Command {
 #[derive(Debug, Clone, Args)]
 pub struct Settings {
     /// How programs are carried out: auto (pinned environments where this server has them, or else this host's
-    /// toolchains), namespace (pinned environments only) or direct (this host's toolchains).
+    /// toolchains), namespace (pinned environments only), derivation (the same, by Nix in its build sandbox),
+    /// derivation-cli (by Nix's commands) or direct (this host's toolchains).
     #[arg(long, value_name = "EXECUTOR", env = "SANDBOX_MCP_EXECUTOR", default_value = "auto")]
     pub executor: Choice,
     /// The longest time that any program may run; each tool has a limit of its own besides.
@@ -80,6 +89,10 @@ pub struct Settings {
     /// Run programs on a host that can wall off neither their files nor their network.
     #[arg(long)]
     pub allow_unconfined_execution: bool,
+    /// Take no `executor` and `cache` arguments, by which a client has one call carried out by Nix, or answered with
+    /// what an earlier call has left in the store.
+    #[arg(long, env = "SANDBOX_MCP_NO_CALL_OPTIONS")]
+    pub no_call_options: bool,
 }
 
 impl Settings {
@@ -91,6 +104,7 @@ impl Settings {
             calls_at_once: self.calls_at_once.map_or(2 * cores, usize::from),
             ready: None,
             allow_unconfined: self.allow_unconfined_execution,
+            call_options: !self.no_call_options,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use crate::executor::direct;
+use crate::executor::{Executor, direct};
 use crate::host;
 use crate::plan;
 use crate::realise::Realiser;
@@ -71,7 +71,7 @@ pub async fn run(runner: &Runner) -> ExitCode {
         ("Without namespaces", remaining(walls)),
         ("Network of this host", vec![ping()]),
         ("Toolchains of this host", toolchains(walls)),
-        ("Tools", tools(runner, walls)),
+        ("Tools", tools(runner, walls).await),
     ];
     let mut text = String::new();
     for (title, findings) in &sections {
@@ -202,23 +202,24 @@ fn toolchains(walls: &Walls) -> Vec<Finding> {
 }
 
 /// What a call of each tool would run on.
-fn tools(runner: &Runner, walls: &Walls) -> Vec<Finding> {
+async fn tools(runner: &Runner, walls: &Walls) -> Vec<Finding> {
     let host = host::toolchains(&direct::host(walls));
-    let finding = |tool: &'static crate::tool::Tool| {
+    let mut findings = Vec::new();
+    for tool in TOOLS {
         let id = tool.sandbox.id;
-        if runner.takes_pinned(&tool.sandbox, walls) {
-            return match &walls.namespaces {
-                Ok(()) => good(id, "in its pinned environment (executor `namespace`)"),
-                Err(missing) => bad(id, missing.to_string()),
-            };
-        }
-        let found = host.iter().find(|found| found.tool == id);
-        match found.filter(|found| found.is_complete()) {
-            Some(_) => lacking(id, "on this host's toolchains (executor `direct`): versions are the host's"),
-            None => bad(id, "no toolchain on this host, and no pinned environment"),
-        }
-    };
-    TOOLS.iter().map(finding).collect()
+        findings.push(match (runner.executor(&tool.sandbox).await, &walls.namespaces) {
+            (Err(error), _) => bad(id, error.to_string()),
+            (Ok(Executor::Namespace), Err(missing)) => bad(id, missing.to_string()),
+            (Ok(executor), _) if executor.is_pinned() => {
+                good(id, format!("in its pinned environment (executor `{executor}`)"))
+            }
+            _ => match host.iter().find(|found| found.tool == id).filter(|found| found.is_complete()) {
+                Some(_) => lacking(id, "on this host's toolchains (executor `direct`): versions are the host's"),
+                None => bad(id, "no toolchain on this host, and no pinned environment"),
+            },
+        });
+    }
+    findings
 }
 
 /// What a program prints, if it succeeds.

@@ -1,5 +1,6 @@
 //! Executors: ways to carry out a job. They differ in nothing else.
 
+pub mod derivation;
 pub mod direct;
 mod online;
 
@@ -10,6 +11,7 @@ use std::{fmt, io};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
+use self::derivation::{DerivationError, Derivations, Way};
 use self::direct::Unconfined;
 use crate::artifacts::{self, Artifacts};
 use crate::job::Job;
@@ -18,7 +20,7 @@ use crate::network::Refusals;
 use crate::outcome::Outcome;
 use crate::plan;
 use crate::sandbox::Network;
-use crate::view::{Origin, View};
+use crate::view::View;
 use crate::walls::{Missing, Walls};
 
 /// Which executor the operator wants.
@@ -28,6 +30,7 @@ pub enum Choice {
     Auto,
     Namespace,
     Direct,
+    Derivation(Way),
 }
 
 impl FromStr for Choice {
@@ -38,6 +41,8 @@ impl FromStr for Choice {
             "auto" => Ok(Self::Auto),
             "namespace" => Ok(Self::Namespace),
             "direct" => Ok(Self::Direct),
+            "derivation" => Ok(Self::Derivation(Way::Daemon)),
+            "derivation-cli" => Ok(Self::Derivation(Way::Command)),
             _ => Err(UnknownExecutor),
         }
     }
@@ -48,7 +53,7 @@ pub struct UnknownExecutor;
 
 impl fmt::Display for UnknownExecutor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the executors are auto, namespace and direct")
+        f.write_str("the executors are auto, namespace, derivation, derivation-cli and direct")
     }
 }
 
@@ -61,6 +66,8 @@ pub enum Executor {
     Namespace,
     /// Our own launcher, around toolchains of this host.
     Direct,
+    /// Nix, around a pinned environment and our own launcher.
+    Derivation(Way),
 }
 
 impl Executor {
@@ -68,15 +75,14 @@ impl Executor {
         match self {
             Self::Namespace => "namespace",
             Self::Direct => "direct",
+            Self::Derivation(Way::Daemon) => "derivation",
+            Self::Derivation(Way::Command) => "derivation-cli",
         }
     }
 
-    /// The executor that a view needs: what was found on the host is never called pinned.
-    fn of(view: &View) -> Self {
-        match view.origin {
-            Origin::Pinned(_) => Self::Namespace,
-            Origin::Host => Self::Direct,
-        }
+    /// Whether it runs programs in pinned environments. What was found on the host is never called pinned.
+    pub fn is_pinned(self) -> bool {
+        self != Self::Direct
     }
 }
 
@@ -92,11 +98,12 @@ pub struct Executors {
     /// What this machine can put around a program, once it was tried.
     walls: OnceCell<Walls>,
     allow_unconfined: bool,
+    derivations: Derivations,
 }
 
 impl Executors {
-    pub fn new(pool: Pool, allow_unconfined: bool) -> Self {
-        Self { pool, walls: OnceCell::new(), allow_unconfined }
+    pub fn new(pool: Pool, derivations: Derivations, allow_unconfined: bool) -> Self {
+        Self { pool, walls: OnceCell::new(), allow_unconfined, derivations }
     }
 
     /// The walls of this machine. The first caller waits until they were tried.
@@ -104,13 +111,30 @@ impl Executors {
         self.walls.get_or_init(Walls::probe).await
     }
 
+    pub fn derivations(&self) -> &Derivations {
+        &self.derivations
+    }
+
+    /// Clears away what calls have left in the Nix store.
+    pub async fn finish(&self) {
+        self.derivations.finish().await;
+    }
+
     /// Runs the job to its end. The sandbox is gone when this returns.
-    pub async fn run(&self, job: &Job, view: &View, cancelled: &CancellationToken) -> Result<Outcome, ExecutorError> {
+    pub async fn run(
+        &self,
+        executor: Executor,
+        job: &Job,
+        view: &View,
+        cancelled: &CancellationToken,
+    ) -> Result<Outcome, ExecutorError> {
         let walls = self.walls().await;
-        let executor = Executor::of(view);
+        if let Executor::Derivation(way) = executor {
+            return Ok(self.derivations.run(way, job, view, walls, cancelled).await?);
+        }
         if let Err(missing) = &walls.namespaces {
             return match executor {
-                Executor::Namespace => Err(ExecutorError::NoNamespaces(missing.clone())),
+                Executor::Namespace | Executor::Derivation(_) => Err(ExecutorError::NoNamespaces(missing.clone())),
                 Executor::Direct => direct::run(job, view, walls, self.allow_unconfined, cancelled).await,
             };
         }
@@ -145,6 +169,7 @@ async fn outcome(executor: Executor, run: Run, view: &View, walls: Vec<&'static 
         executor: executor.name(),
         environment: view.origin.to_string(),
         derivation: None,
+        cached: false,
         walls,
         notes,
     }
@@ -167,6 +192,7 @@ pub enum ExecutorError {
         source: io::Error,
     },
     Launch(LaunchError),
+    Derivation(Box<DerivationError>),
 }
 
 impl fmt::Display for ExecutorError {
@@ -183,6 +209,7 @@ impl fmt::Display for ExecutorError {
             }
             Self::Network { source } => write!(f, "cannot serve the sandbox's network: {source}"),
             Self::Launch(error) => error.fmt(f),
+            Self::Derivation(error) => error.fmt(f),
         }
     }
 }
@@ -194,6 +221,16 @@ impl std::error::Error for ExecutorError {
             Self::Unconfined(unconfined) => Some(&unconfined.wall),
             Self::Directory { source, .. } | Self::Network { source } => Some(source),
             Self::Launch(error) => Some(error),
+            Self::Derivation(error) => Some(error.as_ref()),
+        }
+    }
+}
+
+impl From<DerivationError> for ExecutorError {
+    fn from(error: DerivationError) -> Self {
+        match error {
+            DerivationError::Cancelled => Self::Launch(LaunchError::Cancelled),
+            error => Self::Derivation(Box::new(error)),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::call_options::CallOptions;
 use crate::file::File;
 use crate::sandbox::Sandbox;
 
@@ -13,12 +14,13 @@ pub struct Job {
     pub output: Output,
     /// How long the program may run, by the wall clock.
     pub deadline: Duration,
+    pub options: CallOptions,
 }
 
 impl Job {
     /// A job whose output is captured, with the time limit of its sandbox.
     pub fn new(sandbox: &'static Sandbox, files: Vec<File>) -> Self {
-        Self { sandbox, files, output: Output::Captured, deadline: sandbox.timeout }
+        Self { sandbox, files, output: Output::Captured, deadline: sandbox.timeout, options: CallOptions::default() }
     }
 }
 

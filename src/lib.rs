@@ -26,7 +26,8 @@
 //!    machine's toolchains), which gives a [`view`], and waits for a free place.
 //! 5. [`executor`] runs the job around that view. Executors differ in nothing but how: the job becomes a [`plan`], which
 //!    is a list of steps as data, and [`launch`] gives it to the launcher, a static binary without threads that applies the steps
-//!    in order and runs one program.
+//!    in order and runs one program. Or it becomes a derivation ([`run_derivation`]), whose builder is the same launcher, and
+//!    [`nix`] has it realised.
 //! 6. The [`outcome`] says how the program ended and what it printed, up to a cap ([`capture`]).
 //! 7. [`answer`] makes a text and structured data of it.
 //!
@@ -37,7 +38,10 @@
 //!
 //! - A program that fails is an outcome. An error is our own failure or the caller's bad input, and says what to change.
 //! - Nothing of a call is left when it is answered: no process, no mount, no file. If the server dies, by SIGKILL too,
-//!   the same holds within a second.
+//!   the same holds within a second. The executor `derivation` alone leaves store paths, which are deleted a little later
+//!   and can be read by every user of the machine until then.
+//! - Every call in a pinned environment is a derivation that its answer names ([`receipt`](mod@receipt)), whichever executor
+//!   carried it out.
 //! - A program sees its environment's closure, its files, and nothing else of the host; no variable is inherited.
 //! - The host's toolchains are never called pinned: an outcome names its executor, its environment and its walls.
 //! - What a client sends is bounded ([`intake`]), and so is what a program can make the server hold ([`capture`]).
@@ -51,6 +55,7 @@
 pub mod answer;
 pub mod artifacts;
 pub mod build_all;
+pub mod call_options;
 pub mod capture;
 pub mod command_line;
 pub mod confine;
@@ -68,6 +73,8 @@ pub mod nix;
 pub mod outcome;
 pub mod plan;
 pub mod realise;
+pub mod receipt;
+pub mod reproduce;
 pub mod run_derivation;
 pub mod run_once;
 pub mod runner;

@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sandbox_mcp::command_line::{Command, CommandLine, Settings};
 use sandbox_mcp::runner::{Options, Runner};
 use sandbox_mcp::tool::TOOLS;
-use sandbox_mcp::{build_all, doctor, run_once, stdio};
+use sandbox_mcp::{build_all, doctor, reproduce, run_once, stdio};
 use tokio::runtime;
 
 /// A read of standard input can't be interrupted, and must not keep the process alive.
@@ -27,6 +27,9 @@ fn main() -> ExitCode {
             block_on(async { run_once::run(&tool, &files, out.as_deref(), Runner::new(options)).await })
         }
         Some(Command::ShowDerivation { tool, files }) => run_once::show_derivation(&tool, &files),
+        Some(Command::Reproduce { tool, files }) => {
+            block_on(async { reproduce::run(&tool, &files, Runner::new(line.settings.options())).await })
+        }
         Some(Command::Doctor { settings }) => block_on(async { doctor::run(&Runner::new(settings.options())).await }),
         None if line.build => block_on(async { build_all::run(Runner::new(line.settings.options())).await }),
         None if line.pull || line.force => {

@@ -2,6 +2,7 @@
 
 pub mod daemon;
 pub mod endpoint;
+pub mod export;
 pub mod hash;
 pub mod nar;
 pub mod protocol;

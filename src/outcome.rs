@@ -21,12 +21,14 @@ pub struct Outcome {
     /// From the start of the sandbox until nothing of it was left.
     pub duration: Duration,
     pub usage: Usage,
-    /// Which executor ran the program: `namespace` or `direct`.
+    /// Which executor ran the program.
     pub executor: &'static str,
     /// The environment's output path, or `host`.
     pub environment: String,
     /// The receipt: the derivation that this call is, by the path of its `.drv` file. None for toolchains of the host.
     pub derivation: Option<StorePath>,
+    /// Whether this is what an earlier run of the same derivation did, and nothing was run for this call.
+    pub cached: bool,
     /// The walls that stood around the program, by name.
     pub walls: Vec<&'static str>,
     /// What was not as the interface promises, in sentences; empty but for programs without namespaces.

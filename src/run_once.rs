@@ -1,6 +1,6 @@
 //! One call from a shell: the command `run`, with the program's own output and exit status, and `show-derivation`.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 use std::{fmt, fs, io};
@@ -10,9 +10,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::answer;
 use crate::artifacts::{Artifact, Artifacts};
+use crate::capture::Captured;
 use crate::job::{Job, Output};
-use crate::outcome::Ending;
-use crate::run_derivation::{RunDerivation, receipt};
+use crate::outcome::{Ending, Outcome};
+use crate::receipt::receipt;
+use crate::run_derivation::RunDerivation;
 use crate::runner::Runner;
 use crate::sandbox::Sandbox;
 use crate::stage::Stage;
@@ -20,15 +22,25 @@ use crate::store_path::StorePathError;
 use crate::tool::{ArgumentError, Tool};
 
 /// The status of a call that could not be carried out, as `env` and `timeout` have it.
-const OWN_FAILURE: u8 = 125;
+pub const OWN_FAILURE: u8 = 125;
 
 /// The name that stands for standard input.
 const STDIN: &str = "-";
 
+/// Why a tool and files make no call.
 #[derive(Debug)]
-enum FilesError {
-    UnknownTool { name: String },
-    Read { path: PathBuf, source: io::Error },
+pub enum FilesError {
+    UnknownTool {
+        name: String,
+    },
+    Read {
+        path: PathBuf,
+        source: io::Error,
+    },
+    /// It is neither files nor a receipt.
+    NoReceipt {
+        name: String,
+    },
     Argument(ArgumentError),
 }
 
@@ -40,6 +52,9 @@ impl fmt::Display for FilesError {
                 write!(f, "cannot read {}: it is not UTF-8 text", path.display())
             }
             Self::Read { path, source } => write!(f, "cannot read {}: {source}", path.display()),
+            Self::NoReceipt { name } => {
+                write!(f, "{name} is no receipt, which ends in .drv, and without files it is no call of a tool")
+            }
             Self::Argument(error) => error.fmt(f),
         }
     }
@@ -67,8 +82,11 @@ pub async fn run(tool: &str, files: &[PathBuf], out: Option<&Path>, runner: Runn
         }
     });
     let seconds = runner.limit(&job).as_secs();
-    match runner.run(job, &on_stage, &cancelled).await {
+    let result = runner.run(job, &on_stage, &cancelled).await;
+    runner.finish().await;
+    match result {
         Ok(outcome) => {
+            print_captured(&outcome);
             // A status of its own needs no words: the program has had its say.
             if let (Some(reason), false) =
                 (answer::reason(outcome.ending, seconds), matches!(outcome.ending, Ending::Exited { .. }))
@@ -136,6 +154,17 @@ impl fmt::Display for DerivationError {
     }
 }
 
+/// Prints what was captured: where the executor could not let the program print for itself.
+fn print_captured(outcome: &Outcome) {
+    let print = |to: &mut dyn Write, stream: &Captured| match stream.left_out() {
+        0 => to.write_all(&stream.kept()),
+        _ => to.write_all(stream.text().as_bytes()),
+    };
+    // Who has closed our output does not want it.
+    let _ = print(&mut io::stdout(), &outcome.stdout);
+    let _ = print(&mut io::stderr(), &outcome.stderr);
+}
+
 /// Writes what the program left into a directory, or else says that it is lost.
 fn keep(artifacts: &Artifacts, out: Option<&Path>) -> Result<(), (PathBuf, io::Error)> {
     for left_out in &artifacts.left_out {
@@ -159,7 +188,8 @@ fn keep(artifacts: &Artifacts, out: Option<&Path>) -> Result<(), (PathBuf, io::E
     Ok(())
 }
 
-fn job(name: &str, paths: &[PathBuf]) -> Result<Job, FilesError> {
+/// The call of a tool with these files.
+pub fn job(name: &str, paths: &[PathBuf]) -> Result<Job, FilesError> {
     let tool = Tool::by_name(name).ok_or_else(|| FilesError::UnknownTool { name: name.to_owned() })?;
     let files = tool.files(arguments(&tool.sandbox, paths)?).map_err(FilesError::Argument)?;
     Ok(Job { output: Output::Inherited, ..Job::new(&tool.sandbox, files) })

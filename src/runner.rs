@@ -6,23 +6,23 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
+use tokio::sync::{Mutex, OnceCell, Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use crate::executor::{Choice, ExecutorError, Executors, direct};
+use crate::executor::derivation::{Derivations, Way};
+use crate::executor::{Choice, Executor, ExecutorError, Executors, direct};
 use crate::host::{self, HostError};
 use crate::job::Job;
 use crate::launch::{LaunchError, Pool};
 use crate::outcome::Outcome;
 use crate::realise::{RealiseError, Realiser};
-use crate::run_derivation::receipt;
-use crate::sandbox::Sandbox;
+use crate::receipt::receipt;
+use crate::sandbox::{Network, Sandbox};
 use crate::stage::{OnStage, Stage};
 use crate::store_path::StorePathError;
-use crate::tool::TOOLS;
-use crate::view::{Origin, View, ViewError};
-use crate::walls::Walls;
+use crate::tool::{SYSTEM, TOOLS};
+use crate::view::{View, ViewError};
 
 /// What the operator decided for all calls.
 #[derive(Debug, Clone)]
@@ -36,6 +36,8 @@ pub struct Options {
     pub ready: Option<usize>,
     /// Whether programs run where nothing walls off the host's files or network.
     pub allow_unconfined: bool,
+    /// Whether a client may choose the executor of a call, and take an earlier call's result.
+    pub call_options: bool,
 }
 
 /// Why a job could not be carried out to its end.
@@ -102,18 +104,32 @@ pub struct Runner {
     realiser: Realiser,
     slots: Semaphore,
     executors: Executors,
-    /// What each tool's programs see, once it was made. The lock is held while that is done, so that callers of one
-    /// tool do it once and callers of another need not wait.
-    views: BTreeMap<&'static str, Mutex<Option<Arc<View>>>>,
+    /// What each tool's programs see, once it was made.
+    views: BTreeMap<&'static str, Views>,
+    /// Whether Nix can take the place of namespaces, once that was tried.
+    derivations_stand: OnceCell<bool>,
+}
+
+/// What a tool's programs see, of its pinned environment and of the host. Each lock is held while that is made, so that
+/// callers of one tool do it once and callers of another need not wait.
+#[derive(Default)]
+struct Views {
+    pinned: Mutex<Option<Arc<View>>>,
+    host: Mutex<Option<Arc<View>>>,
 }
 
 impl Runner {
     pub fn new(options: Options) -> Self {
+        let realiser = Realiser::from_environment();
+        let pool = options.ready.map_or_else(Pool::new, Pool::with_ready);
+        // After a single call nobody needs a connection either.
+        let derivations = Derivations::new(realiser.nix_store(), options.ready != Some(0));
         Self {
-            realiser: Realiser::from_environment(),
+            realiser,
             slots: Semaphore::new(options.calls_at_once),
-            executors: Executors::new(options.ready.map_or_else(Pool::new, Pool::with_ready), options.allow_unconfined),
-            views: TOOLS.iter().map(|tool| (tool.sandbox.id, Mutex::default())).collect(),
+            executors: Executors::new(pool, derivations, options.allow_unconfined),
+            derivations_stand: OnceCell::new(),
+            views: TOOLS.iter().map(|tool| (tool.sandbox.id, Views::default())).collect(),
             options,
         }
     }
@@ -126,14 +142,55 @@ impl Runner {
         &self.executors
     }
 
-    /// Whether calls of this sandbox run in its pinned environment, rather than on the host's toolchains.
-    pub fn takes_pinned(&self, sandbox: &Sandbox, walls: &Walls) -> bool {
-        sandbox.environment.is_some()
-            && match self.options.executor {
-                Choice::Namespace => true,
-                Choice::Auto => walls.namespaces.is_ok(),
-                Choice::Direct => false,
+    /// Whether calls have options: there is something to choose, and the operator lets clients.
+    pub fn takes_call_options(&self) -> bool {
+        self.options.call_options && SYSTEM.is_some()
+    }
+
+    /// Which executor carries out calls of this sandbox.
+    pub async fn executor(&self, sandbox: &'static Sandbox) -> Result<Executor, RunError> {
+        self.choose(self.options.executor, sandbox).await
+    }
+
+    async fn choose(&self, choice: Choice, sandbox: &'static Sandbox) -> Result<Executor, RunError> {
+        let is_pinned = sandbox.environment.is_some();
+        match choice {
+            Choice::Direct => Ok(Executor::Direct),
+            Choice::Namespace if is_pinned => Ok(Executor::Namespace),
+            Choice::Derivation(way) if is_pinned => Ok(Executor::Derivation(way)),
+            Choice::Namespace | Choice::Derivation(_) => Err(RunError::NotPinned { tool: sandbox.id }),
+            Choice::Auto if !is_pinned => Ok(Executor::Direct),
+            Choice::Auto => Ok(self.best(sandbox).await),
+        }
+    }
+
+    /// The best executor for a pinned environment on this machine.
+    async fn best(&self, sandbox: &'static Sandbox) -> Executor {
+        let Err(missing) = &self.executors.walls().await.namespaces else { return Executor::Namespace };
+        let way = Way::Daemon;
+        let stand = self.derivations_stand.get_or_init(|| async {
+            let tried = self.try_derivation(way).await;
+            if let Err(reason) = &tried {
+                tracing::warn!(
+                    "tools run on this host's toolchains, not in their pinned environments: {missing}; nor does Nix run \
+                     them: {reason}"
+                );
             }
+            tried.is_ok()
+        });
+        if *stand.await && sandbox.network == Network::None { Executor::Derivation(way) } else { Executor::Direct }
+    }
+
+    /// Whether Nix realises derivations here as they must be: in its build sandbox, with our walls inside. A tool is run
+    /// without files for that.
+    async fn try_derivation(&self, way: Way) -> Result<(), String> {
+        let is_fit = |sandbox: &&Sandbox| sandbox.environment.is_some() && sandbox.network == Network::None;
+        let mut sandboxes = TOOLS.iter().map(|tool| &tool.sandbox);
+        let sandbox = sandboxes.find(is_fit).ok_or("every tool has network access")?;
+        let view = self.pinned(sandbox, &|_| {}).await.map_err(|error| error.to_string())?;
+        let (job, never) = (Job::new(sandbox, Vec::new()), CancellationToken::new());
+        let tried = self.executors.run(Executor::Derivation(way), &job, &view, &never).await;
+        tried.map(drop).map_err(|error| error.to_string())
     }
 
     /// Runs a job to its end, and leaves nothing of it behind, whether it ends or is cancelled.
@@ -143,22 +200,40 @@ impl Runner {
         on_stage: OnStage<'_>,
         cancelled: &CancellationToken,
     ) -> Result<Outcome, RunError> {
+        match self.run_once(&job, on_stage, cancelled).await {
+            // The garbage collector came between.
+            Err(RunError::Executor(ExecutorError::Derivation(error))) if error.misses_a_path() => {
+                tracing::warn!("{error}: the environment is realised again");
+                self.views[job.sandbox.id].pinned.lock().await.take();
+                self.run_once(&job, on_stage, cancelled).await
+            }
+            result => result,
+        }
+    }
+
+    async fn run_once(
+        &self,
+        job: &Job,
+        on_stage: OnStage<'_>,
+        cancelled: &CancellationToken,
+    ) -> Result<Outcome, RunError> {
         let prepared = async {
-            let view = self.view(job.sandbox, on_stage).await?;
-            Ok::<_, RunError>((view, self.slot(on_stage).await))
+            let executor = self.choose(job.options.executor.unwrap_or(self.options.executor), job.sandbox).await?;
+            let view = self.view(executor, job.sandbox, on_stage).await?;
+            Ok::<_, RunError>((executor, view, self.slot(on_stage).await))
         };
-        let (view, _slot) = tokio::select! {
+        let (executor, view, _slot) = tokio::select! {
             prepared = prepared => prepared?,
             () = cancelled.cancelled() => return Err(RunError::Cancelled),
         };
         on_stage(Stage::Running);
-        let job = Job { deadline: self.limit(&job), ..job };
-        let run = self.executors.run(&job, &view, cancelled);
+        let job = &Job { deadline: self.limit(job), files: job.files.clone(), ..*job };
+        let run = self.executors.run(executor, job, &view, cancelled);
         // While the program runs: nobody waits for the receipt.
         let receipt = async {
-            match view.origin {
-                Origin::Pinned(_) => receipt(job.sandbox, &job.files).map_err(RunError::Receipt),
-                Origin::Host => Ok(None),
+            match executor.is_pinned() {
+                true => receipt(job.sandbox, &job.files).map_err(RunError::Receipt),
+                false => Ok(None),
             }
         };
         let (outcome, receipt) = tokio::join!(run, receipt);
@@ -166,9 +241,19 @@ impl Runner {
         Ok(Outcome { derivation: receipt.map(|receipt| receipt.path), ..outcome })
     }
 
-    /// Brings a pinned environment there ahead of its first call.
+    /// Brings a tool's environment there ahead of its first call.
     pub async fn prepare(&self, sandbox: &'static Sandbox, on_stage: OnStage<'_>) -> Result<Arc<View>, RunError> {
-        self.view(sandbox, on_stage).await
+        self.view(self.executor(sandbox).await?, sandbox, on_stage).await
+    }
+
+    /// Brings a tool's pinned environment there, whichever executor carries out its calls.
+    pub async fn realise(&self, sandbox: &'static Sandbox, on_stage: OnStage<'_>) -> Result<(), RunError> {
+        self.pinned(sandbox, on_stage).await.map(drop)
+    }
+
+    /// Clears away what calls have left that others may still have needed.
+    pub async fn finish(&self) {
+        self.executors.finish().await;
     }
 
     /// How long a job may run.
@@ -187,33 +272,35 @@ impl Runner {
         }
     }
 
-    async fn view(&self, sandbox: &'static Sandbox, on_stage: OnStage<'_>) -> Result<Arc<View>, RunError> {
-        let mut known = self.views[sandbox.id].lock().await;
+    async fn view(
+        &self,
+        executor: Executor,
+        sandbox: &'static Sandbox,
+        on_stage: OnStage<'_>,
+    ) -> Result<Arc<View>, RunError> {
+        if executor.is_pinned() { self.pinned(sandbox, on_stage).await } else { self.host(sandbox).await }
+    }
+
+    async fn pinned(&self, sandbox: &'static Sandbox, on_stage: OnStage<'_>) -> Result<Arc<View>, RunError> {
+        let environment = sandbox.environment.as_ref().ok_or(RunError::NotPinned { tool: sandbox.id })?;
+        let mut known = self.views[sandbox.id].pinned.lock().await;
         if let Some(view) = known.as_ref().filter(|view| view.is_present()) {
             return Ok(view.clone());
         }
-        let walls = self.executors.walls().await;
-        let view = match &sandbox.environment {
-            Some(environment) if self.takes_pinned(sandbox, walls) => {
-                self.realiser.realise(sandbox, environment, on_stage).await.map_err(RunError::Realise)?;
-                View::pinned(Path::new(environment.out)).map_err(RunError::View)?
-            }
-            None if self.options.executor == Choice::Namespace => return Err(RunError::NotPinned { tool: sandbox.id }),
-            _ => {
-                if let (Choice::Auto, Some(_), Err(missing)) =
-                    (self.options.executor, &sandbox.environment, &walls.namespaces)
-                {
-                    let id = sandbox.id;
-                    tracing::warn!(
-                        "tool `{id}` runs on this host's toolchains, not in its pinned environment: {missing}"
-                    );
-                }
-                let host = direct::host(walls);
-                // A version manager may be asked, which takes its time.
-                let view = spawn_blocking(move || host::view(sandbox, &host)).await;
-                view.map_err(|_| RunError::Panicked)?.map_err(RunError::Host)?
-            }
-        };
+        self.realiser.realise(sandbox, environment, on_stage).await.map_err(RunError::Realise)?;
+        let view = View::pinned(Path::new(environment.out)).map_err(RunError::View)?;
+        Ok(known.insert(Arc::new(view)).clone())
+    }
+
+    async fn host(&self, sandbox: &'static Sandbox) -> Result<Arc<View>, RunError> {
+        let mut known = self.views[sandbox.id].host.lock().await;
+        if let Some(view) = known.as_ref() {
+            return Ok(view.clone());
+        }
+        let host = direct::host(self.executors.walls().await);
+        // A version manager may be asked, which takes its time.
+        let view = spawn_blocking(move || host::view(sandbox, &host)).await;
+        let view = view.map_err(|_| RunError::Panicked)?.map_err(RunError::Host)?;
         Ok(known.insert(Arc::new(view)).clone())
     }
 }

@@ -20,11 +20,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::answer::{self, Answer, Item};
+use crate::call_options::{self, CallOptions};
 use crate::intake;
 use crate::job::Job;
 use crate::runner::{RunError, Runner};
 use crate::stage::Stage;
-use crate::tool::{TOOLS, Tool};
+use crate::tool::{ArgumentError, TOOLS, Tool};
 
 /// How often a client that gave a progress token hears of a call that goes on: clients give silent calls up.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -53,6 +54,15 @@ impl Server {
     pub async fn finish(&self) {
         self.calls.close();
         self.calls.wait().await;
+        self.runner.finish().await;
+    }
+
+    fn job(&self, tool: &'static Tool, mut arguments: Map<String, Value>) -> Result<Job, ArgumentError> {
+        let options = match self.runner.takes_call_options() {
+            true => call_options::take(&input_schema(tool).into(), &mut arguments)?,
+            false => CallOptions::default(),
+        };
+        Ok(Job { options, ..Job::new(&tool.sandbox, tool.files(arguments)?) })
     }
 
     /// Runs one call and tells the client how far it is.
@@ -142,7 +152,8 @@ impl ServerHandler for Server {
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let output_schema = Arc::new(answer::schema());
-        let tools = TOOLS.iter().map(|tool| describe(tool, &output_schema)).collect();
+        let options = self.runner.takes_call_options();
+        let tools = TOOLS.iter().map(|tool| describe(tool, options, &output_schema)).collect();
         Ok(ListToolsResult { tools, ..Default::default() })
     }
 
@@ -155,9 +166,9 @@ impl ServerHandler for Server {
             let message = format!("unknown tool `{}`: the tools are {}", request.name, Tool::names());
             return Err(ErrorData::invalid_params(message, None));
         };
-        let result = match tool.files(request.arguments.unwrap_or_default()) {
+        let result = match self.job(tool, request.arguments.unwrap_or_default()) {
             Err(error) => refusal(error.to_string()),
-            Ok(files) => match self.call(tool, Job::new(&tool.sandbox, files), context).await {
+            Ok(job) => match self.call(tool, job, context).await {
                 Ok(answer) => content(answer),
                 Err(error) => {
                     tracing::warn!("tool `{}`: {error}", tool.sandbox.id);
@@ -213,7 +224,13 @@ fn refusal(message: String) -> CallToolResult {
     CallToolResult::error(vec![ContentBlock::text(message)])
 }
 
-fn describe(Tool { sandbox, .. }: &Tool, output_schema: &Arc<Map<String, Value>>) -> McpTool {
+/// The schema of the tool's own parameters.
+fn input_schema(tool: &Tool) -> Map<String, Value> {
+    serde_json::from_str(tool.sandbox.input_schema).expect("build.rs wrote the schema as an object")
+}
+
+fn describe(tool: &Tool, options: bool, output_schema: &Arc<Map<String, Value>>) -> McpTool {
+    let sandbox = &tool.sandbox;
     let hints = &sandbox.annotations;
     let annotations = ToolAnnotations::from_raw(
         Some(hints.title.to_owned()),
@@ -222,8 +239,10 @@ fn describe(Tool { sandbox, .. }: &Tool, output_schema: &Arc<Map<String, Value>>
         Some(hints.idempotent),
         Some(hints.open_world),
     );
-    let input_schema: Map<String, Value> =
-        serde_json::from_str(sandbox.input_schema).expect("build.rs wrote the schema as an object");
+    let mut input_schema = input_schema(tool);
+    if options {
+        call_options::describe(&mut input_schema);
+    }
     let mut tool = McpTool::new(sandbox.id, sandbox.description, Arc::new(input_schema))
         .with_title(sandbox.name)
         .with_annotations(annotations)

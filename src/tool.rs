@@ -193,7 +193,8 @@ impl Arguments {
     }
 }
 
-fn kind(value: Option<&Value>) -> &'static str {
+/// The type of a value, in words.
+pub fn kind(value: Option<&Value>) -> &'static str {
     match value {
         None => "missing",
         Some(Value::Null) => "null",

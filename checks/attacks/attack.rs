@@ -13,7 +13,8 @@ use crate::content;
 pub struct Attack {
     /// What holds, as a fact.
     pub name: String,
-    /// The executors that this is an attack on; none means all.
+    /// The executors that this is an attack on, of which `namespace` stands for all with pinned environments; none means
+    /// all.
     #[serde(default)]
     only: Vec<String>,
     /// Why it is not carried out yet.
@@ -70,6 +71,7 @@ impl Attack {
     }
 
     pub fn is_for(&self, executor: &str) -> bool {
+        let executor = if executor.starts_with("derivation") { "namespace" } else { executor };
         self.only.is_empty() || self.only.iter().any(|name| name == executor)
     }
 

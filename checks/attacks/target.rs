@@ -90,7 +90,7 @@ impl Target {
         };
         for (tool, parameter, code) in TOOLS {
             let reply = target.server.call(tool, json!({ parameter: code }));
-            if !must_work && reply.is_unavailable() {
+            if reply.is_nowhere() || !must_work && reply.is_unavailable() {
                 target.unavailable.insert(tool, reply.text().to_owned());
             }
         }

@@ -98,12 +98,26 @@ fn what_clients_see_of_a_tool_is_what_the_manifest_says() {
     let manifest: Value = serde_json::from_str(MANIFEST).expect("the manifest is JSON");
     let expected: Vec<Value> =
         object(manifest["sandboxes"].clone()).into_iter().map(|(_, mut s)| s["tool"].take()).collect();
-    let listed = tools(&server());
+    let listed = tools(&Server::ready(&["--no-call-options"]));
     assert_eq!(listed.len(), expected.len());
     for (tool, expected) in listed.iter().zip(&expected) {
         for key in ["name", "title", "description", "inputSchema", "annotations"] {
             assert_eq!(tool[key], expected[key], "{key} of {}", expected["name"]);
         }
+    }
+}
+
+#[test]
+fn what_a_call_can_choose_is_told_unless_the_operator_forbids_it_or_there_is_no_choice() {
+    let properties = |listed: &[Value]| object(listed[0]["inputSchema"]["properties"].clone());
+    let open = tools(&server());
+    let pinned = server().sh("true").field("environment") != "host";
+    for option in ["executor", "cache"] {
+        assert_eq!(properties(&open).contains_key(option), pinned, "{option}");
+        let closed = Server::ready(&["--no-call-options"]);
+        assert!(!properties(&tools(&closed)).contains_key(option));
+        let refused = closed.call("shell", json!({"main_sh": "true", option: true}));
+        assert!(refused.refusal().contains(option), "{refused}");
     }
 }
 

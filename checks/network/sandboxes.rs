@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use sandbox_mcp::executor::{ExecutorError, Executors};
+use sandbox_mcp::executor::derivation::Derivations;
+use sandbox_mcp::executor::{Executor, ExecutorError, Executors};
 use sandbox_mcp::job::{Job, Output};
 use sandbox_mcp::launch::Pool;
 use sandbox_mcp::network::Refusals;
@@ -80,12 +81,15 @@ fn view() -> View {
 }
 
 fn executors(ready: usize) -> Executors {
-    Executors::new(Pool::with_ready(ready), false)
+    Executors::new(Pool::with_ready(ready), Derivations::new(None, false), false)
 }
 
 async fn call(executors: &Executors, sandbox: &'static Sandbox) -> Outcome {
     let job = Job::new(sandbox, Vec::new());
-    executors.run(&job, &view(), &CancellationToken::new()).await.unwrap_or_else(|error| panic!("{error}"))
+    executors
+        .run(Executor::Direct, &job, &view(), &CancellationToken::new())
+        .await
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -212,7 +216,7 @@ pub fn a_cancelled_call_leaves_no_connection() {
             cancelled.cancel();
         };
         let view = view();
-        let (result, ()) = tokio::join!(executors.run(&job, &view, &cancelled), cancel);
+        let (result, ()) = tokio::join!(executors.run(Executor::Direct, &job, &view, &cancelled), cancel);
         assert!(matches!(result, Err(ExecutorError::Launch(_))), "{result:?}");
     });
     ended.recv_timeout(Duration::from_secs(10)).expect("the connection is gone");
@@ -320,7 +324,7 @@ async fn narrow(port: u16) {
     let room = descriptors(std::process::id()) as u64 + 32;
     setrlimit(Resource::Nofile, Rlimit { current: Some(room), ..getrlimit(Resource::Nofile) }).unwrap();
     let job = Job::new(sleeper, Vec::new());
-    match executors.run(&job, &view(), &CancellationToken::new()).await {
+    match executors.run(Executor::Direct, &job, &view(), &CancellationToken::new()).await {
         Err(error) => println!("{error}"),
         Ok(outcome) => println!("it went on: {outcome:?}"),
     }

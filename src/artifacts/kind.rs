@@ -35,7 +35,7 @@ impl Kind {
     }
 
     /// What the file can be at most, by its first few kilobytes.
-    pub(super) fn of_beginning(beginning: &[u8]) -> Self {
+    pub(crate) fn of_beginning(beginning: &[u8]) -> Self {
         if beginning.starts_with(PNG) {
             return Self::Image("image/png");
         }

@@ -200,6 +200,11 @@ fn no_file(kind: FileType) -> Reason {
     Reason::NoFile { kind }
 }
 
+/// Opens a name of a directory for reading. A link in its place is an error.
+pub fn open_beneath(directory: BorrowedFd, name: &str, flags: OFlags) -> io::Result<OwnedFd> {
+    Ok(open(directory, &CString::new(name)?, flags)?)
+}
+
 /// Opens a name for reading, and nothing that waits for somebody or that becomes our terminal.
 fn open(directory: BorrowedFd, name: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
     let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;

@@ -27,6 +27,11 @@ pub const STDERR: &str = "stderr";
 pub const ARTIFACTS: &str = "artifacts";
 pub const OMITTED: &str = "omitted";
 
+/// Bytes of all artifacts. A sandbox's tmpfs may have more, and a file of holes has more without taking any.
+pub const MOST_ARTIFACTS: u64 = 64 << 20;
+/// Bytes that tell what a file is.
+pub const BEGINNING: u64 = 64;
+
 /// How a program ended, and how much it printed, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record {
@@ -117,7 +122,7 @@ pub struct Omitted {
     pub reason: Reason,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
     Fifo,
     Socket,
@@ -126,25 +131,28 @@ pub enum Reason {
     Unreadable {
         errno: i32,
     },
-    /// With this many bytes it would have been too much, together with what was there before it.
+    /// With this many bytes it would have been too much, together with what was there before it. Its beginning tells
+    /// what it is.
     Large {
         size: u64,
+        beginning: Vec<u8>,
     },
 }
 
 impl Omitted {
-    /// All of them as the content of the file: each a word, a number and a path, with a NUL behind.
+    /// All of them as the content of the file: each a word, a number, bytes in base 16 and a path, with a NUL behind.
     pub fn write(all: &[Self]) -> Vec<u8> {
         let mut text = Vec::new();
         for Self { path, reason } in all {
-            let (word, number) = match reason {
-                Reason::Fifo => ("fifo", 0),
-                Reason::Socket => ("socket", 0),
-                Reason::Device => ("device", 0),
-                Reason::Unreadable { errno } => ("unreadable", i64::from(*errno)),
-                Reason::Large { size } => ("large", i64::try_from(*size).unwrap_or(i64::MAX)),
+            let (word, number, bytes) = match reason {
+                Reason::Fifo => ("fifo", 0, &[][..]),
+                Reason::Socket => ("socket", 0, &[][..]),
+                Reason::Device => ("device", 0, &[][..]),
+                Reason::Unreadable { errno } => ("unreadable", u64::from(errno.unsigned_abs()), &[][..]),
+                Reason::Large { size, beginning } => ("large", *size, &beginning[..]),
             };
-            text.extend(format!("{word} {number} ").bytes());
+            let bytes: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            text.extend(format!("{word} {number} {bytes} ").bytes());
             text.extend(path.as_os_str().as_bytes());
             text.push(0);
         }
@@ -156,20 +164,25 @@ impl Omitted {
     }
 
     fn read_one(text: &[u8]) -> Result<Self, NoRecord> {
-        let mut parts = text.strip_suffix(&[0]).ok_or(NoRecord)?.splitn(3, |byte| *byte == b' ');
+        let mut parts = text.strip_suffix(&[0]).ok_or(NoRecord)?.splitn(4, |byte| *byte == b' ');
         let mut part = || parts.next().ok_or(NoRecord);
-        let (word, number, path) = (part()?, part()?, part()?);
+        let (word, number, bytes, path) = (part()?, part()?, part()?, part()?);
         let number = str::from_utf8(number).map_err(|_| NoRecord)?;
         let reason = match word {
             b"fifo" => Reason::Fifo,
             b"socket" => Reason::Socket,
             b"device" => Reason::Device,
             b"unreadable" => Reason::Unreadable { errno: parse(number)? },
-            b"large" => Reason::Large { size: parse(number)? },
+            b"large" => Reason::Large { size: parse(number)?, beginning: from_base_16(bytes)? },
             _ => return Err(NoRecord),
         };
         Ok(Self { path: Path::new(OsStr::from_bytes(path)).to_owned(), reason })
     }
+}
+
+fn from_base_16(digits: &[u8]) -> Result<Vec<u8>, NoRecord> {
+    let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
+    digits.chunks(2).map(|pair| byte(pair).ok_or(NoRecord)).collect()
 }
 
 #[cfg(test)]
@@ -211,10 +224,10 @@ mod tests {
             omitted(b"a b/\xff\n", Reason::Fifo),
             omitted(b" ", Reason::Socket),
             omitted(b"c", Reason::Unreadable { errno: 13 }),
-            omitted(b"d", Reason::Large { size: 1 << 40 }),
+            omitted(b"d e", Reason::Large { size: 1 << 40, beginning: b"\x89PNG ".to_vec() }),
         ];
         assert_eq!(Omitted::read(&Omitted::write(&all)).as_deref(), Ok(&all[..]));
         assert_eq!(Omitted::read(b""), Ok(vec![]));
-        assert_eq!(Omitted::read(b"fifo 0 a"), Err(NoRecord));
+        assert_eq!(Omitted::read(b"fifo 0  a"), Err(NoRecord));
     }
 }

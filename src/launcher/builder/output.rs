@@ -10,12 +10,12 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use sandbox_launcher::record::{ARTIFACTS, ENDING, OMITTED, Omitted, Reason, Record, STDERR, STDOUT};
+use sandbox_launcher::record::{
+    ARTIFACTS, BEGINNING, ENDING, MOST_ARTIFACTS, OMITTED, Omitted, Reason, Record, STDERR, STDOUT,
+};
 
 use super::{OUT, Refusal, Run, system};
 
-/// Bytes of all artifacts. A sandbox's tmpfs may have more, and a file of holes has more without taking any.
-const MOST_BYTES: u64 = 64 << 20;
 /// Files and directories, of which the server looks at one less.
 const MOST_ENTRIES: usize = 20_001;
 /// Directories within each other. The server looks into one less.
@@ -105,14 +105,16 @@ impl Copy {
 
     fn file(&mut self, path: &Path, file: File, to: &Path) -> io::Result<()> {
         let facts = file.metadata()?;
-        if facts.len() > MOST_BYTES - self.bytes {
-            self.omit(path, Reason::Large { size: facts.len() });
+        if facts.len() > MOST_ARTIFACTS - self.bytes {
+            let mut beginning = Vec::new();
+            file.take(BEGINNING).read_to_end(&mut beginning)?;
+            self.omit(path, Reason::Large { size: facts.len(), beginning });
             return Ok(());
         }
         // Of the permissions Nix keeps whether a file can be executed.
         let mode = if facts.permissions().mode() & 0o100 == 0 { 0o644 } else { 0o755 };
         let mut copy = OpenOptions::new().write(true).create_new(true).mode(mode).open(to)?;
-        self.bytes += io::copy(&mut file.take(MOST_BYTES - self.bytes), &mut copy)?;
+        self.bytes += io::copy(&mut file.take(MOST_ARTIFACTS - self.bytes), &mut copy)?;
         Ok(())
     }
 

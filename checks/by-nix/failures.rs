@@ -1,0 +1,168 @@
+//! What goes wrong: each time a clear error, and the next call works.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Failed;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::by_nix;
+use crate::client::{Server, program};
+use crate::sleeper::Sleeper;
+
+const NOBODY: u32 = 65534;
+
+/// A server with variables of its own.
+fn with(variables: &[(&str, &str)]) -> Server {
+    let mut command = Command::new(program());
+    command.args(["--executor", "derivation"]).envs(variables.iter().copied());
+    Server::spawn(&mut command).greeted()
+}
+
+/// A server of an ordinary user, who reaches Nix by a socket alone.
+fn of_nobody(directory: &Path, socket: &Path) -> Server {
+    let copy = directory.join("sandbox-mcp");
+    fs::copy(program(), &copy).expect("copy the server");
+    let mut command = Command::new(&copy);
+    command.args(["--executor", "derivation"]).env("NIX_DAEMON_SOCKET_PATH", socket).env("HOME", directory);
+    Server::spawn(command.env_remove("NIX_REMOTE").uid(NOBODY).gid(NOBODY).current_dir(directory)).greeted()
+}
+
+/// A directory that everybody may look into.
+fn public() -> TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    let everybody = fs::Permissions::from_mode(0o755);
+    tempfile::Builder::new().permissions(everybody).tempdir().expect("make a directory")
+}
+
+/// A daemon of this machine's store.
+struct Daemon {
+    child: Child,
+    socket: PathBuf,
+}
+
+impl Daemon {
+    fn start(directory: &Path) -> Self {
+        let socket = directory.join("socket");
+        let _ = fs::remove_file(&socket);
+        let child = Command::new("nix-daemon")
+            .env("NIX_DAEMON_SOCKET_PATH", &socket)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("start a daemon");
+        let daemon = Self { child, socket };
+        daemon.wait_until("it listens", |daemon| std::os::unix::net::UnixStream::connect(&daemon.socket).is_ok());
+        daemon
+    }
+
+    /// The processes below it, which serve a connection each.
+    fn workers(&self) -> Vec<Pid> {
+        let parent = format!("PPid:\t{}", self.child.id());
+        let is_worker = |process: &Path| {
+            fs::read_to_string(process.join("status")).is_ok_and(|status| status.lines().any(|line| line == parent))
+        };
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten().filter(|entry| is_worker(&entry.path()));
+        processes.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)).collect()
+    }
+
+    fn wait_until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let begun = Instant::now();
+        while !holds(self) {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{what}: not within 30 seconds");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // So that no worker is started while the others are ended.
+        let daemon = Pid::from_raw(self.child.id() as i32).expect("a process has an id");
+        let _ = kill_process(daemon, Signal::STOP);
+        for worker in self.workers() {
+            let _ = kill_process(worker, Signal::KILL);
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn unstartable() -> Result<(), Failed> {
+    let server = by_nix();
+    // What the program itself can't start is its own affair.
+    let reply = server.sh("exec /no/such/program");
+    assert_eq!(reply.field("exit_code"), 127, "{reply}");
+    // Nothing of a wrong name reaches the builder.
+    let refused = server.call("shell", json!({"main_sh": "true", "files": [{"filename": "../a", "content": ""}]}));
+    assert!(refused.is_error(), "{refused}");
+    assert_eq!(server.sh("echo next").output(), "next\n");
+    Ok(())
+}
+
+pub fn unsandboxed() -> Result<(), Failed> {
+    let directory = public();
+    let socket = directory.path().join("none");
+    let config = std::env::var("NIX_CONFIG").unwrap_or_default() + "\nsandbox = false\n";
+    // No daemon but one of its own, which heeds the variable.
+    let server = with(&[("NIX_CONFIG", &config), ("NIX_DAEMON_SOCKET_PATH", socket.to_str().ok_or("UTF-8")?)]);
+    let reply = server.sh("echo out");
+    let refusal = reply.refusal();
+    assert!(refusal.contains("build sandbox is off") && refusal.contains("`sandbox = true`"), "{refusal}");
+    Ok(())
+}
+
+pub fn unreachable() -> Result<(), Failed> {
+    let directory = public();
+    let server = of_nobody(directory.path(), &directory.path().join("none"));
+    for _ in 0..2 {
+        let reply = server.sh("echo out");
+        let refusal = reply.refusal();
+        for part in ["No such file", "/nix/store can't be written: Permission denied", "start the Nix daemon"] {
+            assert!(refusal.contains(part), "{refusal}");
+        }
+    }
+    Ok(())
+}
+
+pub fn restarted() -> Result<(), Failed> {
+    let directory = public();
+    let daemon = Daemon::start(directory.path());
+    let server = of_nobody(directory.path(), &daemon.socket);
+    assert_eq!(server.sh("id -u; echo 1").output(), "1000\n1\n");
+    drop(daemon);
+    let reply = server.sh("echo out");
+    let refusal = reply.refusal();
+    assert!(refusal.contains("Connection refused") && refusal.contains("start the Nix daemon"), "{refusal}");
+    let daemon = Daemon::start(directory.path());
+    assert_eq!(server.sh("echo 2").output(), "2\n");
+    // Those connections that wait for runs are of this daemon.
+    drop(daemon);
+    let _daemon = Daemon::start(directory.path());
+    assert_eq!(server.sh("echo 3").output(), "3\n");
+    Ok(())
+}
+
+pub fn worker_killed() -> Result<(), Failed> {
+    let directory = public();
+    let daemon = Daemon::start(directory.path());
+    let server = of_nobody(directory.path(), &daemon.socket);
+    let sleeper = Sleeper::new();
+    let id = server.begin_call("shell", json!({"main_sh": sleeper.to_string()}));
+    sleeper.wait_for(1);
+    for worker in daemon.workers() {
+        kill_process(worker, Signal::KILL)?;
+    }
+    let reply = server.reply(id);
+    assert!(reply.refusal().contains("the Nix daemon was lost"), "{reply}");
+    // Nobody is left who could end the builder but itself.
+    sleeper.wait_for(0);
+    assert_eq!(server.sh("echo next").output(), "next\n");
+    Ok(())
+}

@@ -1,0 +1,321 @@
+//! Runs a job as a derivation: Nix realises it in its build sandbox, where the launcher is the builder and puts the same
+//! walls around the program as everywhere else.
+//!
+//! The derivation of a run is the call's receipt with a nonce, so that every call runs anew, unless its caller asks for
+//! the output that such a call has left before. What a run adds to the store is deleted after its answer ([`leavings`]).
+//! Until then, as everything in the store, it can be read by every user of this machine: the files of the call, what the
+//! program printed and what it left.
+
+mod command;
+mod connections;
+mod leavings;
+mod output;
+
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{fmt, io};
+
+use sandbox_launcher::record::Cost;
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+
+use self::command::NixStore;
+use self::connections::{Connections, UnreachableNix};
+use self::leavings::Leavings;
+use super::Executor;
+use crate::artifacts;
+use crate::file::File;
+use crate::job::Job;
+use crate::network::Refusals;
+use crate::nix::daemon::{Connection, DaemonError};
+use crate::nix::protocol::{BuildMode, BuildStatus, Event};
+use crate::outcome::Outcome;
+use crate::run_derivation::{Run, RunDerivation, builder_path, files_node};
+use crate::sandbox::Network;
+use crate::store_path::{StorePath, StorePathError};
+use crate::tool::SYSTEM;
+use crate::view::View;
+use crate::walls::Walls;
+
+/// By which way Nix is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// The protocol of the daemon, over its socket or to a child of our own.
+    Daemon,
+    /// The commands `nix-store --import` and `nix-store --realise`.
+    Command,
+}
+
+/// How Nix names the builder's log lines in what this server is told.
+const OWN_LINE: &str = "sandbox-mcp: ";
+
+/// Why a job was not carried out to its end.
+#[derive(Debug)]
+pub enum DerivationError {
+    /// Nix's build sandbox has no network to give.
+    Network {
+        tool: &'static str,
+    },
+    Path(StorePathError),
+    Unreachable(UnreachableNix),
+    Daemon(DaemonError),
+    /// The command failed, with its own last lines.
+    Command {
+        operation: &'static str,
+        reason: String,
+    },
+    /// There was no build, or the builder refused.
+    Build {
+        derivation: StorePath,
+        reason: String,
+    },
+    /// The output is not as the builder writes it.
+    Output {
+        path: PathBuf,
+        source: io::Error,
+    },
+    Cancelled,
+}
+
+impl fmt::Display for DerivationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network { tool } => write!(
+                f,
+                "`{tool}` has network access, which Nix's build sandbox can't give: start the server with `--executor \
+                 namespace` or `--executor direct` for it"
+            ),
+            Self::Path(error) => error.fmt(f),
+            Self::Unreachable(error) => error.fmt(f),
+            Self::Daemon(error) => error.fmt(f),
+            Self::Command { operation, reason } => write!(f, "cannot {operation}: {reason}"),
+            Self::Build { derivation, reason } => write!(f, "Nix did not realise {derivation}: {reason}"),
+            Self::Output { path, source } => write!(f, "cannot read {}: {source}", path.display()),
+            Self::Cancelled => f.write_str("the call was cancelled"),
+        }
+    }
+}
+
+impl std::error::Error for DerivationError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Path(error) => Some(error),
+            Self::Unreachable(error) => Some(error),
+            Self::Daemon(error) => Some(error),
+            Self::Output { source, .. } => Some(source),
+            Self::Network { .. } | Self::Command { .. } | Self::Build { .. } | Self::Cancelled => None,
+        }
+    }
+}
+
+impl From<DaemonError> for DerivationError {
+    fn from(error: DaemonError) -> Self {
+        Self::Daemon(error)
+    }
+}
+
+impl DerivationError {
+    /// Whether a path that was there is not any more, as when the garbage collector has taken the environment.
+    pub fn misses_a_path(&self) -> bool {
+        match self {
+            Self::Daemon(DaemonError::Refused { reason, .. }) | Self::Command { reason, .. } => {
+                reason.contains("is not valid")
+            }
+            _ => false,
+        }
+    }
+}
+
+/// What is kept from call to call.
+pub struct Derivations {
+    connections: Connections,
+    command: NixStore,
+    leavings: Leavings,
+}
+
+/// What Nix told of a build that succeeded.
+struct Built {
+    /// None: the output was there already.
+    cost: Option<Cost>,
+}
+
+impl Derivations {
+    /// `nix_store` is the program of that name, beside which the others are. `ahead`: connections are made ahead of the
+    /// runs that need them.
+    pub fn new(nix_store: Option<&Path>, ahead: bool) -> Self {
+        let connections = Connections::new(nix_store, ahead);
+        let command = NixStore::new(nix_store);
+        let leavings = Leavings::new(connections.clone());
+        Self { connections, command, leavings }
+    }
+
+    /// Runs the job to its end. Where this is dropped or cancelled, Nix ends the builder.
+    pub async fn run(
+        &self,
+        way: Way,
+        job: &Job,
+        view: &View,
+        walls: &Walls,
+        cancelled: &CancellationToken,
+    ) -> Result<Outcome, DerivationError> {
+        let nonce = (!job.options.cache).then(nonce);
+        let derivation = derivation(job, nonce.as_deref())?;
+        let begun = Instant::now();
+        let built = async {
+            match way {
+                Way::Daemon => self.build(&derivation, &job.files).await,
+                Way::Command => self.command.realise(&derivation, &job.files, cancelled).await,
+            }
+        };
+        let built = tokio::select! {
+            built = built => built,
+            // The connection goes with the future, and with it goes the builder.
+            () = cancelled.cancelled(), if way == Way::Daemon => Err(DerivationError::Cancelled),
+        };
+        let elapsed = begun.elapsed();
+        let outcome = match built {
+            Ok(built) => outcome(way, job, view, walls, &derivation, &built, elapsed).await,
+            Err(error) => Err(error),
+        };
+        if nonce.is_some() {
+            self.leavings.add(derivation);
+        }
+        outcome
+    }
+
+    /// Deletes what is left in the store of calls that have ended.
+    pub async fn finish(&self) {
+        self.leavings.finish().await;
+    }
+
+    /// Realises a derivation, with the files that it may not hold, for whoever looks at its output.
+    pub async fn realise(&self, derivation: &RunDerivation, files: &[File]) -> Result<(), DerivationError> {
+        self.build(derivation, files).await.map(drop)
+    }
+
+    /// Deletes what a run has left, when there is time.
+    pub fn forget(&self, derivation: RunDerivation) {
+        self.leavings.add(derivation);
+    }
+
+    async fn build(&self, derivation: &RunDerivation, files: &[File]) -> Result<Built, DerivationError> {
+        let mut connection = self.connections.take().await?;
+        if let Err(error) = add(&mut connection.0, derivation, files).await {
+            // The daemon may have been started anew since the connection was made. Nothing has run yet.
+            if !connection.1 || !matches!(error, DerivationError::Daemon(DaemonError::Lost { .. })) {
+                return Err(error);
+            }
+            connection = (self.connections.open().await?, false);
+            add(&mut connection.0, derivation, files).await?;
+        }
+        let mut log = Log::default();
+        let result = connection.0.build(&derivation.path, BuildMode::Normal, &mut |event| log.hear(event)).await?;
+        if result.status.succeeded() {
+            return Ok(Built { cost: log.cost.filter(|_| result.status == BuildStatus::Built) });
+        }
+        let reason = log.reason.unwrap_or(result.message);
+        Err(DerivationError::Build { derivation: derivation.path.clone(), reason })
+    }
+}
+
+/// The derivation of a run, with all that the call itself decides.
+fn derivation(job: &Job, nonce: Option<&str>) -> Result<RunDerivation, DerivationError> {
+    let sandbox = job.sandbox;
+    if sandbox.network != Network::None {
+        return Err(DerivationError::Network { tool: sandbox.id });
+    }
+    let (Some(system), Some(environment)) = (SYSTEM, &sandbox.environment) else {
+        unreachable!("only jobs with a pinned environment come here")
+    };
+    let (builder, files, deadline) = (builder_path(), &job.files, job.deadline);
+    Run { system, sandbox, environment, builder, files, deadline, nonce }.derivation().map_err(DerivationError::Path)
+}
+
+/// Adds the derivation, and the files that it does not hold, unless those must be there already.
+async fn add(connection: &mut Connection, derivation: &RunDerivation, files: &[File]) -> Result<(), DerivationError> {
+    if let (Some(path), false) = (&derivation.files, files.is_empty()) {
+        connection.add_files(path.name(), &files_node(files)).await?;
+    }
+    connection.add_text(derivation.path.name(), &derivation.text, &derivation.references).await?;
+    Ok(())
+}
+
+/// What the builder has to say.
+#[derive(Default)]
+struct Log {
+    cost: Option<Cost>,
+    /// Why it refused.
+    reason: Option<String>,
+}
+
+impl Log {
+    fn hear(&mut self, event: Event) {
+        if let Event::Log(line) = event {
+            self.line(&line);
+        }
+    }
+
+    fn line(&mut self, line: &str) {
+        match (line.parse(), line.strip_prefix(OWN_LINE)) {
+            (Ok(cost), _) => self.cost = Some(cost),
+            (Err(_), Some(reason)) => self.reason = Some(reason.to_owned()),
+            _ => {}
+        }
+    }
+}
+
+async fn outcome(
+    way: Way,
+    job: &Job,
+    view: &View,
+    walls: &Walls,
+    derivation: &RunDerivation,
+    built: &Built,
+    elapsed: Duration,
+) -> Result<Outcome, DerivationError> {
+    let out = PathBuf::from(derivation.out.as_str());
+    let path = out.clone();
+    let read = spawn_blocking(move || output::read(&out)).await.map_err(io::Error::other);
+    let output = read.and_then(|read| read).map_err(|source| DerivationError::Output { path, source })?;
+    let mut artifacts = match output.artifacts {
+        Some(directory) => artifacts::gather(directory).await,
+        None => artifacts::Artifacts::default(),
+    };
+    artifacts.add_left_out(output.left_out);
+    let cost = built.cost.unwrap_or(Cost { duration: elapsed, usage: Default::default() });
+    Ok(Outcome {
+        ending: output.ending,
+        stdout: output.stdout,
+        stderr: output.stderr,
+        artifacts,
+        refused: Refusals::default(),
+        duration: cost.duration,
+        usage: cost.usage,
+        executor: Executor::Derivation(way).name(),
+        environment: view.origin.to_string(),
+        derivation: None,
+        cached: job.options.cache && built.cost.is_none(),
+        walls: names(walls),
+        notes: Vec::new(),
+    })
+}
+
+/// The builder refuses to do without any of these but Landlock, which the kernel has for it too if it has it for us.
+fn names(walls: &Walls) -> Vec<&'static str> {
+    let mut names = vec!["nix build sandbox", "namespaces", "no capabilities", "no_new_privs", "seccomp"];
+    if walls.landlock.is_ok() {
+        names.push("landlock");
+    }
+    names.push(super::RLIMITS);
+    names
+}
+
+/// A word that no other run has, of this server or another on this machine.
+pub fn nonce() -> String {
+    static BEGUN: LazyLock<u128> =
+        LazyLock::new(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos()));
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    format!("{:x}-{:x}-{:x}", *BEGUN, std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}

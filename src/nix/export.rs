@@ -1,0 +1,42 @@
+//! Store paths with their content in one stream, as `nix-store --export` writes and `nix-store --import` reads it.
+
+use crate::nix::nar::{Node, padding};
+use crate::store_path::StorePath;
+
+const MAGIC: u64 = 0x4558_494e;
+
+/// A stream of paths, each behind those that it refers to.
+#[derive(Default)]
+pub struct Export(Vec<u8>);
+
+impl Export {
+    pub fn add<'a>(&mut self, path: &StorePath, content: &Node, references: impl IntoIterator<Item = &'a StorePath>) {
+        self.number(1);
+        content.write(&mut self.0).expect("writing to memory does not fail");
+        self.number(MAGIC);
+        self.string(path.as_str());
+        let references: Vec<_> = references.into_iter().collect();
+        self.number(references.len() as u64);
+        for reference in references {
+            self.string(reference.as_str());
+        }
+        // No deriver, no signature.
+        self.string("");
+        self.number(0);
+    }
+
+    pub fn finish(mut self) -> Vec<u8> {
+        self.number(0);
+        self.0
+    }
+
+    fn number(&mut self, number: u64) {
+        self.0.extend(number.to_le_bytes());
+    }
+
+    fn string(&mut self, text: &str) {
+        self.number(text.len() as u64);
+        self.0.extend(text.as_bytes());
+        self.0.resize(self.0.len() + padding(text.len()), 0);
+    }
+}
