@@ -2,10 +2,12 @@
 
 pub mod derivation;
 pub mod direct;
+mod environments;
 mod online;
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::{fmt, io};
 
 use tokio::sync::OnceCell;
@@ -13,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::derivation::{DerivationError, Derivations, Way};
 use self::direct::Unconfined;
+use self::environments::Environments;
 use crate::artifacts::{self, Artifacts};
 use crate::job::Job;
 use crate::launch::{LaunchError, Pool, Run};
@@ -95,6 +98,7 @@ impl fmt::Display for Executor {
 /// All executors, with what they keep from call to call.
 pub struct Executors {
     pool: Pool,
+    environments: Environments,
     /// What this machine can put around a program, once it was tried.
     walls: OnceCell<Walls>,
     allow_unconfined: bool,
@@ -103,7 +107,7 @@ pub struct Executors {
 
 impl Executors {
     pub fn new(pool: Pool, derivations: Derivations, allow_unconfined: bool) -> Self {
-        Self { pool, walls: OnceCell::new(), allow_unconfined, derivations }
+        Self { pool, environments: Environments::default(), walls: OnceCell::new(), allow_unconfined, derivations }
     }
 
     /// The walls of this machine. The first caller waits until they were tried.
@@ -125,7 +129,7 @@ impl Executors {
         &self,
         executor: Executor,
         job: &Job,
-        view: &View,
+        view: &Arc<View>,
         cancelled: &CancellationToken,
     ) -> Result<Outcome, ExecutorError> {
         let walls = self.walls().await;
@@ -138,11 +142,13 @@ impl Executors {
                 Executor::Direct => direct::run(job, view, walls, self.allow_unconfined, cancelled).await,
             };
         }
-        let plan = plan::in_namespaces(job, view);
+        let (environment, call) = (self.environments.of(job.sandbox, view), plan::call(job, view));
         let (run, refused) = match job.sandbox.network {
-            Network::Allow(entries) => online::run(&self.pool, &plan, job.output, entries, cancelled).await?,
+            Network::Allow(entries) => {
+                online::run(&self.pool, (&environment, &call), job.output, entries, cancelled).await?
+            }
             Network::None | Network::Bridge => {
-                (self.pool.run(&plan, job.output, cancelled).await?, Refusals::default())
+                (self.pool.run(&environment, &call, job.output, cancelled).await?, Refusals::default())
             }
         };
         let walls = walls.sandbox.names().into_iter().chain([RLIMITS]).collect();

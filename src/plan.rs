@@ -5,7 +5,7 @@ use std::path::Path;
 
 use sandbox_launcher::plan::{self, Definition, NOBODY, USER, Work};
 pub use sandbox_launcher::plan::{HOME, OUT};
-use sandbox_launcher::{Identity, Plan};
+use sandbox_launcher::{Call, Environment, Identity, Plan};
 
 use crate::job::Job;
 use crate::launch::Controls;
@@ -23,8 +23,18 @@ pub fn in_namespaces(job: &Job, view: &View) -> Plan {
 
 /// The same, held to its limits by `controls`.
 pub fn bounded_by(controls: &Controls, job: &Job, view: &View) -> Plan {
-    let sandbox = job.sandbox;
+    Plan { environment: environment(controls, job.sandbox, view), call: call(job, view) }
+}
+
+/// What is the same for every call of a sandbox, as long as [`resolver_files`] are.
+pub fn environment(controls: &Controls, sandbox: &Sandbox, view: &View) -> Environment {
     let machine = controls.machine(identity(), &sandbox.resources);
+    plan::environment(&definition(sandbox), &view.binds, &view.links, machine)
+}
+
+/// What is this call's alone.
+pub fn call(job: &Job, view: &View) -> Call {
+    let sandbox = job.sandbox;
     let file = |file: &crate::file::File| (file.name.as_path().to_owned(), file.content.as_bytes().to_vec());
     let work = Work {
         command: sandbox.command.iter().map(|argument| (*argument).to_owned()).collect(),
@@ -32,7 +42,7 @@ pub fn bounded_by(controls: &Controls, job: &Job, view: &View) -> Plan {
         files: job.files.iter().map(file).collect(),
         deadline: job.deadline,
     };
-    plan::plan(&definition(sandbox), &view.binds, &view.links, machine, work)
+    plan::call(&definition(sandbox), work)
 }
 
 fn definition(sandbox: &Sandbox) -> Definition<'static> {
@@ -54,7 +64,8 @@ fn definition(sandbox: &Sandbox) -> Definition<'static> {
     }
 }
 
-fn resolver_files() -> Vec<(std::path::PathBuf, String)> {
+/// The files of the host by which a program on its network resolves names, as they are now.
+pub fn resolver_files() -> Vec<(std::path::PathBuf, String)> {
     RESOLVER_FILES.iter().filter_map(|path| Some((path.into(), fs::read_to_string(path).ok()?))).collect()
 }
 

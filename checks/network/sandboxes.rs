@@ -67,7 +67,7 @@ fn sandbox(entries: &[&str], program: &[&dyn Display]) -> &'static Sandbox {
 }
 
 /// This program, and what it is linked with.
-fn view() -> View {
+fn view() -> Arc<View> {
     let mut view = View::empty();
     view.binds.push(Bind { source: env::current_exe().unwrap(), target: OWN.into() });
     for path in ["/usr", "/lib", "/lib64", "/nix/store"] {
@@ -77,7 +77,7 @@ fn view() -> View {
             Err(_) => {}
         }
     }
-    view
+    Arc::new(view)
 }
 
 fn executors(ready: usize) -> Executors {
@@ -191,7 +191,7 @@ pub fn sockets_that_nobody_serves_are_closed() {
     let sandbox = sandbox(&["api.example.org:443"], &[&"fetch", &"198.18.1.1", &443, &""]);
     let plan = plan::in_namespaces(&Job::new(sandbox, Vec::new()), &view());
     let (pool, never) = (Pool::with_ready(0), CancellationToken::new());
-    let run = block_on(pool.run(&plan, Output::Captured, &never)).unwrap();
+    let run = block_on(pool.run(&Arc::new(plan.environment), &plan.call, Output::Captured, &never)).unwrap();
     // Which it is depends on whether the program or this process was faster.
     let output = run.stdout.text();
     assert!(is_broken(&output) || output.starts_with("ConnectionRefused"), "{run:?}");

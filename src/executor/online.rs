@@ -1,6 +1,8 @@
-//! Runs a plan whose sandbox has an allow-list, and serves its network from here meanwhile.
+//! Runs a call whose sandbox has an allow-list, and serves its network from here meanwhile.
 
-use sandbox_launcher::Plan;
+use std::sync::Arc;
+
+use sandbox_launcher::{Call, Environment};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -10,11 +12,11 @@ use crate::launch::{Pool, Run};
 use crate::network::policy::Entry;
 use crate::network::{self, Refusals, Sockets};
 
-/// Runs the plan to its end, and tells which connections were refused. A sandbox whose network can't be served is
+/// Runs the call to its end, and tells which connections were refused. A sandbox whose network can't be served is
 /// ended.
 pub(super) async fn run(
     pool: &Pool,
-    plan: &Plan,
+    (environment, call): (&Arc<Environment>, &Call),
     output: Output,
     entries: &'static [Entry<'static>],
     cancelled: &CancellationToken,
@@ -24,7 +26,7 @@ pub(super) async fn run(
     let called = async {
         // Nobody wants them any more when the network has failed, and then the call is at its end.
         let on_sockets = |sockets| drop(handed.send(sockets));
-        let run = pool.run_with_sockets(plan, output, &on_sockets, &stop).await;
+        let run = pool.run_with_sockets(environment, call, output, &on_sockets, &stop).await;
         ended.cancel();
         run
     };

@@ -1,5 +1,6 @@
 //! The pool and its managers, with this machine's own shell.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
@@ -28,7 +29,11 @@ fn script_for(tool: &str, controls: &Controls, text: &str) -> Plan {
 }
 
 async fn in_pool(pool: &Pool, text: &str) -> Result<Run, LaunchError> {
-    pool.run(&script(text), Output::Captured, &CancellationToken::new()).await
+    pooled(pool, &script(text), &CancellationToken::new()).await
+}
+
+async fn pooled(pool: &Pool, plan: &Plan, cancelled: &CancellationToken) -> Result<Run, LaunchError> {
+    pool.run(&Arc::new(plan.environment.clone()), &plan.call, Output::Captured, cancelled).await
 }
 
 /// The children of this thread's process that are launchers, and all that is below them.
@@ -119,7 +124,7 @@ fn nothing_of_a_cancelled_call_is_left_when_it_returns() {
                     sleep(Duration::from_micros(delay)).await;
                     cancelled.cancel();
                 };
-                let (result, ()) = tokio::join!(pool.run(&plan, Output::Captured, &cancelled), cancel);
+                let (result, ()) = tokio::join!(pooled(&pool, &plan, &cancelled), cancel);
                 assert!(matches!(result, Err(LaunchError::Cancelled)), "{result:?}");
                 assert_eq!(processes().len(), 2, "after {delay} µs");
             }
@@ -157,7 +162,7 @@ fn an_environment_that_cannot_be_made_is_a_refusal_each_time() {
             let mut plan = script("true");
             plan.environment.view.push(Step::Device { path: "/dev/none".into() });
             for _ in 0..2 {
-                let result = pool.run(&plan, Output::Captured, &CancellationToken::new()).await;
+                let result = pooled(&pool, &plan, &CancellationToken::new()).await;
                 let Err(LaunchError::Refused(failure)) = result else { panic!("{result:?}") };
                 assert_eq!((failure.operation.as_str(), failure.errno), ("bind the device /dev/none", libc::ENOENT));
             }
@@ -229,7 +234,7 @@ fn bounded_both_ways<F: Future<Output = ()>>(body: impl Fn(Controls) -> F + Sync
 
 async fn shell(controls: &Controls, text: &str) -> Run {
     let plan = script_for("shell", controls, text);
-    Pool::with_ready(0).run(&plan, Output::Captured, &CancellationToken::new()).await.expect("the sandbox works")
+    pooled(&Pool::with_ready(0), &plan, &CancellationToken::new()).await.expect("the sandbox works")
 }
 
 const MEMORY: Ending = Ending::OverLimit { limit: Limit::Memory { bytes: 256 << 20 } };
@@ -337,7 +342,7 @@ fn nested_user_namespaces_are_shut_and_what_tells_of_the_host_is_hidden() {
             );
             // The namespaces are shut even to a program that no filter confines.
             plan.environment.walls.retain(|step| !matches!(step, Step::Seccomp { .. }));
-            let run = Pool::with_ready(0).run(&plan, Output::Captured, &CancellationToken::new()).await.unwrap();
+            let run = pooled(&Pool::with_ready(0), &plan, &CancellationToken::new()).await.unwrap();
             let processors = fs::read_to_string("/proc/cpuinfo").unwrap().matches("processor\t").count();
             assert_eq!(run.stdout.text(), format!("0\n1\n0\n\nshell\n{processors}\nx\n"), "{run:?}");
         });

@@ -146,6 +146,11 @@ const READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
 
 /// The plan of a sandbox with all namespaces.
 pub fn plan(definition: &Definition, binds: &[Bind], links: &[Link], machine: Machine, work: Work) -> Plan {
+    Plan { environment: environment(definition, binds, links, machine), call: call(definition, work) }
+}
+
+/// What is the same for every call.
+pub fn environment(definition: &Definition, binds: &[Bind], links: &[Link], machine: Machine) -> Environment {
     let mut namespaces =
         vec![Namespace::User, Namespace::Mount, Namespace::Pid, Namespace::Ipc, Namespace::Uts, Namespace::Cgroup];
     if definition.has_own_network() {
@@ -153,18 +158,15 @@ pub fn plan(definition: &Definition, binds: &[Bind], links: &[Link], machine: Ma
     }
     let Machine { identity, controlled, cgroups, buffers } = machine;
     let watch = controlled.watch(&definition.resources, identity.host_uid, buffers);
-    Plan {
-        environment: Environment {
-            namespaces,
-            identity,
-            view: view_steps(definition, binds, links),
-            sandbox: sandbox_steps(definition, controlled, watch.ends_forks, buffers),
-            walls: walls(&definition.resources, controlled),
-            cgroups,
-            watch,
-            out: Some(OUT.into()),
-        },
-        call: call(definition, work),
+    Environment {
+        namespaces,
+        identity,
+        view: view_steps(definition, binds, links),
+        sandbox: sandbox_steps(definition, controlled, watch.ends_forks, buffers),
+        walls: walls(&definition.resources, controlled),
+        cgroups,
+        watch,
+        out: Some(OUT.into()),
     }
 }
 
@@ -280,7 +282,7 @@ fn directory(target: &str, mode: u32, owned: bool) -> Directory {
 }
 
 /// What belongs to this call alone.
-fn call(definition: &Definition, work: Work) -> Call {
+pub fn call(definition: &Definition, work: Work) -> Call {
     let mut steps = Vec::new();
     let workdir = definition.workdir;
     if workdir != Path::new(HOME) {

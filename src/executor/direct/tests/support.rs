@@ -63,7 +63,7 @@ impl Setting {
                 }
                 Err(error) => panic!("{self:?}: {error}"),
             };
-            Some(executors.run(Executor::Direct, &job, &view, &CancellationToken::new()).await)
+            Some(executors.run(Executor::Direct, &job, &std::sync::Arc::new(view), &CancellationToken::new()).await)
         })
     }
 

@@ -1,0 +1,69 @@
+//! What sandboxes are made of, kept from call to call: to make it anew, and to compare all that it names with what a
+//! manager was started for, takes a server longer than the rest of a call, the more so the larger the closure.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::ptr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sandbox_launcher::Environment;
+
+use crate::launch::Controls;
+use crate::plan;
+use crate::sandbox::{Network, Sandbox};
+use crate::view::View;
+
+#[derive(Default)]
+pub struct Environments {
+    known: Mutex<HashMap<&'static str, Known>>,
+}
+
+struct Known {
+    environment: Arc<Environment>,
+    /// What it was made of.
+    sandbox: &'static Sandbox,
+    view: Arc<View>,
+    resolver: Vec<(PathBuf, String)>,
+}
+
+impl Environments {
+    /// The environment of a sandbox with this view, as this machine is now.
+    pub fn of(&self, sandbox: &'static Sandbox, view: &Arc<View>) -> Arc<Environment> {
+        let resolver = match sandbox.network {
+            // The host's resolver can change while the server runs.
+            Network::Bridge => plan::resolver_files(),
+            Network::None | Network::Allow(_) => Vec::new(),
+        };
+        let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = all.get(sandbox.id)
+            && ptr::eq(known.sandbox, sandbox)
+            && Arc::ptr_eq(&known.view, view)
+            && known.resolver == resolver
+        {
+            return known.environment.clone();
+        }
+        let environment = Arc::new(plan::environment(Controls::of_this_machine(), sandbox, view));
+        let known = Known { environment: environment.clone(), sandbox, view: view.clone(), resolver };
+        all.insert(sandbox.id, known);
+        environment
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tool::TOOLS;
+
+    #[test]
+    fn an_environment_is_made_once_for_a_view_and_anew_for_another() {
+        let environments = Environments::default();
+        for tool in TOOLS {
+            let (view, mut other) = (Arc::new(View::empty()), View::empty());
+            let first = environments.of(&tool.sandbox, &view);
+            assert!(Arc::ptr_eq(&first, &environments.of(&tool.sandbox, &view)), "{}", tool.sandbox.id);
+            other.links.push(crate::view::Link::new("/lib", "usr/lib"));
+            let second = environments.of(&tool.sandbox, &Arc::new(other));
+            assert_ne!(first, second, "{}", tool.sandbox.id);
+        }
+    }
+}
