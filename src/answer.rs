@@ -39,6 +39,7 @@ pub fn schema() -> Map<String, Value> {
             "duration_ms": property("integer", "Wall-clock time of the sandbox, in milliseconds"),
             "executor": property("string", "How the command was carried out: `namespace`, in a pinned environment, or `direct`, on the toolchains of the host"),
             "environment": property("string", "Store path of the pinned environment, or `host`"),
+            "derivation": property("string", "The call as a derivation: the store path that its .drv file has, the same for every such call; absent for the toolchains of the host"),
             "walls": strings("What isolated the command from the host"),
             "notes": strings("What was not as promised, on a host without namespaces; absent if all was"),
             "refused": strings("Connections that the allow-list of the sandbox refused, or that failed, and why; absent if none"),
@@ -113,6 +114,9 @@ fn structured(outcome: &Outcome, stdout: String, stderr: String) -> Map<String, 
     fields.insert("duration_ms".into(), u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX).into());
     fields.insert("executor".into(), outcome.executor.into());
     fields.insert("environment".into(), outcome.environment.clone().into());
+    if let Some(derivation) = &outcome.derivation {
+        fields.insert("derivation".into(), derivation.as_str().into());
+    }
     fields.insert("walls".into(), outcome.walls.clone().into());
     if !outcome.notes.is_empty() {
         fields.insert("notes".into(), outcome.notes.clone().into());
@@ -149,7 +153,7 @@ fn signal_name(number: i32) -> String {
 mod tests {
     use super::*;
     use crate::artifacts::{Artifact, Artifacts, Kind, LeftOut, Reason};
-    use crate::capture::Captured;
+    use crate::capture;
     use crate::network::Refusals;
     use std::time::Duration;
 
@@ -169,14 +173,15 @@ mod tests {
     async fn answer_of(artifacts: Artifacts, refused: Refusals, ending: Ending, stdout: &str, stderr: &str) -> Answer {
         let outcome = Outcome {
             ending,
-            stdout: Captured::read(stdout.as_bytes()).await.unwrap(),
-            stderr: Captured::read(stderr.as_bytes()).await.unwrap(),
+            stdout: capture::read(stdout.as_bytes()).await.unwrap(),
+            stderr: capture::read(stderr.as_bytes()).await.unwrap(),
             artifacts,
             refused,
             duration: Duration::from_micros(1500),
             usage: Default::default(),
             executor: "namespace",
             environment: "/nix/store/x".into(),
+            derivation: None,
             walls: vec!["namespaces"],
             notes: vec![],
         };

@@ -48,6 +48,14 @@ pub enum Command {
         #[command(flatten)]
         settings: Settings,
     },
+    /// Print the derivation that a call of a tool is: the text of its .drv file, whose path is told on standard error.
+    ShowDerivation {
+        /// Name of the tool, as `list` shows it.
+        tool: String,
+        /// Files for the sandbox, as for `run`.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
     /// List the tools.
     List,
     /// Tell what this machine offers, what is missing, and how to get it.

@@ -177,7 +177,11 @@ fn limits(sandbox: &Sandbox, ground: &Ground) -> Vec<Step> {
         other => other,
     };
     let largest_file = Step::Limit { resource: Resource::FileSize, value: sandbox.resources.memory_mb << 20 };
-    plan::limits(sandbox, ground.controls).into_iter().map(adapted).chain([largest_file]).collect()
+    sandbox_launcher::plan::limits(&sandbox.resources, ground.controls.controlled())
+        .into_iter()
+        .map(adapted)
+        .chain([largest_file])
+        .collect()
 }
 
 fn landlock(sandbox: &Sandbox, view: &View, place: Place) -> Step {

@@ -144,6 +144,7 @@ async fn outcome(executor: Executor, run: Run, view: &View, walls: Vec<&'static 
         usage: run.usage,
         executor: executor.name(),
         environment: view.origin.to_string(),
+        derivation: None,
         walls,
         notes,
     }

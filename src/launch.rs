@@ -22,11 +22,11 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
-use crate::capture::Captured;
+use crate::capture::{self, Captured};
 use crate::job::Output;
 
 pub use binary::LAUNCHER;
-pub use controls::{Controls, SocketBuffers};
+pub use controls::Controls;
 pub use pool::Pool;
 pub use walls::{Layer, Wall, Walls, probe};
 
@@ -114,7 +114,7 @@ pub async fn run(plan: &Plan, output: Output, cancelled: &CancellationToken) -> 
         manager::last_report(&mut reports, &mut started).await
     };
     let capture = async |stream: Option<Pipe>| match stream {
-        Some(stream) => Captured::read(stream).await,
+        Some(stream) => capture::read(stream).await,
         None => Ok(Captured::default()),
     };
     let all = async { tokio::join!(conversation, capture(stdout.map(Pipe::Out)), capture(stderr.map(Pipe::Err))) };

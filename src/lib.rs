@@ -72,7 +72,6 @@ pub mod run_derivation;
 pub mod run_once;
 pub mod runner;
 pub mod sandbox;
-pub mod seccomp;
 pub mod server;
 pub mod stage;
 pub mod stdio;

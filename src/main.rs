@@ -26,6 +26,7 @@ fn main() -> ExitCode {
             let options = Options { ready: Some(0), ..settings.options() };
             block_on(async { run_once::run(&tool, &files, out.as_deref(), Runner::new(options)).await })
         }
+        Some(Command::ShowDerivation { tool, files }) => run_once::show_derivation(&tool, &files),
         Some(Command::Doctor { settings }) => block_on(async { doctor::run(&Runner::new(settings.options())).await }),
         None if line.build => block_on(async { build_all::run(Runner::new(line.settings.options())).await }),
         None if line.pull || line.force => {

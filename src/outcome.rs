@@ -7,6 +7,7 @@ pub use sandbox_launcher::{Ending, Usage};
 use crate::artifacts::Artifacts;
 use crate::capture::Captured;
 use crate::network::Refusals;
+use crate::store_path::StorePath;
 
 #[derive(Debug)]
 pub struct Outcome {
@@ -24,6 +25,8 @@ pub struct Outcome {
     pub executor: &'static str,
     /// The environment's output path, or `host`.
     pub environment: String,
+    /// The receipt: the derivation that this call is, by the path of its `.drv` file. None for toolchains of the host.
+    pub derivation: Option<StorePath>,
     /// The walls that stood around the program, by name.
     pub walls: Vec<&'static str>,
     /// What was not as the interface promises, in sentences; empty but for programs without namespaces.

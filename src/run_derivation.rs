@@ -51,6 +51,7 @@ use crate::nix::hash::{derivation_path, fill_outputs, placeholder, source_path};
 use crate::nix::nar::Node;
 use crate::sandbox::{Environment, Network, Sandbox};
 use crate::store_path::{StorePath, StorePathError};
+use crate::tool::SYSTEM;
 use crate::view::{Origin, View};
 
 /// How many bytes of files the derivation holds itself; Nix reads the text of a `.drv` several times over.
@@ -171,6 +172,19 @@ impl Run<'_> {
         }
         variables
     }
+}
+
+/// A call's receipt: its derivation with the sandbox's own time limit and no nonce, the same for every such call. None
+/// where the sandbox has no pinned environment.
+///
+/// # Errors
+///
+/// As those of [`Run::derivation`].
+pub fn receipt(sandbox: &Sandbox, files: &[File]) -> Result<Option<RunDerivation>, StorePathError> {
+    let (Some(system), Some(environment)) = (SYSTEM, &sandbox.environment) else { return Ok(None) };
+    let builder = builder_path();
+    let run = Run { system, sandbox, environment, builder, files, deadline: sandbox.timeout, nonce: None };
+    run.derivation().map(Some)
 }
 
 /// The store path of the launcher that this server embeds, as a builder.

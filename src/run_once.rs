@@ -1,4 +1,4 @@
-//! The command `run`: one call from a shell, with the program's own output and exit status.
+//! One call from a shell: the command `run`, with the program's own output and exit status, and `show-derivation`.
 
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
@@ -12,9 +12,11 @@ use crate::answer;
 use crate::artifacts::{Artifact, Artifacts};
 use crate::job::{Job, Output};
 use crate::outcome::Ending;
+use crate::run_derivation::{RunDerivation, receipt};
 use crate::runner::Runner;
 use crate::sandbox::Sandbox;
 use crate::stage::Stage;
+use crate::store_path::StorePathError;
 use crate::tool::{ArgumentError, Tool};
 
 /// The status of a call that could not be carried out, as `env` and `timeout` have it.
@@ -87,6 +89,49 @@ pub async fn run(tool: &str, files: &[PathBuf], out: Option<&Path>, runner: Runn
         Err(error) => {
             eprintln!("sandbox-mcp: {error}");
             ExitCode::from(OWN_FAILURE)
+        }
+    }
+}
+
+/// Prints the text of the derivation that the call is.
+pub fn show_derivation(tool: &str, files: &[PathBuf]) -> ExitCode {
+    match derivation(tool, files) {
+        Ok(derivation) => {
+            print!("{}", derivation.text);
+            eprintln!("{}", derivation.path);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("sandbox-mcp: {error}");
+            ExitCode::from(OWN_FAILURE)
+        }
+    }
+}
+
+/// The derivation that the call is.
+fn derivation(tool: &str, files: &[PathBuf]) -> Result<RunDerivation, DerivationError> {
+    let job = job(tool, files).map_err(DerivationError::Files)?;
+    let derivation = receipt(job.sandbox, &job.files).map_err(DerivationError::Path)?;
+    derivation.ok_or(DerivationError::NotPinned { tool: job.sandbox.id })
+}
+
+/// Why a call makes no derivation.
+#[derive(Debug)]
+enum DerivationError {
+    Files(FilesError),
+    Path(StorePathError),
+    NotPinned { tool: &'static str },
+}
+
+impl fmt::Display for DerivationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Files(error) => error.fmt(f),
+            Self::Path(error) => error.fmt(f),
+            Self::NotPinned { tool } => write!(
+                f,
+                "`{tool}` has no pinned environment, without which a call is no derivation: build this server with `nix build`"
+            ),
         }
     }
 }

@@ -16,10 +16,12 @@ use crate::job::Job;
 use crate::launch::{LaunchError, Pool};
 use crate::outcome::Outcome;
 use crate::realise::{RealiseError, Realiser};
+use crate::run_derivation::receipt;
 use crate::sandbox::Sandbox;
 use crate::stage::{OnStage, Stage};
+use crate::store_path::StorePathError;
 use crate::tool::TOOLS;
-use crate::view::{View, ViewError};
+use crate::view::{Origin, View, ViewError};
 use crate::walls::Walls;
 
 /// What the operator decided for all calls.
@@ -47,6 +49,8 @@ pub enum RunError {
     View(ViewError),
     Host(HostError),
     Executor(ExecutorError),
+    /// The call makes no derivation.
+    Receipt(StorePathError),
     Cancelled,
     /// A bug of ours, which the log shows.
     Panicked,
@@ -64,6 +68,7 @@ impl fmt::Display for RunError {
             Self::View(error) => error.fmt(f),
             Self::Host(error) => error.fmt(f),
             Self::Executor(error) => error.fmt(f),
+            Self::Receipt(error) => write!(f, "the call makes no derivation: {error}"),
             Self::Panicked => f.write_str("the server failed within itself: see its log"),
             Self::Cancelled => f.write_str("the call was cancelled"),
         }
@@ -77,6 +82,7 @@ impl std::error::Error for RunError {
             Self::View(error) => Some(error),
             Self::Host(error) => Some(error),
             Self::Executor(error) => Some(error),
+            Self::Receipt(error) => Some(error),
             Self::NotPinned { .. } | Self::Cancelled | Self::Panicked => None,
         }
     }
@@ -147,7 +153,17 @@ impl Runner {
         };
         on_stage(Stage::Running);
         let job = Job { deadline: self.limit(&job), ..job };
-        Ok(self.executors.run(&job, &view, cancelled).await?)
+        let run = self.executors.run(&job, &view, cancelled);
+        // While the program runs: nobody waits for the receipt.
+        let receipt = async {
+            match view.origin {
+                Origin::Pinned(_) => receipt(job.sandbox, &job.files).map_err(RunError::Receipt),
+                Origin::Host => Ok(None),
+            }
+        };
+        let (outcome, receipt) = tokio::join!(run, receipt);
+        let (outcome, receipt) = (outcome?, receipt?);
+        Ok(Outcome { derivation: receipt.map(|receipt| receipt.path), ..outcome })
     }
 
     /// Brings a pinned environment there ahead of its first call.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+pub use sandbox_launcher::plan::Resources;
+
 use crate::network::policy::Entry;
 
 /// One sandbox, which is one tool.
@@ -55,16 +57,6 @@ pub enum Network {
     Bridge,
     /// A loopback interface of its own, and the way to these hosts and ports.
     Allow(&'static [Entry<'static>]),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Resources {
-    /// Cores.
-    pub cpu: u32,
-    pub memory_mb: u64,
-    pub processes: u64,
-    /// Open files of one process.
-    pub files: u64,
 }
 
 /// A pinned environment: the derivation that makes it, and its output.

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
 
+use sandbox_launcher::view::{self, CLOSURE};
+pub use sandbox_launcher::view::{Bind, Link};
+
 use crate::plan;
 use crate::sandbox::{ENVIRONMENT_PLACEHOLDER, Sandbox};
 use crate::store_path::{StorePath, StorePathError};
-
-/// The file of an environment that lists the closure of its packages, one store path a line.
-const CLOSURE: &str = "closure";
 
 /// The read-only part of a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,34 +37,6 @@ impl fmt::Display for Origin {
             Self::Pinned(out) => out.display().fmt(f),
             Self::Host => f.write_str("host"),
         }
-    }
-}
-
-/// A file or directory of the host, and where it appears.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Bind {
-    pub source: PathBuf,
-    pub target: PathBuf,
-}
-
-impl Bind {
-    /// Shows a path where it is on the host.
-    pub fn in_place(path: impl Into<PathBuf>) -> Self {
-        let path = path.into();
-        Self { source: path.clone(), target: path }
-    }
-}
-
-/// A symbolic link made in the sandbox.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Link {
-    pub path: PathBuf,
-    pub target: PathBuf,
-}
-
-impl Link {
-    pub fn new(path: impl Into<PathBuf>, target: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), target: target.into() }
     }
 }
 
@@ -104,16 +76,10 @@ impl View {
     pub fn pinned(out: &Path) -> Result<Self, ViewError> {
         let list = out.join(CLOSURE);
         let text = fs::read_to_string(&list).map_err(|source| ViewError::Read { path: list.clone(), source })?;
-        let mut binds = vec![Bind::in_place(out)];
         for line in text.lines() {
-            let path = StorePath::parse(line).map_err(|source| ViewError::Closure { path: list.clone(), source })?;
-            binds.push(Bind::in_place(path.as_str()));
+            StorePath::parse(line).map_err(|source| ViewError::Closure { path: list.clone(), source })?;
         }
-        // `#!/bin/sh`, `/usr/bin/env` and `/usr/share` are where programs look without being told.
-        let mut links = vec![Link::new("/bin", out.join("bin")), Link::new("/usr", out)];
-        if out.join("etc/ssl").exists() {
-            links.push(Link::new("/etc/ssl", out.join("etc/ssl")));
-        }
+        let (binds, links) = view::pinned(out, text.lines());
         Ok(Self {
             origin: Origin::Pinned(out.to_owned()),
             binds,

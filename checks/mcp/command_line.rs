@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
+use sandbox_mcp::derivation::Derivation;
+use sandbox_mcp::nix::hash::derivation_path;
 use serde_json::json;
 
 use crate::client::{Server, program};
@@ -107,6 +109,30 @@ fn run_killed_by_sigkill_leaves_nothing() {
     child.kill().expect("kill it");
     sleeper.wait_for(0);
     child.wait().expect("wait for it");
+}
+
+#[test]
+fn show_derivation_prints_what_a_result_names_and_what_nix_takes_for_that_path() {
+    let reply = Server::ready(&[]).call("shell", json!({"main_sh": "echo 1"}));
+    let output = sandbox_mcp(&["show-derivation", "shell", "-"], "echo 1");
+    let Some(derivation) = reply.field("derivation").as_str() else {
+        // Toolchains of the host are no part of a derivation.
+        assert_eq!(reply.field("executor"), "direct", "{reply}");
+        return;
+    };
+    assert_eq!((output.status.code(), text(&output.stderr).trim()), (Some(0), derivation), "{output:?}");
+    let parsed = Derivation::parse(&text(&output.stdout)).expect("a derivation");
+    let path = derivation_path("sandbox-mcp-run-shell", &parsed, &text(&output.stdout)).expect("a store path");
+    assert_eq!(path.as_str(), derivation);
+    let other = sandbox_mcp(&["show-derivation", "shell", "-"], "echo 2");
+    assert_ne!(text(&other.stderr).trim(), derivation);
+}
+
+#[test]
+fn show_derivation_refuses_what_run_refuses() {
+    let output = sandbox_mcp(&["show-derivation", "perl", "-"], "1");
+    assert_eq!(output.status.code(), Some(125), "{output:?}");
+    assert!(text(&output.stderr).contains("unknown tool `perl`"), "{output:?}");
 }
 
 #[test]

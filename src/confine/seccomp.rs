@@ -6,8 +6,8 @@
 use libc::{c_int, c_long};
 
 use crate::sandbox::Network;
-use crate::seccomp::{Bounds, Condition, Refusal, is, is_not, masked, stricter_filter};
 use crate::walls::Landlock;
+use sandbox_launcher::seccomp::{Bounds, Condition, Refusal, is, is_not, masked, stricter_filter};
 
 /// What a filter depends on.
 #[derive(Debug, Clone, Copy)]

@@ -11,10 +11,11 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 use std::{env, fs, io};
 
-use sandbox_launcher::{Alarm, Cgroup, Limit, Watch};
+use sandbox_launcher::machine::{Controlled, Machine, SocketBuffers};
+use sandbox_launcher::{Alarm, Cgroup, Identity, Limit, Watch};
 
 use crate::sandbox::Resources;
-use crate::seccomp::Bounds;
+use sandbox_launcher::seccomp::Bounds;
 
 /// Set to anything, it has this process do without control groups.
 pub const WITHOUT: &str = "SANDBOX_MCP_WITHOUT_CGROUPS";
@@ -107,21 +108,12 @@ impl Controls {
 
     /// What is bounded, for the seccomp filter to know what it must refuse.
     pub fn bounds(&self) -> Bounds {
-        Bounds { memory: self.has(Controller::Memory), processors: self.has(Controller::Processors) }
+        self.controlled().bounds()
     }
 
     /// Whether processes are counted by a control group.
     pub fn counts_processes(&self) -> bool {
-        self.has(Controller::Processes)
-    }
-
-    /// Whether a pid namespace has a largest pid of its own: since Linux 6.14.
-    pub fn kernel_bounds_pids() -> bool {
-        let name = rustix::system::uname();
-        let release = name.release().to_string_lossy();
-        let mut numbers =
-            release.split(|other: char| !other.is_ascii_digit()).map_while(|part| part.parse::<u32>().ok());
-        numbers.next().zip(numbers.next()).is_some_and(|version| version >= (6, 14))
+        self.controlled().processes
     }
 
     /// The groups of a sandbox with these resources.
@@ -131,63 +123,35 @@ impl Controls {
 
     /// What the launcher must watch itself, in sandboxes of this user.
     pub fn watch(&self, resources: &Resources, host_uid: u32) -> Watch {
-        let memory = !self.has(Controller::Memory);
-        Watch {
-            memory: memory.then_some(resources.memory_mb * MB),
-            socket: memory.then(|| SocketBuffers::of_this_machine().most()),
-            processes: (!self.has(Controller::Processes)).then_some(resources.processes),
-            ends_forks: !self.has(Controller::Processes) && is_root_of_the_machine(host_uid),
-            processors: (!self.has(Controller::Processors)).then_some(resources.cpu),
-        }
+        self.controlled().watch(resources, host_uid, socket_buffers())
     }
-}
 
-/// Whether the kernel takes a user for the machine's root, for whom it knows no limit of processes: a builder of a Nix
-/// that has no users for its builders is one, by whatever number it goes in the build sandbox.
-fn is_root_of_the_machine(uid: u32) -> bool {
-    // Of a map that can't be read the worst is believed.
-    fs::read_to_string("/proc/self/uid_map").map_or(true, |map| outside(&map, uid) == Some(0))
-}
-
-/// Who a user is outside of the user namespace that has this map, by the namespace around it.
-fn outside(map: &str, uid: u32) -> Option<u32> {
-    map.lines().find_map(|line| {
-        let mut numbers = line.split_whitespace().map_while(|number| number.parse::<u32>().ok());
-        let (inside, outside, count) = (numbers.next()?, numbers.next()?, numbers.next()?);
-        let place = uid.checked_sub(inside).filter(|place| *place < count)?;
-        outside.checked_add(place)
-    })
-}
-
-/// What a socket can hold whose program can't ask for more: the defaults of this machine, which are those of all its
-/// network namespaces.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SocketBuffers {
-    /// Bytes, as the kernel counts them: with its own overhead.
-    pub send: u64,
-    pub receive: u64,
-}
-
-impl SocketBuffers {
-    pub fn of_this_machine() -> Self {
-        use rustix::net::{AddressFamily, SocketType, socket, sockopt};
-        // More than any kernel's own default, which is 212992 with pages of 4 KB.
-        const GENEROUS: u64 = 1 << 20;
-        let size = |size: rustix::io::Result<usize>| size.map_or(GENEROUS, |size| size as u64);
-        match socket(AddressFamily::UNIX, SocketType::DGRAM, None) {
-            Ok(socket) => Self {
-                send: size(sockopt::socket_send_buffer_size(&socket)),
-                receive: size(sockopt::socket_recv_buffer_size(&socket)),
-            },
-            Err(_) => Self { send: GENEROUS, receive: GENEROUS },
+    /// What control groups see to.
+    pub fn controlled(&self) -> Controlled {
+        Controlled {
+            memory: self.has(Controller::Memory),
+            processes: self.has(Controller::Processes),
+            processors: self.has(Controller::Processors),
         }
     }
 
-    /// The most bytes that one socket holds, whatever its kind. What a unix socket has sent is its own until it is read,
-    /// and the last message goes into a buffer that is all but full. The others hold both buffers at most, each with
-    /// one packet too many.
-    pub fn most(self) -> u64 {
-        2 * self.send + self.receive
+    /// What a plan must know of this machine.
+    pub fn machine(&self, identity: Identity, resources: &Resources) -> Machine {
+        let (controlled, cgroups) = (self.controlled(), self.cgroups(resources));
+        Machine { identity, controlled, cgroups, buffers: socket_buffers() }
+    }
+}
+
+fn socket_buffers() -> SocketBuffers {
+    use rustix::net::{AddressFamily, SocketType, socket, sockopt};
+    let generous = SocketBuffers::GENEROUS;
+    let size = |size: rustix::io::Result<usize>, otherwise| size.map_or(otherwise, |size| size as u64);
+    match socket(AddressFamily::UNIX, SocketType::DGRAM, None) {
+        Ok(socket) => SocketBuffers {
+            send: size(sockopt::socket_send_buffer_size(&socket), generous.send),
+            receive: size(sockopt::socket_recv_buffer_size(&socket), generous.receive),
+        },
+        Err(_) => generous,
     }
 }
 
@@ -399,15 +363,10 @@ mod tests {
     }
 
     #[test]
-    fn a_program_can_have_a_thousand_sockets_in_a_gigabyte() {
-        assert!(1000 * SocketBuffers { send: 212_992, receive: 212_992 }.most() < 1 << 30);
-    }
-
-    #[test]
     fn what_no_control_group_bounds_is_watched_or_refused() {
         let resources = Resources { cpu: 1, memory_mb: 256, processes: 64, files: 256 };
         let none = Controls::none("");
-        let socket = Some(SocketBuffers::of_this_machine().most());
+        let socket = Some(socket_buffers().most());
         let watch =
             Watch { memory: Some(256 << 20), socket, processes: Some(64), ends_forks: false, processors: Some(1) };
         assert_eq!((none.watch(&resources, 65534), none.cgroups(&resources)), (watch, vec![]));
@@ -415,18 +374,5 @@ mod tests {
         let all = Controls { directories: vec![(Controller::All, "/sys/fs/cgroup/x".into())], reason: None };
         assert_eq!(all.watch(&resources, 0), Watch::default());
         assert_eq!(all.bounds(), Bounds { memory: true, processors: true });
-    }
-
-    #[test]
-    fn the_root_of_the_machine_is_known_by_whatever_number_it_goes() {
-        let builder = "      1000          0          1\n";
-        assert_eq!((outside(builder, 1000), outside(builder, 0)), (Some(0), None));
-        let machine = "         0          0 4294967295\n";
-        assert_eq!((outside(machine, 0), outside(machine, 65534)), (Some(0), Some(65534)));
-        let several = "0 100000 1000\n5000 0 2\n";
-        assert_eq!(
-            (outside(several, 999), outside(several, 5001), outside(several, 1000)),
-            (Some(100_999), Some(1), None)
-        );
     }
 }

@@ -21,7 +21,7 @@ use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
 use super::{GRACE, LaunchError, OnSockets, Run, binary, give};
-use crate::capture::Captured;
+use crate::capture::{self, Captured};
 use crate::job::Output;
 
 /// The most descriptors that come with one report: as many as the kernel takes.
@@ -245,7 +245,7 @@ async fn gone(mut socket: UnixStream) {
 
 async fn capture(stream: Option<Receiver>) -> io::Result<Captured> {
     match stream {
-        Some(stream) => Captured::read(stream).await,
+        Some(stream) => capture::read(stream).await,
         None => Ok(Captured::default()),
     }
 }

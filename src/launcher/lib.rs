@@ -4,8 +4,14 @@
 //! one program. Both ends link this library, so a plan that one end can write is a plan that the other can read.
 
 mod bytes;
+pub mod capture;
+pub mod machine;
 mod message;
 mod phrase;
+pub mod plan;
+pub mod record;
+pub mod seccomp;
+pub mod view;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;

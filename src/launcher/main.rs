@@ -29,6 +29,12 @@
 //! A launcher can also be told to make one sandbox only. There is no manager then: the launcher is the keeper of this one
 //! sandbox itself, and pid 1 makes the view too. This is the way of sandboxes without a pid namespace.
 //!
+//! # As a builder
+//!
+//! Nix starts this binary too, as the builder of a derivation (builder.rs). It is then its own server: it makes the plan out
+//! of the derivation's variables, starts a copy of itself as the launcher of one sandbox, and writes what came of it into
+//! the derivation's output.
+//!
 //! # Descriptors
 //!
 //! | process | 0 | 1, 2 | others |
@@ -95,8 +101,8 @@
 //!
 //! # Deliberately absent
 //!
-//! Threads, async, a shell, a configuration file, arguments, variables and a log: all comes by the order and its calls, and
-//! all goes by reports. Standard error is the program's, so that nothing here ever writes to it. There is no set-user-id
+//! Threads, async, a shell, a configuration file, and but for builders arguments, variables and a log: all comes by the
+//! order and its calls, and all goes by reports. Standard error is the program's, so that nothing here ever writes to it. There is no set-user-id
 //! mode: whoever may start the launcher could do all that it does. Nothing falls back silently: a step that the kernel
 //! refuses ends the sandbox with a report, and what to do without is the server's choice. Nothing of a sandbox is used
 //! again: what would have to be cleaned is made anew. Linux 5.12 is needed where there are mounts (mount_setattr), and 5.9
@@ -104,6 +110,7 @@
 
 #![no_main]
 
+mod builder;
 mod cgroup;
 mod descendants;
 mod fault;
@@ -126,9 +133,12 @@ use std::os::unix::net::UnixStream;
 
 /// Where the process begins, called by the C entry point in [`sys`].
 fn launch() {
+    sys::settle_signals();
+    if builder::is_meant() {
+        builder::build();
+    }
     // Standard error is the program's: not even our own bugs may write to it.
     std::panic::set_hook(Box::new(|_| {}));
-    sys::settle_signals();
     if sys::close_others(None).is_ok() {
         // A group leader can't begin a session, and need not: the server made it one.
         let _ = sys::new_session();

@@ -1,8 +1,9 @@
 //! This process, and others.
 
-use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_ulong};
+use std::ffi::{CStr, CString, OsStr, OsString, c_char, c_int, c_uint, c_ulong};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::ptr::{null, null_mut};
 use std::slice;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
@@ -22,6 +23,16 @@ pub extern "C" fn main(count: c_int, arguments: *mut *mut c_char) -> c_int {
     ARGUMENT_COUNT.store(usize::try_from(count).unwrap_or(0), Ordering::Relaxed);
     crate::launch();
     0
+}
+
+/// This process's arguments, of which the first is its own name.
+pub fn arguments() -> impl Iterator<Item = OsString> {
+    let arguments = ARGUMENTS.load(Ordering::Relaxed);
+    (0..ARGUMENT_COUNT.load(Ordering::Relaxed)).map(move |index| {
+        // SAFETY: C hands `main` an array of that many pointers to NUL-terminated strings, never freed.
+        let argument = unsafe { CStr::from_ptr(*arguments.add(index)) };
+        OsStr::from_bytes(argument.to_bytes()).to_owned()
+    })
 }
 
 /// Overwrites this process's arguments, which everybody can read in its /proc/…/cmdline.

@@ -6,7 +6,9 @@ use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use super::check;
+use sandbox_launcher::machine::SocketBuffers;
+
+use super::{check, done, owned};
 
 /// What to wait for on a descriptor.
 #[derive(Clone, Copy)]
@@ -111,4 +113,28 @@ pub fn receive_descriptors(socket: BorrowedFd, bytes: &mut [u8]) -> io::Result<(
         .map(|fd| unsafe { OwnedFd::from_raw_fd(*fd) })
         .collect();
     Ok((received, descriptors))
+}
+
+/// What a socket holds by default on this machine.
+pub fn socket_buffers() -> SocketBuffers {
+    let generous = SocketBuffers::GENEROUS;
+    // SAFETY: no pointer is followed.
+    let Ok(socket) = owned(unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) }.into())
+    else {
+        return generous;
+    };
+    let size = |option: c_int, otherwise: u64| {
+        let mut value: c_int = 0;
+        let mut length = size_of_val(&value) as libc::socklen_t;
+        // SAFETY: the pointers are to an int and to its size.
+        let told = done(
+            unsafe {
+                let value = (&raw mut value).cast();
+                libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, value, &raw mut length)
+            }
+            .into(),
+        );
+        told.ok().and_then(|()| u64::try_from(value).ok()).unwrap_or(otherwise)
+    };
+    SocketBuffers { send: size(libc::SO_SNDBUF, generous.send), receive: size(libc::SO_RCVBUF, generous.receive) }
 }

@@ -28,7 +28,7 @@ const NOT_THERE: i32 = libc::ENOSYS;
 const IGNORED: i32 = 0;
 
 /// A system call that is refused, with the error that answers it.
-pub(crate) struct Refusal {
+pub struct Refusal {
     pub call: libc::c_long,
     pub errno: i32,
     /// The cases in which it is; none means all.
@@ -37,17 +37,17 @@ pub(crate) struct Refusal {
 
 /// A condition on one argument. All of a case's must hold.
 #[derive(Clone)]
-pub(crate) struct Condition {
+pub struct Condition {
     argument: u8,
     operator: SeccompCmpOp,
     value: u64,
 }
 
-pub(crate) const fn is(argument: u8, value: i32) -> Condition {
+pub const fn is(argument: u8, value: i32) -> Condition {
     Condition { argument, operator: SeccompCmpOp::Eq, value: value as u32 as u64 }
 }
 
-pub(crate) const fn is_not(argument: u8, value: i32) -> Condition {
+pub const fn is_not(argument: u8, value: i32) -> Condition {
     Condition { argument, operator: SeccompCmpOp::Ne, value: value as u32 as u64 }
 }
 
@@ -57,7 +57,7 @@ const fn has(argument: u8, value: i32) -> Condition {
 }
 
 /// The bits of `mask` have this value.
-pub(crate) const fn masked(argument: u8, mask: i32, value: i32) -> Condition {
+pub const fn masked(argument: u8, mask: i32, value: i32) -> Condition {
     Condition { argument, operator: SeccompCmpOp::MaskedEq(mask as u32 as u64), value: value as u32 as u64 }
 }
 
@@ -231,7 +231,7 @@ pub fn filter(bounds: Bounds) -> Vec<u8> {
 }
 
 /// A filter that refuses more than the table.
-pub(crate) fn stricter_filter(bounds: Bounds, more: Vec<Refusal>) -> Vec<u8> {
+pub fn stricter_filter(bounds: Bounds, more: Vec<Refusal>) -> Vec<u8> {
     let mut refusals = table(bounds);
     refusals.extend(more);
     program(refusals).iter().flat_map(bytes).collect()
@@ -276,7 +276,7 @@ fn rule(case: Vec<Condition>) -> SeccompRule {
 }
 
 fn compile(rules: BTreeMap<i64, Vec<SeccompRule>>, errno: i32) -> BpfProgram {
-    let architecture = std::env::consts::ARCH.try_into().expect("build.rs builds for no other architecture");
+    let architecture = std::env::consts::ARCH.try_into().expect("the launcher is built for no other architecture");
     SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(errno as u32), architecture)
         .and_then(TryInto::try_into)
         .expect("the table makes a filter")

@@ -1,0 +1,45 @@
+//! What a program sees of the file system besides its own directories.
+
+use std::path::{Path, PathBuf};
+
+/// A file or directory of the host, and where it appears.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bind {
+    pub source: PathBuf,
+    pub target: PathBuf,
+}
+
+impl Bind {
+    /// Shows a path where it is on the host.
+    pub fn in_place(path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        Self { source: path.clone(), target: path }
+    }
+}
+
+/// A symbolic link made in the sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Link {
+    pub path: PathBuf,
+    pub target: PathBuf,
+}
+
+impl Link {
+    pub fn new(path: impl Into<PathBuf>, target: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), target: target.into() }
+    }
+}
+
+/// The file of an environment that lists the closure of its packages, one store path a line.
+pub const CLOSURE: &str = "closure";
+
+/// What is shown of a pinned environment: its closure and nothing else of the store.
+pub fn pinned<'a>(out: &Path, closure: impl IntoIterator<Item = &'a str>) -> (Vec<Bind>, Vec<Link>) {
+    let binds = [Bind::in_place(out)].into_iter().chain(closure.into_iter().map(Bind::in_place)).collect();
+    // `#!/bin/sh`, `/usr/bin/env` and `/usr/share` are where programs look without being told.
+    let mut links = vec![Link::new("/bin", out.join("bin")), Link::new("/usr", out)];
+    if out.join("etc/ssl").exists() {
+        links.push(Link::new("/etc/ssl", out.join("etc/ssl")));
+    }
+    (binds, links)
+}
