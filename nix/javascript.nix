@@ -1,8 +1,9 @@
-# Node.js without npm: there is no network to install from.
+# Node.js without npm: there is no network to install from. It runs TypeScript by leaving its types out.
 pkgs: {
   name = "JavaScript";
-  description = "Run JavaScript code in an isolated environment using Node.js.";
+  description = "Run JavaScript or TypeScript code in an isolated environment using Node.js. Node's own modules are there; packages cannot be installed. Types of TypeScript are stripped, not checked.";
   entrypoint = "index.js";
+  instead."index.ts" = "import(\"./index.ts\");\n";
   command = [
     "node"
     "index.js"

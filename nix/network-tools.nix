@@ -1,7 +1,7 @@
 # The one sandbox that reaches the network, and the tools to look at it.
 pkgs: {
   name = "Network Tools";
-  description = "Use various network utilities in an isolated Linux sandbox. Perfect for network diagnostics and troubleshooting. Available tools: curl, wget, dig, nslookup, host, ping, tracepath, mtr, traceroute, nmap, nc, socat, tcpdump, whois, ip, ss, ifconfig, netstat, route, arp, iperf3, openssl, jq.";
+  description = "Use various network utilities in an isolated Linux sandbox. Perfect for network diagnostics and troubleshooting. Available tools: curl, wget, dig, nslookup, host, ping, tracepath, mtr, traceroute, nmap, nc, socat, tcpdump, whois, ip, ss, ifconfig, netstat, route, arp, iperf3, openssl, jq, http (HTTPie).";
   hints.isDestructive = true;
   hints.isIdempotent = false;
   entrypoint = "main.sh";
@@ -23,7 +23,7 @@ pkgs: {
     curl dnsutils wget whois
     iproute2 iputils mtr net-tools traceroute
     iperf3 netcat-openbsd nmap socat tcpdump
-    cacert jq openssl
+    cacert httpie jq openssl
   '' pkgs;
   variables.SSL_CERT_FILE = "{environment}/etc/ssl/certs/ca-bundle.crt";
 }

@@ -1,7 +1,7 @@
 # Python with the libraries that agents reach for first.
 pkgs: {
   name = "Python";
-  description = "Safely execute Python code in a secure, isolated environment.";
+  description = "Safely execute Python code in a secure, isolated environment. Available packages: beautifulsoup4, lxml, matplotlib, networkx, numpy, openpyxl, pandas, pillow, polars, pyarrow, pydantic, pympler, pyyaml, requests, scikit-learn, scipy, seaborn, sympy.";
   entrypoint = "main.py";
   command = [
     "python"
@@ -16,7 +16,8 @@ pkgs: {
   resources.files = 1024;
   mount.workdir = "/sandbox";
   packages = import ./pkgs/python.nix ''
-    matplotlib numpy pandas pyarrow pydantic pympler scikit-learn seaborn
+    matplotlib numpy pandas polars pyarrow pydantic pympler scikit-learn scipy seaborn sympy
+    beautifulsoup4 lxml networkx openpyxl pillow pyyaml requests
   '' pkgs;
   # The figures that a program shows become artifacts.
   variables.MATPLOTLIBRC = "{environment}/share/sandbox-mcp/matplotlibrc";

@@ -1,12 +1,13 @@
-# The Rust compiler, and the C compiler that it links with.
+# The Rust compiler, the C compiler that it links with, and Cargo with crates.
 pkgs: {
   name = "Rust";
-  description = "Compile and run Rust code in an isolated environment.";
+  description = "Compile and run Rust code in an isolated environment. With a `Cargo.toml` among the files, the code is a Cargo package, which may depend on anyhow, chrono, itertools, rand, rayon, regex, serde and serde_json.";
   entrypoint = "main.rs";
+  # `eval` keeps what a package needs alone from being required of a host whose own toolchain runs lone programs.
   command = [
     "sh"
     "-c"
-    "rustc -o main main.rs && ./main"
+    "if [ -e Cargo.toml ]; then eval '[ -e src ] || ln -s . src; [ -e src/main.rs ] || cp main.rs src; cargo run --quiet --offline'; else rustc --edition 2021 -o main main.rs && ./main; fi"
   ];
   timeout = 60;
   security.network = "none";
@@ -16,5 +17,5 @@ pkgs: {
   resources.processes = 128;
   resources.files = 1024;
   mount.workdir = "/sandbox";
-  packages = import ./lib/named.nix "rustc stdenv.cc" pkgs;
+  packages = [ (import ./pkgs/rust.nix pkgs) ] ++ import ./lib/named.nix "rustc stdenv.cc" pkgs;
 }

@@ -1,7 +1,7 @@
 # The tools that a shell script takes for granted.
 pkgs: {
   name = "Linux Shell";
-  description = "A secure, isolated Linux environment for running lightweight commands that does not require network access.";
+  description = "A secure, isolated Linux environment for running lightweight commands that does not require network access. Beside the usual commands there are bc, fd, file, git, jq, less, openssl, patch, ps, rg, sqlite3, tree, unzip, xxd, xz, yq, zip.";
   entrypoint = "main.sh";
   command = [
     "sh"
@@ -20,6 +20,6 @@ pkgs: {
   # Beside the base that every sandbox has: see lib/environment.nix.
   packages = import ./lib/named.nix ''
     bzip2 unzip xz zip
-    bc fd file gitMinimal gnupatch jq less openssl procps ripgrep sqlite tree unixtools.xxd
+    bc fd file gitMinimal gnupatch jq less openssl procps ripgrep sqlite tree unixtools.xxd yq
   '' pkgs;
 }

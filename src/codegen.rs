@@ -64,9 +64,14 @@ fn tool(id: &str, name: &Ident, sandbox: &Sandbox) -> Result<TokenStream, Manife
         let documentation = format!(" {file}: {description}");
         quote! { #[doc = #documentation] pub #ident: String, }
     });
+    let instead: Vec<_> = definition.instead.iter().map(|(name, content)| quote! { (#name, #content) }).collect();
     let parsed = fields.iter().map(|Field { ident, file, .. }| {
         let parameter = ident.to_string();
-        quote! { #ident: arguments.required_file(#parameter, #file)?, }
+        if *file == definition.entrypoint && !instead.is_empty() {
+            quote! { #ident: arguments.entrypoint(#parameter, #file, &[#(#instead),*])?, }
+        } else {
+            quote! { #ident: arguments.required_file(#parameter, #file)?, }
+        }
     });
     let listed = fields.iter().map(|Field { ident, file, .. }| quote! { (#file, self.#ident) });
     let (files_declaration, files_parsed, files_given) = if definition.parameters.additional_files {

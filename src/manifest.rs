@@ -46,6 +46,9 @@ pub struct Definition {
     pub image: String,
     pub user: String,
     pub entrypoint: String,
+    /// Files that may be there instead of the entrypoint, each with the entrypoint that then runs it.
+    #[serde(default)]
+    pub instead: BTreeMap<String, String>,
     /// Seconds of wall clock.
     pub timeout: u32,
     pub before: Vec<String>,

@@ -148,6 +148,30 @@ impl Arguments {
         Err(ArgumentError::Required { file: file.into(), parameter: parameter.into(), found })
     }
 
+    /// The content of the entrypoint; or, where it was left out and one of the files `instead` of it was given, what
+    /// belongs to that.
+    pub fn entrypoint(
+        &mut self,
+        parameter: &str,
+        file: &str,
+        instead: &[(&str, &str)],
+    ) -> Result<String, ArgumentError> {
+        let is_left_out = match self.0.get(parameter) {
+            None | Some(Value::Null) => true,
+            Some(value) => value == "",
+        };
+        let Some((_, content)) = instead.iter().find(|(name, _)| is_left_out && self.has_file(name)) else {
+            return self.required_file(parameter, file);
+        };
+        self.0.remove(parameter);
+        Ok((*content).to_owned())
+    }
+
+    fn has_file(&self, name: &str) -> bool {
+        let files = self.0.get("files").and_then(Value::as_array).into_iter().flatten();
+        files.filter_map(|file| file["filename"].as_str()).any(|given| given.trim_start_matches("./") == name)
+    }
+
     /// The files of an array of `{filename, content}`; no array is no files.
     pub fn additional_files(&mut self, parameter: &str) -> Result<Vec<File>, ArgumentError> {
         let wrong = |parameter: String, expected, found: Option<&Value>| ArgumentError::WrongType {
@@ -254,6 +278,23 @@ mod tests {
             assert!(error.starts_with("main.py file is required") && error.ends_with(found), "{error}");
         }
         assert!(files("go", json!({"main_go": "package main"})).unwrap_err().starts_with("go.mod file is required"));
+    }
+
+    #[test]
+    fn another_file_may_be_there_instead_of_the_entrypoint() {
+        let typescript = json!([{"filename": "index.ts", "content": "let x: number"}]);
+        for mut given in [json!({}), json!({"index_js": ""}), json!({"index_js": null})] {
+            given["files"] = typescript.clone();
+            let files = files("javascript", given).unwrap();
+            assert_eq!(
+                (files[0].name.as_path(), &*files[0].content),
+                (Path::new("index.js"), "import(\"./index.ts\");\n")
+            );
+        }
+        let both = files("javascript", json!({"index_js": "1", "files": typescript})).unwrap();
+        assert_eq!(both[0].content, "1");
+        let other = json!({"files": [{"filename": "other.ts", "content": ""}]});
+        assert!(files("javascript", other).unwrap_err().starts_with("index.js file is required"));
     }
 
     #[test]

@@ -18,6 +18,15 @@ let
     } > bin/${program}
     chmod +x bin/${program}
   '';
+
+  # Programs in Python whose modules are other units.
+  python-programs = ''
+    modules=$(printf "'%s/lib/python3/dist-packages', " $out $deps)
+    for program in bin/*; do
+      [ -L $program ] || sed -i "1a import sys; sys.path[1:1] = [$modules]" $program
+    done
+    ${compile units.python313}
+  '';
 in
 rec {
   bash = "ln -s bash bin/sh";
@@ -36,16 +45,15 @@ rec {
     ${compile "$out"}
   '';
   python-module = compile units.python313;
-  numpy = python-module;
-  pandas = python-module;
-  pyarrow = python-module;
-  pydantic = python-module;
-  pympler = python-module;
-  scikit-learn = python-module;
-  seaborn = python-module;
   matplotlib = ''
     sed -i "s,/usr/share/matplotlib,$out/share/matplotlib,; s,/etc/matplotlibrc,$out/etc/matplotlibrc," \
       lib/python3/dist-packages/matplotlib/__init__.py
+    ${python-module}
+  '';
+
+  python3-certifi = ''
+    sed -i "s,/etc/ssl/certs/ca-certificates.crt,${units.cacert}/etc/ssl/certs/ca-bundle.crt," \
+      lib/python3/dist-packages/certifi/core.py
     ${python-module}
   '';
 
@@ -71,6 +79,9 @@ rec {
 
   # Glibc loads it when a thread is cancelled, and looks for it in /lib.
   iperf3 = "patchelf --add-needed ${units.libc6}/lib/x86_64-linux-gnu/libgcc_s.so.1 bin/iperf3";
+
+  httpie = python-programs;
+  yq = python-programs;
 
   openssl = wrap "openssl" "OPENSSL_CONF=$out/etc/ssl/openssl.cnf";
 

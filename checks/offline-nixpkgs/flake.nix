@@ -1,7 +1,7 @@
 # Stands in for nixpkgs where its binary cache is out of reach:
 #
 #     python3 checks/offline-nixpkgs/collect packages
-#     python3 checks/offline-nixpkgs/collect crates Cargo.lock
+#     python3 checks/offline-nixpkgs/collect crates Cargo.lock nix/pkgs/rust/Cargo.lock
 #     nix flake check --override-input nixpkgs path:$PWD/checks/offline-nixpkgs
 #
 # The attributes and functions that the project takes from nixpkgs, under the same names, as real store paths: unpacked from

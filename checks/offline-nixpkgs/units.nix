@@ -86,7 +86,10 @@ let
         deps = below;
         # What bash itself is made of can't have its scripts bound to bash.
         shell = if elem name ([ "bash" ] ++ graph.bash.needs) then "" else units.bash;
-        finish = finish.${name} or (if hasPrefix "python3-" name then finish.python-module else "");
+        finish =
+          finish.${name} or (
+            if hasPrefix "python3-" name || spec.python-modules ? ${name} then finish.python-module else ""
+          );
       };
     in
     built

@@ -9,6 +9,7 @@ check ./cases.nix
   format = check ./format.nix;
   fresh-store = check ./fresh-store.nix;
   go-build-cache = check ./go-build-cache.nix;
+  java-aot-cache = check ./java-aot-cache.nix;
   launcher = check ./launcher.nix;
   manifest = check ./manifest.nix;
   mcp = check ./mcp.nix;

@@ -59,6 +59,7 @@ let
     image = default "sandbox-mcp/${id}:latest" (oneOf [ "sandbox-mcp/${id}:latest" ]);
     user = default "sandbox" (matching "a user name" "[a-z][a-z0-9-]*");
     entrypoint = fileName;
+    instead = default { } (setOf "a file name" "[A-Za-z_][A-Za-z0-9_.]*" text);
     timeout = positive;
     before = default [ ] (listOf text);
     command = notEmpty (listOf text);

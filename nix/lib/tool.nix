@@ -5,6 +5,7 @@
 definition:
 let
   inherit (builtins)
+    attrNames
     concatStringsSep
     elem
     elemAt
@@ -19,6 +20,7 @@ let
     command
     entrypoint
     hints
+    instead
     mount
     parameters
     resources
@@ -106,7 +108,14 @@ let
   requiredFiles = [
     {
       name = entrypoint;
-      description = "Code to be stored in a file named `${entrypoint}` and executed with the command `${concatStringsSep " " command}`.";
+      description = "Code to be stored in a file named `${entrypoint}` and executed with the command `${concatStringsSep " " command}`.${
+        if instead == { } then
+          ""
+        else
+          " It may be empty if `files` has ${
+             concatStringsSep " or " (map (name: "`${name}`") (attrNames instead))
+           }, which is executed instead."
+      }";
     }
   ]
   ++ parameters.files;

@@ -4,6 +4,8 @@
 # seconds. The cache answers only a go command of the same version and settings: CGO_ENABLED is that of ../go.nix, and
 # the check `go-build-cache` finds out whether something is compiled anew. It can be read-only: go uses what it finds there
 # and does without storing more.
+#
+# Where a module is missing, go advises to download it, which can't succeed: what can be done is said instead.
 pkgs:
 pkgs.runCommand "go-with-build-cache"
   {
@@ -22,4 +24,17 @@ pkgs.runCommand "go-with-build-cache"
 
     mkdir $out/bin
     ln -s ${pkgs.go}/bin/* $out/bin/
+    rm $out/bin/go
+    cat > $out/bin/go <<'END'
+    #!${pkgs.bash}/bin/bash
+    ${pkgs.go}/bin/go "$@" || {
+      status=$?
+      # A path of another module begins with a host name.
+      if grep -qsE '^[^/]*"[a-z0-9-]+(\.[a-z0-9-]+)+/' *.go; then
+        echo 'There is no network here: a package must be in the standard library or among the files, such as below vendor/.' >&2
+      fi
+      exit $status
+    }
+    END
+    chmod +x $out/bin/go
   ''

@@ -1,7 +1,7 @@
 """Brings what the offline stand-in for nixpkgs is made of into the Nix store.
 
     python3 checks/offline-nixpkgs/collect packages            Debian packages and wheels  -> lock.json
-    python3 checks/offline-nixpkgs/collect crates Cargo.lock   crates, by the cargo on PATH -> crates.json
+    python3 checks/offline-nixpkgs/collect crates LOCK_FILE... crates, by the cargo on PATH -> crates.json
 
 Each file becomes the store path that a fixed-output derivation with the same hash finds built already: Nix never needs
 to know where anything came from. Both JSON files are generated, and belong to one machine's mirrors: git ignores them.
@@ -25,7 +25,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("packages")
-    commands.add_parser("crates").add_argument("cargo_lock", type=Path)
+    commands.add_parser("crates").add_argument("cargo_lock", type=Path, nargs="+")
     args = parser.parse_args()
 
     spec = tomllib.loads((SET / "packages.toml").read_text())
@@ -34,7 +34,7 @@ def main():
         state.mkdir(parents=True, exist_ok=True)
         total, fetched = packages.collect(spec, SET / "lock.json", state)
     else:
-        total, fetched = crates.collect(spec["crates"], SET / "crates.json", args.cargo_lock.resolve())
+        total, fetched = crates.collect(spec["crates"], SET / "crates.json", [lock.resolve() for lock in args.cargo_lock])
     print(f"{args.command}: {total}, of them fetched now: {fetched}")
 
 

@@ -1,4 +1,4 @@
-"""Crates, by cargo: those of the project's Cargo.lock, and those of the programs that are built from their crate."""
+"""Crates, by cargo: those of the project's Cargo.lock files, and those of the programs that are built from their crate."""
 
 import json
 import os
@@ -12,21 +12,24 @@ from pathlib import Path
 import store
 
 
-def collect(spec, lock_file, project_lock):
+def collect(spec, lock_file, project_locks):
     """`spec` and `lock_file` are the programs' ([crates] in packages.toml, crates.json)."""
     lock = json.loads(lock_file.read_text()) if lock_file.exists() else {}
     if {program: {"name": p["name"], "version": p["version"]} for program, p in lock.items()} != spec:
         lock = {program: lock_program(**crate) for program, crate in spec.items()}
         lock_file.write_text(json.dumps(lock, indent=1) + "\n")
 
-    crates = dependencies(project_lock.read_text())
+    crates = {}
+    for project_lock in project_locks:
+        crates |= dependencies(project_lock.read_text())
     for program in lock.values():
         crates |= dependencies(program["cargoLock"])
         crates[program["name"], program["version"]] = program["checksum"]
 
     missing = store.absent({file_name(*crate): checksum for crate, checksum in crates.items()})
     if missing:
-        cargo_fetch(project_lock.with_name("Cargo.toml"))
+        for project_lock in project_locks:
+            cargo_fetch(project_lock.with_name("Cargo.toml"))
         for program in lock.values():
             fetch_program(program["name"], program["version"])
         with tempfile.TemporaryDirectory() as directory:

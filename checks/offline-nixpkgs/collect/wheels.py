@@ -5,7 +5,9 @@ import re
 
 from store import run
 
-TARGET = ["--no-deps", "--only-binary", ":all:", "--python-version", "3.13", "--platform", "manylinux_2_28_x86_64"]
+PLATFORMS = ["manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64"]
+TARGET = ["--no-deps", "--only-binary", ":all:", "--python-version", "3.13"]
+TARGET += [argument for platform in PLATFORMS for argument in ("--platform", platform)]
 DEPENDS = ["libc6", "libstdc++6"]  # what a manylinux wheel may expect of a machine
 
 
