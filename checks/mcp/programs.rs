@@ -103,9 +103,11 @@ try:
 except OSError as error:
     print(error.strerror, 10 < count < 1000)";
     let reply = server().call("python", json!({"main_py": script}));
-    // The program heard of it, and so does the client, unless it ended before anybody could count.
-    assert!(reply.text().contains("Resource temporarily unavailable True"), "{reply}");
-    assert!(!reply.is_error() || reply.text().starts_with("limit of 128 processes reached"), "{reply}");
+    // The program heard of it, and so does the client, unless it ended before anybody could count. Where the kernel
+    // refuses it nothing it was ended, and the client hears of it alone.
+    let (told, named) = ("Resource temporarily unavailable True", "limit of 128 processes reached");
+    assert!(reply.text().contains(told) || reply.text().starts_with(named), "{reply}");
+    assert!(!reply.is_error() || reply.text().starts_with(named), "{reply}");
 }
 
 #[test]

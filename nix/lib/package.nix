@@ -4,6 +4,7 @@ import ./rust.nix { inherit pkgs; } {
   pname = "sandbox-mcp";
 
   # A user who installs the server compiles no tests: tests.nix does, and nix/checks runs them.
+  tests = false;
   cargoBuildFlags = [ "--bins" ];
   doCheck = false;
 

@@ -2,13 +2,22 @@
 { pkgs }:
 let
   inherit (pkgs) lib;
-  inherit (lib.fileset) fileFilter toSource unions;
+  inherit (lib.fileset)
+    difference
+    fileFilter
+    toSource
+    unions
+    ;
   root = ../..;
-  inherit ((lib.importTOML (root + "/Cargo.toml")).package) version description;
+  launcherTests = root + "/src/launcher/tests";
+  cargo = lib.importTOML (root + "/Cargo.toml");
+  inherit (cargo.package) version description;
 in
 {
   # Besides what cargo needs to compile the server.
   files ? [ ],
+  # Whether tests are compiled.
+  tests ? true,
   ...
 }@arguments:
 pkgs.rustPlatform.buildRustPackage (
@@ -23,15 +32,22 @@ pkgs.rustPlatform.buildRustPackage (
           (root + "/Cargo.toml")
           (root + "/Cargo.lock")
           (root + "/build.rs")
-          (root + "/src")
+          (difference (root + "/src") launcherTests)
           (root + "/nix/manifest.json")
-          # Cargo wants every target of Cargo.toml to be there, whether or not it compiles it.
+        ]
+        ++ lib.optionals tests [
+          launcherTests
           (fileFilter (file: file.hasExt "rs") (root + "/checks"))
         ]
         ++ files
       );
     };
     cargoLock.lockFile = root + "/Cargo.lock";
+
+    # Cargo wants every target of Cargo.toml to be there, whether or not it compiles it.
+    postPatch = lib.optionalString (!tests) (
+      lib.concatMapStrings (target: "install -D /dev/null ${target.path}\n") (cargo.test ++ cargo.bench)
+    );
 
     # build.rs links the launcher statically.
     buildInputs = [ pkgs.glibc.static ];
@@ -43,5 +59,8 @@ pkgs.rustPlatform.buildRustPackage (
       platforms = lib.platforms.linux;
     };
   }
-  // removeAttrs arguments [ "files" ]
+  // removeAttrs arguments [
+    "files"
+    "tests"
+  ]
 )

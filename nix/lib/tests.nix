@@ -20,7 +20,6 @@ import ./rust.nix { inherit pkgs; } {
     "--workspace"
     "--no-fail-fast"
     "--lib"
-    "--bins"
     "--test=build"
     "--test=codegen"
     "--test=derivation"

@@ -70,9 +70,10 @@ fn system(operation: &'static str) -> impl FnOnce(io::Error) -> Refusal {
     move |source| Refusal::System { operation, source }
 }
 
-/// Whether this process was started as a builder, rather than by the server, which sets no variables.
+/// Whether this process was started as a builder, whose arguments are the command, rather than by the server, which gives
+/// none. A server that is in a build itself may have the variable.
 pub fn is_meant() -> bool {
-    env::var_os(OUT).is_some()
+    env::var_os(OUT).is_some() && env::args_os().len() > 1
 }
 
 /// Builds, and ends the process with the status for Nix.

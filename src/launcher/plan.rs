@@ -100,7 +100,7 @@ const INODES: u64 = 65_536;
 
 /// What one process may allocate, as a multiple of what the sandbox may use, where the launcher watches the use: the
 /// runtimes of most languages allocate more than they use, and a refusal looks like their own fault.
-const DATA_FACTOR: u64 = 4;
+const DATA_FACTOR: u64 = 16;
 
 /// Where Landlock lets a program write, if the mount does. Threads name each other by files of /proc.
 const WRITABLE: [&str; 8] = [HOME, OUT, "/tmp", "/dev/shm", "/proc", "/dev/null", "/dev/zero", "/dev/full"];

@@ -45,6 +45,18 @@ rec {
         a
         b
       ];
+    difference =
+      a: b:
+      let
+        without = map toString (paths b);
+        files =
+          path:
+          if builtins.readFileType path == "directory" then
+            concatLists (mapAttrsToList (name: _: files (path + "/${name}")) (readDir path))
+          else
+            [ path ];
+      in
+      filter (path: !any (other: below other (toString path)) without) (concatMap files (paths a));
     # The files at and below `path` that `keep` holds for.
     fileFilter =
       keep: path:

@@ -89,11 +89,12 @@ impl Caller {
         self.uid == 0
     }
 
-    /// Whether the kernel holds a sandbox of this caller's to a limit of processes: not that of the machine's root, who a
-    /// builder of Nix can be.
-    pub fn is_held_to_processes(&self) -> bool {
+    /// Whether a sandbox of this caller's is the machine's root to the kernel, which a builder of Nix can be by whatever
+    /// number: no limit of processes is set for that one, and what is root's in /proc is its own.
+    pub fn is_root_to_the_kernel(&self) -> bool {
         let map = fs::read_to_string("/proc/self/uid_map").expect("read /proc/self/uid_map");
-        self.is_root() || map.split_whitespace().nth(1) != Some("0") || map.split_whitespace().nth(2) != Some("1")
+        let numbers: Vec<&str> = map.split_whitespace().collect();
+        !self.is_root() && numbers[1..] == ["0", "1"]
     }
 
     /// The program is 1000 inside; outside it is nobody where root decides, and the caller itself elsewhere.
