@@ -77,7 +77,8 @@ pub enum Command {
 pub struct Settings {
     /// How programs are carried out: auto (pinned environments where this server has them, or else this host's
     /// toolchains), namespace (pinned environments only), derivation (the same, by Nix in its build sandbox),
-    /// derivation-cli (by Nix's commands) or direct (this host's toolchains).
+    /// derivation-cli (by Nix's commands) or direct (this host's toolchains). What a call by Nix holds, prints and leaves
+    /// is in the store until shortly after its answer, where every user of this machine can read it.
     #[arg(long, value_name = "EXECUTOR", env = "SANDBOX_MCP_EXECUTOR", default_value = "auto")]
     pub executor: Choice,
     /// The longest time that any program may run; each tool has a limit of its own besides.

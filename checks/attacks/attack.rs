@@ -50,6 +50,9 @@ pub struct Attack {
 pub enum Need {
     #[serde(rename = "Landlock's scopes")]
     LandlockScopes,
+    /// To the kernel, whoever the program is inside.
+    #[serde(rename = "a user other than root")]
+    OtherUser,
 }
 
 /// What an attack came to.

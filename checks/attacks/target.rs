@@ -73,6 +73,8 @@ pub struct Target {
     limits: BTreeMap<&'static str, Vec<(&'static str, Option<String>)>>,
     /// The version of Landlock that the kernel has, 0 for none.
     landlock: i64,
+    /// Programs are the machine's root to the kernel, without privileges: Nix has no users for its builders.
+    is_root_outside: bool,
 }
 
 impl Target {
@@ -86,6 +88,7 @@ impl Target {
             unavailable: BTreeMap::new(),
             limits: limits(&server),
             landlock: 0,
+            is_root_outside: false,
             server,
         };
         for (tool, parameter, code) in TOOLS {
@@ -96,6 +99,7 @@ impl Target {
         }
         if !target.unavailable.contains_key("python") {
             target.landlock = target.landlock_version();
+            target.is_root_outside = target.is_root_outside();
         }
         target
     }
@@ -106,6 +110,12 @@ impl Target {
         reply.output().trim().parse().unwrap_or_else(|error| panic!("{error}: {reply}"))
     }
 
+    /// What is not for other processes to look at belongs to root, who is nobody inside unless that is the program.
+    fn is_root_outside(&self) -> bool {
+        const OWNER: &str = "print(os.stat('/proc/1/fd').st_uid == os.getuid())";
+        self.server.call("python", self.arguments("python", OWNER)).output().trim() == "True"
+    }
+
     /// Why the attack can't be carried out here.
     pub fn missing(&self, attack: &Attack) -> Option<String> {
         let (tool, program) = attack.program();
@@ -114,6 +124,9 @@ impl Target {
         }
         if attack.needs == Some(Need::LandlockScopes) && self.landlock < SCOPES {
             return Some(format!("this kernel's Landlock has version {}, of which it needs {SCOPES}", self.landlock));
+        }
+        if attack.needs == Some(Need::OtherUser) && self.is_root_outside {
+            return Some("programs are root's to the kernel: this Nix has no users for its builders".to_owned());
         }
         let mut facts = self.host.facts().into_iter();
         let missing = facts.find(|(word, fact)| fact.is_none() && program.contains(word));

@@ -77,7 +77,12 @@ fn run_takes_files_and_calls_the_first_one_by_the_name_of_the_entrypoint() {
 #[test]
 fn run_prints_a_flood_whole() {
     let output = sandbox_mcp(&["run", "shell", "-"], "yes | head -c 1000000");
-    assert_eq!((output.status.code(), output.stdout.len()), (Some(0), 1_000_000));
+    assert_eq!(output.status.code(), Some(0));
+    if crate::is_by_nix() {
+        assert!(text(&output.stdout).contains("bytes left out"), "{output:?}");
+    } else {
+        assert_eq!(output.stdout.len(), 1_000_000);
+    }
 }
 
 #[test]

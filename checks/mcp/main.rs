@@ -23,6 +23,16 @@ mod sleeper;
 
 use client::Server;
 
+/// Which executor the server is told to take, if any.
+fn executor() -> Option<String> {
+    std::env::var("SANDBOX_MCP_EXECUTOR").ok().filter(|name| name != "auto")
+}
+
+/// Whether Nix carries calls out: it captures what programs print, and its build sandbox has no network.
+fn is_by_nix() -> bool {
+    executor().is_some_and(|name| name.starts_with("derivation"))
+}
+
 /// A server with an open session.
 fn server() -> Server {
     Server::ready(&[])

@@ -5,6 +5,10 @@
 //! the output that such a call has left before. What a run adds to the store is deleted after its answer ([`leavings`]).
 //! Until then, as everything in the store, it can be read by every user of this machine: the files of the call, what the
 //! program printed and what it left.
+//!
+//! A Nix without users for its builders, as in a store that is root's alone, runs them as the machine's root, though in a
+//! user namespace and without privileges. The kernel then lets a program do what the owner of a file may, with each file
+//! that the program can see: it can list /proc/1/fd, for one. Where Nix has users for its builders, that ends.
 
 mod command;
 mod connections;
@@ -48,7 +52,9 @@ pub enum Way {
     Command,
 }
 
-/// How Nix names the builder's log lines in what this server is told.
+/// How long it may take to add a derivation, which takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Begins the builder's own lines of the log.
 const OWN_LINE: &str = "sandbox-mcp: ";
 
 /// Why a job was not carried out to its end.
@@ -76,6 +82,8 @@ pub enum DerivationError {
         path: PathBuf,
         source: io::Error,
     },
+    /// Nothing was built yet, but Nix does not answer.
+    Slow,
     Cancelled,
 }
 
@@ -93,6 +101,10 @@ impl fmt::Display for DerivationError {
             Self::Command { operation, reason } => write!(f, "cannot {operation}: {reason}"),
             Self::Build { derivation, reason } => write!(f, "Nix did not realise {derivation}: {reason}"),
             Self::Output { path, source } => write!(f, "cannot read {}: {source}", path.display()),
+            Self::Slow => write!(
+                f,
+                "Nix did not take the derivation within {PATIENCE:?}: a garbage collector may be at work; try again later"
+            ),
             Self::Cancelled => f.write_str("the call was cancelled"),
         }
     }
@@ -105,7 +117,7 @@ impl std::error::Error for DerivationError {
             Self::Unreachable(error) => Some(error),
             Self::Daemon(error) => Some(error),
             Self::Output { source, .. } => Some(source),
-            Self::Network { .. } | Self::Command { .. } | Self::Build { .. } | Self::Cancelled => None,
+            Self::Network { .. } | Self::Command { .. } | Self::Build { .. } | Self::Slow | Self::Cancelled => None,
         }
     }
 }
@@ -201,22 +213,31 @@ impl Derivations {
     }
 
     async fn build(&self, derivation: &RunDerivation, files: &[File]) -> Result<Built, DerivationError> {
-        let mut connection = self.connections.take().await?;
-        if let Err(error) = add(&mut connection.0, derivation, files).await {
-            // The daemon may have been started anew since the connection was made. Nothing has run yet.
-            if !connection.1 || !matches!(error, DerivationError::Daemon(DaemonError::Lost { .. })) {
-                return Err(error);
-            }
-            connection = (self.connections.open().await?, false);
-            add(&mut connection.0, derivation, files).await?;
-        }
+        let mut connection = tokio::time::timeout(PATIENCE, self.added(derivation, files))
+            .await
+            .map_err(|_| DerivationError::Slow)??;
         let mut log = Log::default();
-        let result = connection.0.build(&derivation.path, BuildMode::Normal, &mut |event| log.hear(event)).await?;
+        let result = connection.build(&derivation.path, BuildMode::Normal, &mut |event| log.hear(event)).await?;
         if result.status.succeeded() {
             return Ok(Built { cost: log.cost.filter(|_| result.status == BuildStatus::Built) });
         }
         let reason = log.reason.unwrap_or(result.message);
         Err(DerivationError::Build { derivation: derivation.path.clone(), reason })
+    }
+
+    /// Adds a derivation by a connection that then is its own.
+    async fn added(&self, derivation: &RunDerivation, files: &[File]) -> Result<Connection, DerivationError> {
+        let (mut connection, has_waited) = self.connections.take().await?;
+        match add(&mut connection, derivation, files).await {
+            // The daemon may have been started anew since the connection was made. Nothing has run yet.
+            Err(DerivationError::Daemon(DaemonError::Lost { .. })) if has_waited => {
+                let mut connection = self.connections.open().await?;
+                add(&mut connection, derivation, files).await?;
+                Ok(connection)
+            }
+            Err(error) => Err(error),
+            Ok(()) => Ok(connection),
+        }
     }
 }
 

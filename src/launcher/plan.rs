@@ -105,7 +105,7 @@ const DATA_FACTOR: u64 = 16;
 /// Where Landlock lets a program write, if the mount does. Threads name each other by files of /proc.
 const WRITABLE: [&str; 8] = [HOME, OUT, "/tmp", "/dev/shm", "/proc", "/dev/null", "/dev/zero", "/dev/full"];
 /// What /proc tells of the machine that is no program's business, below /proc.
-const HIDDEN: [&str; 31] = [
+const HIDDEN: [&str; 35] = [
     "acpi",
     "asound",
     "bootconfig",
@@ -122,6 +122,9 @@ const HIDDEN: [&str; 31] = [
     "key-users",
     "keys",
     "kmsg",
+    "kpagecgroup",
+    "kpagecount",
+    "kpageflags",
     "latency_stats",
     "modules",
     "pagetypeinfo",
@@ -136,6 +139,7 @@ const HIDDEN: [&str; 31] = [
     "timer_stats",
     "tty",
     "vmallocinfo",
+    "vmcore",
     "zoneinfo",
 ];
 /// Below which the kernel gives out no number of a process a second time.
