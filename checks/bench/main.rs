@@ -12,6 +12,7 @@ mod client;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use client::Server;
 use sandbox_mcp::sandbox::{ENVIRONMENT_PLACEHOLDER, Sandbox};
 use sandbox_mcp::tool::Tool;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 /// A tool, the arguments of its call, what it prints, and how often it runs.
 type Program = (&'static str, fn() -> Value, &'static str, usize);
@@ -159,7 +161,24 @@ fn plain(sandbox: &Sandbox, environment: &Path, directory: &Path) -> Command {
     let mut command = Command::new(environment.join("bin").join(sandbox.command[0]));
     command.args(&sandbox.command[1..]).current_dir(directory).env_clear().envs(variables(sandbox, environment));
     command.env("HOME", directory);
+    // Root can write where a sandbox can't: into the store.
+    if sandbox.variables.iter().any(|(name, _)| *name == "GOCACHE") {
+        command.env("GOCACHE", go_cache(environment));
+    }
     command
+}
+
+/// A copy of the environment's cache, made once.
+fn go_cache(environment: &Path) -> &'static Path {
+    static COPY: OnceLock<TempDir> = OnceLock::new();
+    let copy = COPY.get_or_init(|| {
+        let copy = tempfile::tempdir().expect("make a directory");
+        let cache = environment.join("share/sandbox-mcp/go-build/.");
+        let status = Command::new("cp").arg("-rL").arg(cache).arg(copy.path()).status().expect("copy the cache");
+        assert!(status.success(), "copy the cache of go");
+        copy
+    });
+    copy.path()
 }
 
 /// The same walls as far as bubblewrap has them, with the same closure.
