@@ -194,6 +194,9 @@ impl Derivations {
         if nonce.is_some() {
             self.leavings.add(derivation);
         }
+        if way == Way::Daemon {
+            self.connections.refill();
+        }
         outcome
     }
 

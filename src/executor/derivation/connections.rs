@@ -64,12 +64,16 @@ impl Connections {
     /// A connection for one run, and whether it has waited for it.
     pub async fn take(&self) -> Result<(Connection, bool), DerivationError> {
         let warm = self.warm().pop();
-        let taken = match warm {
-            Some(connection) => (connection, true),
-            None => (self.open().await?, false),
-        };
+        match warm {
+            Some(connection) => Ok((connection, true)),
+            None => Ok((self.open().await?, false)),
+        }
+    }
+
+    /// Makes the connections that wait for further runs. To be done after a run, which needs the processors more;
+    /// nobody waits for this.
+    pub fn refill(&self) {
         let connections = self.clone();
-        // Nobody waits for those that come next.
         tokio::spawn(async move {
             while connections.warm().len() < connections.0.most_warm {
                 match connections.open().await {
@@ -78,7 +82,6 @@ impl Connections {
                 }
             }
         });
-        Ok(taken)
     }
 
     /// A new connection, by which the launcher is kept in the store.
