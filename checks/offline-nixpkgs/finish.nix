@@ -4,7 +4,9 @@ let
   compile = python: ''
     find $out/lib -name '*.py' -exec grep -lE "/usr/share/zoneinfo|'/usr', ?'share'" {} + |
       xargs -r sed -i -E "s|/usr/share/zoneinfo|${units.tzdata}/share/zoneinfo|g; s|'/usr', ?'share'|'${units.tzdata}','share'|"
-    ${python}/bin/python3 -m compileall -q --invalidation-mode unchecked-hash $out/lib || true        # test data may not compile
+    # What Python imports for that itself must not be written by the time of its source, which changes in the store.
+    PYTHONDONTWRITEBYTECODE=1 ${python}/bin/python3 -m compileall -q -f --invalidation-mode unchecked-hash $out/lib ||
+      true # test data may not compile
   '';
 
   # A program that finds its own files by a variable, unless its user sets another value.
