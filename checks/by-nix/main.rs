@@ -11,6 +11,7 @@ mod failures;
 #[path = "../mcp/sleeper.rs"]
 #[allow(dead_code)]
 mod sleeper;
+mod stores;
 
 use std::fs;
 use std::path::Path;
@@ -45,6 +46,9 @@ fn main() -> ExitCode {
         trial("a_program_that_cannot_be_started_is_refused_and_the_next_call_works", failures::unstartable),
         trial("without_its_build_sandbox_nix_runs_no_program", failures::unsandboxed),
         as_root("without_user_namespaces_auto_has_nix_run_the_programs", failures::without_namespaces),
+        as_root("an_environment_that_was_collected_is_realised_again", stores::collected),
+        as_root("a_store_that_is_read_only_is_an_error_until_it_is_not", stores::read_only),
+        as_root("a_disk_that_is_full_is_an_error_until_it_is_not", stores::full),
         as_root("who_may_not_use_the_store_is_told_what_would_help", failures::unreachable),
         as_root("a_daemon_that_is_stopped_is_an_error_and_one_that_is_started_again_is_used", failures::restarted),
         as_root("a_daemons_worker_that_is_killed_takes_its_call_along_and_no_other", failures::worker_killed),

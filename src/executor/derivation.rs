@@ -38,7 +38,7 @@ use crate::nix::protocol::{BuildMode, BuildStatus, Event};
 use crate::outcome::Outcome;
 use crate::run_derivation::{Run, RunDerivation, builder_path, files_node};
 use crate::sandbox::Network;
-use crate::store_path::{StorePath, StorePathError};
+use crate::store_path::{STORE, StorePath, StorePathError};
 use crate::tool::SYSTEM;
 use crate::view::View;
 use crate::walls::Walls;
@@ -56,6 +56,9 @@ pub enum Way {
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Begins the builder's own lines of the log.
 const OWN_LINE: &str = "sandbox-mcp: ";
+
+/// Bytes that Nix needs to carry out a call at all, by a low estimate.
+const ROOM: u64 = 1 << 20;
 
 /// Why a job was not carried out to its end.
 #[derive(Debug)]
@@ -75,6 +78,10 @@ pub enum DerivationError {
     /// There was no build, or the builder refused.
     Build {
         derivation: StorePath,
+        reason: String,
+    },
+    /// Nix has no room to write into. Its own words tell of that in many ways, or not at all.
+    Full {
         reason: String,
     },
     /// The output is not as the builder writes it.
@@ -100,6 +107,11 @@ impl fmt::Display for DerivationError {
             Self::Daemon(error) => error.fmt(f),
             Self::Command { operation, reason } => write!(f, "cannot {operation}: {reason}"),
             Self::Build { derivation, reason } => write!(f, "Nix did not realise {derivation}: {reason}"),
+            Self::Full { reason } => write!(
+                f,
+                "the disk that holds {STORE} is full, so that Nix can't carry out a call; `nix-collect-garbage` may free \
+                 some of it: {reason}"
+            ),
             Self::Output { path, source } => write!(f, "cannot read {}: {source}", path.display()),
             Self::Slow => write!(
                 f,
@@ -117,7 +129,12 @@ impl std::error::Error for DerivationError {
             Self::Unreachable(error) => Some(error),
             Self::Daemon(error) => Some(error),
             Self::Output { source, .. } => Some(source),
-            Self::Network { .. } | Self::Command { .. } | Self::Build { .. } | Self::Slow | Self::Cancelled => None,
+            Self::Network { .. }
+            | Self::Command { .. }
+            | Self::Build { .. }
+            | Self::Full { .. }
+            | Self::Slow
+            | Self::Cancelled => None,
         }
     }
 }
@@ -138,6 +155,12 @@ impl DerivationError {
             _ => false,
         }
     }
+}
+
+/// Whether the store's disk has no room for another call.
+fn is_full() -> bool {
+    rustix::fs::statvfs(STORE)
+        .is_ok_and(|disk| disk.f_bavail * disk.f_frsize < ROOM || disk.f_files > 0 && disk.f_favail == 0)
 }
 
 /// What is kept from call to call.
@@ -189,6 +212,8 @@ impl Derivations {
         let elapsed = begun.elapsed();
         let outcome = match built {
             Ok(built) => outcome(way, job, view, walls, &derivation, &built, elapsed).await,
+            Err(DerivationError::Cancelled) => Err(DerivationError::Cancelled),
+            Err(error) if is_full() => Err(DerivationError::Full { reason: error.to_string() }),
             Err(error) => Err(error),
         };
         if nonce.is_some() {
