@@ -4,13 +4,15 @@
 #[path = "../client.rs"]
 #[allow(dead_code)]
 mod client;
+mod measure;
 
 use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use client::Server;
+use measure::{median, timed};
 use sandbox_mcp::executor::derivation::nonce;
 use sandbox_mcp::file::File;
 use sandbox_mcp::nix::export::Export;
@@ -81,15 +83,4 @@ fn nix_store(arguments: &[&str]) -> Command {
     let mut command = Command::new("nix-store");
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command
-}
-
-fn timed(what: impl FnOnce()) -> Duration {
-    let begun = Instant::now();
-    what();
-    begun.elapsed()
-}
-
-fn median(times: &mut [Duration]) -> Duration {
-    times.sort();
-    times[times.len() / 2]
 }

@@ -8,6 +8,7 @@
 #[path = "../client.rs"]
 #[allow(dead_code)]
 mod client;
+mod measure;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use client::Server;
+use measure::{median, timed};
 use sandbox_mcp::sandbox::{ENVIRONMENT_PLACEHOLDER, Sandbox};
 use sandbox_mcp::tool::Tool;
 use serde_json::{Value, json};
@@ -200,17 +202,6 @@ fn bubblewrap(sandbox: &Sandbox, environment: &Path, directory: &Path) -> Comman
 }
 
 // ---- Measuring ----
-
-fn timed(what: impl FnOnce()) -> Duration {
-    let begun = Instant::now();
-    what();
-    begun.elapsed()
-}
-
-fn median(times: &mut [Duration]) -> Duration {
-    times.sort();
-    times[times.len() / 2]
-}
 
 fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
