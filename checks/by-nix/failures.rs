@@ -123,17 +123,19 @@ pub fn without_namespaces() -> Result<(), Failed> {
     let directory = public();
     let daemon = Daemon::start(directory.path());
     let shut = r#"echo 0 > /proc/sys/user/max_user_namespaces && exec "$0" --executor auto"#;
-    let mut command = Command::new("unshare");
-    command.args(["--user", "--map-root-user", "sh", "-c", shut]).arg(program());
-    let server = Server::spawn(command.env("NIX_DAEMON_SOCKET_PATH", &daemon.socket)).greeted();
+    let shut_in = |socket: &Path| {
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "sh", "-c", shut]).arg(program());
+        command.env("NIX_DAEMON_SOCKET_PATH", socket);
+        command
+    };
+    let server = Server::spawn(&mut shut_in(&daemon.socket)).greeted();
     let reply = server.sh("echo out; echo err >&2");
     assert_eq!((reply.field("executor"), reply.field("stdout")), (&json!("derivation"), &json!("out\n")), "{reply}");
     // Without Nix there are this host's toolchains, if other walls stand, and the result says so.
     drop((server, daemon));
-    let mut command = Command::new("unshare");
-    command.args(["--user", "--map-root-user", "sh", "-c", shut]).arg(program());
-    let nowhere = directory.path().join("none");
-    let server = Server::spawn(command.env("NIX_DAEMON_SOCKET_PATH", nowhere).env("PATH", "/usr/bin:/bin")).greeted();
+    let mut without_nix = shut_in(&directory.path().join("none"));
+    let server = Server::spawn(without_nix.env("PATH", "/usr/bin:/bin")).greeted();
     let reply = server.sh("echo out");
     let refused = reply.is_error() && reply.text_content().contains("Namespaces would: cannot make a sandbox");
     assert!(refused || reply.field("executor") == "direct", "{reply}");
