@@ -200,6 +200,7 @@ impl Runner {
         on_stage: OnStage<'_>,
         cancelled: &CancellationToken,
     ) -> Result<Outcome, RunError> {
+        let job = Job { deadline: self.limit(&job), ..job };
         match self.run_once(&job, on_stage, cancelled).await {
             // The garbage collector came between.
             Err(RunError::Executor(ExecutorError::Derivation(error))) if error.misses_a_path() => {
@@ -227,7 +228,6 @@ impl Runner {
             () = cancelled.cancelled() => return Err(RunError::Cancelled),
         };
         on_stage(Stage::Running);
-        let job = &Job { deadline: self.limit(job), files: job.files.clone(), ..*job };
         let run = self.executors.run(executor, job, &view, cancelled);
         // While the program runs: nobody waits for the receipt.
         let receipt = async {
