@@ -79,6 +79,7 @@ pub fn confined(job: &Job, view: &View, ground: &Ground) -> Plan {
             cgroups: controls.cgroups(&sandbox.resources),
             watch: controls.watch(&sandbox.resources, plan::identity().host_uid),
             // The private directory is the server's to read.
+            ahead: None,
             out: None,
         },
         call: Call { steps: Vec::new(), program: Some(program), deadline: job.deadline },

@@ -58,13 +58,18 @@ fn live(mut birth: Birth, keeper: &mut UnixStream) -> Result<Report, Failure> {
     if drops {
         privileges::bar().map_err(failed("bar new privileges"))?;
     }
-    let mut worker = worker::start(&mut site, birth)?;
+    let mut worker = worker::start(&mut site, &birth)?;
     tell_ready(keeper, site.scratch.take(), out.as_deref())?;
 
     let (mut caller, [stdout, stderr]) = await_call(keeper).map_err(failed("wait for a call"))?;
     let call: Call = read_message(&mut caller, LARGEST_CALL)
         .and_then(|call| call.ok_or_else(|| io::ErrorKind::UnexpectedEof.into()))
         .map_err(failed("read the call"))?;
+    if !worker.serves(call.program.as_ref()) {
+        worker.end();
+        birth.environment.ahead = None;
+        worker = worker::start(&mut site, &birth)?;
+    }
     site.apply(call.steps)?;
     if drops {
         sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(failed("bar new privileges"))?;
@@ -72,6 +77,7 @@ fn live(mut birth: Birth, keeper: &mut UnixStream) -> Result<Report, Failure> {
     }
     seal(keeper).map_err(failed("seal the sandbox's first process"))?;
     hand_over(std::mem::take(&mut site.sockets), &caller)?;
+    worker.hand_over(&caller)?;
     // Straight to the caller, and before it is true: whoever has not read this can be sure that nothing was begun, even
     // if the keeper is lost.
     write_message(&mut caller, &Report::Started)

@@ -49,6 +49,9 @@ pub struct Environment {
     pub sandbox: Vec<Step>,
     /// Steps that the program's process takes ahead of the call; from then on it is confined.
     pub walls: Vec<Step>,
+    /// The program of every call, if it can be started before there is one: see [`AHEAD`]. A call for another program is
+    /// carried out all the same.
+    pub ahead: Option<Program>,
     /// Control groups that each sandbox gets one of.
     pub cgroups: Vec<Cgroup>,
     /// What is watched where no control group bounds it.
@@ -290,13 +293,17 @@ pub enum Resource {
     CpuTime,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Program {
     /// The program is looked up along `PATH` of `variables` when it holds no slash.
     pub arguments: Vec<String>,
     pub variables: Vec<(String, String)>,
     pub directory: PathBuf,
 }
+
+/// The variable that a program finds set if it was started ahead of its call. It is then to look at nothing that is the
+/// call's before its standard input has come to an end, nor to print anything.
+pub const AHEAD: &str = "SANDBOX_MCP_AHEAD";
 
 /// What the launcher tells the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -305,6 +312,9 @@ pub enum Report {
     Ready,
     /// The sockets of a [`Step::Gateway`] come with this, ahead of the start. A sandbox without one does not say this.
     Opened,
+    /// The program was started ahead of the call. Its output and its errors come by the two pipes with this, and not by
+    /// what came with the call.
+    Ahead,
     /// Every step was applied, and the program is about to start.
     Started,
     /// The program ended; nothing of the sandbox is left.
