@@ -5,12 +5,12 @@ use std::path::Path;
 
 use sandbox_launcher::plan::{self, Definition, NOBODY, USER, Work};
 pub use sandbox_launcher::plan::{HOME, OUT};
-use sandbox_launcher::{Call, Environment, Identity, Plan};
+use sandbox_launcher::{Call, Environment, Identity, Plan, Readiness, Service};
 
 use crate::job::Job;
 use crate::launch::Controls;
 use crate::network::gateway::Gateway;
-use crate::sandbox::{Network, Sandbox};
+use crate::sandbox::{self, Network, Sandbox};
 use crate::view::View;
 
 /// Files that a program on the host's network needs to resolve names, and that hold no secret.
@@ -61,7 +61,26 @@ fn definition(sandbox: &Sandbox) -> Definition<'static> {
                 plan::Network::Gateway { routes, listeners, resolver, hosts, resolv_conf }
             }
         },
+        services: services(sandbox),
     }
+}
+
+/// The services of a sandbox, as a launcher takes them.
+pub fn services(sandbox: &Sandbox) -> Vec<Service> {
+    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+    let service = |service: &sandbox::Service| Service {
+        name: service.name.to_owned(),
+        command: texts(service.command),
+        ready: match service.ready {
+            sandbox::Readiness::Returned => Readiness::Returned,
+            sandbox::Readiness::Port(port) => Readiness::Port { port },
+            sandbox::Readiness::File(path) => Readiness::File { path: path.into() },
+        },
+        deadline: service.deadline,
+        logs: service.logs.iter().map(Into::into).collect(),
+        errors: texts(service.errors),
+    };
+    sandbox.services.iter().map(service).collect()
 }
 
 /// The files of the host by which a program on its network resolves names, as they are now.

@@ -29,6 +29,7 @@ impl Parameters for Go {
         user: "sandbox",
         entrypoint: "main.go",
         command: &["go", "run", "main.go"],
+        services: &[],
         timeout: Duration::from_secs(60u64),
         network: Network::None,
         resources: Resources {
@@ -80,6 +81,7 @@ impl Parameters for NetworkTools {
         user: "sandbox",
         entrypoint: "main.sh",
         command: &["sh", "main.sh"],
+        services: &[],
         timeout: Duration::from_secs(60u64),
         network: Network::Bridge,
         resources: Resources {

@@ -27,6 +27,7 @@ impl Parameters for Shell {
         user: "sandbox",
         entrypoint: "main.sh",
         command: &["sh", "main.sh"],
+        services: &[],
         timeout: Duration::from_secs(60u64),
         network: Network::None,
         resources: Resources {

@@ -26,6 +26,7 @@ let
     record
     scalar
     setOf
+    stringOr
     ;
 
   text = scalar "a string that is not empty" (value: isString value && value != "");
@@ -49,6 +50,26 @@ let
     in
     matching "a host and port such as api.example.org:443 or *.example.org:443" "(${name}|${address}):[1-9][0-9]{0,4}";
 
+  # What runs beside the command, from before its start; ready when its port accepts connections, its file is there, or else when
+  # its command has returned with success. The last lines of its logs are shown if it does not start, and after the command's end
+  # those with one of the words in `errors`.
+  service = record {
+    name = text;
+    command = notEmpty (listOf text);
+    ready = record {
+      port = default null (
+        scalar "a port from 1 to 65535, or null" (
+          value: value == null || (isInt value && value > 0 && value < 65536)
+        )
+      );
+      file = default null (scalar "an absolute path, or null" (value: value == null || isPath value));
+    };
+    deadline = default 30 positive;
+    logs = default [ ] (listOf (scalar "an absolute path" isPath));
+    errors = default [ ] (listOf text);
+  };
+  isPath = value: isString value && match "/.*" value != null;
+
   # What Docker offers and the sandbox does not may be stated, but has one value only: programs run as an ordinary user,
   # without capabilities and without a way to new privileges.
   schema = record {
@@ -61,7 +82,8 @@ let
     entrypoint = fileName;
     instead = default { } (setOf "a file name" "[A-Za-z_][A-Za-z0-9_.]*" text);
     timeout = positive;
-    before = default [ ] (listOf text);
+    # A list of strings is the command of one service, which must return.
+    before = default [ ] (listOf (stringOr text service));
     command = notEmpty (listOf text);
     hints = record {
       isReadOnly = default null hint;

@@ -86,7 +86,7 @@ impl Manager {
 
     /// Looks around in a sandbox of this environment.
     pub async fn look(&self) -> Result<Inside, LaunchError> {
-        let call = Call { steps: Vec::new(), program: None, deadline: LOOK };
+        let call = Call { steps: Vec::new(), services: Vec::new(), program: None, deadline: LOOK };
         match self.converse(&call, Output::Captured, &drop, &CancellationToken::new()).await?.report {
             Report::Found(inside) => Ok(inside),
             report => Err(unexpected(report)),

@@ -3,18 +3,28 @@
 use std::ffi::CString;
 use std::io::{self, Write};
 use std::mem::take;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use sandbox_launcher::{
-    Failure, Inside, LARGEST_CALL, LARGEST_REPORT, Program, Report, encode, read_message, write_message,
-};
+use sandbox_launcher::{Failure, Inside, LARGEST_CALL, LARGEST_REPORT, Program, Report, read_message, write_message};
+use serde::{Deserialize, Serialize};
 
 use crate::fault::failed;
 use crate::init::Birth;
 use crate::steps::Site;
 use crate::tree::c_string;
 use crate::{inside, sys};
+
+/// What the worker is told to do, with what gets the output of it.
+#[derive(Serialize, Deserialize)]
+enum Task {
+    /// To start a program beside itself, as a child of pid 1, and to tell its pid.
+    Start(Program),
+    /// To become a program. Its answer is a failure, or the end of the connection.
+    Become(Program),
+    /// To look around, and to tell what it found.
+    Look,
+}
 
 /// The program's process as pid 1 sees it.
 pub struct Worker {
@@ -42,19 +52,34 @@ pub fn start(site: &mut Site, mut birth: Birth) -> Result<Worker, Failure> {
 }
 
 impl Worker {
+    /// Has the worker start a program beside itself, and returns its pid: it is this process's child. If it can't be
+    /// executed it says so where its output goes, and exits.
+    pub fn start_beside(&mut self, program: Program, output: BorrowedFd) -> Result<i32, Failure> {
+        self.tell(&Task::Start(program), [output, output])?;
+        read_message(&mut &self.socket, LARGEST_REPORT)
+            .and_then(|pid| pid.ok_or_else(|| io::ErrorKind::UnexpectedEof.into()))
+            .map_err(failed("hear from the program's process"))?
+    }
+
     /// Lets the worker become the program, or look around. Returns when it has, with what it found, or has failed to.
     pub fn release(&mut self, program: Option<Program>, outputs: [OwnedFd; 2]) -> Result<Option<Inside>, Failure> {
-        let failed = |error| failed("hand the program over")(error);
         let [stdout, stderr] = &outputs;
-        sys::send_descriptors(self.socket.as_fd(), &[0], &[stdout.as_fd(), stderr.as_fd()]).map_err(failed)?;
+        self.tell(&program.map_or(Task::Look, Task::Become), [stdout.as_fd(), stderr.as_fd()])?;
         // Whoever reads the program's output is to see its end when the program has closed it.
         drop(outputs);
-        self.socket.write_all(&encode(&program).map_err(failed)?).map_err(failed)?;
         match self.report()? {
             Some(Report::Failed(failure)) => Err(failure),
             Some(Report::Found(inside)) => Ok(Some(inside)),
             _ => Ok(None),
         }
+    }
+
+    fn tell(&mut self, task: &Task, outputs: [BorrowedFd; 2]) -> Result<(), Failure> {
+        let send = || {
+            sys::send_descriptors(self.socket.as_fd(), &[0], &outputs)?;
+            write_message(&mut &self.socket, task)
+        };
+        send().map_err(failed("hand the program over"))
     }
 
     fn report(&self) -> Result<Option<Report>, Failure> {
@@ -74,7 +99,7 @@ fn serve(site: &mut Site, birth: &mut Birth, mut init: UnixStream) -> ! {
     let ready = report == Report::Ready;
     if write_message(&mut init, &report).is_ok()
         && ready
-        && let Some(report) = become_program(&mut init).unwrap_or_else(|failure| Some(Report::Failed(failure)))
+        && let Some(report) = obey(&mut init).unwrap_or_else(|failure| Some(Report::Failed(failure)))
     {
         let _ = write_message(&mut init, &report);
     }
@@ -95,23 +120,57 @@ fn confine(site: &mut Site, birth: &mut Birth) -> Result<(), Failure> {
 }
 
 /// Returns only what failed, or what was found by a look around instead of a program.
-fn become_program(init: &mut UnixStream) -> Result<Option<Report>, Failure> {
-    let (_, outputs) = sys::receive_descriptors(init.as_fd(), &mut [0]).map_err(failed("get the program's output"))?;
-    // Pid 1 is gone.
-    let Ok([stdout, stderr]) = <[OwnedFd; 2]>::try_from(outputs) else { return Ok(None) };
-    let program: Option<Program> = read_message(init, LARGEST_CALL)
-        .and_then(|program| program.ok_or_else(|| io::ErrorKind::UnexpectedEof.into()))
-        .map_err(failed("get the program"))?;
-    sys::replace_stream(stdout.as_raw_fd(), 1)
-        .and_then(|()| sys::replace_stream(stderr.as_raw_fd(), 2))
-        .map_err(failed("connect the program's output"))?;
-    let Some(program) = program else {
-        return inside::look().map(|inside| Some(Report::Found(inside))).map_err(failed("look around in the sandbox"));
+fn obey(init: &mut UnixStream) -> Result<Option<Report>, Failure> {
+    loop {
+        let (_, outputs) =
+            sys::receive_descriptors(init.as_fd(), &mut [0]).map_err(failed("get the program's output"))?;
+        // Pid 1 is gone.
+        let Ok(outputs) = <[OwnedFd; 2]>::try_from(outputs) else { return Ok(None) };
+        let task = read_message(init, LARGEST_CALL)
+            .and_then(|task| task.ok_or_else(|| io::ErrorKind::UnexpectedEof.into()))
+            .map_err(failed("get the program"))?;
+        match task {
+            Task::Start(program) => {
+                write_message(init, &start_beside(&program, &outputs)).map_err(failed("tell a service's pid"))?
+            }
+            Task::Become(program) => return Err(become_program(&program, &outputs)),
+            Task::Look => {
+                let found = inside::look().map_err(failed("look around in the sandbox"))?;
+                return Ok(Some(Report::Found(found)));
+            }
+        }
+    }
+}
+
+/// Starts a program whose parent is this process's own, and returns its pid.
+fn start_beside(program: &Program, outputs: &[OwnedFd; 2]) -> Result<i32, Failure> {
+    let cloned = sys::clone_process(libc::CLONE_PARENT).map_err(failed("make a service's process"))?;
+    if let Some((pid, _)) = cloned {
+        return Ok(pid);
+    }
+    // A signal to the program's process group is none to its services.
+    let failure = match sys::new_session() {
+        Ok(()) => become_program(program, outputs),
+        Err(error) => failed("begin a session")(error),
     };
+    let Failure { operation, errno } = failure;
+    let _ = writeln!(io::stderr(), "cannot {operation}: {}", io::Error::from_raw_os_error(errno));
+    sys::exit(127)
+}
+
+/// Returns only what failed.
+fn become_program(program: &Program, [stdout, stderr]: &[OwnedFd; 2]) -> Failure {
+    let connected =
+        sys::replace_stream(stdout.as_raw_fd(), 1).and_then(|()| sys::replace_stream(stderr.as_raw_fd(), 2));
+    if let Err(error) = connected {
+        return failed("connect the program's output")(error);
+    }
     let directory = &program.directory;
-    std::env::set_current_dir(directory).map_err(failed(format!("enter {}", directory.display())))?;
+    if let Err(error) = std::env::set_current_dir(directory) {
+        return failed(format!("enter {}", directory.display()))(error);
+    }
     let name = program.arguments.first().map_or("a program without a name", String::as_str);
-    Err(failed(format!("start {name}"))(execute(&program)))
+    failed(format!("start {name}"))(execute(program))
 }
 
 fn execute(program: &Program) -> io::Error {
