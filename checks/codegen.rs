@@ -143,6 +143,32 @@ fn a_value_of_a_wrong_type_or_size_is_refused_with_what_is_expected() {
 }
 
 #[test]
+fn before_as_a_list_of_strings_is_one_service_that_is_ready_when_it_has_returned() {
+    let mut value: Value = serde_json::from_str(&manifest("portable")).unwrap();
+    value["sandboxes"]["shell"]["definition"]["before"] = json!(["nginx", "-p", "."]);
+    let strings = generate(&value.to_string()).unwrap();
+    value["sandboxes"]["shell"]["definition"]["before"] =
+        json!([{ "name": "nginx", "command": ["nginx", "-p", "."], "deadline": 30 }]);
+    assert!(strings.contains("Readiness::Returned"));
+    assert_eq!(strings, generate(&value.to_string()).unwrap());
+}
+
+#[test]
+fn a_wrong_service_is_refused_by_its_place() {
+    for (key, value, reason) in [
+        ("[0]", json!(7), "invalid type: integer `7`, expected a service, or an argument of the one command"),
+        ("[1].ready", json!({ "prot": 1 }), "unknown field `prot`, expected `port` or `file`"),
+        ("[2].deadline", json!(-1), "invalid value: integer `-1`, expected u32"),
+    ] {
+        let pointer = key.replace(['.', '['], "/").replace(']', "");
+        let pointer = format!("/sandboxes/shell/definition/before{pointer}");
+        let error = refusal("services", &pointer, |place| *place = value);
+        assert!(error.starts_with(&format!("sandboxes.shell.definition.before{key}")), "{error}");
+        assert!(error.contains(reason), "{error}");
+    }
+}
+
+#[test]
 fn a_wrong_entry_of_an_allow_list_is_refused_by_its_place_and_what_to_change() {
     for (index, value, reason) in [
         (0, json!(443), "invalid type: integer `443`, expected a string"),
@@ -163,7 +189,28 @@ fn what_the_sandbox_does_not_offer_or_could_not_run_is_refused_by_its_key() {
         ("security.capDrop", json!(["net_raw"]), "only [\"all\"] is offered"),
         ("security.capDrop", json!([]), "only [\"all\"] is offered"),
         ("security.securityOpt", json!([]), "only [\"no-new-privileges:true\"] is offered"),
-        ("before", json!(["nginx"]), "starting services before the command is not offered yet"),
+        (
+            "before",
+            json!(["nginx", { "name": "a", "command": ["a"], "deadline": 1 }]),
+            "it mixes services with arguments",
+        ),
+        ("before", json!([{ "name": "a", "command": [], "deadline": 1 }]), "a service has no name, or its command"),
+        ("before", json!([{ "name": "a", "command": ["a"], "deadline": 0 }]), "a port or a deadline of a service is 0"),
+        (
+            "before",
+            json!([{ "name": "a", "command": ["a"], "deadline": 1, "logs": ["log"] }]),
+            "`logs` and `ready.file` of a service are absolute paths",
+        ),
+        (
+            "before",
+            json!([{ "name": "a", "command": ["a"], "deadline": 1, "errors": [""] }]),
+            "`errors` of a service holds an empty word",
+        ),
+        (
+            "before",
+            json!([{ "name": "a", "command": ["a"], "deadline": 1, "ready": { "port": 1, "file": "/a" } }]),
+            "a service is ready by a port or by a file, not by both",
+        ),
         ("timeout", json!(0), "it is 0: nothing could run"),
         ("resources.cpu", json!(0), "it is 0: nothing could run"),
         ("resources.memory", json!(0), "it is 0: nothing could run"),
@@ -278,7 +325,7 @@ fn an_id_that_is_no_name_is_refused() {
 #[test]
 fn an_id_whose_struct_would_hide_a_type_of_the_server_is_refused() {
     let mut used = Vec::new();
-    for case in ["pinned", "allow-list"] {
+    for case in ["pinned", "allow-list", "services"] {
         type_names(generate(&manifest(case)).unwrap().parse().unwrap(), &mut used);
     }
     used.retain(|name| !["Go", "NetworkTools", "Shell"].contains(&&**name));
@@ -290,8 +337,22 @@ fn an_id_whose_struct_would_hide_a_type_of_the_server_is_refused() {
             .collect();
         let id = id.trim_start_matches('-').to_lowercase();
         // Derives, constants and variants are looked up elsewhere than structs.
-        let elsewhere =
-            ["clone", "debug", "eq", "partial-eq", "ok", "some", "none", "bridge", "allow", "below", "name", "address"];
+        let elsewhere = [
+            "clone",
+            "debug",
+            "eq",
+            "partial-eq",
+            "ok",
+            "some",
+            "none",
+            "bridge",
+            "allow",
+            "below",
+            "name",
+            "address",
+            "returned",
+            "port",
+        ];
         if elsewhere.contains(&&*id) || name == name.to_uppercase() {
             continue;
         }

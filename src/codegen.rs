@@ -6,14 +6,14 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 use serde_json::{Map, Value};
 
-use crate::manifest::{Environment, Manifest, ManifestError, Network, Sandbox};
+use crate::manifest::{Environment, Manifest, ManifestError, Network, Ready, Sandbox, Service};
 use crate::policy::{Entry, Pattern};
 
 /// The parameter that takes additional files.
 const FILES: &str = "files";
 
 /// The types that the generated source uses. A struct of one of these names would stand in front of the real one.
-const TAKEN: [&str; 19] = [
+const TAKEN: [&str; 21] = [
     "Annotations",
     "ArgumentError",
     "Arguments",
@@ -26,10 +26,12 @@ const TAKEN: [&str; 19] = [
     "Option",
     "Parameters",
     "Pattern",
+    "Readiness",
     "Resources",
     "Result",
     "Sandbox",
     "Self",
+    "Service",
     "String",
     "Tool",
     "Vec",
@@ -182,6 +184,7 @@ fn sandbox_value(sandbox: &Sandbox) -> TokenStream {
         } }
     };
     let (entrypoint, command) = (&definition.entrypoint, &definition.command);
+    let services = definition.before.iter().map(service);
     let timeout = u64::from(definition.timeout);
     let network = match &definition.security.network {
         Network::None => quote!(Network::None),
@@ -200,7 +203,8 @@ fn sandbox_value(sandbox: &Sandbox) -> TokenStream {
     let workdir = &definition.mount.workdir;
     let script_mode = definition.script_mode().expect("Manifest::parse has checked it");
     let read_only = definition.mount.read_only;
-    let variables = definition.variables.iter().map(|(name, value)| quote!((#name, #value)));
+    let [ahead, variables] = [&definition.ahead, &definition.variables]
+        .map(|variables| variables.iter().map(|(name, value)| quote!((#name, #value))));
     let environment = optional(sandbox.environment.as_ref().map(|Environment { drv, out }| {
         let (drv, out) = (drv.as_str(), out.as_str());
         quote! { Environment { drv: #drv, out: #out } }
@@ -215,6 +219,8 @@ fn sandbox_value(sandbox: &Sandbox) -> TokenStream {
         user: #user,
         entrypoint: #entrypoint,
         command: &[#(#command),*],
+        ahead: &[#(#ahead),*],
+        services: &[#(#services),*],
         timeout: Duration::from_secs(#timeout),
         network: #network,
         resources: #resources,
@@ -223,6 +229,24 @@ fn sandbox_value(sandbox: &Sandbox) -> TokenStream {
         read_only: #read_only,
         variables: &[#(#variables),*],
         environment: #environment,
+    } }
+}
+
+fn service(service: &Service) -> TokenStream {
+    let Service { name, command, ready, deadline, logs, errors } = service;
+    let ready = match ready {
+        Ready { port: Some(port), .. } => quote!(Readiness::Port(#port)),
+        Ready { file: Some(file), .. } => quote!(Readiness::File(#file)),
+        Ready { port: None, file: None } => quote!(Readiness::Returned),
+    };
+    let deadline = u64::from(*deadline);
+    quote! { Service {
+        name: #name,
+        command: &[#(#command),*],
+        ready: #ready,
+        deadline: Duration::from_secs(#deadline),
+        logs: &[#(#logs),*],
+        errors: &[#(#errors),*],
     } }
 }
 

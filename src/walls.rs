@@ -128,6 +128,7 @@ fn without_namespaces(wall: Step) -> Plan {
         },
         call: Call {
             steps: vec![],
+            services: vec![],
             program: Some(Program {
                 // The launcher itself, the one program that is sure to be there: without a plan it ends at once.
                 arguments: vec!["/proc/self/exe".to_owned()],

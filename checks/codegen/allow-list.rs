@@ -27,6 +27,8 @@ impl Parameters for Shell {
         user: "sandbox",
         entrypoint: "main.sh",
         command: &["sh", "main.sh"],
+        ahead: &[],
+        services: &[],
         timeout: Duration::from_secs(60u64),
         network: Network::Allow(
             &[

@@ -29,6 +29,8 @@ impl Parameters for Go {
         user: "sandbox",
         entrypoint: "main.go",
         command: &["go", "run", "main.go"],
+        ahead: &[],
+        services: &[],
         timeout: Duration::from_secs(60u64),
         network: Network::None,
         resources: Resources {
@@ -80,6 +82,8 @@ impl Parameters for NetworkTools {
         user: "sandbox",
         entrypoint: "main.sh",
         command: &["sh", "main.sh"],
+        ahead: &[],
+        services: &[],
         timeout: Duration::from_secs(60u64),
         network: Network::Bridge,
         resources: Resources {

@@ -17,8 +17,12 @@ use crate::samples::{self, builder, files, run};
 const RENEW: &str = "SANDBOX_MCP_RENEW_GOLDENS";
 
 pub fn samples() -> Result<(), Failed> {
-    for (name, files) in [("inline", samples::inline()), ("apart", samples::apart())] {
-        let RunDerivation { path, text, .. } = run(&builder(), &files).derivation()?;
+    for (name, sandbox, files) in [
+        ("inline", &samples::SANDBOX, samples::inline()),
+        ("apart", &samples::SANDBOX, samples::apart()),
+        ("services", &samples::WITH_SERVICES, samples::inline()),
+    ] {
+        let RunDerivation { path, text, .. } = Run { sandbox, ..run(&builder(), &files) }.derivation()?;
         let golden = Path::new("checks/derivation").join(name).with_extension("golden");
         // The receipt in the first line, what stands in its .drv file below.
         let made = format!("{path}\n{text}\n");
@@ -71,6 +75,8 @@ pub fn distinct() -> Result<(), Failed> {
         Sandbox { read_only: true, ..samples::SANDBOX },
         Sandbox { user: "me", ..samples::SANDBOX },
         Sandbox { variables: &[], ..samples::SANDBOX },
+        samples::WITH_SERVICES,
+        Sandbox { services: &samples::WITH_SERVICES.services[1..], ..samples::SANDBOX },
     ];
     let mut runs = vec![
         base,

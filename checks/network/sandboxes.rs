@@ -55,6 +55,8 @@ fn sandbox(entries: &[&str], program: &[&dyn Display]) -> &'static Sandbox {
         user: "sandbox",
         entrypoint: "main",
         command: command.leak(),
+        ahead: &[],
+        services: &[],
         timeout: Duration::from_secs(60),
         network: Network::Allow(entries.collect::<Vec<_>>().leak()),
         resources: Resources { cpu: 1, memory_mb: 256, processes: 64, files: 256 },

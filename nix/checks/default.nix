@@ -15,5 +15,6 @@ check ./cases.nix
   mcp = check ./mcp.nix;
   network = check ./network.nix;
   refusals = check ./refusals.nix;
+  services = check ./services.nix;
   inherit (server) tests;
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::machine::{Controlled, Machine, SocketBuffers, kernel_bounds_pids};
 use crate::seccomp;
 use crate::view::{Bind, Link};
-use crate::{Call, Directory, Environment, Namespace, Plan, Program, Resource, Route, Step};
+use crate::{Call, Directory, Environment, Namespace, Plan, Program, Resource, Route, Service, Step};
 
 /// What a sandbox is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct Definition<'a> {
     pub read_only: bool,
     pub resources: Resources,
     pub network: Network,
+    /// What each call starts before its command.
+    pub services: Vec<Service>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -300,8 +302,13 @@ pub fn call(definition: &Definition, work: Work) -> Call {
     if definition.read_only {
         steps.push(Step::ReadOnly { target: HOME.into() });
     }
-    let program = Program { arguments: work.command, variables: work.variables, directory: workdir.into() };
-    Call { steps, program: Some(program), deadline: work.deadline }
+    let program = program(definition, work.command, work.variables);
+    Call { steps, services: definition.services.clone(), program: Some(program), deadline: work.deadline }
+}
+
+/// The program of a call.
+pub fn program(definition: &Definition, command: Vec<String>, variables: Vec<(String, String)>) -> Program {
+    Program { arguments: command, variables, directory: definition.workdir.into() }
 }
 
 /// What confines the program itself, in the order in which it is put up.

@@ -3,14 +3,14 @@
 use std::io::PipeReader;
 use std::time::Duration;
 
-use sandbox_launcher::{Call, Ending, LARGEST_REPORT, Report, Step, decode};
+use sandbox_launcher::{Ahead, Call, Ending, LARGEST_REPORT, Plan, Report, Step, decode};
 
 use crate::descriptors::receive;
 use crate::serving::{processes, settled, wait_until_gone};
 use crate::support::{Caller, Change, Served, Sleeper, as_everybody_served, read_all};
 
 /// A program as it should be: it begins, waits, and then looks at what the call has brought.
-const PROGRAM: &str = "begun=${SANDBOX_MCP_AHEAD-no}; cat; cat given; echo ahead: $begun; echo and errors >&2";
+const PROGRAM: &str = "begun=${AHEAD-no}; cat; cat given; echo ahead: $begun; echo and errors >&2";
 
 fn call(caller: &Caller, script: &str, given: &str) -> Call {
     let mut call = caller.plan(script).call;
@@ -19,10 +19,15 @@ fn call(caller: &Caller, script: &str, given: &str) -> Call {
     call
 }
 
+fn ahead(plan: &Plan) -> Option<Ahead> {
+    let variables = vec![("AHEAD".to_owned(), "1".to_owned())];
+    Some(Ahead { program: plan.call.program.clone()?, variables })
+}
+
 /// A launcher with one sandbox ready, in which the program is started already.
 fn serve(caller: &Caller, script: &str) -> Served {
     let mut plan = caller.plan(script);
-    plan.environment.ahead = plan.call.program.clone();
+    plan.environment.ahead = ahead(&plan);
     let served = caller.serve(&plan.environment, 1);
     served.run(&call(caller, "true", ""));
     settled(|| processes(&served).len());
@@ -71,7 +76,7 @@ fn it_goes_on_when_its_call_comes_and_finds_the_files_of_the_call() {
 fn a_call_that_finds_nothing_ready_starts_its_program_itself() {
     as_everybody_served(|caller| {
         let mut plan = caller.plan(PROGRAM);
-        plan.environment.ahead = plan.call.program.clone();
+        plan.environment.ahead = ahead(&plan);
         let served = caller.serve(&plan.environment, 0);
         let outcome = served.run(&call(&caller, PROGRAM, "file\n"));
         assert_eq!(outcome.text(), "file\nahead: no");
@@ -132,7 +137,7 @@ fn one_that_can_t_be_started_is_told_to_its_call() {
     as_everybody_served(|caller| {
         let mut plan = caller.plan("");
         plan.program().arguments = vec!["none-such".to_owned()];
-        plan.environment.ahead = plan.call.program.clone();
+        plan.environment.ahead = ahead(&plan);
         let served = caller.serve(&plan.environment, 1);
         for _ in 0..3 {
             assert_eq!(served.run(&plan.call).failure(), ("start none-such", libc::ENOENT));

@@ -10,6 +10,7 @@ mod files;
 mod gateway;
 mod killing;
 mod limits;
+mod services;
 mod serving;
 mod support;
 mod walls;

@@ -147,6 +147,7 @@ impl Caller {
             },
             call: Call {
                 steps: vec![Step::ReadOnly { target: "/".into() }],
+                services: Vec::new(),
                 program: Some(program(script, "/sandbox")),
                 deadline: Duration::from_secs(20),
             },
@@ -180,6 +181,7 @@ impl Caller {
             },
             call: Call {
                 steps: Vec::new(),
+                services: Vec::new(),
                 program: Some(program(script, directory)),
                 deadline: Duration::from_secs(20),
             },
