@@ -410,10 +410,16 @@ impl Definition {
         if self.script_mode().is_none() {
             return Err(("mount.scriptPerms", "it must be an octal mode such as 0755"));
         }
-        for (name, value) in &self.variables {
-            if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-                return Err(("variables", "a name is empty or holds `=`, or a name or value holds a NUL character"));
+        for (key, variables) in [("ahead", &self.ahead), ("variables", &self.variables)] {
+            let is_wrong = |(name, value): (&String, &String)| {
+                name.is_empty() || name.contains(['=', '\0']) || value.contains('\0')
+            };
+            if variables.iter().any(is_wrong) {
+                return Err((key, "a name is empty or holds `=`, or a name or value holds a NUL character"));
             }
+        }
+        if !self.ahead.is_empty() && !self.before.is_empty() {
+            return Err(("ahead", "a command that has services before it can't be started ahead of its call"));
         }
         Ok(())
     }

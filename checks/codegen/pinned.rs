@@ -29,7 +29,7 @@ impl Parameters for Go {
         user: "sandbox",
         entrypoint: "main.go",
         command: &["go", "run", "main.go"],
-        ahead: &[],
+        ahead: &[("GO_WAITS", "1"), ("NOTE", "{environment}/note")],
         services: &[],
         timeout: Duration::from_secs(60u64),
         network: Network::None,

@@ -27,6 +27,7 @@ impl Parameters for Shell {
         user: "sandbox",
         entrypoint: "main.sh",
         command: &["sh", "main.sh"],
+        ahead: &[],
         services: &[
             Service {
                 name: "the server",

@@ -15,6 +15,9 @@ final class SandboxAhead {
     public static void main(String... arguments) throws Throwable {
         // As it would be without this class.
         System.setProperty("java.class.path", ".");
+        System.setProperty(
+            "sun.java.command",
+            "jdk.compiler/" + SourceLauncher.class.getName() + " " + String.join(" ", arguments));
         compileSomething();
         byte[] buffer = new byte[4096];
         while (System.in.read(buffer) >= 0) {}
