@@ -23,6 +23,7 @@ use crate::network::Refusals;
 use crate::outcome::Outcome;
 use crate::plan;
 use crate::sandbox::Network;
+use crate::stage::OnStage;
 use crate::view::View;
 use crate::walls::{Missing, Walls};
 
@@ -130,11 +131,12 @@ impl Executors {
         executor: Executor,
         job: &Job,
         view: &Arc<View>,
+        on_stage: OnStage<'_>,
         cancelled: &CancellationToken,
     ) -> Result<Outcome, ExecutorError> {
         let walls = self.walls().await;
         if let Executor::Derivation(way) = executor {
-            return Ok(self.derivations.run(way, job, view, walls, cancelled).await?);
+            return Ok(self.derivations.run(way, job, view, walls, on_stage, cancelled).await?);
         }
         if let Err(missing) = &walls.namespaces {
             return match executor {

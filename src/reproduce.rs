@@ -11,7 +11,7 @@ use crate::file::File;
 use crate::receipt::{Receipt, ReceiptError, receipt};
 use crate::run_once::{FilesError, OWN_FAILURE, job};
 use crate::runner::{RunError, Runner};
-use crate::stage::Stage;
+use crate::stage::{OnStage, Stage};
 use crate::store_path::StorePathError;
 use crate::tool::TOOLS;
 
@@ -79,6 +79,7 @@ async fn reproduce(tool: &str, paths: &[PathBuf], runner: &Runner) -> Result<Vec
             eprintln!("{line}");
         }
     };
+    let quiet: OnStage<'_> = &|_| {};
     // Of another server's receipt the environment must be there.
     let of_ours = |sandbox: &&crate::sandbox::Sandbox| {
         sandbox.environment.as_ref().is_some_and(|environment| environment.out == receipt.environment())
@@ -91,9 +92,9 @@ async fn reproduce(tool: &str, paths: &[PathBuf], runner: &Runner) -> Result<Vec
         (receipt.run().map_err(failed)?, receipt.apart(&nonce()).and_then(|run| run.run()).map_err(failed)?);
     eprintln!("{}", first.path);
     let derivations = runner.executors().derivations();
-    derivations.realise(&first, &files).await.map_err(ReproduceError::Derivation)?;
+    derivations.realise(&first, &files, quiet).await.map_err(ReproduceError::Derivation)?;
     println!("{}", first.out);
-    let again = derivations.realise(&second, &files).await;
+    let again = derivations.realise(&second, &files, quiet).await;
     let compared = again.map_err(ReproduceError::Derivation).and_then(|()| {
         let [one, other] = [&first.out, &second.out].map(|out| PathBuf::from(out.as_str()));
         differences(&one, &other).map_err(|source| ReproduceError::Read { path: other, source })
