@@ -75,10 +75,11 @@ pub enum Command {
 
 #[derive(Debug, Clone, Args)]
 pub struct Settings {
-    /// How programs are carried out: auto (pinned environments where this server has them, or else this host's
-    /// toolchains), namespace (pinned environments only), derivation (the same, by Nix in its build sandbox),
-    /// derivation-cli (by Nix's commands) or direct (this host's toolchains). What a call by Nix holds, prints and leaves
-    /// is in the store until shortly after its answer, where every user of this machine can read it.
+    /// How programs are carried out: auto (pinned environments where this server has them, by the executor that a tool's
+    /// definition names, if it names one; or else this host's toolchains), or for every tool namespace (pinned
+    /// environments only), derivation (the same, by Nix in its build sandbox), derivation-cli (by Nix's commands) or
+    /// direct (this host's toolchains). What a call by Nix holds, prints and leaves is in the store until shortly after
+    /// its answer, where every user of this machine can read it.
     #[arg(long, value_name = "EXECUTOR", env = "SANDBOX_MCP_EXECUTOR", default_value = "auto")]
     pub executor: Choice,
     /// The longest time that any program may run; each tool has a limit of its own besides.

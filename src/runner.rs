@@ -154,7 +154,9 @@ impl Runner {
 
     async fn choose(&self, choice: Choice, sandbox: &'static Sandbox) -> Result<Executor, RunError> {
         let is_pinned = sandbox.environment.is_some();
-        match choice {
+        // Of a server without pinned environments there is nothing to prefer.
+        let preferred = sandbox.executor.filter(|_| is_pinned);
+        match choice.or(preferred) {
             Choice::Direct => Ok(Executor::Direct),
             Choice::Namespace if is_pinned => Ok(Executor::Namespace),
             Choice::Derivation(way) if is_pinned => Ok(Executor::Derivation(way)),

@@ -62,6 +62,7 @@ fn sandbox(entries: &[&str], program: &[&dyn Display]) -> &'static Sandbox {
         script_mode: 0o644,
         read_only: false,
         variables: &[],
+        executor: None,
         environment: None,
     }))
 }
