@@ -55,10 +55,15 @@ pub enum Command {
         /// Files for the sandbox, as for `run`.
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        /// Write the receipt into a file, with those files of the call that the derivation does not hold itself, for
+        /// `reproduce` on another machine. `nix-store --import` reads it, too.
+        #[arg(long, value_name = "FILE")]
+        export: Option<PathBuf>,
     },
     /// Realise a call's derivation, run the same once more, and tell whether it did the same.
     Reproduce {
-        /// Name of the tool; or, without files, a receipt: a .drv file, in the store or as `show-derivation` prints it.
+        /// Name of the tool; or, without files, a receipt: a .drv file, in the store or as `show-derivation` prints it, or
+        /// what that has exported.
         #[arg(value_name = "TOOL|RECEIPT")]
         tool: String,
         /// Files for the sandbox, as for `run`.

@@ -7,7 +7,7 @@ use libtest_mimic::Failed;
 use tempfile::TempDir;
 
 use crate::client::{Reply, Server, program};
-use crate::text;
+use crate::{command, marked, text};
 
 /// A server that sees its own copy of the store.
 pub struct Private {
@@ -102,6 +102,46 @@ pub fn collected() -> Result<(), Failed> {
     private.delete(environment);
     private.assert_works();
     private.beside(&["test", "-e", environment]);
+    Ok(())
+}
+
+/// A receipt whose files Nix would not take as they are goes to a store that has neither them nor the environment.
+pub fn replayed() -> Result<(), Failed> {
+    let directory = tempfile::tempdir()?;
+    let [script, data, receipt] = ["main.sh", "data", "receipt"].map(|name| directory.path().join(name));
+    fs::write(&script, marked("wc -c < data; tr '\\0' 0 < data").0)?;
+    fs::write(&data, "a\0b\n")?;
+    let [script, data, path] = [&script, &data, &receipt].map(|path| path.to_str().expect("a path of UTF-8"));
+    let answered = command(&["run", "shell", script, data, "--executor", "namespace"]);
+    assert_eq!(text(&answered.stdout), "4\na0b\n", "{answered:?}");
+    let exported = command(&["show-derivation", "shell", script, data, "--export", path]);
+    assert!(exported.status.success() && exported.stdout.is_empty(), "{exported:?}");
+
+    let private = Private::start(512 << 20);
+    let first = private.server.sh("echo first");
+    private.delete(Private::environment(&first));
+    let server = program();
+    let server = server.to_str().ok_or("a path of UTF-8")?;
+    let replayed = private.beside(&[server, "reproduce", path]);
+    assert!(text(&replayed.stderr).ends_with(&text(&exported.stderr)), "{replayed:?}");
+    let out = text(&replayed.stdout);
+    let (out, told) = out.split_once('\n').ok_or("no output path")?;
+    assert_eq!(told, "reproducible: both runs did the same\n");
+    assert_eq!(private.beside(&["cat", &format!("{out}/stdout")]).stdout, answered.stdout);
+
+    // Without its files, and with others.
+    let drv = command(&["show-derivation", "shell", script, data]);
+    fs::write(directory.path().join("bare.drv"), &drv.stdout)?;
+    let bare = directory.path().join("bare.drv");
+    let refused = command(&["reproduce", bare.to_str().ok_or("a path of UTF-8")?]);
+    assert!(text(&refused.stderr).contains("`show-derivation --export`"), "{refused:?}");
+    let mut bytes = fs::read(&receipt)?;
+    let place = bytes.windows(4).position(|part| part == b"a\0b\n").ok_or("the file is not there as it is")?;
+    bytes[place] = b'x';
+    fs::write(&receipt, bytes)?;
+    let refused = command(&["reproduce", path]);
+    assert_eq!(refused.status.code(), Some(125), "{refused:?}");
+    assert!(text(&refused.stderr).contains("its files are not those of the call"), "{refused:?}");
     Ok(())
 }
 
