@@ -190,6 +190,17 @@ fn a_wrong_entry_of_an_allow_list_is_refused_by_its_place_and_what_to_change() {
 }
 
 #[test]
+fn a_sandbox_with_a_network_can_not_have_its_calls_carried_out_by_nix() {
+    let error = refusal("allow-list", "/sandboxes/shell/definition", |definition| {
+        definition["executor"] = json!("derivation");
+    });
+    assert_eq!(
+        error,
+        "sandboxes.shell.definition.executor: Nix's build sandbox, in which a derivation runs, has no network to give"
+    );
+}
+
+#[test]
 fn what_the_sandbox_does_not_offer_or_could_not_run_is_refused_by_its_key() {
     for (key, value, reason) in [
         ("id", json!("bash"), "it is `bash`, but the sandbox is `shell`"),
@@ -360,6 +371,7 @@ fn an_id_whose_struct_would_hide_a_type_of_the_server_is_refused() {
             "address",
             "returned",
             "port",
+            "derivation",
         ];
         if elsewhere.contains(&&*id) || name == name.to_uppercase() {
             continue;

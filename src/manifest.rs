@@ -64,6 +64,16 @@ pub struct Definition {
     pub resources: Resources,
     pub mount: Mount,
     pub variables: BTreeMap<String, String>,
+    #[serde(default)]
+    pub executor: Option<Executor>,
+}
+
+/// By what calls are carried out, where the operator does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Executor {
+    Namespace,
+    Derivation,
 }
 
 /// A program that runs beside the command, from before its start.
@@ -409,6 +419,9 @@ impl Definition {
         }
         if self.script_mode().is_none() {
             return Err(("mount.scriptPerms", "it must be an octal mode such as 0755"));
+        }
+        if self.executor == Some(Executor::Derivation) && self.security.network != Network::None {
+            return Err(("executor", "Nix's build sandbox, in which a derivation runs, has no network to give"));
         }
         for (key, variables) in [("ahead", &self.ahead), ("variables", &self.variables)] {
             let is_wrong = |(name, value): (&String, &String)| {

@@ -40,6 +40,8 @@ pub struct Sandbox {
     pub read_only: bool,
     /// Environment variables; `{environment}` in a value stands for the environment's output path.
     pub variables: &'static [(&'static str, &'static str)],
+    /// None where the definition does not say.
+    pub executor: Option<Preference>,
     /// None when the server was built without Nix.
     pub environment: Option<Environment>,
 }
@@ -79,6 +81,13 @@ pub struct Annotations {
     pub destructive: bool,
     pub idempotent: bool,
     pub open_world: bool,
+}
+
+/// By what calls are carried out, where the operator does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preference {
+    Namespace,
+    Derivation,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

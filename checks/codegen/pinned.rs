@@ -43,6 +43,7 @@ impl Parameters for Go {
         script_mode: 420u32,
         read_only: false,
         variables: &[("GOCACHE", "{environment}/share/go-build"), ("GOPROXY", "off")],
+        executor: Some(Preference::Derivation),
         environment: Some(Environment {
             drv: "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-sandbox-mcp-go.drv",
             out: "/nix/store/zyxwvsrqpnmlkjihgfdcba9876543210-sandbox-mcp-go",
@@ -96,6 +97,7 @@ impl Parameters for NetworkTools {
         script_mode: 493u32,
         read_only: true,
         variables: &[],
+        executor: None,
         environment: Some(Environment {
             drv: "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-sandbox-mcp-network-tools.drv",
             out: "/nix/store/zyxwvsrqpnmlkjihgfdcba9876543210-sandbox-mcp-network-tools",

@@ -40,6 +40,7 @@ pub const SANDBOX: Sandbox = Sandbox {
     script_mode: 0o755,
     read_only: false,
     variables: &[("MPLCONFIGDIR", "/tmp"), ("PYTHONPATH", "{environment}/lib\t\"here\"")],
+    executor: None,
     environment: Some(ENVIRONMENT),
 };
 

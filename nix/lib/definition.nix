@@ -126,6 +126,14 @@ let
       scriptPerms = default "0755" (matching "an octal mode such as 0755" "0[0-7]{3}");
       readOnly = default false boolean;
     };
+    # By what calls are carried out, where the operator does not say.
+    executor = default null (
+      oneOf [
+        null
+        "namespace"
+        "derivation"
+      ]
+    );
     packages = listOf package;
     variables = default { } variables;
   };
