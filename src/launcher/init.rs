@@ -181,7 +181,9 @@ fn wait_for(pid: i32, mut services: Option<Services>) -> io::Result<(Ending, Usa
         usage.peak_memory = usage.peak_memory.max(reaped.peak_memory);
         let ending = ending(reaped.status);
         if reaped.pid == pid {
-            services.map(Services::finish);
+            if let Some(services) = services {
+                services.finish();
+            }
             return Ok((ending, usage));
         }
         if let Some(services) = &mut services {
