@@ -7,7 +7,7 @@ pub use sandbox_launcher::plan::Resources;
 use crate::network::policy::Entry;
 
 /// One sandbox, which is one tool.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Sandbox {
     /// The tool's name.
     pub id: &'static str,
@@ -48,7 +48,7 @@ pub struct Sandbox {
 
 /// A program that runs beside the command, from before its start: a launcher's
 /// [`Service`](sandbox_launcher::Service) as static data.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Service {
     /// What messages call it.
     pub name: &'static str,
@@ -74,7 +74,7 @@ pub enum Readiness {
 }
 
 /// What a client is told of the tool's nature, in MCP's words.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Annotations {
     pub title: &'static str,
     pub read_only: bool,
@@ -101,7 +101,7 @@ pub enum Network {
 }
 
 /// A pinned environment: the derivation that makes it, and its output.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Environment {
     pub drv: &'static str,
     pub out: &'static str,

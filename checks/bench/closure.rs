@@ -8,11 +8,12 @@
 #[allow(dead_code)]
 mod client;
 mod measure;
+#[allow(dead_code)] // Another bench uses more of it.
+mod store;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -24,14 +25,13 @@ use sandbox_mcp::executor::derivation::Derivations;
 use sandbox_mcp::executor::{Executor, Executors};
 use sandbox_mcp::job::Job;
 use sandbox_mcp::launch::Pool;
-use sandbox_mcp::store_path::StorePath;
+use sandbox_mcp::store_path::STORE;
 use sandbox_mcp::tool::Tool;
 use sandbox_mcp::view::{Origin, View};
 use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-const STORE: &str = "/nix/store";
 /// Store paths of the larger environment.
 const MANY: usize = 400;
 const RUNS: usize = 500;
@@ -45,9 +45,9 @@ fn main() {
     }
     let environment = environment();
     let shell = fs::canonicalize(environment.join("bin/sh")).expect("the shell's environment has a shell");
-    let few = requisites(&store_path(&shell));
+    let few = store::requisites(&[store::store_path(&shell)].into());
     let mut many = few.clone();
-    many.extend(others().filter(|path| !few.contains(path)).take(MANY - few.len()));
+    many.extend(store::others().filter(|path| !few.contains(path)).take(MANY - few.len()));
     let bin = shell.parent().expect("a program has a directory");
     let ways = [&few, &many].map(|paths| {
         let executors = Executors::new(Pool::new(), Derivations::new(None, false), false);
@@ -77,24 +77,6 @@ fn environment() -> PathBuf {
     let environment = PathBuf::from(reply.field("environment").as_str().unwrap_or_else(|| panic!("{reply}")));
     assert!(environment.starts_with(STORE), "a server with pinned environments is needed");
     environment
-}
-
-/// Directories of the store.
-fn others() -> impl Iterator<Item = String> {
-    let entries = fs::read_dir(STORE).expect("read the store").flatten();
-    let is_directory = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
-    let paths = entries.filter(is_directory).filter_map(|entry| entry.path().into_os_string().into_string().ok());
-    paths.filter(|path| StorePath::parse(path).is_ok())
-}
-
-fn store_path(path: &Path) -> PathBuf {
-    path.components().take(4).collect()
-}
-
-fn requisites(path: &Path) -> BTreeSet<String> {
-    let output = Command::new("nix-store").args(["--query", "--requisites"]).arg(path).output().expect("ask Nix");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("store paths are text").lines().map(str::to_owned).collect()
 }
 
 fn view(environment: &Path, paths: &BTreeSet<String>, bin: &Path) -> View {
