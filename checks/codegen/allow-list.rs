@@ -55,6 +55,7 @@ impl Parameters for Shell {
         read_only: true,
         variables: &[],
         environment: None,
+        package_sets: &[],
     };
     fn parse(arguments: &mut Arguments) -> Result<Self, ArgumentError> {
         Ok(Self {
@@ -68,3 +69,5 @@ impl Parameters for Shell {
 }
 /// Every tool, sorted by name.
 pub static TOOLS: &[Tool] = &[Tool::of::<Shell>()];
+/// Every set of packages that calls may ask for, sorted by id.
+pub static PACKAGE_SETS: &[&PackageSet] = &[];

@@ -81,7 +81,7 @@ fn view() -> Arc<View> {
 }
 
 fn executors(ready: usize) -> Executors {
-    Executors::new(Pool::with_ready(ready), Derivations::new(None, false), false)
+    Executors::new(Some(ready), Derivations::new(None, false), false)
 }
 
 async fn call(executors: &Executors, sandbox: &'static Sandbox) -> Outcome {

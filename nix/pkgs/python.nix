@@ -2,8 +2,9 @@
 names: pkgs:
 let
   figures = import ./figures.nix pkgs;
+  modules = set: import ../lib/named.nix names set;
 in
 [
-  (pkgs.python313.withPackages (set: [ figures ] ++ import ../lib/named.nix names set))
+  (pkgs.python313.withPackages (set: [ figures ] ++ modules set) // { inherit modules; })
   figures
 ]
