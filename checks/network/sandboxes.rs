@@ -63,6 +63,7 @@ fn sandbox(entries: &[&str], program: &[&dyn Display]) -> &'static Sandbox {
         read_only: false,
         variables: &[],
         environment: None,
+        package_sets: &[],
     }))
 }
 
