@@ -145,6 +145,39 @@ fn a_value_of_a_wrong_type_or_size_is_refused_with_what_is_expected() {
 }
 
 #[test]
+fn before_as_a_list_of_strings_is_one_service_that_is_ready_when_it_has_returned() {
+    let mut value: Value = serde_json::from_str(&manifest("portable")).unwrap();
+    value["sandboxes"]["shell"]["definition"]["before"] = json!(["nginx", "-p", "."]);
+    let strings = generate(&value.to_string()).unwrap();
+    value["sandboxes"]["shell"]["definition"]["before"] =
+        json!([{ "name": "nginx", "command": ["nginx", "-p", "."], "deadline": 30 }]);
+    assert!(strings.contains("Readiness::Returned"));
+    assert_eq!(strings, generate(&value.to_string()).unwrap());
+}
+
+#[test]
+fn a_command_with_services_before_it_can_t_be_started_ahead() {
+    let error = refusal("services", "/sandboxes/shell/definition/ahead", |place| *place = json!({"WAIT": "1"}));
+    let reason = "a command that has services before it can't be started ahead of its call";
+    assert!(error.starts_with(&format!("sandboxes.shell.definition.ahead: {reason}")), "{error}");
+}
+
+#[test]
+fn a_wrong_service_is_refused_by_its_place() {
+    for (key, value, reason) in [
+        ("[0]", json!(7), "invalid type: integer `7`, expected a service, or an argument of the one command"),
+        ("[1].ready", json!({ "prot": 1 }), "unknown field `prot`, expected `port` or `file`"),
+        ("[2].deadline", json!(-1), "invalid value: integer `-1`, expected u32"),
+    ] {
+        let pointer = key.replace(['.', '['], "/").replace(']', "");
+        let pointer = format!("/sandboxes/shell/definition/before{pointer}");
+        let error = refusal("services", &pointer, |place| *place = value);
+        assert!(error.starts_with(&format!("sandboxes.shell.definition.before{key}")), "{error}");
+        assert!(error.contains(reason), "{error}");
+    }
+}
+
+#[test]
 fn a_wrong_entry_of_an_allow_list_is_refused_by_its_place_and_what_to_change() {
     for (index, value, reason) in [
         (0, json!(443), "invalid type: integer `443`, expected a string"),
@@ -159,13 +192,45 @@ fn a_wrong_entry_of_an_allow_list_is_refused_by_its_place_and_what_to_change() {
 }
 
 #[test]
+fn a_sandbox_with_a_network_can_not_have_its_calls_carried_out_by_nix() {
+    let error = refusal("allow-list", "/sandboxes/shell/definition", |definition| {
+        definition["executor"] = json!("derivation");
+    });
+    assert_eq!(
+        error,
+        "sandboxes.shell.definition.executor: Nix's build sandbox, in which a derivation runs, has no network to give"
+    );
+}
+
+#[test]
 fn what_the_sandbox_does_not_offer_or_could_not_run_is_refused_by_its_key() {
     for (key, value, reason) in [
         ("id", json!("bash"), "it is `bash`, but the sandbox is `shell`"),
         ("security.capDrop", json!(["net_raw"]), "only [\"all\"] is offered"),
         ("security.capDrop", json!([]), "only [\"all\"] is offered"),
         ("security.securityOpt", json!([]), "only [\"no-new-privileges:true\"] is offered"),
-        ("before", json!(["nginx"]), "starting services before the command is not offered yet"),
+        (
+            "before",
+            json!(["nginx", { "name": "a", "command": ["a"], "deadline": 1 }]),
+            "it mixes services with arguments",
+        ),
+        ("before", json!([{ "name": "a", "command": [], "deadline": 1 }]), "a service has no name, or its command"),
+        ("before", json!([{ "name": "a", "command": ["a"], "deadline": 0 }]), "a port or a deadline of a service is 0"),
+        (
+            "before",
+            json!([{ "name": "a", "command": ["a"], "deadline": 1, "logs": ["log"] }]),
+            "`logs` and `ready.file` of a service are absolute paths",
+        ),
+        (
+            "before",
+            json!([{ "name": "a", "command": ["a"], "deadline": 1, "errors": [""] }]),
+            "`errors` of a service holds an empty word",
+        ),
+        (
+            "before",
+            json!([{ "name": "a", "command": ["a"], "deadline": 1, "ready": { "port": 1, "file": "/a" } }]),
+            "a service is ready by a port or by a file, not by both",
+        ),
         ("timeout", json!(0), "it is 0: nothing could run"),
         ("resources.cpu", json!(0), "it is 0: nothing could run"),
         ("resources.memory", json!(0), "it is 0: nothing could run"),
@@ -180,6 +245,7 @@ fn what_the_sandbox_does_not_offer_or_could_not_run_is_refused_by_its_key() {
         ("mount.scriptPerms", json!("4755"), "it must be an octal mode"),
         ("mount.scriptPerms", json!("+755"), "it must be an octal mode"),
         ("variables", json!({"A=B": ""}), "a name is empty or holds `=`"),
+        ("ahead", json!({"A=B": ""}), "a name is empty or holds `=`"),
         (
             "entrypoint",
             json!("../main.sh"),
@@ -318,7 +384,7 @@ fn an_id_that_is_no_name_is_refused() {
 #[test]
 fn an_id_whose_struct_would_hide_a_type_of_the_server_is_refused() {
     let mut used = Vec::new();
-    for case in ["pinned", "allow-list"] {
+    for case in ["pinned", "allow-list", "services"] {
         type_names(generate(&manifest(case)).unwrap().parse().unwrap(), &mut used);
     }
     used.retain(|name| !["Go", "NetworkTools", "Shell"].contains(&&**name));
@@ -330,8 +396,23 @@ fn an_id_whose_struct_would_hide_a_type_of_the_server_is_refused() {
             .collect();
         let id = id.trim_start_matches('-').to_lowercase();
         // Derives, constants and variants are looked up elsewhere than structs.
-        let elsewhere =
-            ["clone", "debug", "eq", "partial-eq", "ok", "some", "none", "bridge", "allow", "below", "name", "address"];
+        let elsewhere = [
+            "clone",
+            "debug",
+            "eq",
+            "partial-eq",
+            "ok",
+            "some",
+            "none",
+            "bridge",
+            "allow",
+            "below",
+            "name",
+            "address",
+            "returned",
+            "port",
+            "derivation",
+        ];
         if elsewhere.contains(&&*id) || name == name.to_uppercase() {
             continue;
         }

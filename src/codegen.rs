@@ -6,14 +6,14 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 use serde_json::{Map, Value};
 
-use crate::manifest::{Environment, Manifest, ManifestError, Network, PackageSet, Sandbox};
+use crate::manifest::{Environment, Executor, Manifest, ManifestError, Network, PackageSet, Ready, Sandbox, Service};
 use crate::policy::{Entry, Pattern};
 
 /// The parameter that takes additional files.
 const FILES: &str = "files";
 
 /// The types that the generated source uses. A struct of one of these names would stand in front of the real one.
-const TAKEN: [&str; 21] = [
+const TAKEN: [&str; 24] = [
     "Annotations",
     "ArgumentError",
     "Arguments",
@@ -28,10 +28,13 @@ const TAKEN: [&str; 21] = [
     "PackageSet",
     "Parameters",
     "Pattern",
+    "Preference",
+    "Readiness",
     "Resources",
     "Result",
     "Sandbox",
     "Self",
+    "Service",
     "String",
     "Tool",
     "Vec",
@@ -195,6 +198,7 @@ fn sandbox_value(sandbox: &Sandbox, sets: &[Ident]) -> TokenStream {
         } }
     };
     let (entrypoint, command) = (&definition.entrypoint, &definition.command);
+    let services = definition.before.iter().map(service);
     let timeout = u64::from(definition.timeout);
     let network = match &definition.security.network {
         Network::None => quote!(Network::None),
@@ -213,7 +217,12 @@ fn sandbox_value(sandbox: &Sandbox, sets: &[Ident]) -> TokenStream {
     let workdir = &definition.mount.workdir;
     let script_mode = definition.script_mode().expect("Manifest::parse has checked it");
     let read_only = definition.mount.read_only;
-    let variables = definition.variables.iter().map(|(name, value)| quote!((#name, #value)));
+    let [ahead, variables] = [&definition.ahead, &definition.variables]
+        .map(|variables| variables.iter().map(|(name, value)| quote!((#name, #value))));
+    let executor = optional(definition.executor.map(|executor| match executor {
+        Executor::Namespace => quote!(Preference::Namespace),
+        Executor::Derivation => quote!(Preference::Derivation),
+    }));
     let environment = optional(sandbox.environment.as_ref().map(environment_value));
     quote! { Sandbox {
         id: #id,
@@ -225,6 +234,8 @@ fn sandbox_value(sandbox: &Sandbox, sets: &[Ident]) -> TokenStream {
         user: #user,
         entrypoint: #entrypoint,
         command: &[#(#command),*],
+        ahead: &[#(#ahead),*],
+        services: &[#(#services),*],
         timeout: Duration::from_secs(#timeout),
         network: #network,
         resources: #resources,
@@ -232,6 +243,7 @@ fn sandbox_value(sandbox: &Sandbox, sets: &[Ident]) -> TokenStream {
         script_mode: #script_mode,
         read_only: #read_only,
         variables: &[#(#variables),*],
+        executor: #executor,
         environment: #environment,
         package_sets: &[#(&#sets),*],
     } }
@@ -264,6 +276,24 @@ fn package_set(id: &str, set: &PackageSet) -> TokenStream {
 /// `python` → `PYTHON_PACKAGES`.
 fn set_name(id: &str) -> Ident {
     Ident::new(&format!("{}_PACKAGES", id.replace('-', "_").to_uppercase()), Span::call_site())
+}
+
+fn service(service: &Service) -> TokenStream {
+    let Service { name, command, ready, deadline, logs, errors } = service;
+    let ready = match ready {
+        Ready { port: Some(port), .. } => quote!(Readiness::Port(#port)),
+        Ready { file: Some(file), .. } => quote!(Readiness::File(#file)),
+        Ready { port: None, file: None } => quote!(Readiness::Returned),
+    };
+    let deadline = u64::from(*deadline);
+    quote! { Service {
+        name: #name,
+        command: &[#(#command),*],
+        ready: #ready,
+        deadline: Duration::from_secs(#deadline),
+        logs: &[#(#logs),*],
+        errors: &[#(#errors),*],
+    } }
 }
 
 fn entry(Entry { to, port }: Entry) -> TokenStream {

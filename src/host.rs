@@ -213,7 +213,7 @@ impl Found {
 pub fn toolchains(host: &Host) -> Vec<Found> {
     let found = |sandbox: &'static Sandbox| Found {
         tool: sandbox.id,
-        programs: command::programs(sandbox.command)
+        programs: programs(sandbox)
             .into_iter()
             .map(|program| {
                 let path = locate::locate(&program, sandbox.id, host).map(|located| located.path);
@@ -222,6 +222,18 @@ pub fn toolchains(host: &Host) -> Vec<Found> {
             .collect(),
     };
     TOOLS.iter().map(|tool| found(&tool.sandbox)).collect()
+}
+
+/// The programs that a sandbox starts, each once.
+fn programs(sandbox: &Sandbox) -> Vec<String> {
+    let commands = sandbox.services.iter().map(|service| service.command).chain([sandbox.command]);
+    let mut programs: Vec<String> = Vec::new();
+    for program in commands.flat_map(command::programs) {
+        if !programs.contains(&program) {
+            programs.push(program);
+        }
+    }
+    programs
 }
 
 /// What a sandbox sees when it runs on the toolchains of the host.
@@ -233,7 +245,7 @@ pub fn view(sandbox: &Sandbox, host: &Host) -> Result<View, HostError> {
     let mut wanted: Vec<(&str, PathBuf)> = Vec::new();
     let mut variables = Vec::new();
 
-    let programs = command::programs(sandbox.command);
+    let programs = programs(sandbox);
     for program in &programs {
         let located = locate::locate(program, sandbox.id, host)?;
         let shown = prefix::shown(program, &located, sandbox.id, host)?;

@@ -29,8 +29,8 @@ fn main() -> ExitCode {
             let call = Given { tool: &tool, files: &files, packages: &packages };
             block_on(async { run_once::run(call, out.as_deref(), Runner::new(options)).await })
         }
-        Some(Command::ShowDerivation { tool, files, packages }) => {
-            run_once::show_derivation(Given { tool: &tool, files: &files, packages: &packages })
+        Some(Command::ShowDerivation { tool, files, packages, export }) => {
+            run_once::show_derivation(Given { tool: &tool, files: &files, packages: &packages }, export.as_deref())
         }
         Some(Command::Reproduce { tool, files, packages }) => {
             let call = Given { tool: &tool, files: &files, packages: &packages };

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{self, SeqAccess, Visitor};
+use serde::de::{self, MapAccess, SeqAccess, Visitor};
 
 use crate::policy::{self, Entry};
 use crate::store_path::{StorePath, StorePathError};
@@ -72,7 +72,12 @@ pub struct Definition {
     pub instead: BTreeMap<String, String>,
     /// Seconds of wall clock.
     pub timeout: u32,
-    pub before: Vec<String>,
+    /// Variables by which the command is told to wait, if it can be started before there is a call for it.
+    #[serde(default)]
+    pub ahead: BTreeMap<String, String>,
+    /// What is started before the command; of the list of strings that the JSON config has here, one service.
+    #[serde(deserialize_with = "services")]
+    pub before: Vec<Service>,
     pub command: Vec<String>,
     pub hints: Hints,
     pub parameters: Parameters,
@@ -83,6 +88,96 @@ pub struct Definition {
     /// The ids of the sets whose packages a call may ask for.
     #[serde(default)]
     pub package_sets: Vec<String>,
+    #[serde(default)]
+    pub executor: Option<Executor>,
+}
+
+/// By what calls are carried out, where the operator does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Executor {
+    Namespace,
+    Derivation,
+}
+
+/// A program that runs beside the command, from before its start.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// What messages call it.
+    pub name: String,
+    pub command: Vec<String>,
+    #[serde(default)]
+    pub ready: Ready,
+    /// Seconds within which it must be ready.
+    pub deadline: u32,
+    /// Files that it logs to.
+    #[serde(default)]
+    pub logs: Vec<String>,
+    /// Words by which a line of them tells of an error.
+    #[serde(default)]
+    pub errors: Vec<String>,
+}
+
+/// How it is known that a service is ready; by neither: when its command has returned, with success.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ready {
+    /// A TCP port of the loopback interface accepts connections.
+    pub port: Option<u16>,
+    /// A file is there.
+    pub file: Option<String>,
+}
+
+/// An item of [`Definition::before`].
+enum Before {
+    Argument(String),
+    Service(Service),
+}
+
+impl<'de> Deserialize<'de> for Before {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(BeforeVisitor)
+    }
+}
+
+struct BeforeVisitor;
+
+impl<'de> Visitor<'de> for BeforeVisitor {
+    type Value = Before;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a service, or an argument of the one command that is started")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Before, E> {
+        Ok(Before::Argument(text.to_owned()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Before, A::Error> {
+        Service::deserialize(de::value::MapAccessDeserializer::new(map)).map(Before::Service)
+    }
+}
+
+/// Seconds that a service gets of which nothing is known but its command.
+const PATIENCE: u32 = 30;
+
+fn services<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Service>, D::Error> {
+    let (mut command, mut services) = (Vec::new(), Vec::new());
+    for item in Vec::<Before>::deserialize(deserializer)? {
+        match item {
+            Before::Argument(argument) => command.push(argument),
+            Before::Service(service) => services.push(service),
+        }
+    }
+    match command.first().cloned() {
+        None => Ok(services),
+        Some(_) if !services.is_empty() => Err(de::Error::custom("it mixes services with arguments of a command")),
+        Some(name) => {
+            let (ready, logs, errors) = (Ready::default(), Vec::new(), Vec::new());
+            Ok(vec![Service { name, command, ready, deadline: PATIENCE, logs, errors }])
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -365,8 +460,8 @@ impl Definition {
         if self.security.security_opt != ["no-new-privileges:true"] {
             return Err(("security.securityOpt", "only [\"no-new-privileges:true\"] is offered"));
         }
-        if !self.before.is_empty() {
-            return Err(("before", "starting services before the command is not offered yet"));
+        for service in &self.before {
+            service.check().map_err(|reason| ("before", reason))?;
         }
         let Resources { cpu, memory, processes, files } = self.resources;
         for (key, limit) in [
@@ -396,10 +491,19 @@ impl Definition {
         if self.script_mode().is_none() {
             return Err(("mount.scriptPerms", "it must be an octal mode such as 0755"));
         }
-        for (name, value) in &self.variables {
-            if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-                return Err(("variables", "a name is empty or holds `=`, or a name or value holds a NUL character"));
+        if self.executor == Some(Executor::Derivation) && self.security.network != Network::None {
+            return Err(("executor", "Nix's build sandbox, in which a derivation runs, has no network to give"));
+        }
+        for (key, variables) in [("ahead", &self.ahead), ("variables", &self.variables)] {
+            let is_wrong = |(name, value): (&String, &String)| {
+                name.is_empty() || name.contains(['=', '\0']) || value.contains('\0')
+            };
+            if variables.iter().any(is_wrong) {
+                return Err((key, "a name is empty or holds `=`, or a name or value holds a NUL character"));
             }
+        }
+        if !self.ahead.is_empty() && !self.before.is_empty() {
+            return Err(("ahead", "a command that has services before it can't be started ahead of its call"));
         }
         Ok(())
     }
@@ -408,6 +512,37 @@ impl Definition {
         let text = &self.mount.script_perms;
         let octal = (3..=4).contains(&text.len()) && text.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
         u32::from_str_radix(text, 8).ok().filter(|mode| octal && *mode <= 0o777)
+    }
+}
+
+impl Service {
+    fn check(&self) -> Result<(), &'static str> {
+        if self.name.is_empty() || self.command.first().is_none_or(String::is_empty) {
+            return Err("a service has no name, or its command names no program");
+        }
+        let Ready { port, file } = &self.ready;
+        let paths: Vec<&String> = self.logs.iter().chain(file).collect();
+        if [&self.command, &self.errors]
+            .into_iter()
+            .flatten()
+            .chain(paths.iter().copied())
+            .any(|text| text.contains('\0'))
+        {
+            return Err("a service holds a NUL character");
+        }
+        if paths.iter().any(|path| !path.starts_with('/')) {
+            return Err("`logs` and `ready.file` of a service are absolute paths");
+        }
+        if self.errors.iter().any(String::is_empty) {
+            return Err("`errors` of a service holds an empty word, which every line has");
+        }
+        if *port == Some(0) || self.deadline == 0 {
+            return Err("a port or a deadline of a service is 0");
+        }
+        if port.is_some() && file.is_some() {
+            return Err("a service is ready by a port or by a file, not by both");
+        }
+        Ok(())
     }
 }
 

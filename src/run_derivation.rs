@@ -27,6 +27,11 @@
 //! | `mount.readOnly` | `1` if the working directory is read-only, or else empty |
 //! | `security.network` | `none`; or `bridge`, or hosts and ports, which Nix's build sandbox can't give |
 //! | `user` | the name of the user |
+//! | `before.N.name` | the name of the service N, from 0 on, that is started before the command |
+//! | `before.N.command.M` | its argument M |
+//! | `before.N.ready` | `returned`, `port` and a number, or `file` and a path |
+//! | `before.N.deadline` | seconds within which it must be ready |
+//! | `before.N.logs.M`, `before.N.errors.M` | a file that it logs to, and a word by which a line tells of an error |
 //! | `out` | where to write the result |
 //! | `nonce` | nothing to heed: it keeps a run apart from others of the same call |
 //!
@@ -51,7 +56,7 @@ use crate::launch::LAUNCHER;
 use crate::nix::hash::{derivation_path, fill_outputs, placeholder, source_path};
 use crate::nix::nar::Node;
 use crate::packages::Packages;
-use crate::sandbox::{Environment, Network, Sandbox};
+use crate::sandbox::{Environment, Network, Readiness, Sandbox, Service};
 use crate::store_path::{StorePath, StorePathError};
 use crate::view::{Origin, View};
 
@@ -116,7 +121,7 @@ impl Run<'_> {
             give_files(self.files, &mut variables);
             None
         } else {
-            let path = source_path(FILES_NAME, &files_node(self.files))?;
+            let path = files_path(self.files)?;
             variables.insert("files".into(), path.to_string());
             input_sources.insert(path.clone());
             Some(path)
@@ -175,6 +180,10 @@ impl Run<'_> {
         if !self.packages.is_empty() {
             variables.insert("packages".into(), self.packages.outs().collect::<Vec<_>>().join(" "));
         }
+        for (index, service) in sandbox.services.iter().enumerate() {
+            let variable = |(key, value): (String, String)| (format!("before.{index}.{key}"), value);
+            variables.extend(service_variables(service).map(variable));
+        }
         if let Some(nonce) = self.nonce {
             variables.insert("nonce".into(), nonce.into());
         }
@@ -212,6 +221,11 @@ pub fn files_node(files: &[File]) -> Node<'_> {
     Node::Directory(root)
 }
 
+/// The path that [`files_node`] has in a store.
+pub fn files_path(files: &[File]) -> Result<StorePath, StorePathError> {
+    source_path(FILES_NAME, &files_node(files))
+}
+
 fn bytes(component: Component<'_>) -> &[u8] {
     component.as_os_str().as_encoded_bytes()
 }
@@ -244,6 +258,25 @@ fn program_variables(sandbox: &Sandbox, environment: &StorePath, packages: &Pack
     let out = PathBuf::from(environment.as_str());
     let path = out.join("bin").display().to_string();
     View { origin: Origin::Pinned(out), path, packages: packages.clone(), ..View::empty() }.variables(sandbox)
+}
+
+/// The variables of a service, without what begins their names.
+fn service_variables(service: &Service) -> impl Iterator<Item = (String, String)> {
+    let ready = match service.ready {
+        Readiness::Returned => "returned".to_owned(),
+        Readiness::Port(port) => format!("port {port}"),
+        Readiness::File(path) => format!("file {path}"),
+    };
+    let single = [
+        ("name", service.name.to_owned()),
+        ("ready", ready),
+        ("deadline", whole_seconds(service.deadline).to_string()),
+    ];
+    let lists = [("command", service.command), ("logs", service.logs), ("errors", service.errors)];
+    let numbered = |(key, items): (&'static str, &'static [&'static str])| {
+        items.iter().enumerate().map(move |(index, item)| (format!("{key}.{index}"), (*item).to_owned()))
+    };
+    single.map(|(key, value)| (key.to_owned(), value)).into_iter().chain(lists.into_iter().flat_map(numbered))
 }
 
 fn whole_seconds(duration: Duration) -> u64 {

@@ -23,6 +23,11 @@ pub struct Sandbox {
     /// The file that the command runs.
     pub entrypoint: &'static str,
     pub command: &'static [&'static str],
+    /// Variables by which the pinned program is told to wait for its call, so that it can be started before there is one.
+    /// None: it can't be. A value may hold `{environment}`.
+    pub ahead: &'static [(&'static str, &'static str)],
+    /// What is started before the command.
+    pub services: &'static [Service],
     /// How long a program may run, by the wall clock.
     pub timeout: Duration,
     pub network: Network,
@@ -35,6 +40,8 @@ pub struct Sandbox {
     pub read_only: bool,
     /// Environment variables; `{environment}` in a value stands for the environment's output path.
     pub variables: &'static [(&'static str, &'static str)],
+    /// None where the definition does not say.
+    pub executor: Option<Preference>,
     /// None when the server was built without Nix.
     pub environment: Option<Environment>,
     /// The sets whose packages a call may ask for.
@@ -63,6 +70,33 @@ pub struct Package {
     pub environment: Environment,
 }
 
+/// A program that runs beside the command, from before its start: a launcher's
+/// [`Service`](sandbox_launcher::Service) as static data.
+#[derive(Debug)]
+pub struct Service {
+    /// What messages call it.
+    pub name: &'static str,
+    pub command: &'static [&'static str],
+    pub ready: Readiness,
+    /// How long it may take to get ready.
+    pub deadline: Duration,
+    /// Files that it logs to.
+    pub logs: &'static [&'static str],
+    /// Words by which a line of them tells of an error.
+    pub errors: &'static [&'static str],
+}
+
+/// How it is known that a service is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// Its command has returned, with success.
+    Returned,
+    /// A TCP port of the loopback interface accepts connections.
+    Port(u16),
+    /// A file is there.
+    File(&'static str),
+}
+
 /// What a client is told of the tool's nature, in MCP's words.
 #[derive(Debug)]
 pub struct Annotations {
@@ -71,6 +105,13 @@ pub struct Annotations {
     pub destructive: bool,
     pub idempotent: bool,
     pub open_world: bool,
+}
+
+/// By what calls are carried out, where the operator does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preference {
+    Namespace,
+    Derivation,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

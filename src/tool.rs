@@ -16,14 +16,14 @@ use crate::sandbox::{Annotations, Network, Resources, Sandbox};
 pub mod table {
     //! The parameters of every tool, and [`TOOLS`].
     use super::*;
-    // A manifest need not name an environment, nor allow a host.
+    // A manifest need not name an environment, nor allow a host, nor start a service.
     #[allow(unused_imports)]
     use std::net::Ipv4Addr;
 
     #[allow(unused_imports)]
     use crate::network::policy::{Entry, Pattern};
     #[allow(unused_imports)]
-    use crate::sandbox::{Environment, Package, PackageSet};
+    use crate::sandbox::{Environment, Package, PackageSet, Preference, Readiness, Service};
     include!(concat!(env!("OUT_DIR"), "/sandboxes.rs"));
 }
 

@@ -27,6 +27,8 @@ impl Parameters for Shell {
         user: "sandbox",
         entrypoint: "main.sh",
         command: &["sh", "main.sh"],
+        ahead: &[],
+        services: &[],
         timeout: Duration::from_secs(60u64),
         network: Network::None,
         resources: Resources {
@@ -39,6 +41,7 @@ impl Parameters for Shell {
         script_mode: 493u32,
         read_only: true,
         variables: &[],
+        executor: None,
         environment: None,
         package_sets: &[],
     };

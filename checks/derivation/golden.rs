@@ -17,11 +17,14 @@ use crate::samples::{self, builder, files, run};
 const RENEW: &str = "SANDBOX_MCP_RENEW_GOLDENS";
 
 pub fn samples() -> Result<(), Failed> {
-    let (none, tabulate) = (samples::packages(&[]), samples::packages(&["tabulate", "attrs"]));
-    for (name, files, packages) in
-        [("inline", samples::inline(), &none), ("apart", samples::apart(), &none), ("packages", vec![], &tabulate)]
-    {
-        let RunDerivation { path, text, .. } = Run { packages, ..run(&builder(), &files) }.derivation()?;
+    let (none, packages) = (samples::packages(&[]), samples::packages(&["tabulate", "attrs"]));
+    for (name, sandbox, files, packages) in [
+        ("inline", &samples::SANDBOX, samples::inline(), &none),
+        ("apart", &samples::SANDBOX, samples::apart(), &none),
+        ("services", &samples::WITH_SERVICES, samples::inline(), &none),
+        ("packages", &samples::SANDBOX, vec![], &packages),
+    ] {
+        let RunDerivation { path, text, .. } = Run { sandbox, packages, ..run(&builder(), &files) }.derivation()?;
         let golden = Path::new("checks/derivation").join(name).with_extension("golden");
         // The receipt in the first line, what stands in its .drv file below.
         let made = format!("{path}\n{text}\n");
@@ -75,6 +78,8 @@ pub fn distinct() -> Result<(), Failed> {
         Sandbox { read_only: true, ..samples::SANDBOX },
         Sandbox { user: "me", ..samples::SANDBOX },
         Sandbox { variables: &[], ..samples::SANDBOX },
+        samples::WITH_SERVICES,
+        Sandbox { services: &samples::WITH_SERVICES.services[1..], ..samples::SANDBOX },
     ];
     let mut runs = vec![
         base,

@@ -7,7 +7,9 @@ use std::time::Duration;
 use sandbox_mcp::file::File;
 use sandbox_mcp::packages::Packages;
 use sandbox_mcp::run_derivation::Run;
-use sandbox_mcp::sandbox::{Annotations, Environment, Network, Package, PackageSet, Resources, Sandbox};
+use sandbox_mcp::sandbox::{
+    Annotations, Environment, Network, Package, PackageSet, Readiness, Resources, Sandbox, Service,
+};
 use sandbox_mcp::store_path::StorePath;
 
 pub const SYSTEM: &str = "x86_64-linux";
@@ -33,6 +35,8 @@ pub const SANDBOX: Sandbox = Sandbox {
     user: "sandbox",
     entrypoint: "main.py",
     command: &["python", "main.py"],
+    ahead: &[],
+    services: &[],
     timeout: Duration::from_secs(60),
     network: Network::None,
     resources: Resources { cpu: 1, memory_mb: 1024, processes: 128, files: 1024 },
@@ -40,6 +44,7 @@ pub const SANDBOX: Sandbox = Sandbox {
     script_mode: 0o755,
     read_only: false,
     variables: &[("MPLCONFIGDIR", "/tmp"), ("PYTHONPATH", "{environment}/lib\t\"here\"")],
+    executor: None,
     environment: Some(ENVIRONMENT),
     package_sets: &[&PACKAGES],
 };
@@ -60,6 +65,27 @@ const fn package(name: &'static str, out: &'static str) -> Package {
 pub fn packages(names: &[&str]) -> Packages {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     Packages::choose(&names, &[&PACKAGES], |_| Vec::new()).unwrap()
+}
+
+/// A sandbox with one service of each kind.
+pub const WITH_SERVICES: Sandbox = Sandbox {
+    services: &[
+        Service {
+            name: "the server",
+            command: &["python", "-m", "http.server", "8000"],
+            ready: Readiness::Port(8000),
+            deadline: Duration::from_secs(10),
+            logs: &["/tmp/access.log", "/tmp/error.log"],
+            errors: &["[error]", "[crit]"],
+        },
+        service("watcher", Readiness::File("/tmp/a b")),
+        service("daemon", Readiness::Returned),
+    ],
+    ..SANDBOX
+};
+
+const fn service(name: &'static str, ready: Readiness) -> Service {
+    Service { name, command: &["start"], ready, deadline: Duration::from_secs(30), logs: &[], errors: &[] }
 }
 
 pub fn builder() -> StorePath {

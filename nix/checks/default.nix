@@ -5,6 +5,7 @@ let
 in
 check ./cases.nix
 // {
+  by-nix = check ./by-nix.nix;
   clippy = check ./clippy.nix;
   format = check ./format.nix;
   fresh-store = check ./fresh-store.nix;
@@ -16,5 +17,6 @@ check ./cases.nix
   network = check ./network.nix;
   packages = check ./packages.nix;
   refusals = check ./refusals.nix;
+  services = check ./services.nix;
   inherit (server) tests;
 }

@@ -1,5 +1,6 @@
 //! The managers of all environments in use: each is started by its first call and ends when it was not used for long.
 
+use std::num::NonZero;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,9 +17,12 @@ const IDLE: Duration = Duration::from_secs(900);
 /// How many managers a pool of few keeps.
 const FEW: usize = 4;
 /// How many sandboxes each of them may have ready.
-const FEW_READY: usize = 2;
+const FEW_READY: usize = 1;
 /// How often a call is handed to a new manager when one was lost before the call began.
 const ATTEMPTS: usize = 3;
+/// The most sandboxes that are kept ready, and the most in which a program runs already.
+const MOST_READY: usize = 32;
+const MOST_AHEAD: usize = 4;
 
 /// Runs plans in sandboxes that are ready before they are asked for.
 #[derive(Default)]
@@ -49,7 +53,7 @@ impl Pool {
 
     /// A pool for environments of which there may be any number: few managers are kept, and few sandboxes ready.
     pub fn of_few(ready: Option<usize>) -> Self {
-        Self { ready: Some(ready.unwrap_or_else(most_ready).min(FEW_READY)), most: Some(FEW), ..Self::default() }
+        Self { ready: Some(ready.unwrap_or(FEW_READY).min(FEW_READY)), most: Some(FEW), ..Self::default() }
     }
 
     /// Runs a call, in a sandbox that was ready if there was one. Whatever way it returns, nothing of the sandbox is left.
@@ -76,7 +80,7 @@ impl Pool {
         loop {
             attempts += 1;
             let cell = self.slot(environment);
-            let ready = self.ready.unwrap_or_else(most_ready);
+            let ready = self.ready.unwrap_or_else(|| most_ready(environment));
             let start = cell.get_or_try_init(|| Manager::start(environment, ready));
             let manager = tokio::select! {
                 manager = start => manager?,
@@ -137,9 +141,10 @@ impl Pool {
     }
 }
 
-/// Twice the processors: more calls at once gain nothing, and a ready sandbox takes up to 2 MB.
-fn most_ready() -> usize {
-    static MOST: LazyLock<usize> =
-        LazyLock::new(|| std::thread::available_parallelism().map_or(2, |count| 2 * count.get()).min(32));
-    *MOST
+/// Twice the processors: more calls at once gain nothing, and a ready sandbox takes up to 2 MB. One whose program was
+/// started ahead takes what the program takes, which can be 100 MB, so that few must be enough.
+fn most_ready(environment: &Environment) -> usize {
+    static PROCESSORS: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get));
+    let (each, most) = if environment.ahead.is_some() { (1, MOST_AHEAD) } else { (2, MOST_READY) };
+    (each * *PROCESSORS).min(most)
 }
