@@ -127,13 +127,11 @@ let
       readOnly = default false boolean;
     };
     # By what calls are carried out, where the operator does not say.
-    executor = default null (
-      oneOf [
-        null
-        "namespace"
-        "derivation"
-      ]
-    );
+    executor = default null (oneOf [
+      null
+      "namespace"
+      "derivation"
+    ]);
     packages = listOf package;
     # The sets of packages that a call may ask for: a file packages/<id>.nix each.
     packageSets = default [ "commands" ] (listOf text);

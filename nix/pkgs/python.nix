@@ -7,6 +7,18 @@ let
   modules = set: import ../lib/named.nix names set;
 in
 [
-  (pkgs.python313.withPackages (set: [ ahead figures ] ++ modules set) // { inherit modules; })
+  (
+    pkgs.python313.withPackages (
+      set:
+      [
+        ahead
+        figures
+      ]
+      ++ modules set
+    )
+    // {
+      inherit modules;
+    }
+  )
   figures
 ]
