@@ -5,20 +5,16 @@ let
   figures = import ./figures.nix pkgs;
   ahead = (import ./ahead.nix pkgs).python;
   modules = set: import ../lib/named.nix names set;
+  environment = pkgs.python313.withPackages (
+    set:
+    modules set
+    ++ [
+      ahead
+      figures
+    ]
+  );
 in
 [
-  (
-    pkgs.python313.withPackages (
-      set:
-      [
-        ahead
-        figures
-      ]
-      ++ modules set
-    )
-    // {
-      inherit modules;
-    }
-  )
+  (environment // { inherit modules; })
   figures
 ]
