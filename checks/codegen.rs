@@ -69,10 +69,12 @@ fn each_manifest_gives_its_golden_source() {
 #[test]
 fn the_same_manifest_in_another_order_of_keys_gives_the_same_source() {
     let pinned = manifest("pinned");
-    let mut sandboxes: Value = serde_json::from_str(&pinned).unwrap();
-    let sandboxes = sandboxes["sandboxes"].as_object_mut().unwrap();
-    let reversed: serde_json::Map<_, _> = sandboxes.clone().into_iter().rev().collect();
-    let other = json!({ "sandboxes": reversed, "system": "x86_64-linux", "format": 1 });
+    let value: Value = serde_json::from_str(&pinned).unwrap();
+    let [sandboxes, sets] = ["sandboxes", "packageSets"].map(|key| {
+        let reversed: serde_json::Map<_, _> = value[key].as_object().unwrap().clone().into_iter().rev().collect();
+        reversed
+    });
+    let other = json!({ "packageSets": sets, "sandboxes": sandboxes, "system": "x86_64-linux", "format": 1 });
     assert_eq!(generate(&pinned), generate(&other.to_string()));
 }
 
@@ -312,6 +314,44 @@ fn either_all_sandboxes_have_an_environment_or_none_has() {
     let error = refusal("pinned", "/system", |place| *place = Value::Null);
     assert_eq!(error, format!("sandboxes.go.environment: {reason}"));
     assert_eq!(refusal("portable", "/sandboxes", |place| *place = json!({})), "sandboxes: there is none");
+}
+
+#[test]
+fn a_set_of_packages_that_is_not_there_or_listed_twice_is_refused() {
+    for (sets, reason) in [
+        (json!(["commands", "perl"]), "there is no set of packages named `perl`"),
+        (json!(["commands", "commands"]), "`commands` is listed twice"),
+    ] {
+        let error = refusal("pinned", "/sandboxes/go/definition/packageSets", |place| *place = sets);
+        assert_eq!(error, format!("sandboxes.go.definition.packageSets: {reason}"));
+    }
+}
+
+#[test]
+fn a_wrong_set_of_packages_is_refused_by_its_key() {
+    let package = |out: &str| {
+        let drv = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-jq.drv";
+        json!({"version": "", "description": "", "environment": {"drv": drv, "out": out}})
+    };
+    let jq = package("/nix/store/zyxwvsrqpnmlkjihgfdcba9876543210-jq");
+    for (key, value, error) in [
+        ("searchPaths", json!({"PATH": "../bin"}), ".searchPaths.PATH: `../bin` must be a directory within a package"),
+        ("searchPaths", json!({"PATH": "/bin"}), ".searchPaths.PATH: `/bin` must be a directory within a package"),
+        ("searchPaths", json!({"A=B": "bin"}), ".searchPaths: it holds what no environment variable can"),
+        ("packages", json!({"a b": jq}), ".packages.a b: a name has letters, digits and `+-._` only"),
+        ("packages", json!({"": jq}), ".packages.: a name has letters"),
+        ("packages", json!({"jq": package("/usr")}), ".packages.jq.environment.out: `/usr` is not a store path"),
+    ] {
+        let found = refusal("pinned", &format!("/packageSets/commands/{key}"), |place| *place = value);
+        assert!(found.starts_with(&format!("packageSets.commands{error}")), "{found}");
+    }
+}
+
+#[test]
+fn a_manifest_without_a_system_has_no_packages() {
+    let sets = json!({"commands": {"description": "", "searchPaths": {}, "packages": {}}});
+    let error = refusal("portable", "", |manifest| manifest["packageSets"] = sets);
+    assert_eq!(error, "packageSets.commands: a manifest without a system has no packages");
 }
 
 /// The portable manifest with its sandbox under other ids.

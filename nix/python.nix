@@ -20,6 +20,10 @@ pkgs: {
     matplotlib numpy pandas polars pyarrow pydantic pympler scikit-learn scipy seaborn sympy
     beautifulsoup4 lxml networkx openpyxl pillow pyyaml requests
   '' pkgs;
+  packageSets = [
+    "commands"
+    "python"
+  ];
   # The figures that a program shows become artifacts.
   variables.MATPLOTLIBRC = "{environment}/share/sandbox-mcp/matplotlibrc";
   variables.MPLCONFIGDIR = "/tmp";

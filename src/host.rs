@@ -20,7 +20,7 @@ use std::{env, fmt, fs, io};
 
 use crate::sandbox::Sandbox;
 use crate::tool::TOOLS;
-use crate::view::{Bind, Link, Origin, View};
+use crate::view::{Bind, Link, View};
 
 /// The directory of the sandbox with links to programs that `PATH` would not find by the name they are wanted by.
 pub(crate) const LINKS: &str = "/run/host/bin";
@@ -274,7 +274,7 @@ pub fn view(sandbox: &Sandbox, host: &Host) -> Result<View, HostError> {
     links.sort();
     links.dedup();
     let path: Vec<String> = link_directory.into_iter().chain(path).map(|path| path.display().to_string()).collect();
-    Ok(View { origin: Origin::Host, binds, links, path: path.join(":"), variables })
+    Ok(View { binds, links, path: path.join(":"), variables, ..View::empty() })
 }
 
 fn is_on_system_path(directory: &Path) -> bool {

@@ -25,6 +25,27 @@ pub struct Manifest {
     /// The system of the derivations; none in the portable manifest, which holds no store paths.
     pub system: Option<String>,
     pub sandboxes: BTreeMap<String, Sandbox>,
+    /// The sets of packages that calls may ask for; none in the portable manifest.
+    #[serde(default, rename = "packageSets")]
+    pub package_sets: BTreeMap<String, PackageSet>,
+}
+
+/// Packages of one kind, by their names.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct PackageSet {
+    pub description: String,
+    /// The environment variables that lead programs to a package, and the directory in it that each names.
+    pub search_paths: BTreeMap<String, String>,
+    pub packages: BTreeMap<String, Package>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Package {
+    pub version: String,
+    pub description: String,
+    pub environment: Environment,
 }
 
 #[derive(Debug, Deserialize)]
@@ -64,6 +85,9 @@ pub struct Definition {
     pub resources: Resources,
     pub mount: Mount,
     pub variables: BTreeMap<String, String>,
+    /// The ids of the sets whose packages a call may ask for.
+    #[serde(default)]
+    pub package_sets: Vec<String>,
     #[serde(default)]
     pub executor: Option<Executor>,
 }
@@ -347,8 +371,55 @@ impl Manifest {
         }
         for (id, sandbox) in &self.sandboxes {
             sandbox.check(id, self.system.is_some())?;
+            self.check_sets_of(id, &sandbox.definition.package_sets)?;
+        }
+        for (id, set) in &self.package_sets {
+            let refuse = |(rest, reason): (String, _)| ManifestError { key: format!("packageSets.{id}{rest}"), reason };
+            match self.system {
+                None => Err((String::new(), "a manifest without a system has no packages".to_owned())),
+                Some(_) if !is_name(id) => {
+                    Err((String::new(), "an id has lower-case letters, digits and `-` only".into()))
+                }
+                Some(_) => set.check(),
+            }
+            .map_err(refuse)?;
         }
         Ok(())
+    }
+
+    /// The portable manifest has no sets, but its definitions name them.
+    fn check_sets_of(&self, id: &str, names: &[String]) -> Result<(), ManifestError> {
+        let key = || format!("sandboxes.{id}.definition.packageSets");
+        for (index, name) in names.iter().enumerate() {
+            if self.system.is_some() && !self.package_sets.contains_key(name) {
+                return refuse(&key(), format!("there is no set of packages named `{name}`"));
+            }
+            if names[..index].contains(name) {
+                return refuse(&key(), format!("`{name}` is listed twice"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl PackageSet {
+    /// What the types alone do not say, as the key below the set and the reason.
+    fn check(&self) -> Result<(), (String, String)> {
+        for (variable, directory) in &self.search_paths {
+            let plain = |part: &str| !["", ".", ".."].contains(&part);
+            if variable.is_empty() || variable.contains(['=', '\0']) || directory.contains('\0') {
+                return Err((".searchPaths".into(), "it holds what no environment variable can".into()));
+            }
+            if !directory.split('/').all(plain) {
+                let reason = format!("`{directory}` must be a directory within a package, such as `bin`");
+                return Err((format!(".searchPaths.{variable}"), reason));
+            }
+        }
+        let is_package = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-._".contains(&byte));
+        match self.packages.keys().find(|name| name.is_empty() || !is_package(name)) {
+            Some(name) => Err((format!(".packages.{name}"), "a name has letters, digits and `+-._` only".into())),
+            None => Ok(()),
+        }
     }
 }
 

@@ -3,10 +3,9 @@
 use std::fmt;
 
 use crate::derivation::{Derivation, ParseError};
-use crate::file::File;
+use crate::job::Job;
 use crate::nix::hash::{derivation_path, fill_outputs};
 use crate::run_derivation::{Run, RunDerivation, builder_path};
-use crate::sandbox::Sandbox;
 use crate::store_path::{StorePath, StorePathError};
 use crate::tool::SYSTEM;
 
@@ -19,10 +18,11 @@ const NONCE: &str = "nonce";
 /// # Errors
 ///
 /// As those of [`Run::derivation`].
-pub fn receipt(sandbox: &Sandbox, files: &[File]) -> Result<Option<RunDerivation>, StorePathError> {
+pub fn receipt(job: &Job) -> Result<Option<RunDerivation>, StorePathError> {
+    let sandbox = job.sandbox;
     let (Some(system), Some(environment)) = (SYSTEM, &sandbox.environment) else { return Ok(None) };
-    let builder = builder_path();
-    let run = Run { system, sandbox, environment, builder, files, deadline: sandbox.timeout, nonce: None };
+    let (packages, files, builder) = (&job.options.packages, &job.files, builder_path());
+    let run = Run { system, sandbox, environment, packages, builder, files, deadline: sandbox.timeout, nonce: None };
     run.derivation().map(Some)
 }
 
@@ -90,6 +90,11 @@ impl Receipt {
     /// The output path of its environment.
     pub fn environment(&self) -> &str {
         self.variable("environment").unwrap_or_default()
+    }
+
+    /// The output paths of its packages.
+    pub fn packages(&self) -> impl Iterator<Item = &str> {
+        self.variable("packages").into_iter().flat_map(|packages| packages.split(' '))
     }
 
     pub fn run(&self) -> Result<RunDerivation, ReceiptError> {

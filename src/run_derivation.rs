@@ -14,6 +14,7 @@
 //! | variable | value |
 //! |---|---|
 //! | `environment` | the environment's output path; its file `closure` lists what else the program sees of the store |
+//! | `packages` | likewise the output paths of the packages that the call asks for, with spaces between, if it does |
 //! | `file:NAMEPath` | a file that holds the content of the file NAME of the working directory (Nix's `passAsFile`) |
 //! | `files` | in place of these, a store path that holds the files and directories of the working directory |
 //! | `variable:NAME` | the program's variable NAME; it gets these and no others |
@@ -37,8 +38,8 @@
 //! The names follow the sandbox definition's. A file is given by `files` where Nix would not hand it over as it is, or
 //! where there is much of it (see [`fits_inline`]).
 //!
-//! The inputs are the builder, the environment's output and `files`, as sources: they must be valid before the
-//! derivation is added to a store. The environment's own derivation is not an input, because Nix would look through all
+//! The inputs are the builder, the environment's output, the packages' and `files`, as sources: they must be valid before
+//! the derivation is added to a store. The environment's own derivation is not an input, because Nix would look through all
 //! that built it, which costs more than the run. The server knows that derivation, and realises it first.
 //!
 //! `preferLocalBuild` spares Nix the question to its build hook, and without `allowSubstitutes` no cache is asked for
@@ -54,6 +55,7 @@ use crate::file::File;
 use crate::launch::LAUNCHER;
 use crate::nix::hash::{derivation_path, fill_outputs, placeholder, source_path};
 use crate::nix::nar::Node;
+use crate::packages::Packages;
 use crate::sandbox::{Environment, Network, Readiness, Sandbox, Service};
 use crate::store_path::{StorePath, StorePathError};
 use crate::view::{Origin, View};
@@ -75,6 +77,7 @@ pub struct Run<'a> {
     pub system: &'a str,
     pub sandbox: &'a Sandbox,
     pub environment: &'a Environment,
+    pub packages: &'a Packages,
     pub builder: &'a StorePath,
     pub files: &'a [File],
     /// How long the program may run. It is rounded up to seconds.
@@ -103,13 +106,16 @@ impl Run<'_> {
     ///
     /// # Errors
     ///
-    /// The environment's path is no store path, or the sandbox's id makes a name that is too long for one. Neither
+    /// The path of the environment or of a package is no store path, or the sandbox's id makes a name that is too long for one. Neither
     /// happens with a sandbox of the tool table.
     pub fn derivation(&self) -> Result<RunDerivation, StorePathError> {
         let name = format!("sandbox-mcp-run-{}", self.sandbox.id);
         let environment = StorePath::parse(self.environment.out)?;
         let mut variables = self.variables(&name, &environment);
         let mut input_sources = BTreeSet::from([self.builder.clone(), environment]);
+        for out in self.packages.outs() {
+            input_sources.insert(StorePath::parse(out)?);
+        }
         let inline = fits_inline(self.files);
         let files = if inline {
             give_files(self.files, &mut variables);
@@ -168,8 +174,11 @@ impl Run<'_> {
             ("security.network".into(), network),
             ("user".into(), sandbox.user.into()),
         ]);
-        for (name, value) in program_variables(sandbox, environment) {
+        for (name, value) in program_variables(sandbox, environment, self.packages) {
             variables.insert(format!("variable:{name}"), value);
+        }
+        if !self.packages.is_empty() {
+            variables.insert("packages".into(), self.packages.outs().collect::<Vec<_>>().join(" "));
         }
         for (index, service) in sandbox.services.iter().enumerate() {
             let variable = |(key, value): (String, String)| (format!("before.{index}.{key}"), value);
@@ -245,11 +254,10 @@ fn give_files(files: &[File], variables: &mut BTreeMap<String, String>) {
 }
 
 /// The variables of the program, as in every other executor.
-fn program_variables(sandbox: &Sandbox, environment: &StorePath) -> Vec<(String, String)> {
+fn program_variables(sandbox: &Sandbox, environment: &StorePath, packages: &Packages) -> Vec<(String, String)> {
     let out = PathBuf::from(environment.as_str());
     let path = out.join("bin").display().to_string();
-    let view = View { origin: Origin::Pinned(out), binds: vec![], links: vec![], path, variables: vec![] };
-    view.variables(sandbox)
+    View { origin: Origin::Pinned(out), path, packages: packages.clone(), ..View::empty() }.variables(sandbox)
 }
 
 /// The variables of a service, without what begins their names.

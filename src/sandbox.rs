@@ -44,6 +44,30 @@ pub struct Sandbox {
     pub executor: Option<Preference>,
     /// None when the server was built without Nix.
     pub environment: Option<Environment>,
+    /// The sets whose packages a call may ask for.
+    pub package_sets: &'static [&'static PackageSet],
+}
+
+/// Packages of one kind.
+#[derive(Debug)]
+pub struct PackageSet {
+    pub id: &'static str,
+    pub description: &'static str,
+    /// Sorted by name.
+    pub packages: &'static [Package],
+}
+
+/// A package that a call may ask for.
+#[derive(Debug)]
+pub struct Package {
+    pub name: &'static str,
+    /// Empty if it has none.
+    pub version: &'static str,
+    /// Empty if it has none.
+    pub description: &'static str,
+    /// The environment variables that lead programs to it, and the directory in its output that each names.
+    pub search_paths: &'static [(&'static str, &'static str)],
+    pub environment: Environment,
 }
 
 /// A program that runs beside the command, from before its start: a launcher's

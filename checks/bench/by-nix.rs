@@ -18,6 +18,7 @@ use client::Server;
 use measure::{median, timed};
 use sandbox_mcp::executor::derivation::nonce;
 use sandbox_mcp::file::File;
+use sandbox_mcp::job::Job;
 use sandbox_mcp::nix::export::Export;
 use sandbox_mcp::nix::nar::Node;
 use sandbox_mcp::receipt::{Receipt, receipt};
@@ -69,9 +70,9 @@ fn main() {
 }
 
 /// A run of a call, as the executor makes it.
-fn derivation(sandbox: &Sandbox, code: &str) -> RunDerivation {
+fn derivation(sandbox: &'static Sandbox, code: &str) -> RunDerivation {
     let files = [File::parse(sandbox.entrypoint, code.to_owned()).expect("a file")];
-    let same = receipt(sandbox, &files).expect("a receipt").expect("a pinned environment");
+    let same = receipt(&Job::new(sandbox, files.into())).expect("a receipt").expect("a pinned environment");
     let run = Receipt::parse(&same.text).and_then(|same| same.apart(&nonce())).and_then(|run| run.run());
     run.expect("the receipt is our own")
 }

@@ -24,7 +24,6 @@ use sandbox_launcher::view;
 use sandbox_mcp::executor::derivation::Derivations;
 use sandbox_mcp::executor::{Executor, Executors};
 use sandbox_mcp::job::Job;
-use sandbox_mcp::launch::Pool;
 use sandbox_mcp::store_path::STORE;
 use sandbox_mcp::tool::Tool;
 use sandbox_mcp::view::{Origin, View};
@@ -50,7 +49,7 @@ fn main() {
     many.extend(store::others().filter(|path| !few.contains(path)).take(MANY - few.len()));
     let bin = shell.parent().expect("a program has a directory");
     let ways = [&few, &many].map(|paths| {
-        let executors = Executors::new(Pool::new(), Derivations::new(None, false), false);
+        let executors = Executors::new(None, Derivations::new(None, false), false);
         (executors, Arc::new(self::view(&environment, paths, bin)))
     });
 
@@ -84,7 +83,7 @@ fn view(environment: &Path, paths: &BTreeSet<String>, bin: &Path) -> View {
     let path = bin.display().to_string();
     // The locale of the sandbox's definition may be in one of the environments alone.
     let variables = vec![("LANG".to_owned(), "C".to_owned())];
-    View { origin: Origin::Pinned(environment.to_owned()), binds, links, path, variables }
+    View { origin: Origin::Pinned(environment.to_owned()), binds, links, path, variables, ..View::empty() }
 }
 
 async fn call(executors: &Executors, view: &Arc<View>) {

@@ -12,7 +12,6 @@ use sandbox_mcp::executor::derivation::{Derivations, Way};
 use sandbox_mcp::executor::{Executor, Executors};
 use sandbox_mcp::file::File;
 use sandbox_mcp::job::Job;
-use sandbox_mcp::launch::Pool;
 use sandbox_mcp::sandbox::{Environment, Sandbox};
 use sandbox_mcp::view::View;
 use tokio::runtime::Runtime;
@@ -53,7 +52,7 @@ fn executors() -> Executors {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let nix_store =
         std::env::split_paths(&path).map(|directory| directory.join("nix-store")).find(|file| file.exists());
-    Executors::new(Pool::new(), Derivations::new(nix_store.as_deref(), true), false)
+    Executors::new(None, Derivations::new(nix_store.as_deref(), true), false)
 }
 
 async fn by_daemon(executors: &Executors, sandbox: &'static Sandbox, view: &Arc<View>) -> Duration {

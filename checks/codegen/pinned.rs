@@ -48,6 +48,7 @@ impl Parameters for Go {
             drv: "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-sandbox-mcp-go.drv",
             out: "/nix/store/zyxwvsrqpnmlkjihgfdcba9876543210-sandbox-mcp-go",
         }),
+        package_sets: &[&LUA_MODULES_PACKAGES, &COMMANDS_PACKAGES],
     };
     fn parse(arguments: &mut Arguments) -> Result<Self, ArgumentError> {
         Ok(Self {
@@ -102,6 +103,7 @@ impl Parameters for NetworkTools {
             drv: "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-sandbox-mcp-network-tools.drv",
             out: "/nix/store/zyxwvsrqpnmlkjihgfdcba9876543210-sandbox-mcp-network-tools",
         }),
+        package_sets: &[],
     };
     fn parse(arguments: &mut Arguments) -> Result<Self, ArgumentError> {
         Ok(Self {
@@ -114,3 +116,26 @@ impl Parameters for NetworkTools {
 }
 /// Every tool, sorted by name.
 pub static TOOLS: &[Tool] = &[Tool::of::<Go>(), Tool::of::<NetworkTools>()];
+static COMMANDS_PACKAGES: PackageSet = PackageSet {
+    id: "commands",
+    description: "Programs",
+    packages: &[
+        Package {
+            name: "c++filt",
+            version: "2.44",
+            description: "Says \"wörld\".",
+            search_paths: &[("PATH", "bin")],
+            environment: Environment {
+                drv: "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-sandbox-mcp-commands-c++filt.drv",
+                out: "/nix/store/zyxwvsrqpnmlkjihgfdcba9876543210-sandbox-mcp-commands-c++filt",
+            },
+        },
+    ],
+};
+static LUA_MODULES_PACKAGES: PackageSet = PackageSet {
+    id: "lua-modules",
+    description: "Lua modules",
+    packages: &[],
+};
+/// Every set of packages that calls may ask for, sorted by id.
+pub static PACKAGE_SETS: &[&PackageSet] = &[&COMMANDS_PACKAGES, &LUA_MODULES_PACKAGES];

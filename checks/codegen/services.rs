@@ -68,6 +68,7 @@ impl Parameters for Shell {
         variables: &[],
         executor: None,
         environment: None,
+        package_sets: &[],
     };
     fn parse(arguments: &mut Arguments) -> Result<Self, ArgumentError> {
         Ok(Self {
@@ -81,3 +82,5 @@ impl Parameters for Shell {
 }
 /// Every tool, sorted by name.
 pub static TOOLS: &[Tool] = &[Tool::of::<Shell>()];
+/// Every set of packages that calls may ask for, sorted by id.
+pub static PACKAGE_SETS: &[&PackageSet] = &[];

@@ -17,12 +17,14 @@ use crate::samples::{self, builder, files, run};
 const RENEW: &str = "SANDBOX_MCP_RENEW_GOLDENS";
 
 pub fn samples() -> Result<(), Failed> {
-    for (name, sandbox, files) in [
-        ("inline", &samples::SANDBOX, samples::inline()),
-        ("apart", &samples::SANDBOX, samples::apart()),
-        ("services", &samples::WITH_SERVICES, samples::inline()),
+    let (none, packages) = (samples::packages(&[]), samples::packages(&["tabulate", "attrs"]));
+    for (name, sandbox, files, packages) in [
+        ("inline", &samples::SANDBOX, samples::inline(), &none),
+        ("apart", &samples::SANDBOX, samples::apart(), &none),
+        ("services", &samples::WITH_SERVICES, samples::inline(), &none),
+        ("packages", &samples::SANDBOX, vec![], &packages),
     ] {
-        let RunDerivation { path, text, .. } = Run { sandbox, ..run(&builder(), &files) }.derivation()?;
+        let RunDerivation { path, text, .. } = Run { sandbox, packages, ..run(&builder(), &files) }.derivation()?;
         let golden = Path::new("checks/derivation").join(name).with_extension("golden");
         // The receipt in the first line, what stands in its .drv file below.
         let made = format!("{path}\n{text}\n");
@@ -58,6 +60,7 @@ pub fn distinct() -> Result<(), Failed> {
     let base = run(&builder, &files);
     let other_environment =
         Environment { out: "/nix/store/11111111111111111111111111111111-x", ..samples::ENVIRONMENT };
+    let packages = [samples::packages(&["attrs"]), samples::packages(&["attrs", "tabulate"])];
     let resources = samples::SANDBOX.resources;
     let sandboxes = [
         Sandbox { command: &["python", "-u", "main.py"], ..samples::SANDBOX },
@@ -82,6 +85,8 @@ pub fn distinct() -> Result<(), Failed> {
         base,
         Run { system: "aarch64-linux", ..base },
         Run { environment: &other_environment, ..base },
+        Run { packages: &packages[0], ..base },
+        Run { packages: &packages[1], ..base },
         Run { builder: &other_builder, ..base },
         Run { files: &more, ..base },
         Run { files: &more[..1], ..base },

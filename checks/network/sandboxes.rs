@@ -66,6 +66,7 @@ fn sandbox(entries: &[&str], program: &[&dyn Display]) -> &'static Sandbox {
         variables: &[],
         executor: None,
         environment: None,
+        package_sets: &[],
     }))
 }
 
@@ -84,7 +85,7 @@ fn view() -> Arc<View> {
 }
 
 fn executors(ready: usize) -> Executors {
-    Executors::new(Pool::with_ready(ready), Derivations::new(None, false), false)
+    Executors::new(Some(ready), Derivations::new(None, false), false)
 }
 
 async fn call(executors: &Executors, sandbox: &'static Sandbox) -> Outcome {

@@ -15,6 +15,7 @@ check ./cases.nix
   manifest = check ./manifest.nix;
   mcp = check ./mcp.nix;
   network = check ./network.nix;
+  packages = check ./packages.nix;
   refusals = check ./refusals.nix;
   services = check ./services.nix;
   inherit (server) tests;

@@ -1,7 +1,7 @@
 # The definition of a sandbox, checked and completed with defaults.
 #
-# A definition file is a function from the package set to the keys of the JSON config, with `packages` and `variables` beside
-# them. The value that leaves this file has every key, each of its type. What is wrong with a definition is refused with the name
+# A definition file is a function from the package set to the keys of the JSON config, with `packages`, `packageSets` and
+# `variables` beside them. The value that leaves this file has every key, each of its type. What is wrong with a definition is refused with the name
 # of its file and the path of the key, all of it at once.
 { id, file }:
 pkgs:
@@ -127,14 +127,14 @@ let
       readOnly = default false boolean;
     };
     # By what calls are carried out, where the operator does not say.
-    executor = default null (
-      oneOf [
-        null
-        "namespace"
-        "derivation"
-      ]
-    );
+    executor = default null (oneOf [
+      null
+      "namespace"
+      "derivation"
+    ]);
     packages = listOf package;
+    # The sets of packages that a call may ask for: a file packages/<id>.nix each.
+    packageSets = default [ "commands" ] (listOf text);
     variables = default { } variables;
   };
 

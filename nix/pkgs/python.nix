@@ -4,8 +4,17 @@ names: pkgs:
 let
   figures = import ./figures.nix pkgs;
   ahead = (import ./ahead.nix pkgs).python;
+  modules = set: import ../lib/named.nix names set;
+  environment = pkgs.python313.withPackages (
+    set:
+    modules set
+    ++ [
+      ahead
+      figures
+    ]
+  );
 in
 [
-  (pkgs.python313.withPackages (set: [ ahead figures ] ++ import ../lib/named.nix names set))
+  (environment // { inherit modules; })
   figures
 ]

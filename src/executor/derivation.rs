@@ -346,8 +346,10 @@ fn derivation(job: &Job, nonce: Option<&str>) -> Result<RunDerivation, Derivatio
     let (Some(system), Some(environment)) = (SYSTEM, &sandbox.environment) else {
         unreachable!("only jobs with a pinned environment come here")
     };
-    let (builder, files, deadline) = (builder_path(), &job.files, job.deadline);
-    Run { system, sandbox, environment, builder, files, deadline, nonce }.derivation().map_err(DerivationError::Path)
+    let (packages, files, deadline) = (&job.options.packages, &job.files, job.deadline);
+    Run { system, sandbox, environment, packages, builder: builder_path(), files, deadline, nonce }
+        .derivation()
+        .map_err(DerivationError::Path)
 }
 
 /// Adds the derivation, and the files that it does not hold, unless those must be there already.

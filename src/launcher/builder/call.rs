@@ -46,7 +46,11 @@ pub fn plan() -> Result<Plan, Refusal> {
     };
     let environment = Path::new(variables.text("environment")?);
     let closure = fs::read_to_string(environment.join(CLOSURE)).map_err(system("read the environment's closure"))?;
-    let (binds, links) = view::pinned(environment, closure.lines());
+    let (mut binds, links) = view::pinned(environment, closure.lines());
+    for package in variables.0.get("packages").into_iter().flat_map(|packages| packages.split(' ')).map(Path::new) {
+        let closure = fs::read_to_string(package.join(CLOSURE)).map_err(system("read a package's closure"))?;
+        view::join(&mut binds, package, closure.lines());
+    }
     Ok(plan::plan(&definition, &binds, &links, machine(), work))
 }
 

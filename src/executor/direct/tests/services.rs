@@ -10,7 +10,6 @@ use super::support::{Setting, lacking, without_namespaces};
 use crate::executor::derivation::Derivations;
 use crate::executor::{Executor, Executors};
 use crate::job::Job;
-use crate::launch::Pool;
 use crate::outcome::{Ending, Outcome};
 use crate::sandbox::{Annotations, Network, Readiness, Resources, Sandbox, Service};
 
@@ -51,12 +50,13 @@ const SANDBOX: Sandbox = Sandbox {
     variables: &[],
     executor: None,
     environment: None,
+    package_sets: &[],
 };
 
 fn run(setting: &Setting, sandbox: Sandbox) -> Outcome {
     let sandbox: &'static Sandbox = Box::leak(Box::new(sandbox));
     crate::testing::run(setting.caller, &setting.lacking, || async {
-        let executors = Executors::new(Pool::with_ready(1), Derivations::new(None, false), false);
+        let executors = Executors::new(Some(1), Derivations::new(None, false), false);
         let view = crate::host::view(sandbox, &host(executors.walls().await)).unwrap();
         let (job, never) = (Job::new(sandbox, Vec::new()), CancellationToken::new());
         executors.run(Executor::Direct, &job, &Arc::new(view), &drop, &never).await.unwrap()
