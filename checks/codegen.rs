@@ -154,6 +154,13 @@ fn before_as_a_list_of_strings_is_one_service_that_is_ready_when_it_has_returned
 }
 
 #[test]
+fn a_command_with_services_before_it_can_t_be_started_ahead() {
+    let error = refusal("services", "/sandboxes/shell/definition/ahead", |place| *place = json!({"WAIT": "1"}));
+    let reason = "a command that has services before it can't be started ahead of its call";
+    assert!(error.starts_with(&format!("sandboxes.shell.definition.ahead: {reason}")), "{error}");
+}
+
+#[test]
 fn a_wrong_service_is_refused_by_its_place() {
     for (key, value, reason) in [
         ("[0]", json!(7), "invalid type: integer `7`, expected a service, or an argument of the one command"),
@@ -180,6 +187,17 @@ fn a_wrong_entry_of_an_allow_list_is_refused_by_its_place_and_what_to_change() {
         let place = format!("sandboxes.shell.definition.security.network[{index}]");
         assert!(error.starts_with(&format!("{place}: {reason}")), "{error}");
     }
+}
+
+#[test]
+fn a_sandbox_with_a_network_can_not_have_its_calls_carried_out_by_nix() {
+    let error = refusal("allow-list", "/sandboxes/shell/definition", |definition| {
+        definition["executor"] = json!("derivation");
+    });
+    assert_eq!(
+        error,
+        "sandboxes.shell.definition.executor: Nix's build sandbox, in which a derivation runs, has no network to give"
+    );
 }
 
 #[test]
@@ -225,6 +243,7 @@ fn what_the_sandbox_does_not_offer_or_could_not_run_is_refused_by_its_key() {
         ("mount.scriptPerms", json!("4755"), "it must be an octal mode"),
         ("mount.scriptPerms", json!("+755"), "it must be an octal mode"),
         ("variables", json!({"A=B": ""}), "a name is empty or holds `=`"),
+        ("ahead", json!({"A=B": ""}), "a name is empty or holds `=`"),
         (
             "entrypoint",
             json!("../main.sh"),
@@ -352,6 +371,7 @@ fn an_id_whose_struct_would_hide_a_type_of_the_server_is_refused() {
             "address",
             "returned",
             "port",
+            "derivation",
         ];
         if elsewhere.contains(&&*id) || name == name.to_uppercase() {
             continue;

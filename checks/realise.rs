@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 type Body = fn() -> Result<(), Failed>;
 
-const TESTS: [(&str, Body); 6] = [
+const TESTS: [(&str, Body); 7] = [
     ("a_derivation_is_realised_and_its_lines_are_told", a_derivation_is_realised_and_its_lines_are_told),
     (
         "what_was_realised_has_a_root_against_the_garbage_collector",
@@ -24,8 +24,12 @@ const TESTS: [(&str, Body); 6] = [
     ("what_is_there_and_rooted_asks_nix_nothing", what_is_there_and_rooted_asks_nix_nothing),
     ("a_failing_build_gives_the_last_lines_of_nix", a_failing_build_gives_the_last_lines_of_nix),
     (
-        "a_derivation_that_is_not_in_the_store_gives_the_words_of_nix",
-        a_derivation_that_is_not_in_the_store_gives_the_words_of_nix,
+        "content_of_another_hash_than_was_pinned_is_refused_with_both",
+        content_of_another_hash_than_was_pinned_is_refused_with_both,
+    ),
+    (
+        "a_derivation_that_is_not_in_the_store_is_named_with_how_to_get_it",
+        a_derivation_that_is_not_in_the_store_is_named_with_how_to_get_it,
     ),
     ("without_nix_the_error_says_where_it_was_looked_for", without_nix_the_error_says_where_it_was_looked_for),
 ];
@@ -39,9 +43,14 @@ fn main() {
 
 /// A new derivation that runs `script`, and where its output will be.
 fn instantiate(script: &str) -> Result<Environment, Failed> {
+    instantiate_with(script, "")
+}
+
+/// The same with further attributes.
+fn instantiate_with(script: &str, attributes: &str) -> Result<Environment, Failed> {
     let nonce = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
     let expression = format!(
-        r#"derivation {{ name = "realise-test"; system = builtins.currentSystem; builder = "/bin/sh"; nonce = "{nonce}"; args = [ "-c" {script:?} ]; }}"#
+        r#"derivation {{ name = "realise-test"; system = builtins.currentSystem; builder = "/bin/sh"; nonce = "{nonce}"; {attributes} args = [ "-c" {script:?} ]; }}"#
     );
     let output = |command: &mut Command| -> Result<String, Failed> {
         let output = command.output()?;
@@ -119,7 +128,19 @@ fn a_failing_build_gives_the_last_lines_of_nix() -> Result<(), Failed> {
     check(text.contains("this is why") && text.contains(environment.drv), text)
 }
 
-fn a_derivation_that_is_not_in_the_store_gives_the_words_of_nix() -> Result<(), Failed> {
+fn content_of_another_hash_than_was_pinned_is_refused_with_both() -> Result<(), Failed> {
+    let (realiser, _state) = realiser()?;
+    // That of the empty string.
+    const PINNED: &str = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+    let fixed = format!(r#"outputHashAlgo = "sha256"; outputHash = "sha256-{PINNED}";"#);
+    let environment = instantiate_with("echo other > $out", &fixed)?;
+    let Err(error) = realise(&realiser, &environment) else { return Err("it succeeded".into()) };
+    let text = error.to_string();
+    check(text.contains("hash mismatch") && text.contains(PINNED), &text)?;
+    check(!Path::new(environment.out).exists(), "what was refused is in the store")
+}
+
+fn a_derivation_that_is_not_in_the_store_is_named_with_how_to_get_it() -> Result<(), Failed> {
     let (realiser, _state) = realiser()?;
     let environment = Environment {
         drv: "/nix/store/00000000000000000000000000000000-absent.drv",
@@ -127,7 +148,8 @@ fn a_derivation_that_is_not_in_the_store_gives_the_words_of_nix() -> Result<(), 
     };
     let Err(error) = realise(&realiser, &environment) else { return Err("it succeeded".into()) };
     let text = error.to_string();
-    check(matches!(error, RealiseError::Nix { .. }) && text.contains("absent.drv"), text)
+    let named = text.contains("absent.drv") && text.contains("install this server's package again");
+    check(matches!(error, RealiseError::NoDerivation { .. }) && named, text)
 }
 
 fn without_nix_the_error_says_where_it_was_looked_for() -> Result<(), Failed> {

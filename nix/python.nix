@@ -7,6 +7,7 @@ pkgs: {
     "python"
     "main.py"
   ];
+  ahead.SANDBOX_MCP_AHEAD = "1";
   timeout = 60;
   security.network = "none";
   # Importing pandas and scikit-learn takes 256 MB; 128 left nothing for data.

@@ -6,14 +6,14 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 use serde_json::{Map, Value};
 
-use crate::manifest::{Environment, Manifest, ManifestError, Network, Ready, Sandbox, Service};
+use crate::manifest::{Environment, Executor, Manifest, ManifestError, Network, Ready, Sandbox, Service};
 use crate::policy::{Entry, Pattern};
 
 /// The parameter that takes additional files.
 const FILES: &str = "files";
 
 /// The types that the generated source uses. A struct of one of these names would stand in front of the real one.
-const TAKEN: [&str; 21] = [
+const TAKEN: [&str; 22] = [
     "Annotations",
     "ArgumentError",
     "Arguments",
@@ -26,6 +26,7 @@ const TAKEN: [&str; 21] = [
     "Option",
     "Parameters",
     "Pattern",
+    "Preference",
     "Readiness",
     "Resources",
     "Result",
@@ -203,7 +204,12 @@ fn sandbox_value(sandbox: &Sandbox) -> TokenStream {
     let workdir = &definition.mount.workdir;
     let script_mode = definition.script_mode().expect("Manifest::parse has checked it");
     let read_only = definition.mount.read_only;
-    let variables = definition.variables.iter().map(|(name, value)| quote!((#name, #value)));
+    let [ahead, variables] = [&definition.ahead, &definition.variables]
+        .map(|variables| variables.iter().map(|(name, value)| quote!((#name, #value))));
+    let executor = optional(definition.executor.map(|executor| match executor {
+        Executor::Namespace => quote!(Preference::Namespace),
+        Executor::Derivation => quote!(Preference::Derivation),
+    }));
     let environment = optional(sandbox.environment.as_ref().map(|Environment { drv, out }| {
         let (drv, out) = (drv.as_str(), out.as_str());
         quote! { Environment { drv: #drv, out: #out } }
@@ -218,6 +224,7 @@ fn sandbox_value(sandbox: &Sandbox) -> TokenStream {
         user: #user,
         entrypoint: #entrypoint,
         command: &[#(#command),*],
+        ahead: &[#(#ahead),*],
         services: &[#(#services),*],
         timeout: Duration::from_secs(#timeout),
         network: #network,
@@ -226,6 +233,7 @@ fn sandbox_value(sandbox: &Sandbox) -> TokenStream {
         script_mode: #script_mode,
         read_only: #read_only,
         variables: &[#(#variables),*],
+        executor: #executor,
         environment: #environment,
     } }
 }

@@ -55,10 +55,15 @@ pub enum Command {
         /// Files for the sandbox, as for `run`.
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        /// Write the receipt into a file, with those files of the call that the derivation does not hold itself, for
+        /// `reproduce` on another machine. `nix-store --import` reads it, too.
+        #[arg(long, value_name = "FILE")]
+        export: Option<PathBuf>,
     },
     /// Realise a call's derivation, run the same once more, and tell whether it did the same.
     Reproduce {
-        /// Name of the tool; or, without files, a receipt: a .drv file, in the store or as `show-derivation` prints it.
+        /// Name of the tool; or, without files, a receipt: a .drv file, in the store or as `show-derivation` prints it, or
+        /// what that has exported.
         #[arg(value_name = "TOOL|RECEIPT")]
         tool: String,
         /// Files for the sandbox, as for `run`.
@@ -75,10 +80,11 @@ pub enum Command {
 
 #[derive(Debug, Clone, Args)]
 pub struct Settings {
-    /// How programs are carried out: auto (pinned environments where this server has them, or else this host's
-    /// toolchains), namespace (pinned environments only), derivation (the same, by Nix in its build sandbox),
-    /// derivation-cli (by Nix's commands) or direct (this host's toolchains). What a call by Nix holds, prints and leaves
-    /// is in the store until shortly after its answer, where every user of this machine can read it.
+    /// How programs are carried out: auto (pinned environments where this server has them, by the executor that a tool's
+    /// definition names, if it names one; or else this host's toolchains), or for every tool namespace (pinned
+    /// environments only), derivation (the same, by Nix in its build sandbox), derivation-cli (by Nix's commands) or
+    /// direct (this host's toolchains). What a call by Nix holds, prints and leaves is in the store until shortly after
+    /// its answer, where every user of this machine can read it.
     #[arg(long, value_name = "EXECUTOR", env = "SANDBOX_MCP_EXECUTOR", default_value = "auto")]
     pub executor: Choice,
     /// The longest time that any program may run; each tool has a limit of its own besides.

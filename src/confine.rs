@@ -80,6 +80,7 @@ pub fn confined(job: &Job, view: &View, ground: &Ground) -> Plan {
             cgroups: controls.cgroups(&sandbox.resources),
             watch: controls.watch(&sandbox.resources, plan::identity().host_uid),
             // The private directory is the server's to read.
+            ahead: None,
             out: None,
         },
         call: Call { steps: Vec::new(), services, program: Some(program), deadline: job.deadline },

@@ -22,18 +22,31 @@ use crate::launch::{LaunchError, Pool, Run};
 use crate::network::Refusals;
 use crate::outcome::Outcome;
 use crate::plan;
-use crate::sandbox::Network;
+use crate::sandbox::{Network, Preference};
+use crate::stage::OnStage;
 use crate::view::View;
 use crate::walls::{Missing, Walls};
 
 /// Which executor the operator wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
-    /// Pinned environments where this server has them, or else this host's toolchains.
+    /// Pinned environments where this server has them, by what the sandbox's definition says, if it says so; or else this
+    /// host's toolchains.
     Auto,
     Namespace,
     Direct,
     Derivation(Way),
+}
+
+impl Choice {
+    /// This choice, unless it is left to the machine: then what the sandbox's definition says, if it says so.
+    pub fn or(self, preference: Option<Preference>) -> Self {
+        match (self, preference) {
+            (Self::Auto, Some(Preference::Namespace)) => Self::Namespace,
+            (Self::Auto, Some(Preference::Derivation)) => Self::Derivation(Way::Daemon),
+            (choice, _) => choice,
+        }
+    }
 }
 
 impl FromStr for Choice {
@@ -130,11 +143,12 @@ impl Executors {
         executor: Executor,
         job: &Job,
         view: &Arc<View>,
+        on_stage: OnStage<'_>,
         cancelled: &CancellationToken,
     ) -> Result<Outcome, ExecutorError> {
         let walls = self.walls().await;
         if let Executor::Derivation(way) = executor {
-            return Ok(self.derivations.run(way, job, view, walls, cancelled).await?);
+            return Ok(self.derivations.run(way, job, view, walls, on_stage, cancelled).await?);
         }
         if let Err(missing) = &walls.namespaces {
             return match executor {
@@ -244,5 +258,25 @@ impl From<DerivationError> for ExecutorError {
 impl From<LaunchError> for ExecutorError {
     fn from(error: LaunchError) -> Self {
         Self::Launch(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_operator_names_goes_before_what_the_definition_says_and_that_before_what_the_machine_offers() {
+        let derivation = Choice::Derivation(Way::Daemon);
+        for (operator, definition, chosen) in [
+            (Choice::Auto, None, Choice::Auto),
+            (Choice::Auto, Some(Preference::Namespace), Choice::Namespace),
+            (Choice::Auto, Some(Preference::Derivation), derivation),
+            (Choice::Namespace, Some(Preference::Derivation), Choice::Namespace),
+            (Choice::Direct, Some(Preference::Derivation), Choice::Direct),
+            (derivation, Some(Preference::Namespace), derivation),
+        ] {
+            assert_eq!(operator.or(definition), chosen);
+        }
     }
 }

@@ -62,6 +62,7 @@ pub mod confine;
 pub mod derivation;
 pub mod doctor;
 pub mod executor;
+pub mod exported;
 pub mod file;
 pub mod host;
 pub mod intake;

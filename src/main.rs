@@ -26,7 +26,9 @@ fn main() -> ExitCode {
             let options = Options { ready: Some(0), ..settings.options() };
             block_on(async { run_once::run(&tool, &files, out.as_deref(), Runner::new(options)).await })
         }
-        Some(Command::ShowDerivation { tool, files }) => run_once::show_derivation(&tool, &files),
+        Some(Command::ShowDerivation { tool, files, export }) => {
+            run_once::show_derivation(&tool, &files, export.as_deref())
+        }
         Some(Command::Reproduce { tool, files }) => {
             block_on(async { reproduce::run(&tool, &files, Runner::new(line.settings.options())).await })
         }

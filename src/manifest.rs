@@ -51,6 +51,9 @@ pub struct Definition {
     pub instead: BTreeMap<String, String>,
     /// Seconds of wall clock.
     pub timeout: u32,
+    /// Variables by which the command is told to wait, if it can be started before there is a call for it.
+    #[serde(default)]
+    pub ahead: BTreeMap<String, String>,
     /// What is started before the command; of the list of strings that the JSON config has here, one service.
     #[serde(deserialize_with = "services")]
     pub before: Vec<Service>,
@@ -61,6 +64,16 @@ pub struct Definition {
     pub resources: Resources,
     pub mount: Mount,
     pub variables: BTreeMap<String, String>,
+    #[serde(default)]
+    pub executor: Option<Executor>,
+}
+
+/// By what calls are carried out, where the operator does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Executor {
+    Namespace,
+    Derivation,
 }
 
 /// A program that runs beside the command, from before its start.
@@ -407,10 +420,19 @@ impl Definition {
         if self.script_mode().is_none() {
             return Err(("mount.scriptPerms", "it must be an octal mode such as 0755"));
         }
-        for (name, value) in &self.variables {
-            if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-                return Err(("variables", "a name is empty or holds `=`, or a name or value holds a NUL character"));
+        if self.executor == Some(Executor::Derivation) && self.security.network != Network::None {
+            return Err(("executor", "Nix's build sandbox, in which a derivation runs, has no network to give"));
+        }
+        for (key, variables) in [("ahead", &self.ahead), ("variables", &self.variables)] {
+            let is_wrong = |(name, value): (&String, &String)| {
+                name.is_empty() || name.contains(['=', '\0']) || value.contains('\0')
+            };
+            if variables.iter().any(is_wrong) {
+                return Err((key, "a name is empty or holds `=`, or a name or value holds a NUL character"));
             }
+        }
+        if !self.ahead.is_empty() && !self.before.is_empty() {
+            return Err(("ahead", "a command that has services before it can't be started ahead of its call"));
         }
         Ok(())
     }

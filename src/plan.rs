@@ -5,13 +5,13 @@ use std::path::Path;
 
 use sandbox_launcher::plan::{self, Definition, NOBODY, USER, Work};
 pub use sandbox_launcher::plan::{HOME, OUT};
-use sandbox_launcher::{Call, Environment, Identity, Plan, Readiness, Service};
+use sandbox_launcher::{Ahead, Call, Environment, Identity, Plan, Readiness, Service};
 
 use crate::job::Job;
 use crate::launch::Controls;
 use crate::network::gateway::Gateway;
 use crate::sandbox::{self, Network, Sandbox};
-use crate::view::View;
+use crate::view::{Origin, View};
 
 /// Files that a program on the host's network needs to resolve names, and that hold no secret.
 const RESOLVER_FILES: [&str; 3] = ["/etc/resolv.conf", "/etc/hosts", "/etc/services"];
@@ -29,7 +29,24 @@ pub fn bounded_by(controls: &Controls, job: &Job, view: &View) -> Plan {
 /// What is the same for every call of a sandbox, as long as [`resolver_files`] are.
 pub fn environment(controls: &Controls, sandbox: &Sandbox, view: &View) -> Environment {
     let machine = controls.machine(identity(), &sandbox.resources);
-    plan::environment(&definition(sandbox), &view.binds, &view.links, machine)
+    let definition = definition(sandbox);
+    let ahead = ahead(sandbox, view).map(|variables| Ahead {
+        program: plan::program(&definition, command(sandbox), view.variables(sandbox)),
+        variables,
+    });
+    Environment { ahead, ..plan::environment(&definition, &view.binds, &view.links, machine) }
+}
+
+/// The variables that tell the sandbox's program to wait, if it can.
+fn ahead(sandbox: &Sandbox, view: &View) -> Option<Vec<(String, String)>> {
+    let fill = |(name, value): &(&str, &str)| Some(((*name).to_owned(), view.fill(value)?));
+    // The host's own programs can't be known to wait.
+    let waits = view.origin != Origin::Host && !sandbox.ahead.is_empty() && sandbox.services.is_empty();
+    if waits { sandbox.ahead.iter().map(fill).collect() } else { None }
+}
+
+fn command(sandbox: &Sandbox) -> Vec<String> {
+    sandbox.command.iter().map(|argument| (*argument).to_owned()).collect()
 }
 
 /// What is this call's alone.
@@ -37,7 +54,7 @@ pub fn call(job: &Job, view: &View) -> Call {
     let sandbox = job.sandbox;
     let file = |file: &crate::file::File| (file.name.as_path().to_owned(), file.content.as_bytes().to_vec());
     let work = Work {
-        command: sandbox.command.iter().map(|argument| (*argument).to_owned()).collect(),
+        command: command(sandbox),
         variables: view.variables(sandbox),
         files: job.files.iter().map(file).collect(),
         deadline: job.deadline,

@@ -35,6 +35,11 @@ pub enum RealiseError {
         program: PathBuf,
         source: io::Error,
     },
+    /// What this server's package has brought along is not in the store any more.
+    NoDerivation {
+        drv: &'static str,
+        lines: String,
+    },
     /// Nix did not succeed; with its own last lines.
     Nix {
         drv: &'static str,
@@ -52,6 +57,11 @@ impl fmt::Display for RealiseError {
                  {looked_in}: install Nix, or start the server with `--executor direct` to use this host's toolchains"
             ),
             Self::Start { program, source } => write!(f, "cannot start {}: {source}", program.display()),
+            Self::NoDerivation { drv, lines } => write!(
+                f,
+                "{drv}, from which Nix would make the environment, is not on this machine any more: install this server's \
+                 package again, which brings it along ({lines})"
+            ),
             Self::Nix { drv, status, lines } => write!(f, "nix-store --realise {drv} failed ({status}):\n{lines}"),
         }
     }
@@ -190,6 +200,9 @@ impl Realiser {
             return Ok(());
         }
         let lines = Vec::from(last).join("\n");
+        if !Path::new(environment.drv).exists() {
+            return Err(RealiseError::NoDerivation { drv: environment.drv, lines });
+        }
         Err(RealiseError::Nix { drv: environment.drv, status: status.to_string(), lines })
     }
 }

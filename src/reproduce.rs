@@ -7,24 +7,38 @@ use std::process::ExitCode;
 use std::{fmt, fs, io};
 
 use crate::executor::derivation::{DerivationError, nonce};
+use crate::exported::{self, ExportedError};
 use crate::file::File;
 use crate::receipt::{Receipt, ReceiptError, receipt};
 use crate::run_once::{FilesError, OWN_FAILURE, job};
 use crate::runner::{RunError, Runner};
-use crate::stage::Stage;
-use crate::store_path::StorePathError;
+use crate::stage::{OnStage, Stage};
+use crate::store_path::{StorePath, StorePathError};
 use crate::tool::TOOLS;
-
-/// How files are named that are receipts.
-const EXTENSION: &str = "drv";
 
 #[derive(Debug)]
 enum ReproduceError {
     Files(FilesError),
-    NotPinned { tool: &'static str },
+    NotPinned {
+        tool: &'static str,
+    },
     Path(StorePathError),
-    Read { path: PathBuf, source: io::Error },
-    Receipt { path: PathBuf, source: ReceiptError },
+    Read {
+        path: PathBuf,
+        source: io::Error,
+    },
+    Receipt {
+        path: PathBuf,
+        source: ReceiptError,
+    },
+    Exported {
+        path: PathBuf,
+        source: ExportedError,
+    },
+    /// The derivation names its files by a path, and they are not there.
+    NoFiles {
+        path: StorePath,
+    },
     Run(RunError),
     Derivation(DerivationError),
 }
@@ -41,6 +55,12 @@ impl fmt::Display for ReproduceError {
             Self::Path(error) => error.fmt(f),
             Self::Read { path, source } => write!(f, "cannot read {}: {source}", path.display()),
             Self::Receipt { path, source } => write!(f, "{}: {source}", path.display()),
+            Self::Exported { path, source } => write!(f, "{}: {source}", path.display()),
+            Self::NoFiles { path } => write!(
+                f,
+                "the files of the call, {path}, are not in this store: take a receipt that holds them, from \
+                 `show-derivation --export`"
+            ),
             Self::Run(error) => error.fmt(f),
             Self::Derivation(error) => error.fmt(f),
         }
@@ -71,7 +91,7 @@ pub async fn run(tool: &str, files: &[PathBuf], runner: Runner) -> ExitCode {
 
 async fn reproduce(tool: &str, paths: &[PathBuf], runner: &Runner) -> Result<Vec<String>, ReproduceError> {
     let (receipt, files) = match paths {
-        [] => (read(Path::new(tool))?, Vec::new()),
+        [] => read(Path::new(tool))?,
         paths => make(tool, paths)?,
     };
     let on_stage = |stage| {
@@ -79,6 +99,7 @@ async fn reproduce(tool: &str, paths: &[PathBuf], runner: &Runner) -> Result<Vec
             eprintln!("{line}");
         }
     };
+    let quiet: OnStage<'_> = &|_| {};
     // Of another server's receipt the environment must be there.
     let of_ours = |sandbox: &&crate::sandbox::Sandbox| {
         sandbox.environment.as_ref().is_some_and(|environment| environment.out == receipt.environment())
@@ -89,11 +110,14 @@ async fn reproduce(tool: &str, paths: &[PathBuf], runner: &Runner) -> Result<Vec
     let failed = |source| ReproduceError::Receipt { path: tool.into(), source };
     let (first, second) =
         (receipt.run().map_err(failed)?, receipt.apart(&nonce()).and_then(|run| run.run()).map_err(failed)?);
+    if let Some(path) = first.files.iter().find(|path| files.is_empty() && !Path::new(path.as_str()).exists()) {
+        return Err(ReproduceError::NoFiles { path: path.clone() });
+    }
     eprintln!("{}", first.path);
     let derivations = runner.executors().derivations();
-    derivations.realise(&first, &files).await.map_err(ReproduceError::Derivation)?;
+    derivations.realise(&first, &files, quiet).await.map_err(ReproduceError::Derivation)?;
     println!("{}", first.out);
-    let again = derivations.realise(&second, &files).await;
+    let again = derivations.realise(&second, &files, quiet).await;
     let compared = again.map_err(ReproduceError::Derivation).and_then(|()| {
         let [one, other] = [&first.out, &second.out].map(|out| PathBuf::from(out.as_str()));
         differences(&one, &other).map_err(|source| ReproduceError::Read { path: other, source })
@@ -112,13 +136,13 @@ fn make(tool: &str, paths: &[PathBuf]) -> Result<(Receipt, Vec<File>), Reproduce
     Ok((receipt, job.files))
 }
 
-fn read(path: &Path) -> Result<Receipt, ReproduceError> {
-    if path.extension().is_none_or(|extension| extension != EXTENSION) {
+fn read(path: &Path) -> Result<(Receipt, Vec<File>), ReproduceError> {
+    if !path.is_file() {
         let name = path.display().to_string();
         return Err(ReproduceError::Files(FilesError::NoReceipt { name }));
     }
-    let text = fs::read_to_string(path).map_err(|source| ReproduceError::Read { path: path.into(), source })?;
-    Receipt::parse(&text).map_err(|source| ReproduceError::Receipt { path: path.into(), source })
+    let bytes = fs::read(path).map_err(|source| ReproduceError::Read { path: path.into(), source })?;
+    exported::read(&bytes).map_err(|source| ReproduceError::Exported { path: path.into(), source })
 }
 
 /// What is different in two outputs, a line for each file.

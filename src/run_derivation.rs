@@ -115,7 +115,7 @@ impl Run<'_> {
             give_files(self.files, &mut variables);
             None
         } else {
-            let path = source_path(FILES_NAME, &files_node(self.files))?;
+            let path = files_path(self.files)?;
             variables.insert("files".into(), path.to_string());
             input_sources.insert(path.clone());
             Some(path)
@@ -210,6 +210,11 @@ pub fn files_node(files: &[File]) -> Node<'_> {
         directory.extend(path.components().next_back().map(|name| (bytes(name), node)));
     }
     Node::Directory(root)
+}
+
+/// The path that [`files_node`] has in a store.
+pub fn files_path(files: &[File]) -> Result<StorePath, StorePathError> {
+    source_path(FILES_NAME, &files_node(files))
 }
 
 fn bytes(component: Component<'_>) -> &[u8] {

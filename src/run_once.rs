@@ -11,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::answer;
 use crate::artifacts::{Artifact, Artifacts};
 use crate::capture::Captured;
+use crate::exported;
+use crate::file::File;
 use crate::job::{Job, Output};
 use crate::outcome::{Ending, Outcome};
 use crate::receipt::receipt;
@@ -53,7 +55,7 @@ impl fmt::Display for FilesError {
             }
             Self::Read { path, source } => write!(f, "cannot read {}: {source}", path.display()),
             Self::NoReceipt { name } => {
-                write!(f, "{name} is no receipt, which ends in .drv, and without files it is no call of a tool")
+                write!(f, "{name} is no file that holds a receipt, and without files it is no call of a tool")
             }
             Self::Argument(error) => error.fmt(f),
         }
@@ -111,12 +113,19 @@ pub async fn run(tool: &str, files: &[PathBuf], out: Option<&Path>, runner: Runn
     }
 }
 
-/// Prints the text of the derivation that the call is.
-pub fn show_derivation(tool: &str, files: &[PathBuf]) -> ExitCode {
-    match derivation(tool, files) {
-        Ok(derivation) => {
-            print!("{}", derivation.text);
-            eprintln!("{}", derivation.path);
+/// Prints the text of the derivation that the call is, or exports it.
+pub fn show_derivation(tool: &str, files: &[PathBuf], export: Option<&Path>) -> ExitCode {
+    let shown = derivation(tool, files).and_then(|(derivation, files)| {
+        match export {
+            None => print!("{}", derivation.text),
+            Some(path) => fs::write(path, exported::write(&derivation, &files))
+                .map_err(|source| DerivationError::Write { path: path.to_owned(), source })?,
+        }
+        Ok(derivation.path)
+    });
+    match shown {
+        Ok(path) => {
+            eprintln!("{path}");
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -126,11 +135,12 @@ pub fn show_derivation(tool: &str, files: &[PathBuf]) -> ExitCode {
     }
 }
 
-/// The derivation that the call is.
-fn derivation(tool: &str, files: &[PathBuf]) -> Result<RunDerivation, DerivationError> {
+/// The derivation that the call is, and its files.
+fn derivation(tool: &str, files: &[PathBuf]) -> Result<(RunDerivation, Vec<File>), DerivationError> {
     let job = job(tool, files).map_err(DerivationError::Files)?;
     let derivation = receipt(job.sandbox, &job.files).map_err(DerivationError::Path)?;
-    derivation.ok_or(DerivationError::NotPinned { tool: job.sandbox.id })
+    let derivation = derivation.ok_or(DerivationError::NotPinned { tool: job.sandbox.id })?;
+    Ok((derivation, job.files))
 }
 
 /// Why a call makes no derivation.
@@ -139,6 +149,7 @@ enum DerivationError {
     Files(FilesError),
     Path(StorePathError),
     NotPinned { tool: &'static str },
+    Write { path: PathBuf, source: io::Error },
 }
 
 impl fmt::Display for DerivationError {
@@ -146,6 +157,7 @@ impl fmt::Display for DerivationError {
         match self {
             Self::Files(error) => error.fmt(f),
             Self::Path(error) => error.fmt(f),
+            Self::Write { path, source } => write!(f, "cannot write {}: {source}", path.display()),
             Self::NotPinned { tool } => write!(
                 f,
                 "`{tool}` has no pinned environment, without which a call is no derivation: build this server with `nix build`"

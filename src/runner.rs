@@ -154,7 +154,9 @@ impl Runner {
 
     async fn choose(&self, choice: Choice, sandbox: &'static Sandbox) -> Result<Executor, RunError> {
         let is_pinned = sandbox.environment.is_some();
-        match choice {
+        // Of a server without pinned environments there is nothing to prefer.
+        let preferred = sandbox.executor.filter(|_| is_pinned);
+        match choice.or(preferred) {
             Choice::Direct => Ok(Executor::Direct),
             Choice::Namespace if is_pinned => Ok(Executor::Namespace),
             Choice::Derivation(way) if is_pinned => Ok(Executor::Derivation(way)),
@@ -189,7 +191,7 @@ impl Runner {
         let sandbox = sandboxes.find(is_fit).ok_or("every tool has network access")?;
         let view = self.pinned(sandbox, &|_| {}).await.map_err(|error| error.to_string())?;
         let (job, never) = (Job::new(sandbox, Vec::new()), CancellationToken::new());
-        let tried = self.executors.run(Executor::Derivation(way), &job, &view, &never).await;
+        let tried = self.executors.run(Executor::Derivation(way), &job, &view, &|_| {}, &never).await;
         tried.map(drop).map_err(|error| error.to_string())
     }
 
@@ -228,7 +230,7 @@ impl Runner {
             () = cancelled.cancelled() => return Err(RunError::Cancelled),
         };
         on_stage(Stage::Running);
-        let run = self.executors.run(executor, job, &view, cancelled);
+        let run = self.executors.run(executor, job, &view, on_stage, cancelled);
         // While the program runs: nobody waits for the receipt.
         let receipt = async {
             match executor.is_pinned() {

@@ -23,6 +23,9 @@ pub struct Sandbox {
     /// The file that the command runs.
     pub entrypoint: &'static str,
     pub command: &'static [&'static str],
+    /// Variables by which the pinned program is told to wait for its call, so that it can be started before there is one.
+    /// None: it can't be. A value may hold `{environment}`.
+    pub ahead: &'static [(&'static str, &'static str)],
     /// What is started before the command.
     pub services: &'static [Service],
     /// How long a program may run, by the wall clock.
@@ -37,6 +40,8 @@ pub struct Sandbox {
     pub read_only: bool,
     /// Environment variables; `{environment}` in a value stands for the environment's output path.
     pub variables: &'static [(&'static str, &'static str)],
+    /// None where the definition does not say.
+    pub executor: Option<Preference>,
     /// None when the server was built without Nix.
     pub environment: Option<Environment>,
 }
@@ -76,6 +81,13 @@ pub struct Annotations {
     pub destructive: bool,
     pub idempotent: bool,
     pub open_world: bool,
+}
+
+/// By what calls are carried out, where the operator does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preference {
+    Namespace,
+    Derivation,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

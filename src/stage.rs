@@ -10,6 +10,8 @@ pub enum Stage {
     /// Nix brings the environment there; with its last line, if it said something.
     Realising(Option<String>),
     Running,
+    /// Nix carries the call out, and has begun something that it says in its own words.
+    Nix(String),
 }
 
 impl fmt::Display for Stage {
@@ -19,6 +21,7 @@ impl fmt::Display for Stage {
             Self::Realising(None) => f.write_str("realising the environment"),
             Self::Realising(Some(line)) => write!(f, "realising the environment: {line}"),
             Self::Running => f.write_str("running"),
+            Self::Nix(line) => write!(f, "running by Nix: {line}"),
         }
     }
 }

@@ -22,7 +22,7 @@ pub mod table {
     #[allow(unused_imports)]
     use crate::network::policy::{Entry, Pattern};
     #[allow(unused_imports)]
-    use crate::sandbox::{Environment, Readiness, Service};
+    use crate::sandbox::{Environment, Preference, Readiness, Service};
     include!(concat!(env!("OUT_DIR"), "/sandboxes.rs"));
 }
 

@@ -97,6 +97,15 @@ impl View {
         }
     }
 
+    /// The value of a variable of a definition, in this view. None: it points into the pinned environment, which has no
+    /// meaning on the host.
+    pub fn fill(&self, value: &str) -> Option<String> {
+        match &self.origin {
+            Origin::Pinned(out) => Some(value.replace(ENVIRONMENT_PLACEHOLDER, &out.display().to_string())),
+            Origin::Host => (!value.contains(ENVIRONMENT_PLACEHOLDER)).then(|| value.to_owned()),
+        }
+    }
+
     /// All environment variables of a program: the sandbox's view of them, and nothing inherited.
     pub fn variables(&self, sandbox: &Sandbox) -> Vec<(String, String)> {
         let mut variables: Vec<(String, String)> = [
@@ -118,11 +127,8 @@ impl View {
             set(name, value.clone());
         }
         for (name, value) in sandbox.variables {
-            match &self.origin {
-                Origin::Pinned(out) => set(name, value.replace(ENVIRONMENT_PLACEHOLDER, &out.display().to_string())),
-                // What points into the pinned environment has no meaning on the host.
-                Origin::Host if value.contains(ENVIRONMENT_PLACEHOLDER) => {}
-                Origin::Host => set(name, (*value).to_owned()),
+            if let Some(value) = self.fill(value) {
+                set(name, value);
             }
         }
         variables

@@ -123,6 +123,7 @@ fn without_namespaces(wall: Step) -> Plan {
             walls: vec![Step::NoNewPrivileges, Step::DropPrivileges, wall],
             cgroups: vec![],
             watch: Watch::default(),
+            ahead: None,
             out: None,
         },
         call: Call {

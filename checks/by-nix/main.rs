@@ -7,6 +7,7 @@
 #[path = "../client.rs"]
 #[allow(dead_code)] // Other tests use more of it.
 mod client;
+mod damage;
 mod failures;
 #[path = "../mcp/sleeper.rs"]
 #[allow(dead_code)]
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         trial("a_call_leaves_nothing_in_the_store_when_the_server_has_ended", cleaned),
         trial("a_cancelled_call_ends_its_builder", cancelled),
         trial("a_killed_server_ends_its_builders", killed),
+        trial("what_nix_begins_is_told_to_a_client_that_wants_progress", told),
         trial("a_tool_with_network_access_is_refused_with_what_to_do", network),
         trial("many_and_odd_files_come_through", files),
         trial("a_reproducible_program_is_told_from_one_that_is_not", reproduced),
@@ -47,8 +49,18 @@ fn main() -> ExitCode {
         trial("without_its_build_sandbox_nix_runs_no_program", failures::unsandboxed),
         as_root("without_user_namespaces_auto_has_nix_run_the_programs", failures::without_namespaces),
         as_root("an_environment_that_was_collected_is_realised_again", stores::collected),
+        as_root(
+            "an_exported_receipt_is_replayed_in_another_store_and_one_with_other_files_is_refused",
+            stores::replayed,
+        ),
         as_root("a_store_that_is_read_only_is_an_error_until_it_is_not", stores::read_only),
         as_root("a_disk_that_is_full_is_an_error_until_it_is_not", stores::full),
+        as_root(
+            "without_the_derivation_of_its_environment_a_call_is_refused_until_that_is_back",
+            damage::derivation_missing,
+        ),
+        as_root("a_launcher_that_is_damaged_is_put_right_or_named_with_how_to", damage::launcher_damaged),
+        as_root("a_call_that_gets_no_build_user_is_an_error_until_one_is_free", damage::build_users_in_use),
         as_root("who_may_not_use_the_store_is_told_what_would_help", failures::unreachable),
         as_root("a_daemon_that_is_stopped_is_an_error_and_one_that_is_started_again_is_used", failures::restarted),
         as_root("a_daemons_worker_that_is_killed_takes_its_call_along_and_no_other", failures::worker_killed),
@@ -192,6 +204,17 @@ fn killed() -> Result<(), Failed> {
     sleeper.wait_for(2);
     drop(server);
     sleeper.wait_for(0);
+    Ok(())
+}
+
+fn told() -> Result<(), Failed> {
+    let server = by_nix();
+    let call = json!({"name": "shell", "arguments": {"main_sh": "true"}, "_meta": {"progressToken": "told"}});
+    assert!(!server.reply(server.request("tools/call", call)).is_error());
+    let received = server.received();
+    let messages: Vec<_> = received.iter().filter_map(|message| message["params"]["message"].as_str()).collect();
+    let builds = |message: &&str| message.contains("running by Nix: building") && message.contains("-run-shell.drv");
+    assert!(messages.iter().any(builds), "{messages:?}");
     Ok(())
 }
 

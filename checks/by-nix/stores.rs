@@ -6,29 +6,53 @@ use std::process::{Command, Output};
 use libtest_mimic::Failed;
 use tempfile::TempDir;
 
-use crate::client::{Server, program};
-use crate::text;
+use crate::client::{Reply, Server, program};
+use crate::{command, marked, text};
 
 /// A server that sees its own copy of the store.
-struct Private {
-    server: Server,
+pub struct Private {
+    pub server: Server,
     /// The home, and the place where the changes are mounted.
-    directory: TempDir,
+    pub directory: TempDir,
+}
+
+/// How a server's own copy of the store is made, and the server started.
+pub struct Setup<'a> {
+    /// How many bytes all changes have.
+    pub size: u64,
+    /// What a shell does besides, as root and before the server starts. `$1` is a directory of its own.
+    pub prepare: &'a str,
+    /// Further lines for Nix's configuration.
+    pub config: &'a str,
+    pub arguments: &'a [&'a str],
+}
+
+impl Default for Setup<'_> {
+    fn default() -> Self {
+        Self { size: 512 << 20, prepare: "true", config: "", arguments: &["--executor", "derivation"] }
+    }
 }
 
 impl Private {
     /// The changes have so many bytes.
     fn start(size: u64) -> Self {
+        Self::of(Setup { size, ..Setup::default() })
+    }
+
+    pub fn of(setup: Setup) -> Self {
+        let Setup { size, prepare, config, arguments } = setup;
         let directory = tempfile::tempdir().expect("make a directory");
         let script = format!(
             "mount -t tmpfs -o size={size} tmpfs \"$1\" && mkdir \"$1/changes\" \"$1/work\" && \
              mount -t overlay -o \"lowerdir=/nix,upperdir=$1/changes,workdir=$1/work\" overlay /nix && \
-             exec \"$0\" --executor derivation"
+             {{ {prepare}; }} && shift && exec \"$0\" \"$@\""
         );
         let place = directory.path().join("store");
         fs::create_dir(&place).expect("make a directory");
         let mut command = Command::new("unshare");
-        command.args(["--mount", "sh", "-c", &script]).arg(program()).arg(&place);
+        command.args(["--mount", "sh", "-c", &script]).arg(program()).arg(&place).args(arguments);
+        let inherited = std::env::var("NIX_CONFIG").unwrap_or_default();
+        command.env("NIX_CONFIG", format!("{inherited}\n{config}\n"));
         // Neither a daemon of the machine nor what other servers have rooted.
         command.env("NIX_DAEMON_SOCKET_PATH", directory.path().join("none")).env("HOME", directory.path());
         for variable in ["XDG_STATE_HOME", "XDG_CACHE_HOME", "NIX_REMOTE"] {
@@ -38,14 +62,33 @@ impl Private {
     }
 
     /// Runs a command where the server's store is.
-    fn beside(&self, command: &[&str]) -> Output {
-        let target = format!("--target={}", self.server.pid);
-        let output = Command::new("nsenter").args([&target, "--mount"]).args(command).output().expect("start nsenter");
+    pub fn beside(&self, command: &[&str]) -> Output {
+        let output = self.command_beside(command).output().expect("start nsenter");
         assert!(output.status.success(), "{command:?}: {output:?}");
         output
     }
 
-    fn assert_works(&self) {
+    pub fn command_beside(&self, command: &[&str]) -> Command {
+        let target = format!("--target={}", self.server.pid);
+        let mut nsenter = Command::new("nsenter");
+        nsenter.args([&target, "--mount"]).args(command);
+        nsenter
+    }
+
+    /// The environment that a reply names.
+    pub fn environment(reply: &Reply) -> &str {
+        reply.field("environment").as_str().unwrap_or_else(|| panic!("no environment: {reply}"))
+    }
+
+    /// Deletes a path and all that refers to it, in use or not.
+    pub fn delete(&self, path: &str) {
+        let referrers = text(&self.beside(&["nix-store", "--query", "--referrers-closure", path]).stdout);
+        let delete = ["nix-store", "--delete", "--ignore-liveness"];
+        self.beside(&[&delete[..], &referrers.lines().collect::<Vec<_>>()].concat());
+        self.beside(&["test", "!", "-e", path]);
+    }
+
+    pub fn assert_works(&self) {
         let reply = self.server.sh("echo works");
         assert_eq!(reply.output(), "works\n", "{reply}");
     }
@@ -55,13 +98,50 @@ impl Private {
 pub fn collected() -> Result<(), Failed> {
     let private = Private::start(512 << 20);
     let first = private.server.sh("echo first");
-    let environment = first.field("environment").as_str().unwrap_or_else(|| panic!("no environment: {first}"));
-    let referrers = text(&private.beside(&["nix-store", "--query", "--referrers-closure", environment]).stdout);
-    let delete = ["nix-store", "--delete", "--ignore-liveness"];
-    private.beside(&[&delete[..], &referrers.lines().collect::<Vec<_>>()].concat());
-    private.beside(&["test", "!", "-e", environment]);
+    let environment = Private::environment(&first);
+    private.delete(environment);
     private.assert_works();
     private.beside(&["test", "-e", environment]);
+    Ok(())
+}
+
+/// A receipt whose files Nix would not take as they are goes to a store that has neither them nor the environment.
+pub fn replayed() -> Result<(), Failed> {
+    let directory = tempfile::tempdir()?;
+    let [script, data, receipt] = ["main.sh", "data", "receipt"].map(|name| directory.path().join(name));
+    fs::write(&script, marked("wc -c < data; tr '\\0' 0 < data").0)?;
+    fs::write(&data, "a\0b\n")?;
+    let [script, data, path] = [&script, &data, &receipt].map(|path| path.to_str().expect("a path of UTF-8"));
+    let answered = command(&["run", "shell", script, data, "--executor", "namespace"]);
+    assert_eq!(text(&answered.stdout), "4\na0b\n", "{answered:?}");
+    let exported = command(&["show-derivation", "shell", script, data, "--export", path]);
+    assert!(exported.status.success() && exported.stdout.is_empty(), "{exported:?}");
+
+    let private = Private::start(512 << 20);
+    let first = private.server.sh("echo first");
+    private.delete(Private::environment(&first));
+    let server = program();
+    let server = server.to_str().ok_or("a path of UTF-8")?;
+    let replayed = private.beside(&[server, "reproduce", path]);
+    assert!(text(&replayed.stderr).ends_with(&text(&exported.stderr)), "{replayed:?}");
+    let out = text(&replayed.stdout);
+    let (out, told) = out.split_once('\n').ok_or("no output path")?;
+    assert_eq!(told, "reproducible: both runs did the same\n");
+    assert_eq!(private.beside(&["cat", &format!("{out}/stdout")]).stdout, answered.stdout);
+
+    // Without its files, and with others.
+    let drv = command(&["show-derivation", "shell", script, data]);
+    fs::write(directory.path().join("bare.drv"), &drv.stdout)?;
+    let bare = directory.path().join("bare.drv");
+    let refused = command(&["reproduce", bare.to_str().ok_or("a path of UTF-8")?]);
+    assert!(text(&refused.stderr).contains("`show-derivation --export`"), "{refused:?}");
+    let mut bytes = fs::read(&receipt)?;
+    let place = bytes.windows(4).position(|part| part == b"a\0b\n").ok_or("the file is not there as it is")?;
+    bytes[place] = b'x';
+    fs::write(&receipt, bytes)?;
+    let refused = command(&["reproduce", path]);
+    assert_eq!(refused.status.code(), Some(125), "{refused:?}");
+    assert!(text(&refused.stderr).contains("its files are not those of the call"), "{refused:?}");
     Ok(())
 }
 

@@ -27,6 +27,7 @@ impl Parameters for Shell {
         user: "sandbox",
         entrypoint: "main.sh",
         command: &["sh", "main.sh"],
+        ahead: &[],
         services: &[],
         timeout: Duration::from_secs(60u64),
         network: Network::Allow(
@@ -55,6 +56,7 @@ impl Parameters for Shell {
         script_mode: 493u32,
         read_only: true,
         variables: &[],
+        executor: None,
         environment: None,
     };
     fn parse(arguments: &mut Arguments) -> Result<Self, ArgumentError> {

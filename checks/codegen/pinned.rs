@@ -29,6 +29,7 @@ impl Parameters for Go {
         user: "sandbox",
         entrypoint: "main.go",
         command: &["go", "run", "main.go"],
+        ahead: &[("GO_WAITS", "1"), ("NOTE", "{environment}/note")],
         services: &[],
         timeout: Duration::from_secs(60u64),
         network: Network::None,
@@ -42,6 +43,7 @@ impl Parameters for Go {
         script_mode: 420u32,
         read_only: false,
         variables: &[("GOCACHE", "{environment}/share/go-build"), ("GOPROXY", "off")],
+        executor: Some(Preference::Derivation),
         environment: Some(Environment {
             drv: "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-sandbox-mcp-go.drv",
             out: "/nix/store/zyxwvsrqpnmlkjihgfdcba9876543210-sandbox-mcp-go",
@@ -81,6 +83,7 @@ impl Parameters for NetworkTools {
         user: "sandbox",
         entrypoint: "main.sh",
         command: &["sh", "main.sh"],
+        ahead: &[],
         services: &[],
         timeout: Duration::from_secs(60u64),
         network: Network::Bridge,
@@ -94,6 +97,7 @@ impl Parameters for NetworkTools {
         script_mode: 493u32,
         read_only: true,
         variables: &[],
+        executor: None,
         environment: Some(Environment {
             drv: "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-sandbox-mcp-network-tools.drv",
             out: "/nix/store/zyxwvsrqpnmlkjihgfdcba9876543210-sandbox-mcp-network-tools",

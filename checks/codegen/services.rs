@@ -27,6 +27,7 @@ impl Parameters for Shell {
         user: "sandbox",
         entrypoint: "main.sh",
         command: &["sh", "main.sh"],
+        ahead: &[],
         services: &[
             Service {
                 name: "the server",
@@ -65,6 +66,7 @@ impl Parameters for Shell {
         script_mode: 493u32,
         read_only: true,
         variables: &[],
+        executor: None,
         environment: None,
     };
     fn parse(arguments: &mut Arguments) -> Result<Self, ArgumentError> {

@@ -31,6 +31,7 @@ pub const SANDBOX: Sandbox = Sandbox {
     user: "sandbox",
     entrypoint: "main.py",
     command: &["python", "main.py"],
+    ahead: &[],
     services: &[],
     timeout: Duration::from_secs(60),
     network: Network::None,
@@ -39,6 +40,7 @@ pub const SANDBOX: Sandbox = Sandbox {
     script_mode: 0o755,
     read_only: false,
     variables: &[("MPLCONFIGDIR", "/tmp"), ("PYTHONPATH", "{environment}/lib\t\"here\"")],
+    executor: None,
     environment: Some(ENVIRONMENT),
 };
 

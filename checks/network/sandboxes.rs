@@ -55,6 +55,7 @@ fn sandbox(entries: &[&str], program: &[&dyn Display]) -> &'static Sandbox {
         user: "sandbox",
         entrypoint: "main",
         command: command.leak(),
+        ahead: &[],
         services: &[],
         timeout: Duration::from_secs(60),
         network: Network::Allow(entries.collect::<Vec<_>>().leak()),
@@ -63,6 +64,7 @@ fn sandbox(entries: &[&str], program: &[&dyn Display]) -> &'static Sandbox {
         script_mode: 0o644,
         read_only: false,
         variables: &[],
+        executor: None,
         environment: None,
     }))
 }
@@ -88,7 +90,7 @@ fn executors(ready: usize) -> Executors {
 async fn call(executors: &Executors, sandbox: &'static Sandbox) -> Outcome {
     let job = Job::new(sandbox, Vec::new());
     executors
-        .run(Executor::Direct, &job, &view(), &CancellationToken::new())
+        .run(Executor::Direct, &job, &view(), &|_| {}, &CancellationToken::new())
         .await
         .unwrap_or_else(|error| panic!("{error}"))
 }
@@ -217,7 +219,7 @@ pub fn a_cancelled_call_leaves_no_connection() {
             cancelled.cancel();
         };
         let view = view();
-        let (result, ()) = tokio::join!(executors.run(Executor::Direct, &job, &view, &cancelled), cancel);
+        let (result, ()) = tokio::join!(executors.run(Executor::Direct, &job, &view, &|_| {}, &cancelled), cancel);
         assert!(matches!(result, Err(ExecutorError::Launch(_))), "{result:?}");
     });
     ended.recv_timeout(Duration::from_secs(10)).expect("the connection is gone");
@@ -325,7 +327,7 @@ async fn narrow(port: u16) {
     let room = descriptors(std::process::id()) as u64 + 32;
     setrlimit(Resource::Nofile, Rlimit { current: Some(room), ..getrlimit(Resource::Nofile) }).unwrap();
     let job = Job::new(sleeper, Vec::new());
-    match executors.run(Executor::Direct, &job, &view(), &CancellationToken::new()).await {
+    match executors.run(Executor::Direct, &job, &view(), &|_| {}, &CancellationToken::new()).await {
         Err(error) => println!("{error}"),
         Ok(outcome) => println!("it went on: {outcome:?}"),
     }

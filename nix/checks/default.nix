@@ -5,6 +5,7 @@ let
 in
 check ./cases.nix
 // {
+  by-nix = check ./by-nix.nix;
   clippy = check ./clippy.nix;
   format = check ./format.nix;
   fresh-store = check ./fresh-store.nix;

@@ -9,10 +9,7 @@ let
   # As text only: the check would depend on what it names.
   paths = packages: unsafeDiscardStringContext (toString packages);
 
-  # Made where no environment can be seen: the server has their names as text, which is no reference.
-  packagePaths = pkgs.runCommand "package-paths" { inherit (server) package; } ''
-    bash ${./visible-paths.sh} > $out
-  '';
+  packagePaths = import ./package-paths.nix { inherit pkgs server; };
 in
 pkgs.runCommand "fresh-store"
   {

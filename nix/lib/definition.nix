@@ -41,6 +41,8 @@ let
     value: isString value && !hasContext value
   );
 
+  variables = setOf "the name of an environment variable" "[A-Za-z_][A-Za-z0-9_]*" variable;
+
   # The form only: src/network/policy.rs says what else is wrong with one, such as an address that is not public.
   destination =
     let
@@ -85,6 +87,9 @@ let
     # A list of strings is the command of one service, which must return.
     before = default [ ] (listOf (stringOr text service));
     command = notEmpty (listOf text);
+    # Variables besides its own by which the command is told to wait for the end of its standard input before it looks at the
+    # call's files: then it is started before there is a call. The environment's programs are to heed them.
+    ahead = default { } variables;
     hints = record {
       isReadOnly = default null hint;
       isDestructive = default false hint;
@@ -121,10 +126,16 @@ let
       scriptPerms = default "0755" (matching "an octal mode such as 0755" "0[0-7]{3}");
       readOnly = default false boolean;
     };
-    packages = listOf package;
-    variables = default { } (
-      setOf "the name of an environment variable" "[A-Za-z_][A-Za-z0-9_]*" variable
+    # By what calls are carried out, where the operator does not say.
+    executor = default null (
+      oneOf [
+        null
+        "namespace"
+        "derivation"
+      ]
     );
+    packages = listOf package;
+    variables = default { } variables;
   };
 
   shortName = "${baseNameOf (dirOf file)}/${baseNameOf file}";

@@ -37,8 +37,8 @@ import ./rust.nix { inherit pkgs; } {
     runHook preInstall
     mkdir -p $out/bin
     built=target/*/debug
-    for test in cases launcher mcp network; do
-      cp "$(find $built/deps -name "$test-*" -type f -executable)" $out/bin/$test
+    for test in by-nix cases launcher mcp network; do
+      cp "$(find $built/deps -name "''${test/-/_}-*" -type f -executable)" $out/bin/$test
     done
     cp $built/build/sandbox-mcp-*/out/launcher $out/bin/sandbox-launcher
     runHook postInstall

@@ -13,13 +13,14 @@
 mod command;
 mod connections;
 mod leavings;
+mod log;
 mod output;
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use std::{fmt, io};
+use std::{fmt, fs, io};
 
 use sandbox_launcher::record::Cost;
 use tokio::task::spawn_blocking;
@@ -28,16 +29,19 @@ use tokio_util::sync::CancellationToken;
 use self::command::NixStore;
 use self::connections::{Connections, UnreachableNix};
 use self::leavings::Leavings;
+use self::log::Log;
 use super::Executor;
 use crate::artifacts;
 use crate::file::File;
 use crate::job::Job;
+use crate::launch::LAUNCHER;
 use crate::network::Refusals;
 use crate::nix::daemon::{Connection, DaemonError};
-use crate::nix::protocol::{BuildMode, BuildStatus, Event};
+use crate::nix::protocol::{BuildMode, BuildStatus};
 use crate::outcome::Outcome;
 use crate::run_derivation::{Run, RunDerivation, builder_path, files_node};
 use crate::sandbox::Network;
+use crate::stage::OnStage;
 use crate::store_path::{STORE, StorePath, StorePathError};
 use crate::tool::SYSTEM;
 use crate::view::View;
@@ -54,8 +58,8 @@ pub enum Way {
 
 /// How long it may take to add a derivation, which takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Begins the builder's own lines of the log.
-const OWN_LINE: &str = "sandbox-mcp: ";
+/// How much longer than its program may run a call waits for its turn to be built: Nix looks every five seconds.
+const MORE_PATIENCE: Duration = Duration::from_secs(6);
 
 /// Bytes that Nix needs to carry out a call at all, by a low estimate.
 const ROOM: u64 = 1 << 20;
@@ -91,6 +95,15 @@ pub enum DerivationError {
     },
     /// Nothing was built yet, but Nix does not answer.
     Slow,
+    /// Nix was asked to build, but others kept it from that.
+    Busy {
+        limit: Duration,
+        reason: String,
+    },
+    /// The launcher in the store is not what was added to it, as a disk may leave it after a power cut.
+    Damaged {
+        path: &'static StorePath,
+    },
     Cancelled,
 }
 
@@ -117,6 +130,18 @@ impl fmt::Display for DerivationError {
                 f,
                 "Nix did not take the derivation within {PATIENCE:?}: a garbage collector may be at work; try again later"
             ),
+            Self::Busy { limit, reason } => write!(
+                f,
+                "Nix could not begin to build for {} seconds, since other builds are at work ({reason}): try again later, \
+                 or add users to the group that `build-users-group` names in nix.conf",
+                limit.as_secs()
+            ),
+            Self::Damaged { path } => write!(
+                f,
+                "{path} has not the content any more that Nix has registered: `nix-store --query --referrers-closure {path} | \
+                 xargs nix-store --delete --ignore-liveness` lets this server add it again, and `nix-store --verify \
+                 --check-contents` finds what else is damaged"
+            ),
             Self::Cancelled => f.write_str("the call was cancelled"),
         }
     }
@@ -134,6 +159,8 @@ impl std::error::Error for DerivationError {
             | Self::Build { .. }
             | Self::Full { .. }
             | Self::Slow
+            | Self::Busy { .. }
+            | Self::Damaged { .. }
             | Self::Cancelled => None,
         }
     }
@@ -155,6 +182,15 @@ impl DerivationError {
             _ => false,
         }
     }
+}
+
+/// Why a build failed, by what the launcher has said, if it could, and by what Nix says.
+fn failure(derivation: &RunDerivation, refusal: Option<String>, reason: String) -> DerivationError {
+    let path = builder_path();
+    if refusal.is_none() && fs::read(path.as_str()).ok().as_deref() != Some(LAUNCHER) {
+        return DerivationError::Damaged { path };
+    }
+    DerivationError::Build { derivation: derivation.path.clone(), reason: refusal.unwrap_or(reason) }
 }
 
 /// Whether the store's disk has no room for another call.
@@ -193,21 +229,27 @@ impl Derivations {
         job: &Job,
         view: &View,
         walls: &Walls,
+        on_stage: OnStage<'_>,
         cancelled: &CancellationToken,
     ) -> Result<Outcome, DerivationError> {
         let nonce = (!job.options.cache).then(nonce);
         let derivation = derivation(job, nonce.as_deref())?;
         let begun = Instant::now();
+        let mut log = Log::new(on_stage);
+        let limit = job.deadline + MORE_PATIENCE;
+        let waits = log.waits_for(limit);
         let built = async {
             match way {
-                Way::Daemon => self.build(&derivation, &job.files).await,
-                Way::Command => self.command.realise(&derivation, &job.files, cancelled).await,
+                Way::Daemon => self.build(&derivation, &job.files, &mut log).await,
+                Way::Command => self.command.realise(&derivation, &job.files, &mut log, cancelled).await,
             }
         };
         let built = tokio::select! {
             built = built => built,
             // The connection goes with the future, and with it goes the builder.
             () = cancelled.cancelled(), if way == Way::Daemon => Err(DerivationError::Cancelled),
+            // There is no builder yet.
+            reason = waits => Err(DerivationError::Busy { limit, reason }),
         };
         let elapsed = begun.elapsed();
         let outcome = match built {
@@ -231,8 +273,13 @@ impl Derivations {
     }
 
     /// Realises a derivation, with the files that it may not hold, for whoever looks at its output.
-    pub async fn realise(&self, derivation: &RunDerivation, files: &[File]) -> Result<(), DerivationError> {
-        self.build(derivation, files).await.map(drop)
+    pub async fn realise(
+        &self,
+        derivation: &RunDerivation,
+        files: &[File],
+        on_stage: OnStage<'_>,
+    ) -> Result<(), DerivationError> {
+        self.build(derivation, files, &mut Log::new(on_stage)).await.map(drop)
     }
 
     /// Deletes what a run has left, when there is time.
@@ -240,17 +287,38 @@ impl Derivations {
         self.leavings.add(derivation);
     }
 
-    async fn build(&self, derivation: &RunDerivation, files: &[File]) -> Result<Built, DerivationError> {
+    async fn build(
+        &self,
+        derivation: &RunDerivation,
+        files: &[File],
+        log: &mut Log<'_>,
+    ) -> Result<Built, DerivationError> {
+        match self.build_once(derivation, files, log).await {
+            Err(error @ DerivationError::Damaged { .. }) => match self.connections.repair().await {
+                Ok(()) => {
+                    tracing::warn!("{error}; it was put right");
+                    self.build_once(derivation, files, log).await
+                }
+                Err(_) => Err(error),
+            },
+            result => result,
+        }
+    }
+
+    async fn build_once(
+        &self,
+        derivation: &RunDerivation,
+        files: &[File],
+        log: &mut Log<'_>,
+    ) -> Result<Built, DerivationError> {
         let mut connection = tokio::time::timeout(PATIENCE, self.added(derivation, files))
             .await
             .map_err(|_| DerivationError::Slow)??;
-        let mut log = Log::default();
         let result = connection.build(&derivation.path, BuildMode::Normal, &mut |event| log.hear(event)).await?;
         if result.status.succeeded() {
             return Ok(Built { cost: log.cost.filter(|_| result.status == BuildStatus::Built) });
         }
-        let reason = log.reason.unwrap_or(result.message);
-        Err(DerivationError::Build { derivation: derivation.path.clone(), reason })
+        Err(failure(derivation, log.reason.take(), result.message))
     }
 
     /// Adds a derivation by a connection that then is its own.
@@ -289,30 +357,6 @@ async fn add(connection: &mut Connection, derivation: &RunDerivation, files: &[F
     }
     connection.add_text(derivation.path.name(), &derivation.text, &derivation.references).await?;
     Ok(())
-}
-
-/// What the builder has to say.
-#[derive(Default)]
-struct Log {
-    cost: Option<Cost>,
-    /// Why it refused.
-    reason: Option<String>,
-}
-
-impl Log {
-    fn hear(&mut self, event: Event) {
-        if let Event::Log(line) = event {
-            self.line(&line);
-        }
-    }
-
-    fn line(&mut self, line: &str) {
-        match (line.parse(), line.strip_prefix(OWN_LINE)) {
-            (Ok(cost), _) => self.cost = Some(cost),
-            (Err(_), Some(reason)) => self.reason = Some(reason.to_owned()),
-            _ => {}
-        }
-    }
 }
 
 async fn outcome(

@@ -1,5 +1,6 @@
 //! The managers of all environments in use: each is started by its first call and ends when it was not used for long.
 
+use std::num::NonZero;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,9 @@ use crate::job::Output;
 const IDLE: Duration = Duration::from_secs(900);
 /// How often a call is handed to a new manager when one was lost before the call began.
 const ATTEMPTS: usize = 3;
+/// The most sandboxes that are kept ready, and the most in which a program runs already.
+const MOST_READY: usize = 32;
+const MOST_AHEAD: usize = 4;
 
 /// Runs plans in sandboxes that are ready before they are asked for.
 #[derive(Default)]
@@ -65,7 +69,7 @@ impl Pool {
         loop {
             attempts += 1;
             let cell = self.slot(environment);
-            let ready = self.ready.unwrap_or_else(most_ready);
+            let ready = self.ready.unwrap_or_else(|| most_ready(environment));
             let start = cell.get_or_try_init(|| Manager::start(environment, ready));
             let manager = tokio::select! {
                 manager = start => manager?,
@@ -116,9 +120,10 @@ impl Pool {
     }
 }
 
-/// Twice the processors: more calls at once gain nothing, and a ready sandbox takes up to 2 MB.
-fn most_ready() -> usize {
-    static MOST: LazyLock<usize> =
-        LazyLock::new(|| std::thread::available_parallelism().map_or(2, |count| 2 * count.get()).min(32));
-    *MOST
+/// Twice the processors: more calls at once gain nothing, and a ready sandbox takes up to 2 MB. One whose program was
+/// started ahead takes what the program takes, which can be 100 MB, so that few must be enough.
+fn most_ready(environment: &Environment) -> usize {
+    static PROCESSORS: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get));
+    let (each, most) = if environment.ahead.is_some() { (1, MOST_AHEAD) } else { (2, MOST_READY) };
+    (each * *PROCESSORS).min(most)
 }

@@ -59,13 +59,18 @@ fn live(mut birth: Birth, keeper: &mut UnixStream) -> Result<Report, Failure> {
     if drops {
         privileges::bar().map_err(failed("bar new privileges"))?;
     }
-    let mut worker = worker::start(&mut site, birth)?;
+    let mut worker = worker::start(&mut site, &birth)?;
     tell_ready(keeper, site.scratch.take(), out.as_deref())?;
 
     let (mut caller, [stdout, stderr]) = await_call(keeper).map_err(failed("wait for a call"))?;
     let call: Call = read_message(&mut caller, LARGEST_CALL)
         .and_then(|call| call.ok_or_else(|| io::ErrorKind::UnexpectedEof.into()))
         .map_err(failed("read the call"))?;
+    if !worker.serves(&call) {
+        worker.end();
+        birth.environment.ahead = None;
+        worker = worker::start(&mut site, &birth)?;
+    }
     site.apply(call.steps)?;
     if drops {
         sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(failed("bar new privileges"))?;
@@ -73,6 +78,7 @@ fn live(mut birth: Birth, keeper: &mut UnixStream) -> Result<Report, Failure> {
     }
     seal(keeper).map_err(failed("seal the sandbox's first process"))?;
     hand_over(std::mem::take(&mut site.sockets), &caller)?;
+    worker.hand_over(&caller)?;
     // Straight to the caller, and before it is true: whoever has not read this can be sure that nothing was begun, even
     // if the keeper is lost.
     write_message(&mut caller, &Report::Started)
@@ -175,7 +181,9 @@ fn wait_for(pid: i32, mut services: Option<Services>) -> io::Result<(Ending, Usa
         usage.peak_memory = usage.peak_memory.max(reaped.peak_memory);
         let ending = ending(reaped.status);
         if reaped.pid == pid {
-            services.map(Services::finish);
+            if let Some(services) = services {
+                services.finish();
+            }
             return Ok((ending, usage));
         }
         if let Some(services) = &mut services {

@@ -49,6 +49,8 @@ pub struct Environment {
     pub sandbox: Vec<Step>,
     /// Steps that the program's process takes ahead of the call; from then on it is confined.
     pub walls: Vec<Step>,
+    /// The program of every call, if it can be started before there is one. A call for another is carried out all the same.
+    pub ahead: Option<Ahead>,
     /// Control groups that each sandbox gets one of.
     pub cgroups: Vec<Cgroup>,
     /// What is watched where no control group bounds it.
@@ -292,12 +294,21 @@ pub enum Resource {
     CpuTime,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Program {
     /// The program is looked up along `PATH` of `variables` when it holds no slash.
     pub arguments: Vec<String>,
     pub variables: Vec<(String, String)>,
     pub directory: PathBuf,
+}
+
+/// A program that can be started before there is a call for it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Ahead {
+    pub program: Program,
+    /// Variables that it gets then, besides or instead of its own. They tell it to look at nothing that is the call's, and
+    /// to print nothing, before its standard input has come to an end.
+    pub variables: Vec<(String, String)>,
 }
 
 impl Program {
@@ -344,6 +355,9 @@ pub enum Report {
     Ready,
     /// The sockets of a [`Step::Gateway`] come with this, ahead of the start. A sandbox without one does not say this.
     Opened,
+    /// The program was started ahead of the call. Its output and its errors come by the two pipes with this, and not by
+    /// what came with the call.
+    Ahead,
     /// Every step was applied, and the program, or a service before it, is about to start.
     Started,
     /// The program ended; nothing of the sandbox is left.

@@ -28,6 +28,10 @@
 //!
 //! A sandbox serves one call. All that takes time is done before the call comes, or after its answer.
 //!
+//! Where the order says how the program can be told to wait, that begins with the program itself: in a sandbox that is made
+//! ahead of its call, the worker is the program already, whose standard input ends when the call has come. What it prints
+//! comes by pipes of its own, which pid 1 hands to the caller. A call for another program has it killed.
+//!
 //! A launcher can also be told to make one sandbox only. There is no manager then: the launcher is the keeper of this one
 //! sandbox itself, and pid 1 makes the view too. This is the way of sandboxes without a pid namespace.
 //!
@@ -43,9 +47,9 @@
 //! |---|---|---|---|
 //! | guard | control socket, to notice its end | /dev/null | pidfds of the manager and the server, control groups |
 //! | manager | control socket: the order and calls in, word of being ready out | /dev/null | of each sandbox a pidfd, a socket to its pid 1 and its private directories, of each call its socket, control groups |
-//! | pid 1 | /dev/null | /dev/null | a socket to the manager, one to the worker, until the start the sockets of a gateway, and from call to start the call's socket and the program's output; beside services the program's errors to the end, and a file that each prints into |
+//! | pid 1 | /dev/null | /dev/null | a socket to the manager, one to the worker, until the start the sockets of a gateway, and from call to start the call's socket and the program's output; of a program that was started ahead, until the start, the writing end of its input and the reading ends of its output; beside services the program's errors to the end, and a file that each prints into |
 //! | worker | /dev/null | /dev/null, then the program's output | a socket to pid 1, until it is the program |
-//! | program | /dev/null | its output | none |
+//! | program | /dev/null, or a pipe that comes to its end as the call comes | its output | none |
 //!
 //! A call comes as one message of the control socket, with three descriptors: a socket of its own, and what gets the
 //! program's output and its errors. The manager passes all three on to a pid 1 and keeps the socket, whose end means that

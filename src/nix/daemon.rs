@@ -185,14 +185,23 @@ impl Connection {
         text: &str,
         references: &BTreeSet<StorePath>,
     ) -> Result<StorePath, DaemonError> {
-        self.add(name, "text:sha256", references, text.as_bytes()).await
+        self.add(name, "text:sha256", references, text.as_bytes(), false).await
     }
 
     /// Adds files as they are. They refer to nothing.
     pub async fn add_files(&mut self, name: &str, files: &Node<'_>) -> Result<StorePath, DaemonError> {
+        self.add_archive(name, files, false).await
+    }
+
+    /// Adds files in place of what is there. Only trusted clients may.
+    pub async fn repair_files(&mut self, name: &str, files: &Node<'_>) -> Result<StorePath, DaemonError> {
+        self.add_archive(name, files, true).await
+    }
+
+    async fn add_archive(&mut self, name: &str, files: &Node<'_>, repair: bool) -> Result<StorePath, DaemonError> {
         let mut archive = Vec::new();
         files.write(&mut archive).map_err(|source| self.lost(Operation::AddToStore, source))?;
-        self.add(name, "fixed:r:sha256", &BTreeSet::new(), &archive).await
+        self.add(name, "fixed:r:sha256", &BTreeSet::new(), &archive, repair).await
     }
 
     async fn add(
@@ -201,13 +210,14 @@ impl Connection {
         method: &str,
         references: &BTreeSet<StorePath>,
         content: &[u8],
+        repair: bool,
     ) -> Result<StorePath, DaemonError> {
         let request = Message::default()
             .number(Operation::AddToStore as u64)
             .string(name)
             .string(method)
             .paths(references.iter())
-            .boolean(false) // repair
+            .boolean(repair)
             .framed(content);
         self.call(Operation::AddToStore, request, &mut |_| {}).await?;
         let answer = async {

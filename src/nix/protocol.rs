@@ -77,9 +77,28 @@ pub enum Event {
     /// A line of Nix's own.
     Message(String),
     /// The beginning of some work, in Nix's words.
-    Started(String),
+    Started { work: Work, text: String },
     /// A line that a builder wrote.
     Log(String),
+}
+
+/// What kind of work begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    Build,
+    /// There is nothing to build with yet: another build has the build user, the remote builder or the lock of the output.
+    Wait,
+    Other,
+}
+
+impl Work {
+    fn from_wire(kind: u64) -> Self {
+        match kind {
+            105 => Self::Build,
+            111 => Self::Wait,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// How a stretch of events ends.
@@ -116,14 +135,15 @@ pub async fn read_events<R: AsyncRead + Unpin>(
             message::ERROR => return read_error(reader).await.map(End::Refused),
             message::NEXT => on_event(Event::Message(plain(&reader.string().await?))),
             message::START_ACTIVITY => {
-                for _ in ["id", "level", "kind"] {
+                for _ in ["id", "level"] {
                     reader.number().await?;
                 }
+                let work = Work::from_wire(reader.number().await?);
                 let text = reader.string().await?;
                 read_fields(reader).await?;
                 reader.number().await?; // its parent
                 if !text.is_empty() {
-                    on_event(Event::Started(plain(&text)));
+                    on_event(Event::Started { work, text: plain(&text) });
                 }
             }
             message::STOP_ACTIVITY => drop(reader.number().await?),

@@ -1,4 +1,5 @@
 # refusals/wrong-types.nix: command[1]: must be a string that is not empty, but is 1
+# refusals/wrong-types.nix: executor: must be null or "namespace" or "derivation", but is "direct"
 # refusals/wrong-types.nix: hints.isReadOnly: must be true, false or null, but is "yes"
 # refusals/wrong-types.nix: packages[0]: must be a package, but is "bash"
 # refusals/wrong-types.nix: timeout: must be a whole number above zero, but is a fraction
@@ -7,6 +8,7 @@ import ./good.nix {
     "sh"
     1
   ];
+  executor = "direct";
   hints.isReadOnly = "yes";
   packages = [ "bash" ];
   timeout = 1.5;

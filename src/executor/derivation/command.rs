@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
-use super::{Built, DerivationError, Log};
+use super::{Built, DerivationError, Log, failure};
 use crate::file::File;
 use crate::nix::export::Export;
 use crate::nix::nar::Node;
@@ -34,20 +34,17 @@ impl NixStore {
         &self,
         derivation: &RunDerivation,
         files: &[File],
+        log: &mut Log<'_>,
         cancelled: &CancellationToken,
     ) -> Result<Built, DerivationError> {
         let export = export(derivation, files);
-        let mut log = Log::default();
-        self.run("add to the store", &["--import"], &export, &mut log, cancelled).await?;
+        self.run("add to the store", &["--import"], &export, log, cancelled).await?;
         let path = derivation.path.as_str();
         let options = ["--option", "substitute", "false", "--option", "builders", ""];
         let arguments = [&["--realise", path][..], &options].concat();
-        match self.run("realise the derivation", &arguments, &[], &mut log, cancelled).await {
+        match self.run("realise the derivation", &arguments, &[], log, cancelled).await {
             Ok(()) => Ok(Built { cost: log.cost }),
-            Err(DerivationError::Command { reason, .. }) => {
-                let reason = log.reason.unwrap_or(reason);
-                Err(DerivationError::Build { derivation: derivation.path.clone(), reason })
-            }
+            Err(DerivationError::Command { reason, .. }) => Err(failure(derivation, log.reason.take(), reason)),
             Err(error) => Err(error),
         }
     }
@@ -57,7 +54,7 @@ impl NixStore {
         operation: &'static str,
         arguments: &[&str],
         input: &[u8],
-        log: &mut Log,
+        log: &mut Log<'_>,
         cancelled: &CancellationToken,
     ) -> Result<(), DerivationError> {
         let failed = |reason: String| DerivationError::Command { operation, reason };

@@ -84,6 +84,12 @@ impl Connections {
         });
     }
 
+    /// Puts the launcher that this server embeds in the place of what the store has of it. Only trusted users may.
+    pub async fn repair(&self) -> Result<(), DerivationError> {
+        self.connect().await?.repair_files(builder_path().name(), &builder_node()).await?;
+        Ok(())
+    }
+
     /// A new connection, by which the launcher is kept in the store.
     pub async fn open(&self) -> Result<Connection, DerivationError> {
         let mut connection = self.connect().await?;

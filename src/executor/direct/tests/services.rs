@@ -40,6 +40,7 @@ const SANDBOX: Sandbox = Sandbox {
     user: "sandbox",
     entrypoint: "main",
     command: &[],
+    ahead: &[],
     services: &[],
     timeout: Duration::from_secs(60),
     network: Network::None,
@@ -48,6 +49,7 @@ const SANDBOX: Sandbox = Sandbox {
     script_mode: 0o644,
     read_only: false,
     variables: &[],
+    executor: None,
     environment: None,
 };
 
@@ -57,7 +59,7 @@ fn run(setting: &Setting, sandbox: Sandbox) -> Outcome {
         let executors = Executors::new(Pool::with_ready(1), Derivations::new(None, false), false);
         let view = crate::host::view(sandbox, &host(executors.walls().await)).unwrap();
         let (job, never) = (Job::new(sandbox, Vec::new()), CancellationToken::new());
-        executors.run(Executor::Direct, &job, &Arc::new(view), &never).await.unwrap()
+        executors.run(Executor::Direct, &job, &Arc::new(view), &drop, &never).await.unwrap()
     })
 }
 

@@ -63,7 +63,11 @@ impl Setting {
                 }
                 Err(error) => panic!("{self:?}: {error}"),
             };
-            Some(executors.run(Executor::Direct, &job, &std::sync::Arc::new(view), &CancellationToken::new()).await)
+            Some(
+                executors
+                    .run(Executor::Direct, &job, &std::sync::Arc::new(view), &|_| {}, &CancellationToken::new())
+                    .await,
+            )
         })
     }
 
