@@ -131,7 +131,7 @@ pkgs.stdenv.mkDerivation {
     mkdir -p $share/sandbox $lib $out/bin
     cp -r apisix conf $home/
     ${concatMapStrings (name: ''
-      cp -rn --no-preserve=mode ${libraries.${name}}/${places.${name} or "lib/*"} $share/
+      cp -r --no-preserve=mode ${libraries.${name}}/${places.${name} or "lib/*"} $share/
     '') (lib.attrNames libraries)}
     for module in $modules; do
       [ ! -e $module/share/lua/5.1 ] || cp -rL --no-preserve=mode $module/share/lua/5.1/. $share/
@@ -141,7 +141,7 @@ pkgs.stdenv.mkDerivation {
     cp ${./apisix/tinyyaml.lua} $share/tinyyaml.lua
     cp ${./apisix/hook.lua} $share/sandbox/hook.lua
 
-    # It would be made anew at each start.
+    # Makes conf/nginx.conf.
     sed "s|@home@|$home|g" $configurationPath > $home/conf/config.yaml
     export LUA_PATH="$share/?.lua;$share/?/init.lua;$home/?.lua;${openresty}/lualib/?.lua"
     export LUA_CPATH="$lib/?.so;${openresty}/lualib/?.so"

@@ -41,18 +41,16 @@ let
   bundled = removeAttrs source [ "lua-resty-openssl" ];
 
   # In the order in which a release applies them, but for those of other systems.
-  patches = lib.concatStringsSep " " (
-    lib.splitString "\n" ''
-      stream_balancer_export stream_proxy_get_next_upstream_tries stream_proxy_timeout_fields
-      stream_ssl_preread_no_skip resolver_conf_parsing daemon_destroy_pool init_cycle_pool_release
-      balancer_status_code builtin_error_page_footer delayed_posted_events privileged_agent_process
-      privileged_agent_process_connections privileged_agent_process_thread_pool single_process_graceful_exit
-      intercept_error_log upstream_pipelining no_error_pages no_Werror log_escape_non_ascii proxy_host_port_vars
-      cache_manager_exit larger_max_error_str pcre_conf_opt hash_overflow always_enable_cc_feature_tests
-      ssl_cert_cb_yield ssl_sess_cb_yield ssl_client_hello_cb_yield CVE-2025-23419 upstream_timeout_fields
-      safe_resolver_ipv6_option socket_cloexec reuseport_close_unused_fds proc_exit_handler
-    ''
-  );
+  patches = lib.replaceStrings [ "\n" ] [ " " ] ''
+    stream_balancer_export stream_proxy_get_next_upstream_tries stream_proxy_timeout_fields
+    stream_ssl_preread_no_skip resolver_conf_parsing daemon_destroy_pool init_cycle_pool_release
+    balancer_status_code builtin_error_page_footer delayed_posted_events privileged_agent_process
+    privileged_agent_process_connections privileged_agent_process_thread_pool single_process_graceful_exit
+    intercept_error_log upstream_pipelining no_error_pages no_Werror log_escape_non_ascii proxy_host_port_vars
+    cache_manager_exit larger_max_error_str pcre_conf_opt hash_overflow always_enable_cc_feature_tests
+    ssl_cert_cb_yield ssl_sess_cb_yield ssl_client_hello_cb_yield CVE-2025-23419 upstream_timeout_fields
+    safe_resolver_ipv6_option socket_cloexec reuseport_close_unused_fds proc_exit_handler
+  '';
 
   # A module of Lua where those of nixpkgs' luajitPackages have it.
   luaModule =
