@@ -124,7 +124,7 @@ fn a_fork_bomb_is_bounded_and_ends_at_the_deadline() {
         if caller.is_root_to_the_kernel() {
             return;
         }
-        let mut plan = caller.plan("bomb() { bomb | bomb & }; bomb; sleep 900");
+        let mut plan = caller.plan("bomb() { bomb | bomb & }; bomb; exec sleep 900");
         plan.environment.walls.insert(0, Step::Limit { resource: Resource::Processes, value: 50 });
         plan.call.deadline = Duration::from_millis(700);
         let begin = Instant::now();
