@@ -5,7 +5,7 @@ pub mod direct;
 mod environments;
 mod online;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::{fmt, io};
@@ -140,6 +140,12 @@ impl Executors {
 
     pub fn derivations(&self) -> &Derivations {
         &self.derivations
+    }
+
+    /// Shows a path anew that was not there a moment ago: sandboxes of later calls are made of what is there now.
+    pub fn show_anew(&self, path: &Path) {
+        self.pool.forget_path(path);
+        self.package_pool.forget_path(path);
     }
 
     /// Clears away what calls have left in the Nix store.

@@ -20,7 +20,7 @@ use crate::outcome::Outcome;
 use crate::packages::Packages;
 use crate::realise::{RealiseError, Realiser};
 use crate::receipt::receipt;
-use crate::sandbox::{Network, Package, Sandbox};
+use crate::sandbox::{Environment, Network, Package, Sandbox};
 use crate::stage::{OnStage, Stage};
 use crate::store_path::StorePathError;
 use crate::tool::{SYSTEM, TOOLS};
@@ -270,7 +270,17 @@ impl Runner {
     pub async fn realise_package(&self, package: &Package, on_stage: OnStage<'_>) -> Result<(), RunError> {
         // Such as sandbox-mcp-commands-jq, which no tool is named like.
         let root = package.environment.out.split_once('-').map_or("", |(_, name)| name);
-        self.realiser.realise(root, &package.environment, on_stage).await.map_err(RunError::Realise)
+        self.bring(root, &package.environment, on_stage).await
+    }
+
+    async fn bring(&self, root: &str, environment: &Environment, on_stage: OnStage<'_>) -> Result<(), RunError> {
+        let out = Path::new(environment.out);
+        let was_there = out.exists();
+        self.realiser.realise(root, environment, on_stage).await.map_err(RunError::Realise)?;
+        if !was_there {
+            self.executors.show_anew(out);
+        }
+        Ok(())
     }
 
     /// Clears away what calls have left that others may still have needed.
@@ -325,7 +335,7 @@ impl Runner {
         if let Some(view) = known.as_ref().filter(|view| view.is_present()) {
             return Ok(view.clone());
         }
-        self.realiser.realise(sandbox.id, environment, on_stage).await.map_err(RunError::Realise)?;
+        self.bring(sandbox.id, environment, on_stage).await?;
         let view = View::pinned(Path::new(environment.out)).map_err(RunError::View)?;
         Ok(known.insert(Arc::new(view)).clone())
     }

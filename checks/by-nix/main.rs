@@ -49,6 +49,7 @@ fn main() -> ExitCode {
         trial("without_its_build_sandbox_nix_runs_no_program", failures::unsandboxed),
         as_root("without_user_namespaces_auto_has_nix_run_the_programs", failures::without_namespaces),
         as_root("an_environment_that_was_collected_is_realised_again", stores::collected),
+        as_root("sandboxes_show_what_was_collected_and_realised_again", stores::collected_under_sandboxes),
         as_root(
             "an_exported_receipt_is_replayed_in_another_store_and_one_with_other_files_is_refused",
             stores::replayed,

@@ -4,6 +4,7 @@ use std::fs;
 use std::process::{Command, Output};
 
 use libtest_mimic::Failed;
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::client::{Reply, Server, program};
@@ -102,6 +103,23 @@ pub fn collected() -> Result<(), Failed> {
     private.delete(environment);
     private.assert_works();
     private.beside(&["test", "-e", environment]);
+    Ok(())
+}
+
+/// The same with sandboxes of our own, of which some are ready and have mounted what was taken; and with a package.
+pub fn collected_under_sandboxes() -> Result<(), Failed> {
+    let private = Private::of(Setup { arguments: &["--executor", "namespace"], ..Setup::default() });
+    let script = "lua -e 'print(os.getenv(\"PATH\"))' | sed 's/.*://'";
+    let call = || private.server.call("shell", json!({"main_sh": script, "packages": ["lua"]}));
+    let first = call();
+    let package = first.output().strip_suffix("/bin\n").ok_or("the package's directory is the last")?;
+    private.assert_works();
+    for path in [package, Private::environment(&first)] {
+        private.delete(path);
+        let again = call();
+        assert_eq!(again.output(), first.output(), "{path}: {again}");
+        private.assert_works();
+    }
     Ok(())
 }
 

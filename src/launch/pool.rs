@@ -1,10 +1,11 @@
 //! The managers of all environments in use: each is started by its first call and ends when it was not used for long.
 
 use std::num::NonZero;
+use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use sandbox_launcher::{Call, Environment};
+use sandbox_launcher::{Call, Environment, Step};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
@@ -132,6 +133,14 @@ impl Pool {
             let Some((index, _)) = idle.min_by_key(|(_, slot)| slot.used) else { return };
             managers.swap_remove(index);
         }
+    }
+
+    /// Lets go of the managers that show this path: what they have mounted is gone from the disk once it was deleted, though
+    /// something of the same name may be there again.
+    pub fn forget_path(&self, path: &Path) {
+        let shows = |step: &Step| matches!(step, Step::Bind { source, .. } if source == path);
+        let mut managers = self.managers.lock().unwrap_or_else(PoisonError::into_inner);
+        managers.retain(|slot| !slot.environment.view.iter().any(shows));
     }
 
     /// Lets go of a manager, unless another took its place already.
