@@ -22,7 +22,8 @@ const NONCE: &str = "nonce";
 pub fn receipt(sandbox: &Sandbox, files: &[File]) -> Result<Option<RunDerivation>, StorePathError> {
     let (Some(system), Some(environment)) = (SYSTEM, &sandbox.environment) else { return Ok(None) };
     let builder = builder_path();
-    let run = Run { system, sandbox, environment, builder, files, deadline: sandbox.timeout, nonce: None };
+    let run =
+        Run { system, sandbox, environment, builder, files, deadline: sandbox.timeout, nonce: None, remote: false };
     run.derivation().map(Some)
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, OnceCell, Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use crate::executor::derivation::{Derivations, Way};
+use crate::executor::derivation::{Derivations, Remote, Way};
 use crate::executor::{Choice, Executor, ExecutorError, Executors, direct};
 use crate::host::{self, HostError};
 use crate::job::Job;
@@ -36,6 +36,8 @@ pub struct Options {
     pub ready: Option<usize>,
     /// Whether programs run where nothing walls off the host's files or network.
     pub allow_unconfined: bool,
+    /// Whether Nix may give the calls that it carries out to builders on other machines.
+    pub remote: Remote,
     /// Whether a client may choose the executor of a call, and take an earlier call's result.
     pub call_options: bool,
 }
@@ -123,7 +125,7 @@ impl Runner {
         let realiser = Realiser::from_environment();
         let pool = options.ready.map_or_else(Pool::new, Pool::with_ready);
         // After a single call nobody needs a connection either.
-        let derivations = Derivations::new(realiser.nix_store(), options.ready != Some(0));
+        let derivations = Derivations::new(realiser.nix_store(), options.ready != Some(0), options.remote);
         Self {
             realiser,
             slots: Semaphore::new(options.calls_at_once),

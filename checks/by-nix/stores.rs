@@ -24,12 +24,13 @@ pub struct Setup<'a> {
     pub prepare: &'a str,
     /// Further lines for Nix's configuration.
     pub config: &'a str,
+    pub variables: &'a [(&'a str, &'a str)],
     pub arguments: &'a [&'a str],
 }
 
 impl Default for Setup<'_> {
     fn default() -> Self {
-        Self { size: 512 << 20, prepare: "true", config: "", arguments: &["--executor", "derivation"] }
+        Self { size: 512 << 20, prepare: "true", config: "", variables: &[], arguments: &["--executor", "derivation"] }
     }
 }
 
@@ -40,7 +41,7 @@ impl Private {
     }
 
     pub fn of(setup: Setup) -> Self {
-        let Setup { size, prepare, config, arguments } = setup;
+        let Setup { size, prepare, config, variables, arguments } = setup;
         let directory = tempfile::tempdir().expect("make a directory");
         let script = format!(
             "mount -t tmpfs -o size={size} tmpfs \"$1\" && mkdir \"$1/changes\" \"$1/work\" && \
@@ -52,7 +53,7 @@ impl Private {
         let mut command = Command::new("unshare");
         command.args(["--mount", "sh", "-c", &script]).arg(program()).arg(&place).args(arguments);
         let inherited = std::env::var("NIX_CONFIG").unwrap_or_default();
-        command.env("NIX_CONFIG", format!("{inherited}\n{config}\n"));
+        command.envs(variables.iter().copied()).env("NIX_CONFIG", format!("{inherited}\n{config}\n"));
         // Neither a daemon of the machine nor what other servers have rooted.
         command.env("NIX_DAEMON_SOCKET_PATH", directory.path().join("none")).env("HOME", directory.path());
         for variable in ["XDG_STATE_HOME", "XDG_CACHE_HOME", "NIX_REMOTE"] {

@@ -60,6 +60,7 @@ pub fn run<'a>(builder: &'a StorePath, files: &'a [File]) -> Run<'a> {
         files,
         deadline: SANDBOX.timeout,
         nonce: None,
+        remote: false,
     }
 }
 
