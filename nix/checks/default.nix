@@ -16,5 +16,6 @@ check ./cases.nix
   mcp = check ./mcp.nix;
   network = check ./network.nix;
   refusals = check ./refusals.nix;
+  replay = check ./replay.nix;
   inherit (server) tests;
 }

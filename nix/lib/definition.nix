@@ -100,13 +100,11 @@ let
       readOnly = default false boolean;
     };
     # By what calls are carried out, where the operator does not say.
-    executor = default null (
-      oneOf [
-        null
-        "namespace"
-        "derivation"
-      ]
-    );
+    executor = default null (oneOf [
+      null
+      "namespace"
+      "derivation"
+    ]);
     packages = listOf package;
     variables = default { } (
       setOf "the name of an environment variable" "[A-Za-z_][A-Za-z0-9_]*" variable
