@@ -13,6 +13,14 @@ use crate::tool::SYSTEM;
 /// The variable that keeps runs of one call apart.
 const NONCE: &str = "nonce";
 
+/// Bytes of files that are hashed in about a millisecond.
+const QUICK: usize = 1 << 20;
+
+/// Whether the derivation of a call with these files keeps a thread busy for longer than others should wait.
+pub fn takes_long(files: &[File]) -> bool {
+    files.iter().map(|file| file.content.len()).sum::<usize>() > QUICK
+}
+
 /// A call's derivation with the sandbox's own time limit and no nonce, the same for every such call. None where the
 /// sandbox has no pinned environment.
 ///

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::{fmt, fs, io};
 
 use crate::executor::derivation::{DerivationError, nonce};
@@ -127,7 +128,7 @@ async fn reproduce(tool: &str, paths: &[PathBuf], runner: &Runner) -> Result<Vec
     compared
 }
 
-fn make(tool: &str, paths: &[PathBuf]) -> Result<(Receipt, Vec<File>), ReproduceError> {
+fn make(tool: &str, paths: &[PathBuf]) -> Result<(Receipt, Arc<[File]>), ReproduceError> {
     let job = job(tool, paths).map_err(ReproduceError::Files)?;
     let derivation = receipt(job.sandbox, &job.files).map_err(ReproduceError::Path)?;
     let derivation = derivation.ok_or(ReproduceError::NotPinned { tool: job.sandbox.id })?;
@@ -136,13 +137,14 @@ fn make(tool: &str, paths: &[PathBuf]) -> Result<(Receipt, Vec<File>), Reproduce
     Ok((receipt, job.files))
 }
 
-fn read(path: &Path) -> Result<(Receipt, Vec<File>), ReproduceError> {
+fn read(path: &Path) -> Result<(Receipt, Arc<[File]>), ReproduceError> {
     if !path.is_file() {
         let name = path.display().to_string();
         return Err(ReproduceError::Files(FilesError::NoReceipt { name }));
     }
     let bytes = fs::read(path).map_err(|source| ReproduceError::Read { path: path.into(), source })?;
-    exported::read(&bytes).map_err(|source| ReproduceError::Exported { path: path.into(), source })
+    let read = exported::read(&bytes).map_err(|source| ReproduceError::Exported { path: path.into(), source });
+    read.map(|(receipt, files)| (receipt, files.into()))
 }
 
 /// What is different in two outputs, a line for each file.

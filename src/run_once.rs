@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::{fmt, fs, io};
 
 use serde_json::{Map, Value, json};
@@ -136,7 +137,7 @@ pub fn show_derivation(tool: &str, files: &[PathBuf], export: Option<&Path>) -> 
 }
 
 /// The derivation that the call is, and its files.
-fn derivation(tool: &str, files: &[PathBuf]) -> Result<(RunDerivation, Vec<File>), DerivationError> {
+fn derivation(tool: &str, files: &[PathBuf]) -> Result<(RunDerivation, Arc<[File]>), DerivationError> {
     let job = job(tool, files).map_err(DerivationError::Files)?;
     let derivation = receipt(job.sandbox, &job.files).map_err(DerivationError::Path)?;
     let derivation = derivation.ok_or(DerivationError::NotPinned { tool: job.sandbox.id })?;

@@ -17,7 +17,7 @@ use crate::job::Job;
 use crate::launch::{LaunchError, Pool};
 use crate::outcome::Outcome;
 use crate::realise::{RealiseError, Realiser};
-use crate::receipt::receipt;
+use crate::receipt::{receipt, takes_long};
 use crate::sandbox::{Network, Sandbox};
 use crate::stage::{OnStage, Stage};
 use crate::store_path::StorePathError;
@@ -236,6 +236,11 @@ impl Runner {
         // While the program runs: nobody waits for the receipt.
         let receipt = async {
             match executor.is_pinned() {
+                true if takes_long(&job.files) => {
+                    let (sandbox, files) = (job.sandbox, job.files.clone());
+                    let receipt = spawn_blocking(move || receipt(sandbox, &files)).await;
+                    receipt.map_err(|_| RunError::Panicked)?.map_err(RunError::Receipt)
+                }
                 true => receipt(job.sandbox, &job.files).map_err(RunError::Receipt),
                 false => Ok(None),
             }

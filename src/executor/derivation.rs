@@ -39,13 +39,13 @@ use crate::network::Refusals;
 use crate::nix::daemon::{Connection, DaemonError};
 use crate::nix::protocol::{BuildMode, BuildStatus};
 use crate::outcome::Outcome;
+use crate::receipt::takes_long;
 use crate::run_derivation::{Run, RunDerivation, builder_path, files_node};
 use crate::sandbox::Network;
 use crate::stage::OnStage;
 use crate::store_path::{STORE, StorePath, StorePathError};
 use crate::tool::SYSTEM;
 use crate::view::View;
-use crate::walls::Walls;
 
 /// By which way Nix is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -243,12 +243,11 @@ impl Derivations {
         way: Way,
         job: &Job,
         view: &View,
-        walls: &Walls,
         on_stage: OnStage<'_>,
         cancelled: &CancellationToken,
     ) -> Result<Outcome, DerivationError> {
         let nonce = (!job.options.cache).then(nonce);
-        let derivation = derivation(job, nonce.as_deref(), self.remote)?;
+        let derivation = derive(job, nonce.clone(), self.remote).await?;
         let begun = Instant::now();
         let mut log = Log::new(on_stage);
         let limit = job.deadline + if self.remote == Remote::Off { MORE_PATIENCE } else { PATIENCE_WITH_OTHERS };
@@ -268,7 +267,7 @@ impl Derivations {
         };
         let elapsed = begun.elapsed();
         let outcome = match built {
-            Ok(built) => outcome(way, job, view, walls, &derivation, &built, elapsed).await,
+            Ok(built) => outcome(way, job, view, &derivation, &built, elapsed).await,
             Err(DerivationError::Cancelled) => Err(DerivationError::Cancelled),
             Err(error) if is_full() => Err(DerivationError::Full { reason: error.to_string() }),
             Err(error) => Err(error),
@@ -358,6 +357,16 @@ impl Derivations {
     }
 }
 
+/// The derivation of a run, made where nobody waits for it if it takes long.
+async fn derive(job: &Job, nonce: Option<String>, remote: Remote) -> Result<RunDerivation, DerivationError> {
+    if !takes_long(&job.files) {
+        return derivation(job, nonce.as_deref(), remote);
+    }
+    let job = Job { files: job.files.clone(), ..*job };
+    let made = spawn_blocking(move || derivation(&job, nonce.as_deref(), remote)).await;
+    made.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
 /// The derivation of a run, with all that the call itself decides.
 fn derivation(job: &Job, nonce: Option<&str>, remote: Remote) -> Result<RunDerivation, DerivationError> {
     let sandbox = job.sandbox;
@@ -388,7 +397,6 @@ async fn outcome(
     way: Way,
     job: &Job,
     view: &View,
-    walls: &Walls,
     derivation: &RunDerivation,
     built: &Built,
     elapsed: Duration,
@@ -415,20 +423,14 @@ async fn outcome(
         environment: view.origin.to_string(),
         derivation: None,
         cached: job.options.cache && built.cost.is_none(),
-        walls: names(walls),
+        walls: WALLS.into(),
         notes: Vec::new(),
     })
 }
 
-/// The builder refuses to do without any of these but Landlock, which the kernel has for it too if it has it for us.
-fn names(walls: &Walls) -> Vec<&'static str> {
-    let mut names = vec!["nix build sandbox", "namespaces", "no capabilities", "no_new_privs", "seccomp"];
-    if walls.landlock.is_ok() {
-        names.push("landlock");
-    }
-    names.push(super::RLIMITS);
-    names
-}
+/// The builder refuses to do without any of these. It takes Landlock where the kernel has it, and where Nix leaves it of use.
+const WALLS: [&str; 6] =
+    ["nix build sandbox", "namespaces", "no capabilities", "no_new_privs", "seccomp", super::RLIMITS];
 
 /// A word that no other run has, of this server or another on this machine.
 pub fn nonce() -> String {
