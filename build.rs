@@ -54,6 +54,14 @@ fn sandboxes(output: &Path) -> Result<(), String> {
             })?;
         }
     }
+    for (id, set) in &manifest.package_sets {
+        for (name, package) in &set.packages {
+            let system = manifest.system.as_deref().expect("Manifest::parse has checked it");
+            check_derivation(system, &package.environment).map_err(|(field, reason)| {
+                format!("manifest {}: packageSets.{id}.packages.{name}.environment.{field}: {reason}", path.display())
+            })?;
+        }
+    }
     let source = codegen::generate(&manifest).map_err(|error| format!("manifest {}: {error}", path.display()))?;
     fs::write(output, source).map_err(|error| format!("cannot write {}: {error}", output.display()))
 }

@@ -63,6 +63,9 @@ enum Word {
     /// The sandbox ended it because it took too much of something.
     #[serde(rename = "limit")]
     Limit,
+    /// A service before it did not start.
+    #[serde(rename = "not run")]
+    NotRun,
     /// It never began.
     #[serde(rename = "refused")]
     Refused,
@@ -76,7 +79,7 @@ impl Default for Exit {
 
 impl Exit {
     fn is_that_of(&self, reply: &Reply) -> bool {
-        let ends = ["exit_code", "signal", "limit"];
+        let ends = ["exit_code", "signal", "limit", "not_run"];
         let only = |end: &str, value: Option<i64>| {
             ends.iter().all(|other| reply.field(other).is_null() != (*other == end))
                 && value.is_none_or(|value| *reply.field(end) == value)
@@ -87,6 +90,7 @@ impl Exit {
             Self::Word(Word::Kill) => only("signal", Some(9)),
             Self::Word(Word::Segv) => only("signal", Some(11)),
             Self::Word(Word::Limit) => only("limit", None),
+            Self::Word(Word::NotRun) => only("not_run", None),
             Self::Word(Word::Refused) => reply.field("executor").is_null(),
             Self::Any(exits) => exits.iter().any(|exit| exit.is_that_of(reply)),
         }

@@ -69,10 +69,12 @@ fn each_manifest_gives_its_golden_source() {
 #[test]
 fn the_same_manifest_in_another_order_of_keys_gives_the_same_source() {
     let pinned = manifest("pinned");
-    let mut sandboxes: Value = serde_json::from_str(&pinned).unwrap();
-    let sandboxes = sandboxes["sandboxes"].as_object_mut().unwrap();
-    let reversed: serde_json::Map<_, _> = sandboxes.clone().into_iter().rev().collect();
-    let other = json!({ "sandboxes": reversed, "system": "x86_64-linux", "format": 1 });
+    let value: Value = serde_json::from_str(&pinned).unwrap();
+    let [sandboxes, sets] = ["sandboxes", "packageSets"].map(|key| {
+        let reversed: serde_json::Map<_, _> = value[key].as_object().unwrap().clone().into_iter().rev().collect();
+        reversed
+    });
+    let other = json!({ "packageSets": sets, "sandboxes": sandboxes, "system": "x86_64-linux", "format": 1 });
     assert_eq!(generate(&pinned), generate(&other.to_string()));
 }
 
@@ -143,6 +145,39 @@ fn a_value_of_a_wrong_type_or_size_is_refused_with_what_is_expected() {
 }
 
 #[test]
+fn before_as_a_list_of_strings_is_one_service_that_is_ready_when_it_has_returned() {
+    let mut value: Value = serde_json::from_str(&manifest("portable")).unwrap();
+    value["sandboxes"]["shell"]["definition"]["before"] = json!(["nginx", "-p", "."]);
+    let strings = generate(&value.to_string()).unwrap();
+    value["sandboxes"]["shell"]["definition"]["before"] =
+        json!([{ "name": "nginx", "command": ["nginx", "-p", "."], "deadline": 30 }]);
+    assert!(strings.contains("Readiness::Returned"));
+    assert_eq!(strings, generate(&value.to_string()).unwrap());
+}
+
+#[test]
+fn a_command_with_services_before_it_can_t_be_started_ahead() {
+    let error = refusal("services", "/sandboxes/shell/definition/ahead", |place| *place = json!({"WAIT": "1"}));
+    let reason = "a command that has services before it can't be started ahead of its call";
+    assert!(error.starts_with(&format!("sandboxes.shell.definition.ahead: {reason}")), "{error}");
+}
+
+#[test]
+fn a_wrong_service_is_refused_by_its_place() {
+    for (key, value, reason) in [
+        ("[0]", json!(7), "invalid type: integer `7`, expected a service, or an argument of the one command"),
+        ("[1].ready", json!({ "prot": 1 }), "unknown field `prot`, expected `port` or `file`"),
+        ("[2].deadline", json!(-1), "invalid value: integer `-1`, expected u32"),
+    ] {
+        let pointer = key.replace(['.', '['], "/").replace(']', "");
+        let pointer = format!("/sandboxes/shell/definition/before{pointer}");
+        let error = refusal("services", &pointer, |place| *place = value);
+        assert!(error.starts_with(&format!("sandboxes.shell.definition.before{key}")), "{error}");
+        assert!(error.contains(reason), "{error}");
+    }
+}
+
+#[test]
 fn a_wrong_entry_of_an_allow_list_is_refused_by_its_place_and_what_to_change() {
     for (index, value, reason) in [
         (0, json!(443), "invalid type: integer `443`, expected a string"),
@@ -174,7 +209,28 @@ fn what_the_sandbox_does_not_offer_or_could_not_run_is_refused_by_its_key() {
         ("security.capDrop", json!(["net_raw"]), "only [\"all\"] is offered"),
         ("security.capDrop", json!([]), "only [\"all\"] is offered"),
         ("security.securityOpt", json!([]), "only [\"no-new-privileges:true\"] is offered"),
-        ("before", json!(["nginx"]), "starting services before the command is not offered yet"),
+        (
+            "before",
+            json!(["nginx", { "name": "a", "command": ["a"], "deadline": 1 }]),
+            "it mixes services with arguments",
+        ),
+        ("before", json!([{ "name": "a", "command": [], "deadline": 1 }]), "a service has no name, or its command"),
+        ("before", json!([{ "name": "a", "command": ["a"], "deadline": 0 }]), "a port or a deadline of a service is 0"),
+        (
+            "before",
+            json!([{ "name": "a", "command": ["a"], "deadline": 1, "logs": ["log"] }]),
+            "`logs` and `ready.file` of a service are absolute paths",
+        ),
+        (
+            "before",
+            json!([{ "name": "a", "command": ["a"], "deadline": 1, "errors": [""] }]),
+            "`errors` of a service holds an empty word",
+        ),
+        (
+            "before",
+            json!([{ "name": "a", "command": ["a"], "deadline": 1, "ready": { "port": 1, "file": "/a" } }]),
+            "a service is ready by a port or by a file, not by both",
+        ),
         ("timeout", json!(0), "it is 0: nothing could run"),
         ("resources.cpu", json!(0), "it is 0: nothing could run"),
         ("resources.memory", json!(0), "it is 0: nothing could run"),
@@ -189,6 +245,7 @@ fn what_the_sandbox_does_not_offer_or_could_not_run_is_refused_by_its_key() {
         ("mount.scriptPerms", json!("4755"), "it must be an octal mode"),
         ("mount.scriptPerms", json!("+755"), "it must be an octal mode"),
         ("variables", json!({"A=B": ""}), "a name is empty or holds `=`"),
+        ("ahead", json!({"A=B": ""}), "a name is empty or holds `=`"),
         (
             "entrypoint",
             json!("../main.sh"),
@@ -259,6 +316,44 @@ fn either_all_sandboxes_have_an_environment_or_none_has() {
     assert_eq!(refusal("portable", "/sandboxes", |place| *place = json!({})), "sandboxes: there is none");
 }
 
+#[test]
+fn a_set_of_packages_that_is_not_there_or_listed_twice_is_refused() {
+    for (sets, reason) in [
+        (json!(["commands", "perl"]), "there is no set of packages named `perl`"),
+        (json!(["commands", "commands"]), "`commands` is listed twice"),
+    ] {
+        let error = refusal("pinned", "/sandboxes/go/definition/packageSets", |place| *place = sets);
+        assert_eq!(error, format!("sandboxes.go.definition.packageSets: {reason}"));
+    }
+}
+
+#[test]
+fn a_wrong_set_of_packages_is_refused_by_its_key() {
+    let package = |out: &str| {
+        let drv = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-jq.drv";
+        json!({"version": "", "description": "", "environment": {"drv": drv, "out": out}})
+    };
+    let jq = package("/nix/store/zyxwvsrqpnmlkjihgfdcba9876543210-jq");
+    for (key, value, error) in [
+        ("searchPaths", json!({"PATH": "../bin"}), ".searchPaths.PATH: `../bin` must be a directory within a package"),
+        ("searchPaths", json!({"PATH": "/bin"}), ".searchPaths.PATH: `/bin` must be a directory within a package"),
+        ("searchPaths", json!({"A=B": "bin"}), ".searchPaths: it holds what no environment variable can"),
+        ("packages", json!({"a b": jq}), ".packages.a b: a name has letters, digits and `+-._` only"),
+        ("packages", json!({"": jq}), ".packages.: a name has letters"),
+        ("packages", json!({"jq": package("/usr")}), ".packages.jq.environment.out: `/usr` is not a store path"),
+    ] {
+        let found = refusal("pinned", &format!("/packageSets/commands/{key}"), |place| *place = value);
+        assert!(found.starts_with(&format!("packageSets.commands{error}")), "{found}");
+    }
+}
+
+#[test]
+fn a_manifest_without_a_system_has_no_packages() {
+    let sets = json!({"commands": {"description": "", "searchPaths": {}, "packages": {}}});
+    let error = refusal("portable", "", |manifest| manifest["packageSets"] = sets);
+    assert_eq!(error, "packageSets.commands: a manifest without a system has no packages");
+}
+
 /// The portable manifest with its sandbox under other ids.
 fn renamed(ids: &[&str]) -> Result<String, String> {
     let mut value: Value = serde_json::from_str(&manifest("portable")).unwrap();
@@ -289,7 +384,7 @@ fn an_id_that_is_no_name_is_refused() {
 #[test]
 fn an_id_whose_struct_would_hide_a_type_of_the_server_is_refused() {
     let mut used = Vec::new();
-    for case in ["pinned", "allow-list"] {
+    for case in ["pinned", "allow-list", "services"] {
         type_names(generate(&manifest(case)).unwrap().parse().unwrap(), &mut used);
     }
     used.retain(|name| !["Go", "NetworkTools", "Shell"].contains(&&**name));
@@ -314,6 +409,8 @@ fn an_id_whose_struct_would_hide_a_type_of_the_server_is_refused() {
             "below",
             "name",
             "address",
+            "returned",
+            "port",
             "derivation",
         ];
         if elsewhere.contains(&&*id) || name == name.to_uppercase() {

@@ -8,9 +8,8 @@ use std::{env, fs};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use sandbox_mcp::realise::{RealiseError, Realiser};
-use sandbox_mcp::sandbox::{Environment, Sandbox};
+use sandbox_mcp::sandbox::Environment;
 use sandbox_mcp::stage::Stage;
-use sandbox_mcp::tool::Tool;
 use tempfile::TempDir;
 
 type Body = fn() -> Result<(), Failed>;
@@ -71,10 +70,6 @@ fn realiser() -> Result<(Realiser, TempDir), Failed> {
     Ok((Realiser::new(path, Some(state.path().to_owned())), state))
 }
 
-fn sandbox() -> &'static Sandbox {
-    &Tool::by_name("shell").expect("the tool exists").sandbox
-}
-
 /// Realises, and tells the lines that Nix said.
 fn realise(realiser: &Realiser, environment: &Environment) -> Result<Vec<String>, RealiseError> {
     let lines = Mutex::new(Vec::new());
@@ -84,7 +79,7 @@ fn realise(realiser: &Realiser, environment: &Environment) -> Result<Vec<String>
         }
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(realiser.realise(sandbox(), environment, &on_stage))?;
+    runtime.block_on(realiser.realise("shell", environment, &on_stage))?;
     Ok(lines.into_inner().expect("nobody panicked"))
 }
 

@@ -8,6 +8,7 @@ pkgs: {
     "--enable-preview"
     "main.java"
   ];
+  ahead.SANDBOX_MCP_AHEAD = "1";
   timeout = 60;
   security.network = "none";
   # A JVM that compiles needs 512 MB before the program's own objects, and 30 threads of its own; 64 MB did not start it.

@@ -8,6 +8,7 @@ pkgs: {
     "node"
     "index.js"
   ];
+  ahead.NODE_OPTIONS = "--no-warnings --require={environment}/share/sandbox-mcp/wait.cjs";
   timeout = 60;
   security.network = "none";
   # V8 reserves 512 MB for compiled code before it starts; 64 MB did not start it.
@@ -16,7 +17,10 @@ pkgs: {
   resources.processes = 64;
   resources.files = 1024;
   mount.workdir = "/sandbox/src";
-  packages = [ pkgs.nodejs-slim ];
+  packages = [
+    pkgs.nodejs-slim
+    (import ./pkgs/ahead.nix pkgs).javascript
+  ];
   variables.NODE_ENV = "production";
   variables.NODE_OPTIONS = "--no-warnings";
 }

@@ -7,6 +7,7 @@ pkgs: {
     "python"
     "main.py"
   ];
+  ahead.SANDBOX_MCP_AHEAD = "1";
   timeout = 60;
   security.network = "none";
   # Importing pandas and scikit-learn takes 256 MB; 128 left nothing for data.
@@ -19,6 +20,10 @@ pkgs: {
     matplotlib numpy pandas polars pyarrow pydantic pympler scikit-learn scipy seaborn sympy
     beautifulsoup4 lxml networkx openpyxl pillow pyyaml requests
   '' pkgs;
+  packageSets = [
+    "commands"
+    "python"
+  ];
   # The figures that a program shows become artifacts.
   variables.MATPLOTLIBRC = "{environment}/share/sandbox-mcp/matplotlibrc";
   variables.MPLCONFIGDIR = "/tmp";

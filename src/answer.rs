@@ -34,6 +34,7 @@ pub fn schema() -> Map<String, Value> {
             "exit_code": property("integer", "Exit status of the command; absent if it did not exit by itself"),
             "signal": property("integer", "Number of the signal that ended the command; absent if none did"),
             "limit": property("string", "Which limit of the sandbox ended the command; absent if none did"),
+            "not_run": property("boolean", "Whether the command was not run, because a service that it needs did not start, as standard error tells; absent if it was"),
             "timed_out": property("boolean", "Whether the command was ended because its time was over"),
             "truncated": property("boolean", "Whether output was left out"),
             "duration_ms": property("integer", "Wall-clock time of the sandbox, in milliseconds"),
@@ -89,6 +90,7 @@ pub fn reason(ending: Ending, deadline_seconds: u64) -> Option<String> {
         Ending::Exited { code: 0 } => None,
         Ending::Exited { code } => Some(format!("Command failed with exit code {code}")),
         Ending::Signalled { signal } => Some(format!("Command was ended by {}", signal_name(signal))),
+        Ending::Unready => Some("Command was not run: a service that it needs did not start".to_owned()),
         Ending::TimedOut => Some(format!("execution timeout after {deadline_seconds} seconds")),
         Ending::OverLimit { limit } => Some(limit.to_string()),
     }
@@ -107,6 +109,9 @@ fn structured(outcome: &Outcome, stdout: String, stderr: String) -> Map<String, 
         }
         Ending::OverLimit { limit } => {
             fields.insert("limit".into(), limit.to_string().into());
+        }
+        Ending::Unready => {
+            fields.insert("not_run".into(), true.into());
         }
         Ending::TimedOut => {}
     }

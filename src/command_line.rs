@@ -43,6 +43,9 @@ pub enum Command {
         /// Files for the sandbox, the code to run first, whatever that is called; `-` reads it from standard input.
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        /// A package that the program needs besides the tool's environment, as `packages` shows it; any number of them.
+        #[arg(short, long = "package", value_name = "PACKAGE")]
+        packages: Vec<String>,
         /// Directory for the files that the program leaves in $OUT; it is made if it is missing.
         #[arg(long, value_name = "DIRECTORY")]
         out: Option<PathBuf>,
@@ -56,6 +59,9 @@ pub enum Command {
         /// Files for the sandbox, as for `run`.
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        /// A package, as for `run`.
+        #[arg(short, long = "package", value_name = "PACKAGE")]
+        packages: Vec<String>,
         /// Write the receipt into a file, with those files of the call that the derivation does not hold itself, for
         /// `reproduce` on another machine. `nix-store --import` reads it, too.
         #[arg(long, value_name = "FILE")]
@@ -69,9 +75,14 @@ pub enum Command {
         tool: String,
         /// Files for the sandbox, as for `run`.
         files: Vec<PathBuf>,
+        /// A package, as for `run`.
+        #[arg(short, long = "package", value_name = "PACKAGE")]
+        packages: Vec<String>,
     },
     /// List the tools.
     List,
+    /// List the packages that a call may ask for, in Markdown.
+    Packages,
     /// Tell what this machine offers, what is missing, and how to get it.
     Doctor {
         #[command(flatten)]
@@ -108,8 +119,8 @@ pub struct Settings {
         hide_possible_values = true
     )]
     pub remote_builders: Remote,
-    /// Take no `executor` and `cache` arguments, by which a client has one call carried out by Nix, or answered with
-    /// what an earlier call has left in the store.
+    /// Take no `executor`, `cache` and `packages` arguments, by which a client has one call carried out by Nix, answered
+    /// with what an earlier call has left in the store, or given packages that Nix may have to fetch first.
     #[arg(long, env = "SANDBOX_MCP_NO_CALL_OPTIONS")]
     pub no_call_options: bool,
 }

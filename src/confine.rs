@@ -12,7 +12,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-use sandbox_launcher::{Call, Environment, Plan, Program, Resource, Step};
+use sandbox_launcher::{Call, Environment, Plan, Program, Readiness, Resource, Service, Step};
 
 pub use self::seccomp::{Filter, filter};
 use crate::host;
@@ -64,10 +64,11 @@ pub fn confined(job: &Job, view: &View, ground: &Ground) -> Plan {
     let (sandbox, controls) = (job.sandbox, ground.controls);
     let mask: &[&str] = if runs_as_server() { &WITH_MASK } else { &[] };
     let program = Program {
-        arguments: mask.iter().chain(sandbox.command).map(|argument| place.moved(argument)).collect(),
+        arguments: place.moved_command(mask, sandbox.command),
         variables: view.variables(sandbox).into_iter().map(|variable| place.moved_variable(variable)).collect(),
         directory: place.of(Path::new(sandbox.workdir)),
     };
+    let services = plan::services(sandbox).into_iter().map(|service| place.moved_service(mask, service)).collect();
     Plan {
         environment: Environment {
             namespaces: Vec::new(),
@@ -79,9 +80,10 @@ pub fn confined(job: &Job, view: &View, ground: &Ground) -> Plan {
             cgroups: controls.cgroups(&sandbox.resources),
             watch: controls.watch(&sandbox.resources, plan::identity().host_uid),
             // The private directory is the server's to read.
+            ahead: None,
             out: None,
         },
-        call: Call { steps: Vec::new(), program: Some(program), deadline: job.deadline },
+        call: Call { steps: Vec::new(), services, program: Some(program), deadline: job.deadline },
     }
 }
 
@@ -128,6 +130,23 @@ impl Place<'_> {
     /// A text that may be a path of the sandbox.
     fn moved(self, text: &str) -> String {
         if text.starts_with('/') { self.of(Path::new(text)).display().to_string() } else { text.to_owned() }
+    }
+
+    fn moved_command(self, mask: &[&str], command: &[impl AsRef<str>]) -> Vec<String> {
+        let command = command.iter().map(AsRef::as_ref);
+        mask.iter().copied().chain(command).map(|argument| self.moved(argument)).collect()
+    }
+
+    fn moved_service(self, mask: &[&str], service: Service) -> Service {
+        Service {
+            command: self.moved_command(mask, &service.command),
+            ready: match service.ready {
+                Readiness::File { path } => Readiness::File { path: self.of(&path) },
+                ready => ready,
+            },
+            logs: service.logs.iter().map(|log| self.of(log)).collect(),
+            ..service
+        }
     }
 
     fn moved_variable(self, (name, value): (String, String)) -> (String, String) {

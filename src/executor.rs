@@ -111,6 +111,8 @@ impl fmt::Display for Executor {
 /// All executors, with what they keep from call to call.
 pub struct Executors {
     pool: Pool,
+    /// For views with packages, which are many.
+    package_pool: Pool,
     environments: Environments,
     /// What this machine can put around a program, once it was tried.
     walls: OnceCell<Walls>,
@@ -119,8 +121,16 @@ pub struct Executors {
 }
 
 impl Executors {
-    pub fn new(pool: Pool, derivations: Derivations, allow_unconfined: bool) -> Self {
-        Self { pool, environments: Environments::default(), walls: OnceCell::new(), allow_unconfined, derivations }
+    /// `ready`: how many sandboxes of one environment are kept ready; none leaves it to this machine's size.
+    pub fn new(ready: Option<usize>, derivations: Derivations, allow_unconfined: bool) -> Self {
+        Self {
+            pool: ready.map_or_else(Pool::new, Pool::with_ready),
+            package_pool: Pool::of_few(ready),
+            environments: Environments::default(),
+            walls: OnceCell::new(),
+            allow_unconfined,
+            derivations,
+        }
     }
 
     /// The walls of this machine. The first caller waits until they were tried.
@@ -157,12 +167,11 @@ impl Executors {
             };
         }
         let (environment, call) = (self.environments.of(job.sandbox, view), plan::call(job, view));
+        let pool = if view.packages.is_empty() { &self.pool } else { &self.package_pool };
         let (run, refused) = match job.sandbox.network {
-            Network::Allow(entries) => {
-                online::run(&self.pool, (&environment, &call), job.output, entries, cancelled).await?
-            }
+            Network::Allow(entries) => online::run(pool, (&environment, &call), job.output, entries, cancelled).await?,
             Network::None | Network::Bridge => {
-                (self.pool.run(&environment, &call, job.output, cancelled).await?, Refusals::default())
+                (pool.run(&environment, &call, job.output, cancelled).await?, Refusals::default())
             }
         };
         let walls = walls.sandbox.names().into_iter().chain([RLIMITS]).collect();

@@ -20,7 +20,7 @@ use std::{env, fmt, fs, io};
 
 use crate::sandbox::Sandbox;
 use crate::tool::TOOLS;
-use crate::view::{Bind, Link, Origin, View};
+use crate::view::{Bind, Link, View};
 
 /// The directory of the sandbox with links to programs that `PATH` would not find by the name they are wanted by.
 pub(crate) const LINKS: &str = "/run/host/bin";
@@ -213,7 +213,7 @@ impl Found {
 pub fn toolchains(host: &Host) -> Vec<Found> {
     let found = |sandbox: &'static Sandbox| Found {
         tool: sandbox.id,
-        programs: command::programs(sandbox.command)
+        programs: programs(sandbox)
             .into_iter()
             .map(|program| {
                 let path = locate::locate(&program, sandbox.id, host).map(|located| located.path);
@@ -222,6 +222,18 @@ pub fn toolchains(host: &Host) -> Vec<Found> {
             .collect(),
     };
     TOOLS.iter().map(|tool| found(&tool.sandbox)).collect()
+}
+
+/// The programs that a sandbox starts, each once.
+fn programs(sandbox: &Sandbox) -> Vec<String> {
+    let commands = sandbox.services.iter().map(|service| service.command).chain([sandbox.command]);
+    let mut programs: Vec<String> = Vec::new();
+    for program in commands.flat_map(command::programs) {
+        if !programs.contains(&program) {
+            programs.push(program);
+        }
+    }
+    programs
 }
 
 /// What a sandbox sees when it runs on the toolchains of the host.
@@ -233,7 +245,7 @@ pub fn view(sandbox: &Sandbox, host: &Host) -> Result<View, HostError> {
     let mut wanted: Vec<(&str, PathBuf)> = Vec::new();
     let mut variables = Vec::new();
 
-    let programs = command::programs(sandbox.command);
+    let programs = programs(sandbox);
     for program in &programs {
         let located = locate::locate(program, sandbox.id, host)?;
         let shown = prefix::shown(program, &located, sandbox.id, host)?;
@@ -262,7 +274,7 @@ pub fn view(sandbox: &Sandbox, host: &Host) -> Result<View, HostError> {
     links.sort();
     links.dedup();
     let path: Vec<String> = link_directory.into_iter().chain(path).map(|path| path.display().to_string()).collect();
-    Ok(View { origin: Origin::Host, binds, links, path: path.join(":"), variables })
+    Ok(View { binds, links, path: path.join(":"), variables, ..View::empty() })
 }
 
 fn is_on_system_path(directory: &Path) -> bool {

@@ -7,7 +7,7 @@ use crate::call_options::CallOptions;
 use crate::file::File;
 use crate::sandbox::Sandbox;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Job {
     pub sandbox: &'static Sandbox,
     /// The files of the working directory.

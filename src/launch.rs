@@ -138,7 +138,7 @@ pub async fn run(plan: &Plan, output: Output, cancelled: &CancellationToken) -> 
             duration: begun.elapsed(),
         }),
         Report::Failed(failure) => Err(LaunchError::Refused(failure)),
-        Report::Ready | Report::Opened | Report::Started | Report::Found(_) => {
+        Report::Ready | Report::Opened | Report::Ahead | Report::Started | Report::Found(_) => {
             Err(lost(io::ErrorKind::UnexpectedEof.into()))
         }
     }

@@ -4,14 +4,15 @@
 //!
 //! ```text
 //! nix/*.nix ──evaluate──▶ manifest.json ──build.rs──▶ tool table ──compile──▶ sandbox-mcp
-//!                              │ names the .drv of each environment                │
+//!                              │ names the .drv of each environment and package    │
 //!                              ▼                                                   ▼ first call of a tool
 //!                         Nix store ◀──────────────── nix-store --realise ──── realise
 //! ```
 //!
 //! Each file `nix/<id>.nix` defines one sandbox, which is one tool. The flake evaluates all of them into a manifest, and
 //! build.rs writes typed parameters and a table of it ([`tool`]). What a tool runs in is thereby fixed when the server
-//! is compiled: at run time Nix is asked to bring a known derivation's output there, and never to evaluate anything.
+//! is compiled: at run time Nix is asked to bring a known derivation's output there, and never to evaluate anything. So it
+//! is with the [`packages`] that a call may ask for besides.
 //!
 //! # One call's walk
 //!
@@ -23,7 +24,7 @@
 //! 2. [`tool`] parses the arguments into files with safe names ([`mod@file`]). What is wrong is refused here, by name.
 //! 3. A [`job`] is the call as plain data: sandbox, files, deadline.
 //! 4. [`runner`] carries it out: it has [`realise`] bring the pinned environment there (or asks [`host`] for this
-//!    machine's toolchains), which gives a [`view`], and waits for a free place.
+//!    machine's toolchains), and the call's packages, which gives a [`view`], and waits for a free place.
 //! 5. [`executor`] runs the job around that view. Executors differ in nothing but how: the job becomes a [`plan`], which
 //!    is a list of steps as data, and [`launch`] gives it to the launcher, a static binary without threads that applies the steps
 //!    in order and runs one program. Or it becomes a derivation ([`run_derivation`]), whose builder is the same launcher, and
@@ -42,7 +43,8 @@
 //!   and can be read by every user of the machine until then.
 //! - Every call in a pinned environment is a derivation that its answer names ([`receipt`](mod@receipt)), whichever executor
 //!   carried it out.
-//! - A program sees its environment's closure, its files, and nothing else of the host; no variable is inherited.
+//! - A program sees its environment's closure and its packages', its files, and nothing else of the host; no variable is
+//!   inherited.
 //! - The host's toolchains are never called pinned: an outcome names its executor, its environment and its walls.
 //! - What a client sends is bounded ([`intake`]), and so is what a program can make the server hold ([`capture`]).
 //! - Standard output is the protocol's alone; logs go to standard error.
@@ -67,11 +69,14 @@ pub mod file;
 pub mod host;
 pub mod intake;
 pub mod job;
+pub mod joined;
 pub mod json_id;
 pub mod launch;
 pub mod network;
 pub mod nix;
 pub mod outcome;
+pub mod package_list;
+pub mod packages;
 pub mod plan;
 pub mod realise;
 pub mod receipt;

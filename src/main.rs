@@ -7,9 +7,10 @@ use std::time::Duration;
 use clap::Parser;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sandbox_mcp::command_line::{Command, CommandLine, Settings};
+use sandbox_mcp::run_once::Given;
 use sandbox_mcp::runner::{Options, Runner};
 use sandbox_mcp::tool::TOOLS;
-use sandbox_mcp::{build_all, doctor, reproduce, run_once, stdio};
+use sandbox_mcp::{build_all, doctor, package_list, reproduce, run_once, stdio};
 use tokio::runtime;
 
 /// A read of standard input can't be interrupted, and must not keep the process alive.
@@ -21,16 +22,19 @@ fn main() -> ExitCode {
     raise_open_files();
     match line.command {
         Some(Command::List) => list(),
-        Some(Command::Run { tool, files, out, settings }) => {
+        Some(Command::Packages) => packages(),
+        Some(Command::Run { tool, files, packages, out, settings }) => {
             // After the one call nobody needs a sandbox.
             let options = Options { ready: Some(0), ..settings.options() };
-            block_on(async { run_once::run(&tool, &files, out.as_deref(), Runner::new(options)).await })
+            let call = Given { tool: &tool, files: &files, packages: &packages };
+            block_on(async { run_once::run(call, out.as_deref(), Runner::new(options)).await })
         }
-        Some(Command::ShowDerivation { tool, files, export }) => {
-            run_once::show_derivation(&tool, &files, export.as_deref())
+        Some(Command::ShowDerivation { tool, files, packages, export }) => {
+            run_once::show_derivation(Given { tool: &tool, files: &files, packages: &packages }, export.as_deref())
         }
-        Some(Command::Reproduce { tool, files }) => {
-            block_on(async { reproduce::run(&tool, &files, Runner::new(line.settings.options())).await })
+        Some(Command::Reproduce { tool, files, packages }) => {
+            let call = Given { tool: &tool, files: &files, packages: &packages };
+            block_on(async { reproduce::run(call, Runner::new(line.settings.options())).await })
         }
         Some(Command::Doctor { settings }) => block_on(async { doctor::run(&Runner::new(settings.options())).await }),
         None if line.build => block_on(async { build_all::run(Runner::new(line.settings.options())).await }),
@@ -65,6 +69,15 @@ fn list() -> ExitCode {
     for tool in TOOLS {
         println!("{:widest$}  {}", tool.sandbox.id, tool.sandbox.description);
     }
+    ExitCode::SUCCESS
+}
+
+fn packages() -> ExitCode {
+    if package_list::is_empty() {
+        eprintln!("This server has no packages: they come with pinned environments, and it was built without Nix.");
+        return ExitCode::FAILURE;
+    }
+    print!("{}", package_list::markdown());
     ExitCode::SUCCESS
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{self, SeqAccess, Visitor};
+use serde::de::{self, MapAccess, SeqAccess, Visitor};
 
 use crate::policy::{self, Entry};
 use crate::store_path::{StorePath, StorePathError};
@@ -25,6 +25,27 @@ pub struct Manifest {
     /// The system of the derivations; none in the portable manifest, which holds no store paths.
     pub system: Option<String>,
     pub sandboxes: BTreeMap<String, Sandbox>,
+    /// The sets of packages that calls may ask for; none in the portable manifest.
+    #[serde(default, rename = "packageSets")]
+    pub package_sets: BTreeMap<String, PackageSet>,
+}
+
+/// Packages of one kind, by their names.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct PackageSet {
+    pub description: String,
+    /// The environment variables that lead programs to a package, and the directory in it that each names.
+    pub search_paths: BTreeMap<String, String>,
+    pub packages: BTreeMap<String, Package>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Package {
+    pub version: String,
+    pub description: String,
+    pub environment: Environment,
 }
 
 #[derive(Debug, Deserialize)]
@@ -51,7 +72,12 @@ pub struct Definition {
     pub instead: BTreeMap<String, String>,
     /// Seconds of wall clock.
     pub timeout: u32,
-    pub before: Vec<String>,
+    /// Variables by which the command is told to wait, if it can be started before there is a call for it.
+    #[serde(default)]
+    pub ahead: BTreeMap<String, String>,
+    /// What is started before the command; of the list of strings that the JSON config has here, one service.
+    #[serde(deserialize_with = "services")]
+    pub before: Vec<Service>,
     pub command: Vec<String>,
     pub hints: Hints,
     pub parameters: Parameters,
@@ -59,6 +85,9 @@ pub struct Definition {
     pub resources: Resources,
     pub mount: Mount,
     pub variables: BTreeMap<String, String>,
+    /// The ids of the sets whose packages a call may ask for.
+    #[serde(default)]
+    pub package_sets: Vec<String>,
     #[serde(default)]
     pub executor: Option<Executor>,
 }
@@ -69,6 +98,86 @@ pub struct Definition {
 pub enum Executor {
     Namespace,
     Derivation,
+}
+
+/// A program that runs beside the command, from before its start.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// What messages call it.
+    pub name: String,
+    pub command: Vec<String>,
+    #[serde(default)]
+    pub ready: Ready,
+    /// Seconds within which it must be ready.
+    pub deadline: u32,
+    /// Files that it logs to.
+    #[serde(default)]
+    pub logs: Vec<String>,
+    /// Words by which a line of them tells of an error.
+    #[serde(default)]
+    pub errors: Vec<String>,
+}
+
+/// How it is known that a service is ready; by neither: when its command has returned, with success.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ready {
+    /// A TCP port of the loopback interface accepts connections.
+    pub port: Option<u16>,
+    /// A file is there.
+    pub file: Option<String>,
+}
+
+/// An item of [`Definition::before`].
+enum Before {
+    Argument(String),
+    Service(Service),
+}
+
+impl<'de> Deserialize<'de> for Before {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(BeforeVisitor)
+    }
+}
+
+struct BeforeVisitor;
+
+impl<'de> Visitor<'de> for BeforeVisitor {
+    type Value = Before;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a service, or an argument of the one command that is started")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Before, E> {
+        Ok(Before::Argument(text.to_owned()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Before, A::Error> {
+        Service::deserialize(de::value::MapAccessDeserializer::new(map)).map(Before::Service)
+    }
+}
+
+/// Seconds that a service gets of which nothing is known but its command.
+const PATIENCE: u32 = 30;
+
+fn services<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Service>, D::Error> {
+    let (mut command, mut services) = (Vec::new(), Vec::new());
+    for item in Vec::<Before>::deserialize(deserializer)? {
+        match item {
+            Before::Argument(argument) => command.push(argument),
+            Before::Service(service) => services.push(service),
+        }
+    }
+    match command.first().cloned() {
+        None => Ok(services),
+        Some(_) if !services.is_empty() => Err(de::Error::custom("it mixes services with arguments of a command")),
+        Some(name) => {
+            let (ready, logs, errors) = (Ready::default(), Vec::new(), Vec::new());
+            Ok(vec![Service { name, command, ready, deadline: PATIENCE, logs, errors }])
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -262,8 +371,55 @@ impl Manifest {
         }
         for (id, sandbox) in &self.sandboxes {
             sandbox.check(id, self.system.is_some())?;
+            self.check_sets_of(id, &sandbox.definition.package_sets)?;
+        }
+        for (id, set) in &self.package_sets {
+            let refuse = |(rest, reason): (String, _)| ManifestError { key: format!("packageSets.{id}{rest}"), reason };
+            match self.system {
+                None => Err((String::new(), "a manifest without a system has no packages".to_owned())),
+                Some(_) if !is_name(id) => {
+                    Err((String::new(), "an id has lower-case letters, digits and `-` only".into()))
+                }
+                Some(_) => set.check(),
+            }
+            .map_err(refuse)?;
         }
         Ok(())
+    }
+
+    /// The portable manifest has no sets, but its definitions name them.
+    fn check_sets_of(&self, id: &str, names: &[String]) -> Result<(), ManifestError> {
+        let key = || format!("sandboxes.{id}.definition.packageSets");
+        for (index, name) in names.iter().enumerate() {
+            if self.system.is_some() && !self.package_sets.contains_key(name) {
+                return refuse(&key(), format!("there is no set of packages named `{name}`"));
+            }
+            if names[..index].contains(name) {
+                return refuse(&key(), format!("`{name}` is listed twice"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl PackageSet {
+    /// What the types alone do not say, as the key below the set and the reason.
+    fn check(&self) -> Result<(), (String, String)> {
+        for (variable, directory) in &self.search_paths {
+            let plain = |part: &str| !["", ".", ".."].contains(&part);
+            if variable.is_empty() || variable.contains(['=', '\0']) || directory.contains('\0') {
+                return Err((".searchPaths".into(), "it holds what no environment variable can".into()));
+            }
+            if !directory.split('/').all(plain) {
+                let reason = format!("`{directory}` must be a directory within a package, such as `bin`");
+                return Err((format!(".searchPaths.{variable}"), reason));
+            }
+        }
+        let is_package = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-._".contains(&byte));
+        match self.packages.keys().find(|name| name.is_empty() || !is_package(name)) {
+            Some(name) => Err((format!(".packages.{name}"), "a name has letters, digits and `+-._` only".into())),
+            None => Ok(()),
+        }
     }
 }
 
@@ -304,8 +460,8 @@ impl Definition {
         if self.security.security_opt != ["no-new-privileges:true"] {
             return Err(("security.securityOpt", "only [\"no-new-privileges:true\"] is offered"));
         }
-        if !self.before.is_empty() {
-            return Err(("before", "starting services before the command is not offered yet"));
+        for service in &self.before {
+            service.check().map_err(|reason| ("before", reason))?;
         }
         let Resources { cpu, memory, processes, files } = self.resources;
         for (key, limit) in [
@@ -338,10 +494,16 @@ impl Definition {
         if self.executor == Some(Executor::Derivation) && self.security.network != Network::None {
             return Err(("executor", "Nix's build sandbox, in which a derivation runs, has no network to give"));
         }
-        for (name, value) in &self.variables {
-            if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-                return Err(("variables", "a name is empty or holds `=`, or a name or value holds a NUL character"));
+        for (key, variables) in [("ahead", &self.ahead), ("variables", &self.variables)] {
+            let is_wrong = |(name, value): (&String, &String)| {
+                name.is_empty() || name.contains(['=', '\0']) || value.contains('\0')
+            };
+            if variables.iter().any(is_wrong) {
+                return Err((key, "a name is empty or holds `=`, or a name or value holds a NUL character"));
             }
+        }
+        if !self.ahead.is_empty() && !self.before.is_empty() {
+            return Err(("ahead", "a command that has services before it can't be started ahead of its call"));
         }
         Ok(())
     }
@@ -350,6 +512,37 @@ impl Definition {
         let text = &self.mount.script_perms;
         let octal = (3..=4).contains(&text.len()) && text.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
         u32::from_str_radix(text, 8).ok().filter(|mode| octal && *mode <= 0o777)
+    }
+}
+
+impl Service {
+    fn check(&self) -> Result<(), &'static str> {
+        if self.name.is_empty() || self.command.first().is_none_or(String::is_empty) {
+            return Err("a service has no name, or its command names no program");
+        }
+        let Ready { port, file } = &self.ready;
+        let paths: Vec<&String> = self.logs.iter().chain(file).collect();
+        if [&self.command, &self.errors]
+            .into_iter()
+            .flatten()
+            .chain(paths.iter().copied())
+            .any(|text| text.contains('\0'))
+        {
+            return Err("a service holds a NUL character");
+        }
+        if paths.iter().any(|path| !path.starts_with('/')) {
+            return Err("`logs` and `ready.file` of a service are absolute paths");
+        }
+        if self.errors.iter().any(String::is_empty) {
+            return Err("`errors` of a service holds an empty word, which every line has");
+        }
+        if *port == Some(0) || self.deadline == 0 {
+            return Err("a port or a deadline of a service is 0");
+        }
+        if port.is_some() && file.is_some() {
+            return Err("a service is ready by a port or by a file, not by both");
+        }
+        Ok(())
     }
 }
 

@@ -44,12 +44,13 @@ impl Outcome {
         self.stdout.left_out() > 0 || self.stderr.left_out() > 0
     }
 
-    /// The status that a shell would report: 124 for a timeout as `timeout` does, 128 + n for signal n, and
+    /// The status that a shell would report: 124 for a timeout as `timeout` does, 125 where the command was not run, 128 + n for signal n, and
     /// that of SIGKILL where a limit ended it.
     pub fn exit_status(&self) -> u8 {
         match self.ending {
             Ending::Exited { code } => code as u8,
             Ending::Signalled { signal } => 128 + signal as u8,
+            Ending::Unready => 125,
             Ending::TimedOut => 124,
             Ending::OverLimit { .. } => 137,
         }

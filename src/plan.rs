@@ -5,13 +5,13 @@ use std::path::Path;
 
 use sandbox_launcher::plan::{self, Definition, NOBODY, USER, Work};
 pub use sandbox_launcher::plan::{HOME, OUT};
-use sandbox_launcher::{Call, Environment, Identity, Plan};
+use sandbox_launcher::{Ahead, Call, Environment, Identity, Plan, Readiness, Service};
 
 use crate::job::Job;
 use crate::launch::Controls;
 use crate::network::gateway::Gateway;
-use crate::sandbox::{Network, Sandbox};
-use crate::view::View;
+use crate::sandbox::{self, Network, Sandbox};
+use crate::view::{Origin, View};
 
 /// Files that a program on the host's network needs to resolve names, and that hold no secret.
 const RESOLVER_FILES: [&str; 3] = ["/etc/resolv.conf", "/etc/hosts", "/etc/services"];
@@ -29,7 +29,24 @@ pub fn bounded_by(controls: &Controls, job: &Job, view: &View) -> Plan {
 /// What is the same for every call of a sandbox, as long as [`resolver_files`] are.
 pub fn environment(controls: &Controls, sandbox: &Sandbox, view: &View) -> Environment {
     let machine = controls.machine(identity(), &sandbox.resources);
-    plan::environment(&definition(sandbox), &view.binds, &view.links, machine)
+    let definition = definition(sandbox);
+    let ahead = ahead(sandbox, view).map(|variables| Ahead {
+        program: plan::program(&definition, command(sandbox), view.variables(sandbox)),
+        variables,
+    });
+    Environment { ahead, ..plan::environment(&definition, &view.binds, &view.links, machine) }
+}
+
+/// The variables that tell the sandbox's program to wait, if it can.
+fn ahead(sandbox: &Sandbox, view: &View) -> Option<Vec<(String, String)>> {
+    let fill = |(name, value): &(&str, &str)| Some(((*name).to_owned(), view.fill(value)?));
+    // The host's own programs can't be known to wait.
+    let waits = view.origin != Origin::Host && !sandbox.ahead.is_empty() && sandbox.services.is_empty();
+    if waits { sandbox.ahead.iter().map(fill).collect() } else { None }
+}
+
+fn command(sandbox: &Sandbox) -> Vec<String> {
+    sandbox.command.iter().map(|argument| (*argument).to_owned()).collect()
 }
 
 /// What is this call's alone.
@@ -37,7 +54,7 @@ pub fn call(job: &Job, view: &View) -> Call {
     let sandbox = job.sandbox;
     let file = |file: &crate::file::File| (file.name.as_path().to_owned(), file.content.as_bytes().to_vec());
     let work = Work {
-        command: sandbox.command.iter().map(|argument| (*argument).to_owned()).collect(),
+        command: command(sandbox),
         variables: view.variables(sandbox),
         files: job.files.iter().map(file).collect(),
         deadline: job.deadline,
@@ -61,7 +78,26 @@ fn definition(sandbox: &Sandbox) -> Definition<'static> {
                 plan::Network::Gateway { routes, listeners, resolver, hosts, resolv_conf }
             }
         },
+        services: services(sandbox),
     }
+}
+
+/// The services of a sandbox, as a launcher takes them.
+pub fn services(sandbox: &Sandbox) -> Vec<Service> {
+    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+    let service = |service: &sandbox::Service| Service {
+        name: service.name.to_owned(),
+        command: texts(service.command),
+        ready: match service.ready {
+            sandbox::Readiness::Returned => Readiness::Returned,
+            sandbox::Readiness::Port(port) => Readiness::Port { port },
+            sandbox::Readiness::File(path) => Readiness::File { path: path.into() },
+        },
+        deadline: service.deadline,
+        logs: service.logs.iter().map(Into::into).collect(),
+        errors: texts(service.errors),
+    };
+    sandbox.services.iter().map(service).collect()
 }
 
 /// The files of the host by which a program on its network resolves names, as they are now.

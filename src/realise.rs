@@ -9,7 +9,7 @@ use std::{env, fmt, fs, io};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
-use crate::sandbox::{Environment, Sandbox};
+use crate::sandbox::Environment;
 use crate::stage::{OnStage, Stage};
 
 /// How many of Nix's last lines an error shows.
@@ -114,14 +114,15 @@ impl Realiser {
         self.nix_store.as_deref()
     }
 
-    /// Makes sure that the environment is in the store and stays there. Nix's lines are told as they come.
+    /// Makes sure that the environment is in the store and stays there, by a root of this name. Nix's lines are told as they
+    /// come.
     pub async fn realise(
         &self,
-        sandbox: &Sandbox,
+        root: &str,
         environment: &Environment,
         on_stage: OnStage<'_>,
     ) -> Result<(), RealiseError> {
-        let root = self.roots.as_ref().map(|roots| roots.join(sandbox.id));
+        let root = self.roots.as_ref().map(|roots| roots.join(root));
         let present = Path::new(environment.out).exists();
         let rooted =
             root.as_ref().is_some_and(|root| fs::read_link(root).is_ok_and(|to| to == Path::new(environment.out)));

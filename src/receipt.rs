@@ -4,9 +4,9 @@ use std::fmt;
 
 use crate::derivation::{Derivation, ParseError};
 use crate::file::File;
+use crate::job::Job;
 use crate::nix::hash::{derivation_path, fill_outputs};
 use crate::run_derivation::{Run, RunDerivation, builder_path};
-use crate::sandbox::Sandbox;
 use crate::store_path::{StorePath, StorePathError};
 use crate::tool::SYSTEM;
 
@@ -27,11 +27,12 @@ pub fn takes_long(files: &[File]) -> bool {
 /// # Errors
 ///
 /// As those of [`Run::derivation`].
-pub fn receipt(sandbox: &Sandbox, files: &[File]) -> Result<Option<RunDerivation>, StorePathError> {
+pub fn receipt(job: &Job) -> Result<Option<RunDerivation>, StorePathError> {
+    let sandbox = job.sandbox;
     let (Some(system), Some(environment)) = (SYSTEM, &sandbox.environment) else { return Ok(None) };
-    let builder = builder_path();
-    let run =
-        Run { system, sandbox, environment, builder, files, deadline: sandbox.timeout, nonce: None, remote: false };
+    let (packages, files, builder) = (&job.options.packages, &job.files, builder_path());
+    let deadline = sandbox.timeout;
+    let run = Run { system, sandbox, environment, packages, builder, files, deadline, nonce: None, remote: false };
     run.derivation().map(Some)
 }
 
@@ -99,6 +100,11 @@ impl Receipt {
     /// The output path of its environment.
     pub fn environment(&self) -> &str {
         self.variable("environment").unwrap_or_default()
+    }
+
+    /// The output paths of its packages.
+    pub fn packages(&self) -> impl Iterator<Item = &str> {
+        self.variable("packages").into_iter().flat_map(|packages| packages.split(' '))
     }
 
     pub fn run(&self) -> Result<RunDerivation, ReceiptError> {

@@ -11,11 +11,12 @@ use crate::executor::derivation::{DerivationError, nonce};
 use crate::exported::{self, ExportedError};
 use crate::file::File;
 use crate::receipt::{Receipt, ReceiptError, receipt};
-use crate::run_once::{FilesError, OWN_FAILURE, job};
+use crate::run_once::{FilesError, Given, OWN_FAILURE, job};
 use crate::runner::{RunError, Runner};
+use crate::sandbox::Package;
 use crate::stage::{OnStage, Stage};
 use crate::store_path::{StorePath, StorePathError};
-use crate::tool::TOOLS;
+use crate::tool::{PACKAGE_SETS, TOOLS};
 
 #[derive(Debug)]
 enum ReproduceError {
@@ -70,8 +71,8 @@ impl fmt::Display for ReproduceError {
 
 /// Tells whether the call does the same each time: the status is 0 if so, and 1 if not. `tool` may be a receipt instead,
 /// in the store or outside of it, and has no files then.
-pub async fn run(tool: &str, files: &[PathBuf], runner: Runner) -> ExitCode {
-    let result = reproduce(tool, files, &runner).await;
+pub async fn run(call: Given<'_>, runner: Runner) -> ExitCode {
+    let result = reproduce(call, &runner).await;
     runner.finish().await;
     match result {
         Ok(differences) if differences.is_empty() => {
@@ -90,10 +91,10 @@ pub async fn run(tool: &str, files: &[PathBuf], runner: Runner) -> ExitCode {
     }
 }
 
-async fn reproduce(tool: &str, paths: &[PathBuf], runner: &Runner) -> Result<Vec<String>, ReproduceError> {
-    let (receipt, files) = match paths {
-        [] => read(Path::new(tool))?,
-        paths => make(tool, paths)?,
+async fn reproduce(call: Given<'_>, runner: &Runner) -> Result<Vec<String>, ReproduceError> {
+    let (receipt, files) = match call.files {
+        [] => read(Path::new(call.tool))?,
+        _ => make(call)?,
     };
     let on_stage = |stage| {
         if let Stage::Realising(Some(line)) = stage {
@@ -101,14 +102,18 @@ async fn reproduce(tool: &str, paths: &[PathBuf], runner: &Runner) -> Result<Vec
         }
     };
     let quiet: OnStage<'_> = &|_| {};
-    // Of another server's receipt the environment must be there.
+    // Of another server's receipt the environment and the packages must be there.
     let of_ours = |sandbox: &&crate::sandbox::Sandbox| {
         sandbox.environment.as_ref().is_some_and(|environment| environment.out == receipt.environment())
     };
     if let Some(sandbox) = TOOLS.iter().map(|tool| &tool.sandbox).find(of_ours) {
         runner.realise(sandbox, &on_stage).await.map_err(ReproduceError::Run)?;
     }
-    let failed = |source| ReproduceError::Receipt { path: tool.into(), source };
+    let is_needed = |package: &&Package| receipt.packages().any(|out| out == package.environment.out);
+    for package in PACKAGE_SETS.iter().flat_map(|set| set.packages).filter(is_needed) {
+        runner.realise_package(package, &on_stage).await.map_err(ReproduceError::Run)?;
+    }
+    let failed = |source| ReproduceError::Receipt { path: call.tool.into(), source };
     let (first, second) =
         (receipt.run().map_err(failed)?, receipt.apart(&nonce()).and_then(|run| run.run()).map_err(failed)?);
     if let Some(path) = first.files.iter().find(|path| files.is_empty() && !Path::new(path.as_str()).exists()) {
@@ -128,9 +133,9 @@ async fn reproduce(tool: &str, paths: &[PathBuf], runner: &Runner) -> Result<Vec
     compared
 }
 
-fn make(tool: &str, paths: &[PathBuf]) -> Result<(Receipt, Arc<[File]>), ReproduceError> {
-    let job = job(tool, paths).map_err(ReproduceError::Files)?;
-    let derivation = receipt(job.sandbox, &job.files).map_err(ReproduceError::Path)?;
+fn make(call: Given) -> Result<(Receipt, Arc<[File]>), ReproduceError> {
+    let job = job(call).map_err(ReproduceError::Files)?;
+    let derivation = receipt(&job).map_err(ReproduceError::Path)?;
     let derivation = derivation.ok_or(ReproduceError::NotPinned { tool: job.sandbox.id })?;
     let parsed = Receipt::parse(&derivation.text);
     let receipt = parsed.map_err(|source| ReproduceError::Receipt { path: derivation.path.as_str().into(), source })?;

@@ -14,6 +14,7 @@
 //! | variable | value |
 //! |---|---|
 //! | `environment` | the environment's output path; its file `closure` lists what else the program sees of the store |
+//! | `packages` | likewise the output paths of the packages that the call asks for, with spaces between, if it does |
 //! | `file:NAMEPath` | a file that holds the content of the file NAME of the working directory (Nix's `passAsFile`) |
 //! | `files` | in place of these, a store path that holds the files and directories of the working directory |
 //! | `variable:NAME` | the program's variable NAME; it gets these and no others |
@@ -26,19 +27,23 @@
 //! | `mount.readOnly` | `1` if the working directory is read-only, or else empty |
 //! | `security.network` | `none`; or `bridge`, or hosts and ports, which Nix's build sandbox can't give |
 //! | `user` | the name of the user |
+//! | `before.N.name` | the name of the service N, from 0 on, that is started before the command |
+//! | `before.N.command.M` | its argument M |
+//! | `before.N.ready` | `returned`, `port` and a number, or `file` and a path |
+//! | `before.N.deadline` | seconds within which it must be ready |
+//! | `before.N.logs.M`, `before.N.errors.M` | a file that it logs to, and a word by which a line tells of an error |
 //! | `out` | where to write the result |
 //! | `nonce` | nothing to heed: it keeps a run apart from others of the same call |
 //!
 //! The names follow the sandbox definition's. A file is given by `files` where Nix would not hand it over as it is, or
 //! where there is much of it (see [`fits_inline`]).
 //!
-//! The inputs are the builder, the environment's output and `files`, as sources: they must be valid before the
-//! derivation is added to a store. The environment's own derivation is not an input, because Nix would look through all
+//! The inputs are the builder, the environment's output, the packages' and `files`, as sources: they must be valid before
+//! the derivation is added to a store. The environment's own derivation is not an input, because Nix would look through all
 //! that built it, which costs more than the run. The server knows that derivation, and realises it first.
 //!
 //! `preferLocalBuild` spares Nix the question to its build hook; where the operator has runs go to remote builders, they do
-//! without it. Without `allowSubstitutes` no cache is asked for
-//! what no cache can have.
+//! without it. Without `allowSubstitutes` no cache is asked for what no cache can have.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, PathBuf};
@@ -50,7 +55,8 @@ use crate::file::File;
 use crate::launch::LAUNCHER;
 use crate::nix::hash::{derivation_path, fill_outputs, placeholder, source_path};
 use crate::nix::nar::Node;
-use crate::sandbox::{Environment, Network, Sandbox};
+use crate::packages::Packages;
+use crate::sandbox::{Environment, Network, Readiness, Sandbox, Service};
 use crate::store_path::{StorePath, StorePathError};
 use crate::view::{Origin, View};
 
@@ -71,6 +77,7 @@ pub struct Run<'a> {
     pub system: &'a str,
     pub sandbox: &'a Sandbox,
     pub environment: &'a Environment,
+    pub packages: &'a Packages,
     pub builder: &'a StorePath,
     pub files: &'a [File],
     /// How long the program may run. It is rounded up to seconds.
@@ -101,13 +108,16 @@ impl Run<'_> {
     ///
     /// # Errors
     ///
-    /// The environment's path is no store path, or the sandbox's id makes a name that is too long for one. Neither
+    /// The path of the environment or of a package is no store path, or the sandbox's id makes a name that is too long for one. Neither
     /// happens with a sandbox of the tool table.
     pub fn derivation(&self) -> Result<RunDerivation, StorePathError> {
         let name = format!("sandbox-mcp-run-{}", self.sandbox.id);
         let environment = StorePath::parse(self.environment.out)?;
         let mut variables = self.variables(&name, &environment);
         let mut input_sources = BTreeSet::from([self.builder.clone(), environment]);
+        for out in self.packages.outs() {
+            input_sources.insert(StorePath::parse(out)?);
+        }
         let inline = fits_inline(self.files);
         let files = if inline {
             give_files(self.files, &mut variables);
@@ -165,11 +175,18 @@ impl Run<'_> {
             ("security.network".into(), network),
             ("user".into(), sandbox.user.into()),
         ]);
-        for (name, value) in program_variables(sandbox, environment) {
+        for (name, value) in program_variables(sandbox, environment, self.packages) {
             variables.insert(format!("variable:{name}"), value);
         }
         if !self.remote {
             variables.insert("preferLocalBuild".into(), boolean(true));
+        }
+        if !self.packages.is_empty() {
+            variables.insert("packages".into(), self.packages.outs().collect::<Vec<_>>().join(" "));
+        }
+        for (index, service) in sandbox.services.iter().enumerate() {
+            let variable = |(key, value): (String, String)| (format!("before.{index}.{key}"), value);
+            variables.extend(service_variables(service).map(variable));
         }
         if let Some(nonce) = self.nonce {
             variables.insert("nonce".into(), nonce.into());
@@ -241,11 +258,29 @@ fn give_files(files: &[File], variables: &mut BTreeMap<String, String>) {
 }
 
 /// The variables of the program, as in every other executor.
-fn program_variables(sandbox: &Sandbox, environment: &StorePath) -> Vec<(String, String)> {
+fn program_variables(sandbox: &Sandbox, environment: &StorePath, packages: &Packages) -> Vec<(String, String)> {
     let out = PathBuf::from(environment.as_str());
     let path = out.join("bin").display().to_string();
-    let view = View { origin: Origin::Pinned(out), binds: vec![], links: vec![], path, variables: vec![] };
-    view.variables(sandbox)
+    View { origin: Origin::Pinned(out), path, packages: packages.clone(), ..View::empty() }.variables(sandbox)
+}
+
+/// The variables of a service, without what begins their names.
+fn service_variables(service: &Service) -> impl Iterator<Item = (String, String)> {
+    let ready = match service.ready {
+        Readiness::Returned => "returned".to_owned(),
+        Readiness::Port(port) => format!("port {port}"),
+        Readiness::File(path) => format!("file {path}"),
+    };
+    let single = [
+        ("name", service.name.to_owned()),
+        ("ready", ready),
+        ("deadline", whole_seconds(service.deadline).to_string()),
+    ];
+    let lists = [("command", service.command), ("logs", service.logs), ("errors", service.errors)];
+    let numbered = |(key, items): (&'static str, &'static [&'static str])| {
+        items.iter().enumerate().map(move |(index, item)| (format!("{key}.{index}"), (*item).to_owned()))
+    };
+    single.map(|(key, value)| (key.to_owned(), value)).into_iter().chain(lists.into_iter().flat_map(numbered))
 }
 
 fn whole_seconds(duration: Duration) -> u64 {

@@ -11,11 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::answer;
 use crate::artifacts::{Artifact, Artifacts};
+use crate::call_options::CallOptions;
 use crate::capture::Captured;
 use crate::exported;
 use crate::file::File;
 use crate::job::{Job, Output};
 use crate::outcome::{Ending, Outcome};
+use crate::package_list;
+use crate::packages::Packages;
 use crate::receipt::receipt;
 use crate::run_derivation::RunDerivation;
 use crate::runner::Runner;
@@ -29,6 +32,14 @@ pub const OWN_FAILURE: u8 = 125;
 
 /// The name that stands for standard input.
 const STDIN: &str = "-";
+
+/// A call as a command line names it.
+#[derive(Debug, Clone, Copy)]
+pub struct Given<'a> {
+    pub tool: &'a str,
+    pub files: &'a [PathBuf],
+    pub packages: &'a [String],
+}
 
 /// Why a tool and files make no call.
 #[derive(Debug)]
@@ -64,8 +75,8 @@ impl fmt::Display for FilesError {
 }
 
 /// Runs the tool on the files and gives the program's exit status.
-pub async fn run(tool: &str, files: &[PathBuf], out: Option<&Path>, runner: Runner) -> ExitCode {
-    let job = match job(tool, files) {
+pub async fn run(call: Given<'_>, out: Option<&Path>, runner: Runner) -> ExitCode {
+    let job = match job(call) {
         Ok(job) => job,
         Err(error) => {
             eprintln!("sandbox-mcp: {error}");
@@ -115,8 +126,8 @@ pub async fn run(tool: &str, files: &[PathBuf], out: Option<&Path>, runner: Runn
 }
 
 /// Prints the text of the derivation that the call is, or exports it.
-pub fn show_derivation(tool: &str, files: &[PathBuf], export: Option<&Path>) -> ExitCode {
-    let shown = derivation(tool, files).and_then(|(derivation, files)| {
+pub fn show_derivation(call: Given, export: Option<&Path>) -> ExitCode {
+    let shown = derivation(call).and_then(|(derivation, files)| {
         match export {
             None => print!("{}", derivation.text),
             Some(path) => fs::write(path, exported::write(&derivation, &files))
@@ -137,9 +148,9 @@ pub fn show_derivation(tool: &str, files: &[PathBuf], export: Option<&Path>) -> 
 }
 
 /// The derivation that the call is, and its files.
-fn derivation(tool: &str, files: &[PathBuf]) -> Result<(RunDerivation, Arc<[File]>), DerivationError> {
-    let job = job(tool, files).map_err(DerivationError::Files)?;
-    let derivation = receipt(job.sandbox, &job.files).map_err(DerivationError::Path)?;
+fn derivation(call: Given) -> Result<(RunDerivation, Arc<[File]>), DerivationError> {
+    let job = job(call).map_err(DerivationError::Files)?;
+    let derivation = receipt(&job).map_err(DerivationError::Path)?;
     let derivation = derivation.ok_or(DerivationError::NotPinned { tool: job.sandbox.id })?;
     Ok((derivation, job.files))
 }
@@ -201,11 +212,14 @@ fn keep(artifacts: &Artifacts, out: Option<&Path>) -> Result<(), (PathBuf, io::E
     Ok(())
 }
 
-/// The call of a tool with these files.
-pub fn job(name: &str, paths: &[PathBuf]) -> Result<Job, FilesError> {
-    let tool = Tool::by_name(name).ok_or_else(|| FilesError::UnknownTool { name: name.to_owned() })?;
-    let files = tool.files(arguments(&tool.sandbox, paths)?).map_err(FilesError::Argument)?;
-    Ok(Job { output: Output::Inherited, ..Job::new(&tool.sandbox, files) })
+/// The job of a call.
+pub fn job(call: Given) -> Result<Job, FilesError> {
+    let tool = Tool::by_name(call.tool).ok_or_else(|| FilesError::UnknownTool { name: call.tool.to_owned() })?;
+    let files = tool.files(arguments(&tool.sandbox, call.files)?).map_err(FilesError::Argument)?;
+    let packages = Packages::choose(call.packages, tool.sandbox.package_sets, package_list::tools_with);
+    let packages = packages.map_err(|error| FilesError::Argument(error.into()))?;
+    let options = CallOptions { packages, ..CallOptions::default() };
+    Ok(Job { output: Output::Inherited, options, ..Job::new(&tool.sandbox, files) })
 }
 
 /// The arguments that a client would give: the first file becomes the entrypoint, whatever it is called. The others

@@ -14,11 +14,13 @@ use crate::executor::derivation::{Derivations, Remote, Way};
 use crate::executor::{Choice, Executor, ExecutorError, Executors, direct};
 use crate::host::{self, HostError};
 use crate::job::Job;
-use crate::launch::{LaunchError, Pool};
+use crate::joined::JoinedViews;
+use crate::launch::LaunchError;
 use crate::outcome::Outcome;
+use crate::packages::Packages;
 use crate::realise::{RealiseError, Realiser};
 use crate::receipt::{receipt, takes_long};
-use crate::sandbox::{Network, Sandbox};
+use crate::sandbox::{Network, Package, Sandbox};
 use crate::stage::{OnStage, Stage};
 use crate::store_path::StorePathError;
 use crate::tool::{SYSTEM, TOOLS};
@@ -49,6 +51,10 @@ pub enum RunError {
     NotPinned {
         tool: &'static str,
     },
+    /// The call asks for packages, which are joined to pinned environments alone.
+    NoPackages {
+        tool: &'static str,
+    },
     Realise(RealiseError),
     View(ViewError),
     Host(HostError),
@@ -67,6 +73,11 @@ impl fmt::Display for RunError {
                 f,
                 "this server was built without Nix, so it has no pinned environment for `{tool}`: start it with \
                  `--executor direct` to use this host's toolchains, or build it with `nix build`"
+            ),
+            Self::NoPackages { tool } => write!(
+                f,
+                "packages are joined to pinned environments, and `{tool}` runs on this host's toolchains: leave `packages` \
+                 out and use what this host has, or start the server with `--executor namespace` or `--executor derivation`"
             ),
             Self::Realise(error) => error.fmt(f),
             Self::View(error) => error.fmt(f),
@@ -87,7 +98,7 @@ impl std::error::Error for RunError {
             Self::Host(error) => Some(error),
             Self::Executor(error) => Some(error),
             Self::Receipt(error) => Some(error),
-            Self::NotPinned { .. } | Self::Cancelled | Self::Panicked => None,
+            Self::NotPinned { .. } | Self::NoPackages { .. } | Self::Cancelled | Self::Panicked => None,
         }
     }
 }
@@ -108,6 +119,7 @@ pub struct Runner {
     executors: Executors,
     /// What each tool's programs see, once it was made.
     views: BTreeMap<&'static str, Views>,
+    joined: JoinedViews,
     /// Whether Nix can take the place of namespaces, once that was tried.
     derivations_stand: OnceCell<bool>,
 }
@@ -123,14 +135,14 @@ struct Views {
 impl Runner {
     pub fn new(options: Options) -> Self {
         let realiser = Realiser::from_environment();
-        let pool = options.ready.map_or_else(Pool::new, Pool::with_ready);
         // After a single call nobody needs a connection either.
         let derivations = Derivations::new(realiser.nix_store(), options.ready != Some(0), options.remote);
         Self {
             realiser,
             slots: Semaphore::new(options.calls_at_once),
-            executors: Executors::new(pool, derivations, options.allow_unconfined),
+            executors: Executors::new(options.ready, derivations, options.allow_unconfined),
             derivations_stand: OnceCell::new(),
+            joined: JoinedViews::default(),
             views: TOOLS.iter().map(|tool| (tool.sandbox.id, Views::default())).collect(),
             options,
         }
@@ -210,6 +222,7 @@ impl Runner {
             Err(RunError::Executor(ExecutorError::Derivation(error))) if error.misses_a_path() => {
                 tracing::warn!("{error}: the environment is realised again");
                 self.views[job.sandbox.id].pinned.lock().await.take();
+                self.joined.forget();
                 self.run_once(&job, on_stage, cancelled).await
             }
             result => result,
@@ -224,7 +237,7 @@ impl Runner {
     ) -> Result<Outcome, RunError> {
         let prepared = async {
             let executor = self.choose(job.options.executor.unwrap_or(self.options.executor), job.sandbox).await?;
-            let view = self.view(executor, job.sandbox, on_stage).await?;
+            let view = self.view(executor, job.sandbox, &job.options.packages, on_stage).await?;
             Ok::<_, RunError>((executor, view, self.slot(on_stage).await))
         };
         let (executor, view, _slot) = tokio::select! {
@@ -237,11 +250,11 @@ impl Runner {
         let receipt = async {
             match executor.is_pinned() {
                 true if takes_long(&job.files) => {
-                    let (sandbox, files) = (job.sandbox, job.files.clone());
-                    let receipt = spawn_blocking(move || receipt(sandbox, &files)).await;
+                    let job = job.clone();
+                    let receipt = spawn_blocking(move || receipt(&job)).await;
                     receipt.map_err(|_| RunError::Panicked)?.map_err(RunError::Receipt)
                 }
-                true => receipt(job.sandbox, &job.files).map_err(RunError::Receipt),
+                true => receipt(job).map_err(RunError::Receipt),
                 false => Ok(None),
             }
         };
@@ -252,12 +265,19 @@ impl Runner {
 
     /// Brings a tool's environment there ahead of its first call.
     pub async fn prepare(&self, sandbox: &'static Sandbox, on_stage: OnStage<'_>) -> Result<Arc<View>, RunError> {
-        self.view(self.executor(sandbox).await?, sandbox, on_stage).await
+        self.view(self.executor(sandbox).await?, sandbox, &Packages::default(), on_stage).await
     }
 
     /// Brings a tool's pinned environment there, whichever executor carries out its calls.
     pub async fn realise(&self, sandbox: &'static Sandbox, on_stage: OnStage<'_>) -> Result<(), RunError> {
         self.pinned(sandbox, on_stage).await.map(drop)
+    }
+
+    /// Brings a package there.
+    pub async fn realise_package(&self, package: &Package, on_stage: OnStage<'_>) -> Result<(), RunError> {
+        // Such as sandbox-mcp-commands-jq, which no tool is named like.
+        let root = package.environment.out.split_once('-').map_or("", |(_, name)| name);
+        self.realiser.realise(root, &package.environment, on_stage).await.map_err(RunError::Realise)
     }
 
     /// Clears away what calls have left that others may still have needed.
@@ -285,9 +305,25 @@ impl Runner {
         &self,
         executor: Executor,
         sandbox: &'static Sandbox,
+        packages: &Packages,
         on_stage: OnStage<'_>,
     ) -> Result<Arc<View>, RunError> {
-        if executor.is_pinned() { self.pinned(sandbox, on_stage).await } else { self.host(sandbox).await }
+        match (executor.is_pinned(), packages.is_empty()) {
+            (false, false) => Err(RunError::NoPackages { tool: sandbox.id }),
+            (false, true) => self.host(sandbox).await,
+            (true, true) => self.pinned(sandbox, on_stage).await,
+            (true, false) => self.joined(self.pinned(sandbox, on_stage).await?, packages, on_stage).await,
+        }
+    }
+
+    async fn joined(&self, base: Arc<View>, packages: &Packages, on_stage: OnStage<'_>) -> Result<Arc<View>, RunError> {
+        if let Some(view) = self.joined.find(&base, packages) {
+            return Ok(view);
+        }
+        for package in packages.iter() {
+            self.realise_package(package, on_stage).await?;
+        }
+        Ok(self.joined.keep(&base, base.with(packages).map_err(RunError::View)?))
     }
 
     async fn pinned(&self, sandbox: &'static Sandbox, on_stage: OnStage<'_>) -> Result<Arc<View>, RunError> {
@@ -296,7 +332,7 @@ impl Runner {
         if let Some(view) = known.as_ref().filter(|view| view.is_present()) {
             return Ok(view.clone());
         }
-        self.realiser.realise(sandbox, environment, on_stage).await.map_err(RunError::Realise)?;
+        self.realiser.realise(sandbox.id, environment, on_stage).await.map_err(RunError::Realise)?;
         let view = View::pinned(Path::new(environment.out)).map_err(RunError::View)?;
         Ok(known.insert(Arc::new(view)).clone())
     }

@@ -7,7 +7,7 @@ pub use sandbox_launcher::plan::Resources;
 use crate::network::policy::Entry;
 
 /// One sandbox, which is one tool.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Sandbox {
     /// The tool's name.
     pub id: &'static str,
@@ -23,6 +23,11 @@ pub struct Sandbox {
     /// The file that the command runs.
     pub entrypoint: &'static str,
     pub command: &'static [&'static str],
+    /// Variables by which the pinned program is told to wait for its call, so that it can be started before there is one.
+    /// None: it can't be. A value may hold `{environment}`.
+    pub ahead: &'static [(&'static str, &'static str)],
+    /// What is started before the command.
+    pub services: &'static [Service],
     /// How long a program may run, by the wall clock.
     pub timeout: Duration,
     pub network: Network,
@@ -39,10 +44,61 @@ pub struct Sandbox {
     pub executor: Option<Preference>,
     /// None when the server was built without Nix.
     pub environment: Option<Environment>,
+    /// The sets whose packages a call may ask for.
+    pub package_sets: &'static [&'static PackageSet],
+}
+
+/// Packages of one kind.
+#[derive(Debug)]
+pub struct PackageSet {
+    pub id: &'static str,
+    pub description: &'static str,
+    /// Sorted by name.
+    pub packages: &'static [Package],
+}
+
+/// A package that a call may ask for.
+#[derive(Debug)]
+pub struct Package {
+    pub name: &'static str,
+    /// Empty if it has none.
+    pub version: &'static str,
+    /// Empty if it has none.
+    pub description: &'static str,
+    /// The environment variables that lead programs to it, and the directory in its output that each names.
+    pub search_paths: &'static [(&'static str, &'static str)],
+    pub environment: Environment,
+}
+
+/// A program that runs beside the command, from before its start: a launcher's
+/// [`Service`](sandbox_launcher::Service) as static data.
+#[derive(Debug, Clone, Copy)]
+pub struct Service {
+    /// What messages call it.
+    pub name: &'static str,
+    pub command: &'static [&'static str],
+    pub ready: Readiness,
+    /// How long it may take to get ready.
+    pub deadline: Duration,
+    /// Files that it logs to.
+    pub logs: &'static [&'static str],
+    /// Words by which a line of them tells of an error.
+    pub errors: &'static [&'static str],
+}
+
+/// How it is known that a service is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// Its command has returned, with success.
+    Returned,
+    /// A TCP port of the loopback interface accepts connections.
+    Port(u16),
+    /// A file is there.
+    File(&'static str),
 }
 
 /// What a client is told of the tool's nature, in MCP's words.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Annotations {
     pub title: &'static str,
     pub read_only: bool,
@@ -69,7 +125,7 @@ pub enum Network {
 }
 
 /// A pinned environment: the derivation that makes it, and its output.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Environment {
     pub drv: &'static str,
     pub out: &'static str,

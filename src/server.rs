@@ -7,9 +7,9 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use rmcp::model::{
     CallToolRequestMethod, CallToolRequestParams, CallToolResponse, CallToolResult, ConstString, ContentBlock,
-    CustomRequest, CustomResult, ErrorData, Implementation, ListToolsResult, PaginatedRequestParams,
-    ProgressNotificationParam, ProgressToken, ResourceContents, ServerCapabilities, ServerConfig, Tool as McpTool,
-    ToolAnnotations,
+    CustomRequest, CustomResult, ErrorData, Implementation, ListResourcesResult, ListToolsResult,
+    PaginatedRequestParams, ProgressNotificationParam, ProgressToken, ReadResourceRequestParams, ReadResourceResponse,
+    ReadResourceResult, Resource, ResourceContents, ServerCapabilities, ServerConfig, Tool as McpTool, ToolAnnotations,
 };
 use rmcp::service::{Peer, RequestContext};
 use rmcp::{RoleServer, ServerHandler};
@@ -23,6 +23,7 @@ use crate::answer::{self, Answer, Item};
 use crate::call_options::{self, CallOptions};
 use crate::intake;
 use crate::job::Job;
+use crate::package_list;
 use crate::runner::{RunError, Runner};
 use crate::stage::Stage;
 use crate::tool::{ArgumentError, TOOLS, Tool};
@@ -58,11 +59,17 @@ impl Server {
     }
 
     fn job(&self, tool: &'static Tool, mut arguments: Map<String, Value>) -> Result<Job, ArgumentError> {
+        let schema = input_schema(tool).into();
         let options = match self.runner.takes_call_options() {
-            true => call_options::take(&input_schema(tool).into(), &mut arguments)?,
-            false => CallOptions::default(),
+            true => call_options::take(&schema, tool.sandbox.package_sets, &mut arguments)?,
+            false => call_options::refuse(&schema, &arguments).map(|()| CallOptions::default())?,
         };
         Ok(Job { options, ..Job::new(&tool.sandbox, tool.files(arguments)?) })
+    }
+
+    /// Whether there is a list of packages that clients may ask for.
+    fn lists_packages(&self) -> bool {
+        self.runner.takes_call_options() && !package_list::is_empty()
     }
 
     /// Runs one call and tells the client how far it is.
@@ -136,7 +143,9 @@ impl Progress {
 
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+        let mut capabilities = ServerCapabilities::builder().enable_tools().build();
+        capabilities.resources = self.lists_packages().then(Default::default);
+        ServerConfig::new(capabilities)
             .with_server_info(
                 Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).with_title("Sandbox MCP"),
             )
@@ -155,6 +164,34 @@ impl ServerHandler for Server {
         let options = self.runner.takes_call_options();
         let tools = TOOLS.iter().map(|tool| describe(tool, options, &output_schema)).collect();
         Ok(ListToolsResult { tools, ..Default::default() })
+    }
+
+    async fn list_resources(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        let list = Resource::new(package_list::URI, package_list::NAME)
+            .with_title(package_list::TITLE)
+            .with_mime_type(package_list::MIME);
+        let resources = self.lists_packages().then_some(list).into_iter().collect();
+        Ok(ListResourcesResult { resources, ..Default::default() })
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        if request.uri != package_list::URI || !self.lists_packages() {
+            return Err(ErrorData::resource_not_found(
+                "unknown resource: resources/list names those that there are",
+                None,
+            ));
+        }
+        let list =
+            ResourceContents::text(package_list::markdown(), package_list::URI).with_mime_type(package_list::MIME);
+        Ok(ReadResourceResult::new(vec![list]).into())
     }
 
     async fn call_tool(
@@ -241,7 +278,7 @@ fn describe(tool: &Tool, options: bool, output_schema: &Arc<Map<String, Value>>)
     );
     let mut input_schema = input_schema(tool);
     if options {
-        call_options::describe(&mut input_schema);
+        call_options::describe(&mut input_schema, sandbox.package_sets);
     }
     let mut tool = McpTool::new(sandbox.id, sandbox.description, Arc::new(input_schema))
         .with_title(sandbox.name)

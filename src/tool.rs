@@ -9,24 +9,25 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::file::{File, FileError};
+use crate::packages::PackageError;
 use crate::plan;
 use crate::sandbox::{Annotations, Network, Resources, Sandbox};
 
 pub mod table {
     //! The parameters of every tool, and [`TOOLS`].
     use super::*;
-    // A manifest need not name an environment, nor allow a host.
+    // A manifest need not name an environment, nor allow a host, nor start a service.
     #[allow(unused_imports)]
     use std::net::Ipv4Addr;
 
     #[allow(unused_imports)]
     use crate::network::policy::{Entry, Pattern};
     #[allow(unused_imports)]
-    use crate::sandbox::{Environment, Preference};
+    use crate::sandbox::{Environment, Package, PackageSet, Preference, Readiness, Service};
     include!(concat!(env!("OUT_DIR"), "/sandboxes.rs"));
 }
 
-pub use table::{SYSTEM, TOOLS};
+pub use table::{PACKAGE_SETS, SYSTEM, TOOLS};
 
 /// The typed parameters of one tool.
 pub trait Parameters: Sized {
@@ -100,6 +101,7 @@ pub enum ArgumentError {
         parameter: String,
     },
     File(FileError),
+    Package(PackageError),
 }
 
 impl fmt::Display for ArgumentError {
@@ -118,6 +120,7 @@ impl fmt::Display for ArgumentError {
                 write!(f, "unknown parameter `{parameter}`: remove it, or see the tool's schema for its name")
             }
             Self::File(error) => error.fmt(f),
+            Self::Package(error) => error.fmt(f),
         }
     }
 }
@@ -126,6 +129,7 @@ impl std::error::Error for ArgumentError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::File(error) => Some(error),
+            Self::Package(error) => Some(error),
             _ => None,
         }
     }
@@ -134,6 +138,12 @@ impl std::error::Error for ArgumentError {
 impl From<FileError> for ArgumentError {
     fn from(error: FileError) -> Self {
         Self::File(error)
+    }
+}
+
+impl From<PackageError> for ArgumentError {
+    fn from(error: PackageError) -> Self {
+        Self::Package(error)
     }
 }
 

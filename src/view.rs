@@ -6,6 +6,7 @@ use std::{fmt, fs, io};
 use sandbox_launcher::view::{self, CLOSURE};
 pub use sandbox_launcher::view::{Bind, Link};
 
+use crate::packages::Packages;
 use crate::plan;
 use crate::sandbox::{ENVIRONMENT_PLACEHOLDER, Sandbox};
 use crate::store_path::{StorePath, StorePathError};
@@ -20,6 +21,8 @@ pub struct View {
     pub path: String,
     /// Variables that the environment itself needs, besides those of the sandbox's definition.
     pub variables: Vec<(String, String)>,
+    /// What there is besides the environment.
+    pub packages: Packages,
 }
 
 /// Where the programs come from.
@@ -69,16 +72,12 @@ impl View {
     /// The view of a sandbox in which no program is to run.
     pub fn empty() -> Self {
         let (binds, links, variables) = (Vec::new(), Vec::new(), Vec::new());
-        Self { origin: Origin::Host, binds, links, path: String::new(), variables }
+        Self { origin: Origin::Host, binds, links, path: String::new(), variables, packages: Packages::default() }
     }
 
     /// The view of a realised environment: its closure and nothing else of the store.
     pub fn pinned(out: &Path) -> Result<Self, ViewError> {
-        let list = out.join(CLOSURE);
-        let text = fs::read_to_string(&list).map_err(|source| ViewError::Read { path: list.clone(), source })?;
-        for line in text.lines() {
-            StorePath::parse(line).map_err(|source| ViewError::Closure { path: list.clone(), source })?;
-        }
+        let text = closure(out)?;
         let (binds, links) = view::pinned(out, text.lines());
         Ok(Self {
             origin: Origin::Pinned(out.to_owned()),
@@ -86,14 +85,34 @@ impl View {
             links,
             path: out.join("bin").display().to_string(),
             variables: Vec::new(),
+            packages: Packages::default(),
         })
     }
 
-    /// Whether what the view shows is still there: an environment may have been collected as garbage.
+    /// The same with realised packages: their closures too, and their directories at the ends of search paths, where they
+    /// stand behind what the environment has.
+    pub fn with(&self, packages: &Packages) -> Result<Self, ViewError> {
+        let mut joined = Self { packages: packages.clone(), ..self.clone() };
+        for out in packages.outs().map(Path::new) {
+            view::join(&mut joined.binds, out, closure(out)?.lines());
+        }
+        Ok(joined)
+    }
+
+    /// Whether what the view shows is still there: an environment or package may have been collected as garbage.
     pub fn is_present(&self) -> bool {
         match &self.origin {
-            Origin::Pinned(out) => out.exists(),
+            Origin::Pinned(out) => out.exists() && self.packages.outs().all(|out| Path::new(out).exists()),
             Origin::Host => true,
+        }
+    }
+
+    /// The value of a variable of a definition, in this view. None: it points into the pinned environment, which has no
+    /// meaning on the host.
+    pub fn fill(&self, value: &str) -> Option<String> {
+        match &self.origin {
+            Origin::Pinned(out) => Some(value.replace(ENVIRONMENT_PLACEHOLDER, &out.display().to_string())),
+            Origin::Host => (!value.contains(ENVIRONMENT_PLACEHOLDER)).then(|| value.to_owned()),
         }
     }
 
@@ -118,13 +137,26 @@ impl View {
             set(name, value.clone());
         }
         for (name, value) in sandbox.variables {
-            match &self.origin {
-                Origin::Pinned(out) => set(name, value.replace(ENVIRONMENT_PLACEHOLDER, &out.display().to_string())),
-                // What points into the pinned environment has no meaning on the host.
-                Origin::Host if value.contains(ENVIRONMENT_PLACEHOLDER) => {}
-                Origin::Host => set(name, (*value).to_owned()),
+            if let Some(value) = self.fill(value) {
+                set(name, value);
+            }
+        }
+        for (name, directory) in self.packages.search_paths() {
+            match variables.iter_mut().find(|(known, _)| known == name) {
+                Some((_, value)) => value.extend([":", &directory]),
+                None => variables.push((name.to_owned(), directory)),
             }
         }
         variables
     }
+}
+
+/// The closure of an environment or package, as its file lists it.
+fn closure(out: &Path) -> Result<String, ViewError> {
+    let list = out.join(CLOSURE);
+    let text = fs::read_to_string(&list).map_err(|source| ViewError::Read { path: list.clone(), source })?;
+    for line in text.lines() {
+        StorePath::parse(line).map_err(|source| ViewError::Closure { path: list.clone(), source })?;
+    }
+    Ok(text)
 }

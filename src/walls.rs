@@ -123,10 +123,12 @@ fn without_namespaces(wall: Step) -> Plan {
             walls: vec![Step::NoNewPrivileges, Step::DropPrivileges, wall],
             cgroups: vec![],
             watch: Watch::default(),
+            ahead: None,
             out: None,
         },
         call: Call {
             steps: vec![],
+            services: vec![],
             program: Some(Program {
                 // The launcher itself, the one program that is sure to be there: without a plan it ends at once.
                 arguments: vec!["/proc/self/exe".to_owned()],

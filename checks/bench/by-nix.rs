@@ -4,7 +4,10 @@
 #[path = "../client.rs"]
 #[allow(dead_code)]
 mod client;
+mod closures;
 mod measure;
+#[allow(dead_code)] // Other benches use more of it.
+mod store;
 
 use std::fs;
 use std::io::Write;
@@ -15,9 +18,12 @@ use client::Server;
 use measure::{median, timed};
 use sandbox_mcp::executor::derivation::nonce;
 use sandbox_mcp::file::File;
+use sandbox_mcp::job::Job;
 use sandbox_mcp::nix::export::Export;
 use sandbox_mcp::nix::nar::Node;
 use sandbox_mcp::receipt::{Receipt, receipt};
+use sandbox_mcp::run_derivation::RunDerivation;
+use sandbox_mcp::sandbox::Sandbox;
 use sandbox_mcp::tool::Tool;
 use serde_json::json;
 
@@ -48,7 +54,7 @@ fn main() {
             for (server, times) in servers.iter().zip(&mut times) {
                 times.push(timed(|| call(server)));
             }
-            bare.push(realise(name, code));
+            bare.push(realise(&derivation(tool, code)));
         }
         let paths =
             fs::read_to_string(format!("{}/closure", environment.out)).map_or(0, |list| list.lines().count() + 1);
@@ -60,15 +66,19 @@ fn main() {
             println!("{:<10}{way:>22}{median:>12.1?}{:>12.1?}{ratio:>15.2}x", "", times[RUNS * 95 / 100]);
         }
     }
+    closures::compare(&Tool::by_name("shell").expect("the tool exists").sandbox);
 }
 
-/// The command alone, on a derivation of the same call that is in the store already.
-fn realise(tool: &str, code: &str) -> Duration {
-    let sandbox = &Tool::by_name(tool).expect("the tool exists").sandbox;
+/// A run of a call, as the executor makes it.
+fn derivation(sandbox: &'static Sandbox, code: &str) -> RunDerivation {
     let files = [File::parse(sandbox.entrypoint, code.to_owned()).expect("a file")];
-    let same = receipt(sandbox, &files).expect("a receipt").expect("a pinned environment");
+    let same = receipt(&Job::new(sandbox, files.into())).expect("a receipt").expect("a pinned environment");
     let run = Receipt::parse(&same.text).and_then(|same| same.apart(&nonce())).and_then(|run| run.run());
-    let run = run.expect("the receipt is our own");
+    run.expect("the receipt is our own")
+}
+
+/// How long the command alone takes, on a derivation that is in the store already.
+fn realise(run: &RunDerivation) -> Duration {
     let mut export = Export::default();
     export.add(&run.path, &Node::File { content: run.text.as_bytes(), executable: false }, &run.references);
     let mut import = nix_store(&["--import"]).stdin(Stdio::piped()).spawn().expect("start nix-store");

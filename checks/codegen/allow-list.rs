@@ -27,6 +27,8 @@ impl Parameters for Shell {
         user: "sandbox",
         entrypoint: "main.sh",
         command: &["sh", "main.sh"],
+        ahead: &[],
+        services: &[],
         timeout: Duration::from_secs(60u64),
         network: Network::Allow(
             &[
@@ -56,6 +58,7 @@ impl Parameters for Shell {
         variables: &[],
         executor: None,
         environment: None,
+        package_sets: &[],
     };
     fn parse(arguments: &mut Arguments) -> Result<Self, ArgumentError> {
         Ok(Self {
@@ -69,3 +72,5 @@ impl Parameters for Shell {
 }
 /// Every tool, sorted by name.
 pub static TOOLS: &[Tool] = &[Tool::of::<Shell>()];
+/// Every set of packages that calls may ask for, sorted by id.
+pub static PACKAGE_SETS: &[&PackageSet] = &[];

@@ -29,6 +29,8 @@ impl Parameters for Go {
         user: "sandbox",
         entrypoint: "main.go",
         command: &["go", "run", "main.go"],
+        ahead: &[("GO_WAITS", "1"), ("NOTE", "{environment}/note")],
+        services: &[],
         timeout: Duration::from_secs(60u64),
         network: Network::None,
         resources: Resources {
@@ -46,6 +48,7 @@ impl Parameters for Go {
             drv: "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-sandbox-mcp-go.drv",
             out: "/nix/store/zyxwvsrqpnmlkjihgfdcba9876543210-sandbox-mcp-go",
         }),
+        package_sets: &[&LUA_MODULES_PACKAGES, &COMMANDS_PACKAGES],
     };
     fn parse(arguments: &mut Arguments) -> Result<Self, ArgumentError> {
         Ok(Self {
@@ -81,6 +84,8 @@ impl Parameters for NetworkTools {
         user: "sandbox",
         entrypoint: "main.sh",
         command: &["sh", "main.sh"],
+        ahead: &[],
+        services: &[],
         timeout: Duration::from_secs(60u64),
         network: Network::Bridge,
         resources: Resources {
@@ -98,6 +103,7 @@ impl Parameters for NetworkTools {
             drv: "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-sandbox-mcp-network-tools.drv",
             out: "/nix/store/zyxwvsrqpnmlkjihgfdcba9876543210-sandbox-mcp-network-tools",
         }),
+        package_sets: &[],
     };
     fn parse(arguments: &mut Arguments) -> Result<Self, ArgumentError> {
         Ok(Self {
@@ -110,3 +116,26 @@ impl Parameters for NetworkTools {
 }
 /// Every tool, sorted by name.
 pub static TOOLS: &[Tool] = &[Tool::of::<Go>(), Tool::of::<NetworkTools>()];
+static COMMANDS_PACKAGES: PackageSet = PackageSet {
+    id: "commands",
+    description: "Programs",
+    packages: &[
+        Package {
+            name: "c++filt",
+            version: "2.44",
+            description: "Says \"wörld\".",
+            search_paths: &[("PATH", "bin")],
+            environment: Environment {
+                drv: "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-sandbox-mcp-commands-c++filt.drv",
+                out: "/nix/store/zyxwvsrqpnmlkjihgfdcba9876543210-sandbox-mcp-commands-c++filt",
+            },
+        },
+    ],
+};
+static LUA_MODULES_PACKAGES: PackageSet = PackageSet {
+    id: "lua-modules",
+    description: "Lua modules",
+    packages: &[],
+};
+/// Every set of packages that calls may ask for, sorted by id.
+pub static PACKAGE_SETS: &[&PackageSet] = &[&COMMANDS_PACKAGES, &LUA_MODULES_PACKAGES];

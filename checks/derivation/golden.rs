@@ -17,8 +17,14 @@ use crate::samples::{self, builder, files, run};
 const RENEW: &str = "SANDBOX_MCP_RENEW_GOLDENS";
 
 pub fn samples() -> Result<(), Failed> {
-    for (name, files) in [("inline", samples::inline()), ("apart", samples::apart())] {
-        let RunDerivation { path, text, .. } = run(&builder(), &files).derivation()?;
+    let (none, packages) = (samples::packages(&[]), samples::packages(&["tabulate", "attrs"]));
+    for (name, sandbox, files, packages) in [
+        ("inline", &samples::SANDBOX, samples::inline(), &none),
+        ("apart", &samples::SANDBOX, samples::apart(), &none),
+        ("services", &samples::WITH_SERVICES, samples::inline(), &none),
+        ("packages", &samples::SANDBOX, vec![], &packages),
+    ] {
+        let RunDerivation { path, text, .. } = Run { sandbox, packages, ..run(&builder(), &files) }.derivation()?;
         let golden = Path::new("checks/derivation").join(name).with_extension("golden");
         // The receipt in the first line, what stands in its .drv file below.
         let made = format!("{path}\n{text}\n");
@@ -54,6 +60,7 @@ pub fn distinct() -> Result<(), Failed> {
     let base = run(&builder, &files);
     let other_environment =
         Environment { out: "/nix/store/11111111111111111111111111111111-x", ..samples::ENVIRONMENT };
+    let packages = [samples::packages(&["attrs"]), samples::packages(&["attrs", "tabulate"])];
     let resources = samples::SANDBOX.resources;
     let sandboxes = [
         Sandbox { command: &["python", "-u", "main.py"], ..samples::SANDBOX },
@@ -71,11 +78,15 @@ pub fn distinct() -> Result<(), Failed> {
         Sandbox { read_only: true, ..samples::SANDBOX },
         Sandbox { user: "me", ..samples::SANDBOX },
         Sandbox { variables: &[], ..samples::SANDBOX },
+        samples::WITH_SERVICES,
+        Sandbox { services: &samples::WITH_SERVICES.services[1..], ..samples::SANDBOX },
     ];
     let mut runs = vec![
         base,
         Run { system: "aarch64-linux", ..base },
         Run { environment: &other_environment, ..base },
+        Run { packages: &packages[0], ..base },
+        Run { packages: &packages[1], ..base },
         Run { builder: &other_builder, ..base },
         Run { files: &more, ..base },
         Run { files: &more[..1], ..base },

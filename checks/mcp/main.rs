@@ -17,6 +17,7 @@ mod floods;
 mod leaks;
 mod lines;
 mod network;
+mod packages;
 mod programs;
 mod protocol;
 mod sleeper;

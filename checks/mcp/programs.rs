@@ -1,5 +1,7 @@
 //! Programs that do what they should not.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::client::{Reply, Server};
@@ -185,4 +187,50 @@ for place in ['/tmp', '/dev/shm', '.']:
     let reply = server().call("python", json!({"main_py": script}));
     let full = "No space left on device";
     assert_eq!(reply.output(), format!("/tmp {full}\n/dev/shm {full}\n. {full}\n"));
+}
+
+#[test]
+fn interpreters_are_started_ahead_of_their_calls() {
+    let server = server();
+    // How old the process is, in hundredths of a second.
+    let programs = [
+        (
+            "python",
+            "main_py",
+            "uptime = float(open('/proc/uptime').read().split()[0])
+born = int(open('/proc/self/stat').read().rpartition(')')[2].split()[19])
+print(round(100 * uptime - born))",
+        ),
+        (
+            "javascript",
+            "index_js",
+            "const read = (name) => require('fs').readFileSync(`/proc/${name}`, 'utf8');
+const born = Number(read('self/stat').split(') ').pop().split(' ')[19]);
+console.log(Math.round(100 * Number(read('uptime').split(' ')[0]) - born))",
+        ),
+        (
+            "java",
+            "main_java",
+            "void main() throws Exception {
+    var stat = Files.readString(Path.of(\"/proc/self/stat\"));
+    var born = Long.parseLong(stat.substring(stat.lastIndexOf(')') + 2).split(\" \")[19]);
+    var uptime = Double.parseDouble(Files.readString(Path.of(\"/proc/uptime\")).split(\" \")[0]);
+    System.out.println(Math.round(100 * uptime - born));
+}",
+        ),
+    ];
+    for (tool, parameter, program) in programs {
+        let call = || server.call(tool, json!({ parameter: program }));
+        let first = call();
+        if first.is_unavailable() || first.field("executor") != "namespace" {
+            continue;
+        }
+        let pause = Duration::from_secs(2);
+        // The one that is ready may have been taken, or be late, where much else is done.
+        let is_older = |_: &i32| {
+            std::thread::sleep(pause);
+            call().output().trim().parse::<u64>().unwrap() > 100
+        };
+        assert!((0..5).any(|attempt| is_older(&attempt)), "{tool}");
+    }
 }

@@ -112,7 +112,7 @@ fn what_a_call_can_choose_is_told_unless_the_operator_forbids_it_or_there_is_no_
     let properties = |listed: &[Value]| object(listed[0]["inputSchema"]["properties"].clone());
     let open = tools(&server());
     let pinned = server().sh("true").field("environment") != "host";
-    for option in ["executor", "cache"] {
+    for option in ["executor", "cache", "packages"] {
         assert_eq!(properties(&open).contains_key(option), pinned, "{option}");
         let closed = Server::ready(&["--no-call-options"]);
         assert!(!properties(&tools(&closed)).contains_key(option));

@@ -55,6 +55,8 @@ fn sandbox(entries: &[&str], program: &[&dyn Display]) -> &'static Sandbox {
         user: "sandbox",
         entrypoint: "main",
         command: command.leak(),
+        ahead: &[],
+        services: &[],
         timeout: Duration::from_secs(60),
         network: Network::Allow(entries.collect::<Vec<_>>().leak()),
         resources: Resources { cpu: 1, memory_mb: 256, processes: 64, files: 256 },
@@ -64,6 +66,7 @@ fn sandbox(entries: &[&str], program: &[&dyn Display]) -> &'static Sandbox {
         variables: &[],
         executor: None,
         environment: None,
+        package_sets: &[],
     }))
 }
 
@@ -82,7 +85,7 @@ fn view() -> Arc<View> {
 }
 
 fn executors(ready: usize) -> Executors {
-    Executors::new(Pool::with_ready(ready), Derivations::new(None, false, Remote::Off), false)
+    Executors::new(Some(ready), Derivations::new(None, false, Remote::Off), false)
 }
 
 async fn call(executors: &Executors, sandbox: &'static Sandbox) -> Outcome {

@@ -76,7 +76,7 @@ let
     name: node:
     let
       below = map (other: units.${other}) node.needs;
-      version = packages.${head (attributes.${name} or node.packages)}.version;
+      inherit (packages.${head (attributes.${name} or node.packages)}) version description;
       built = derivation {
         name = "${replaceStrings [ ":" ] [ "-" ] name}-${replaceStrings [ ":" "~" ] [ "-" "-" ] version}";
         inherit system tools;
@@ -96,7 +96,10 @@ let
     // {
       pname = name;
       inherit version below;
-      meta.mainProgram = spec.main-programs.${name} or name;
+      meta = {
+        inherit description;
+        mainProgram = spec.main-programs.${name} or name;
+      };
     };
 
   units = mapAttrs (

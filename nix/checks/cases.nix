@@ -1,10 +1,28 @@
 # The cases of each sandbox: the real server over MCP, the real launcher, the real environment, all in Nix's own sandbox.
 #
-# The environment is there because the check depends on it. There is no nix-store to ask, nor is it needed for what is there.
+# The environment is there because the check depends on it, and so are packages. There is no nix-store to ask, nor is it needed for what is there.
 { pkgs, server }:
 let
   inherit (pkgs) lib;
   root = ../../checks/cases;
+  inherit (server) packages;
+  # What cases ask for by name.
+  asked = {
+    python = with packages.python.packages; [
+      jinja2
+      pandas
+      regex
+      rich
+      tabulate
+    ];
+    javascript = [ packages.commands.packages.lua ];
+    shell = with packages.commands.packages; [
+      hexyl
+      lua
+      miller
+      zstd
+    ];
+  };
 in
 lib.mapAttrs' (
   id: environment:
@@ -12,6 +30,7 @@ lib.mapAttrs' (
     pkgs.runCommand "cases-${id}"
       {
         inherit environment;
+        packages = map (package: package.environment) (asked.${id} or [ ]);
         SANDBOX_MCP_BIN = lib.getExe server.package;
         SANDBOX_MCP_CASES = lib.fileset.toSource {
           inherit root;

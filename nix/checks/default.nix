@@ -15,7 +15,9 @@ check ./cases.nix
   manifest = check ./manifest.nix;
   mcp = check ./mcp.nix;
   network = check ./network.nix;
+  packages = check ./packages.nix;
   refusals = check ./refusals.nix;
   replay = check ./replay.nix;
+  services = check ./services.nix;
   inherit (server) tests;
 }

@@ -4,7 +4,10 @@
 let
   inherit (pkgs) lib;
   inherit (builtins) unsafeDiscardStringContext;
-  environments = lib.attrValues server.environments;
+  environments = lib.attrValues server.environments ++ packages;
+  packages = lib.concatMap (set: map (package: package.environment) (lib.attrValues set.packages)) (
+    lib.attrValues server.packages
+  );
 
   # As text only: the check would depend on what it names.
   paths = packages: unsafeDiscardStringContext (toString packages);

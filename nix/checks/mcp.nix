@@ -8,6 +8,7 @@ pkgs.runCommand "mcp"
       python
       shell
     ];
+    package = server.packages.commands.packages.lua.environment;
     SANDBOX_MCP_BIN = pkgs.lib.getExe server.package;
   }
   ''

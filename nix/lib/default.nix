@@ -36,22 +36,34 @@ let
     );
 
   ownSandboxes = definitionFiles ./..;
+  ownPackageSets = definitionFiles ../packages;
 in
 {
   # The definition file of every sandbox, by its id: a file nix/<id>.nix is the sandbox <id>.
   sandboxes = ownSandboxes;
+  # The file of every set of packages that calls may ask for, likewise: nix/packages/<id>.nix is the set <id>.
+  packageSets = ownPackageSets;
 
   mkServer =
     {
       pkgs,
       sandboxes ? ownSandboxes,
+      packageSets ? ownPackageSets,
     }:
     rec {
       definitions = mapAttrs (
         id: file: (import ./definition.nix { inherit id file; } pkgs).value
       ) sandboxes;
       environments = mapAttrs (_: import ./environment.nix pkgs) definitions;
-      manifest = import ./manifest.nix { inherit pkgs definitions environments; };
+      packages = mapAttrs (id: file: import ./package-set.nix { inherit id file; } pkgs) packageSets;
+      manifest = import ./manifest.nix {
+        inherit
+          pkgs
+          definitions
+          environments
+          packages
+          ;
+      };
       portableManifest = import ./manifest.nix { inherit pkgs definitions; };
       package = import ./package.nix { inherit pkgs manifest; };
       tests = import ./tests.nix { inherit pkgs; };

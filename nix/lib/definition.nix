@@ -1,7 +1,7 @@
 # The definition of a sandbox, checked and completed with defaults.
 #
-# A definition file is a function from the package set to the keys of the JSON config, with `packages` and `variables` beside
-# them. The value that leaves this file has every key, each of its type. What is wrong with a definition is refused with the name
+# A definition file is a function from the package set to the keys of the JSON config, with `packages`, `packageSets` and
+# `variables` beside them. The value that leaves this file has every key, each of its type. What is wrong with a definition is refused with the name
 # of its file and the path of the key, all of it at once.
 { id, file }:
 pkgs:
@@ -26,6 +26,7 @@ let
     record
     scalar
     setOf
+    stringOr
     ;
 
   text = scalar "a string that is not empty" (value: isString value && value != "");
@@ -40,6 +41,8 @@ let
     value: isString value && !hasContext value
   );
 
+  variables = setOf "the name of an environment variable" "[A-Za-z_][A-Za-z0-9_]*" variable;
+
   # The form only: src/network/policy.rs says what else is wrong with one, such as an address that is not public.
   destination =
     let
@@ -48,6 +51,26 @@ let
       address = "([0-9]{1,3}[.]){3}[0-9]{1,3}";
     in
     matching "a host and port such as api.example.org:443 or *.example.org:443" "(${name}|${address}):[1-9][0-9]{0,4}";
+
+  # What runs beside the command, from before its start; ready when its port accepts connections, its file is there, or else when
+  # its command has returned with success. The last lines of its logs are shown if it does not start, and after the command's end
+  # those with one of the words in `errors`.
+  service = record {
+    name = text;
+    command = notEmpty (listOf text);
+    ready = record {
+      port = default null (
+        scalar "a port from 1 to 65535, or null" (
+          value: value == null || (isInt value && value > 0 && value < 65536)
+        )
+      );
+      file = default null (scalar "an absolute path, or null" (value: value == null || isPath value));
+    };
+    deadline = default 30 positive;
+    logs = default [ ] (listOf (scalar "an absolute path" isPath));
+    errors = default [ ] (listOf text);
+  };
+  isPath = value: isString value && match "/.*" value != null;
 
   # What Docker offers and the sandbox does not may be stated, but has one value only: programs run as an ordinary user,
   # without capabilities and without a way to new privileges.
@@ -61,8 +84,12 @@ let
     entrypoint = fileName;
     instead = default { } (setOf "a file name" "[A-Za-z_][A-Za-z0-9_.]*" text);
     timeout = positive;
-    before = default [ ] (listOf text);
+    # A list of strings is the command of one service, which must return.
+    before = default [ ] (listOf (stringOr text service));
     command = notEmpty (listOf text);
+    # Variables besides its own by which the command is told to wait for the end of its standard input before it looks at the
+    # call's files: then it is started before there is a call. The environment's programs are to heed them.
+    ahead = default { } variables;
     hints = record {
       isReadOnly = default null hint;
       isDestructive = default false hint;
@@ -106,9 +133,9 @@ let
       "derivation"
     ]);
     packages = listOf package;
-    variables = default { } (
-      setOf "the name of an environment variable" "[A-Za-z_][A-Za-z0-9_]*" variable
-    );
+    # The sets of packages that a call may ask for: a file packages/<id>.nix each.
+    packageSets = default [ "commands" ] (listOf text);
+    variables = default { } variables;
   };
 
   shortName = "${baseNameOf (dirOf file)}/${baseNameOf file}";

@@ -5,6 +5,8 @@
   pkgs,
   definitions,
   environments ? null,
+  # The sets of packages that calls may ask for.
+  packages ? { },
 }:
 let
   manifest = {
@@ -15,6 +17,13 @@ let
       tool = import ./tool.nix definition;
       environment = if environments == null then null else pinned environments.${id};
     }) definitions;
+    packageSets = builtins.mapAttrs (_: set: {
+      inherit (set) description searchPaths;
+      packages = builtins.mapAttrs (_: package: {
+        inherit (package) version description;
+        environment = pinned package.environment;
+      }) set.packages;
+    }) packages;
   };
 
   # The manifest depends on the .drv file and what realises it, but neither on the output nor on what the output needs: a

@@ -111,6 +111,18 @@ rec {
       complete = value: if isList value then list.complete value else other.complete value;
     };
 
+  # A string, or what another schema asks for.
+  stringOr =
+    string: other:
+    let
+      chosen = value: if isString value then string else other;
+    in
+    {
+      a = "${string.a}, or ${other.a}";
+      problems = path: value: (chosen value).problems path value;
+      complete = value: (chosen value).complete value;
+    };
+
   # A set whose keys are names that match the pattern, and nothing else is known of them.
   setOf = a: pattern: item: {
     a = "a set, each value ${item.a}";

@@ -26,7 +26,7 @@ fn plan(tool: &str, ground: &Ground) -> Plan {
         binds: vec![Bind::in_place("/usr"), Bind::in_place("/tmp/toolchain")],
         links: vec![Link::new("/bin", "usr/bin"), Link::new("/run/host/bin/python", "/usr/bin/python3")],
         path: "/run/host/bin:/tmp/toolchain/bin:/usr/bin".to_owned(),
-        variables: vec![],
+        ..View::empty()
     };
     let file = File::parse("a/b.txt", "content".to_owned()).unwrap();
     confined(&Job::new(sandbox, vec![file]), &view, ground)

@@ -362,7 +362,7 @@ async fn derive(job: &Job, nonce: Option<String>, remote: Remote) -> Result<RunD
     if !takes_long(&job.files) {
         return derivation(job, nonce.as_deref(), remote);
     }
-    let job = Job { files: job.files.clone(), ..*job };
+    let job = job.clone();
     let made = spawn_blocking(move || derivation(&job, nonce.as_deref(), remote)).await;
     made.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
@@ -376,10 +376,10 @@ fn derivation(job: &Job, nonce: Option<&str>, remote: Remote) -> Result<RunDeriv
     let (Some(system), Some(environment)) = (SYSTEM, &sandbox.environment) else {
         unreachable!("only jobs with a pinned environment come here")
     };
-    let (builder, files, deadline) = (builder_path(), &job.files, job.deadline);
+    let (packages, files, deadline) = (&job.options.packages, &job.files, job.deadline);
     // One that may be shared is the receipt itself.
     let remote = remote != Remote::Off && nonce.is_some();
-    Run { system, sandbox, environment, builder, files, deadline, nonce, remote }
+    Run { system, sandbox, environment, packages, builder: builder_path(), files, deadline, nonce, remote }
         .derivation()
         .map_err(DerivationError::Path)
 }

@@ -1,7 +1,6 @@
 //! What sandboxes are made of, kept from call to call: to make it anew, and to compare all that it names with what a
 //! manager was started for, takes a server longer than the rest of a call, the more so the larger the closure.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +14,7 @@ use crate::view::View;
 
 #[derive(Default)]
 pub struct Environments {
-    known: Mutex<HashMap<&'static str, Known>>,
+    known: Mutex<Vec<Known>>,
 }
 
 struct Known {
@@ -35,16 +34,15 @@ impl Environments {
             Network::None | Network::Allow(_) => Vec::new(),
         };
         let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = all.get(sandbox.id)
-            && ptr::eq(known.sandbox, sandbox)
-            && Arc::ptr_eq(&known.view, view)
-            && known.resolver == resolver
-        {
+        let is_of = |known: &Known| ptr::eq(known.sandbox, sandbox) && Arc::ptr_eq(&known.view, view);
+        if let Some(known) = all.iter().find(|known| is_of(known) && known.resolver == resolver) {
             return known.environment.clone();
         }
         let environment = Arc::new(plan::environment(Controls::of_this_machine(), sandbox, view));
         let known = Known { environment: environment.clone(), sandbox, view: view.clone(), resolver };
-        all.insert(sandbox.id, known);
+        // A view that nobody else has will not be asked for again.
+        all.retain(|known| !is_of(known) && Arc::strong_count(&known.view) > 1);
+        all.push(known);
         environment
     }
 }
@@ -65,5 +63,16 @@ mod tests {
             let second = environments.of(&tool.sandbox, &Arc::new(other));
             assert_ne!(first, second, "{}", tool.sandbox.id);
         }
+    }
+
+    #[test]
+    fn what_was_made_for_a_view_is_kept_no_longer_than_the_view() {
+        let (environments, kept) = (Environments::default(), Arc::new(View::empty()));
+        for tool in TOOLS {
+            environments.of(&tool.sandbox, &kept);
+            environments.of(&tool.sandbox, &Arc::new(View::empty()));
+        }
+        // The last was the other's, which nobody has asked after since.
+        assert_eq!(environments.known.lock().unwrap().len(), TOOLS.len() + 1);
     }
 }

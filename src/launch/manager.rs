@@ -18,6 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{GRACE, LaunchError, OnSockets, Run, binary, give};
@@ -86,7 +87,7 @@ impl Manager {
 
     /// Looks around in a sandbox of this environment.
     pub async fn look(&self) -> Result<Inside, LaunchError> {
-        let call = Call { steps: Vec::new(), program: None, deadline: LOOK };
+        let call = Call { steps: Vec::new(), services: Vec::new(), program: None, deadline: LOOK };
         match self.converse(&call, Output::Captured, &drop, &CancellationToken::new()).await?.report {
             Report::Found(inside) => Ok(inside),
             report => Err(unexpected(report)),
@@ -104,16 +105,21 @@ impl Manager {
         let frame = encode(call).map_err(|source| LaunchError::Start { operation: "encode the call", source })?;
         let (socket, stdout, stderr) = self.hand_over(call, output).await?;
         let (mut started, mut descriptors, mut sockets) = (false, Vec::new(), Vec::new());
+        let (to_stdout, from_ahead_stdout) = oneshot::channel();
+        let (to_stderr, from_ahead_stderr) = oneshot::channel();
         let conversation = async {
+            let mut outputs = Some([to_stdout, to_stderr]);
             // A sandbox that fails does so before it has read all of the call, and its report says why.
             let _ = send(&socket, &frame).await;
             let mut received = Vec::new();
             loop {
                 match decode(&mut received, LARGEST_REPORT)? {
                     Some(Report::Opened) => sockets = take(&mut descriptors),
+                    Some(Report::Ahead) => hand_over(take(&mut descriptors), outputs.take())?,
                     // Not sooner: a call that has not started may go to another manager.
                     Some(Report::Started) => {
                         started = true;
+                        outputs = None;
                         on_sockets(take(&mut sockets));
                     }
                     Some(report) => return Ok(report),
@@ -121,7 +127,8 @@ impl Manager {
                 }
             }
         };
-        let all = async { tokio::join!(conversation, capture(stdout), capture(stderr)) };
+        let outputs = (capture(stdout, from_ahead_stdout), capture(stderr, from_ahead_stderr));
+        let all = async { tokio::join!(conversation, outputs.0, outputs.1) };
         let result = tokio::select! {
             result = all => Some(result),
             () = cancelled.cancelled() => None,
@@ -243,11 +250,26 @@ async fn gone(mut socket: UnixStream) {
     }
 }
 
-async fn capture(stream: Option<Receiver>) -> io::Result<Captured> {
-    match stream {
-        Some(stream) => capture::read(stream).await,
-        None => Ok(Captured::default()),
+/// Reads what comes with a call's own pipe, or by the one of a program that was started ahead.
+async fn capture(stream: Option<Receiver>, ahead: oneshot::Receiver<OwnedFd>) -> io::Result<Captured> {
+    let captured = match stream {
+        Some(stream) => capture::read(stream).await?,
+        None => Captured::default(),
+    };
+    match ahead.await {
+        Ok(pipe) => capture::read(Receiver::from_owned_fd(pipe)?).await,
+        Err(_) => Ok(captured),
     }
+}
+
+/// Gives the pipes of a program that was started ahead to those who read them.
+fn hand_over(pipes: Vec<OwnedFd>, readers: Option<[oneshot::Sender<OwnedFd>; 2]>) -> io::Result<()> {
+    let pipes = <[OwnedFd; 2]>::try_from(pipes).map_err(|_| io::ErrorKind::InvalidData)?;
+    for (reader, pipe) in readers.into_iter().flatten().zip(pipes) {
+        // One that reads no more needs no pipe.
+        let _ = reader.send(pipe);
+    }
+    Ok(())
 }
 
 /// The report that ends the conversation.

@@ -1,5 +1,6 @@
 //! The managers of all environments in use: each is started by its first call and ends when it was not used for long.
 
+use std::num::NonZero;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,8 +14,15 @@ use crate::job::Output;
 
 /// How long a manager waits for a call that does not come.
 const IDLE: Duration = Duration::from_secs(900);
+/// How many managers a pool of few keeps.
+const FEW: usize = 4;
+/// How many sandboxes each of them may have ready.
+const FEW_READY: usize = 1;
 /// How often a call is handed to a new manager when one was lost before the call began.
 const ATTEMPTS: usize = 3;
+/// The most sandboxes that are kept ready, and the most in which a program runs already.
+const MOST_READY: usize = 32;
+const MOST_AHEAD: usize = 4;
 
 /// Runs plans in sandboxes that are ready before they are asked for.
 #[derive(Default)]
@@ -23,6 +31,8 @@ pub struct Pool {
     managers: Mutex<Vec<Slot>>,
     /// How many sandboxes a manager may have ready; None leaves it to this machine's size.
     ready: Option<usize>,
+    /// How many managers are kept that are not at work.
+    most: Option<usize>,
 }
 
 struct Slot {
@@ -39,6 +49,11 @@ impl Pool {
     /// A pool whose managers have at most so many sandboxes ready.
     pub fn with_ready(ready: usize) -> Self {
         Self { ready: Some(ready), ..Self::default() }
+    }
+
+    /// A pool for environments of which there may be any number: few managers are kept, and few sandboxes ready.
+    pub fn of_few(ready: Option<usize>) -> Self {
+        Self { ready: Some(ready.unwrap_or(FEW_READY).min(FEW_READY)), most: Some(FEW), ..Self::default() }
     }
 
     /// Runs a call, in a sandbox that was ready if there was one. Whatever way it returns, nothing of the sandbox is left.
@@ -65,7 +80,7 @@ impl Pool {
         loop {
             attempts += 1;
             let cell = self.slot(environment);
-            let ready = self.ready.unwrap_or_else(most_ready);
+            let ready = self.ready.unwrap_or_else(|| most_ready(environment));
             let start = cell.get_or_try_init(|| Manager::start(environment, ready));
             let manager = tokio::select! {
                 manager = start => manager?,
@@ -101,11 +116,21 @@ impl Pool {
                 slot.manager.clone()
             }
             None => {
+                self.make_room(&mut managers);
                 let manager = Arc::default();
                 let environment = Arc::clone(environment);
                 managers.push(Slot { environment, manager: Arc::clone(&manager), used: now });
                 manager
             }
+        }
+    }
+
+    /// Lets go of those not used for longest, so that there is room for one more.
+    fn make_room(&self, managers: &mut Vec<Slot>) {
+        while self.most.is_some_and(|most| managers.len() >= most) {
+            let idle = managers.iter().enumerate().filter(|(_, slot)| Arc::strong_count(&slot.manager) == 1);
+            let Some((index, _)) = idle.min_by_key(|(_, slot)| slot.used) else { return };
+            managers.swap_remove(index);
         }
     }
 
@@ -116,9 +141,10 @@ impl Pool {
     }
 }
 
-/// Twice the processors: more calls at once gain nothing, and a ready sandbox takes up to 2 MB.
-fn most_ready() -> usize {
-    static MOST: LazyLock<usize> =
-        LazyLock::new(|| std::thread::available_parallelism().map_or(2, |count| 2 * count.get()).min(32));
-    *MOST
+/// Twice the processors: more calls at once gain nothing, and a ready sandbox takes up to 2 MB. One whose program was
+/// started ahead takes what the program takes, which can be 100 MB, so that few must be enough.
+fn most_ready(environment: &Environment) -> usize {
+    static PROCESSORS: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get));
+    let (each, most) = if environment.ahead.is_some() { (1, MOST_AHEAD) } else { (2, MOST_READY) };
+    (each * *PROCESSORS).min(most)
 }

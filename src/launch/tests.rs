@@ -79,6 +79,40 @@ fn calls_of_one_environment_share_a_manager() {
 }
 
 #[test]
+fn a_pool_of_few_keeps_the_managers_that_were_used_last() {
+    for caller in everybody() {
+        run(caller, &[], || async {
+            let (pool, never) = (Pool::of_few(Some(0)), CancellationToken::new());
+            // Of one environment each.
+            let call = async |number: u32| {
+                let mut plan = script("true");
+                let path = format!("/{number}").into();
+                // Behind the root's own mount.
+                plan.environment.view.insert(1, Step::Symlink { path, target: "/usr".into() });
+                pooled(&pool, &plan, &never).await.unwrap();
+                processes()
+            };
+            for number in 0..4 {
+                call(number).await;
+            }
+            until("four guards and managers", || processes().len() == 8).await;
+            let known = processes();
+            call(0).await;
+            assert_eq!(processes(), known);
+            call(4).await;
+            until("four guards and managers, one pair of them new", || {
+                let now = processes();
+                now.len() == 8 && now.iter().filter(|pid| known.contains(pid)).count() == 6
+            })
+            .await;
+            let known = processes();
+            call(0).await;
+            assert_eq!(processes(), known, "it was used before the others");
+        });
+    }
+}
+
+#[test]
 fn a_manager_that_was_killed_between_calls_is_replaced() {
     for caller in everybody() {
         run(caller, &[], || async {

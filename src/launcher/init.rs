@@ -14,6 +14,7 @@ use sandbox_launcher::{
 };
 
 use crate::fault::failed;
+use crate::services::Services;
 use crate::steps::{Site, User};
 use crate::sys::{self, Wait};
 use crate::{privileges, watch, worker};
@@ -58,13 +59,18 @@ fn live(mut birth: Birth, keeper: &mut UnixStream) -> Result<Report, Failure> {
     if drops {
         privileges::bar().map_err(failed("bar new privileges"))?;
     }
-    let mut worker = worker::start(&mut site, birth)?;
+    let mut worker = worker::start(&mut site, &birth)?;
     tell_ready(keeper, site.scratch.take(), out.as_deref())?;
 
     let (mut caller, [stdout, stderr]) = await_call(keeper).map_err(failed("wait for a call"))?;
     let call: Call = read_message(&mut caller, LARGEST_CALL)
         .and_then(|call| call.ok_or_else(|| io::ErrorKind::UnexpectedEof.into()))
         .map_err(failed("read the call"))?;
+    if !worker.serves(&call) {
+        worker.end();
+        birth.environment.ahead = None;
+        worker = worker::start(&mut site, &birth)?;
+    }
     site.apply(call.steps)?;
     if drops {
         sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(failed("bar new privileges"))?;
@@ -72,16 +78,29 @@ fn live(mut birth: Birth, keeper: &mut UnixStream) -> Result<Report, Failure> {
     }
     seal(keeper).map_err(failed("seal the sandbox's first process"))?;
     hand_over(std::mem::take(&mut site.sockets), &caller)?;
+    worker.hand_over(&caller)?;
     // Straight to the caller, and before it is true: whoever has not read this can be sure that nothing was begun, even
     // if the keeper is lost.
     write_message(&mut caller, &Report::Started)
         .and_then(|()| write_message(keeper, &Report::Started))
         .map_err(failed("report the start"))?;
     drop(caller);
+    let services = match &call.program {
+        Some(program) if !call.services.is_empty() => {
+            match Services::start(call.services, program, &mut worker, stderr.as_fd())? {
+                None => {
+                    let ending = explain(Ending::Unready, crowd);
+                    return Ok(Report::Ended { ending, usage: Usage::default() });
+                }
+                started => started,
+            }
+        }
+        _ => None,
+    };
     if let Some(inside) = worker.release(call.program, [stdout, stderr])? {
         return Ok(Report::Found(inside));
     }
-    let (ending, usage) = wait_for(worker.pid).map_err(failed("wait for the program"))?;
+    let (ending, usage) = wait_for(worker.pid, services).map_err(failed("wait for the program"))?;
     Ok(Report::Ended { ending: explain(ending, crowd), usage })
 }
 
@@ -154,14 +173,21 @@ fn die_with_parent() -> io::Result<()> {
 }
 
 /// Reaps all that ends until the program does. When this process then exits, the rest of the pid namespace is killed.
-fn wait_for(pid: i32) -> io::Result<(Ending, Usage)> {
+fn wait_for(pid: i32, mut services: Option<Services>) -> io::Result<(Ending, Usage)> {
     let mut usage = Usage::default();
     loop {
         let Some(reaped) = sys::reap(-1, true)? else { continue };
         usage.cpu += reaped.cpu;
         usage.peak_memory = usage.peak_memory.max(reaped.peak_memory);
+        let ending = ending(reaped.status);
         if reaped.pid == pid {
-            return Ok((ending(reaped.status), usage));
+            if let Some(services) = services {
+                services.finish();
+            }
+            return Ok((ending, usage));
+        }
+        if let Some(services) = &mut services {
+            services.ended(reaped.pid, ending);
         }
     }
 }
@@ -176,7 +202,7 @@ fn explain(ending: Ending, crowd: Option<u64>) -> Ending {
 }
 
 /// The meaning of a wait status.
-fn ending(status: i32) -> Ending {
+pub fn ending(status: i32) -> Ending {
     if libc::WIFSIGNALED(status) {
         Ending::Signalled { signal: libc::WTERMSIG(status) }
     } else {

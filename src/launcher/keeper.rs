@@ -138,7 +138,7 @@ impl Keeper {
         if let Some(sandbox) = self.sandboxes.iter_mut().find(|sandbox| Some(sandbox.pid) == best) {
             return sandbox.give(handover);
         }
-        match Sandbox::start(&mut self.mould) {
+        match Sandbox::start(&mut self.mould, false) {
             Ok(mut sandbox) => {
                 sandbox.give(handover);
                 self.sandboxes.push(sandbox);
@@ -148,7 +148,7 @@ impl Keeper {
     }
 
     fn make_ready(&mut self) {
-        match Sandbox::start(&mut self.mould) {
+        match Sandbox::start(&mut self.mould, true) {
             Ok(sandbox) => self.sandboxes.push(sandbox),
             Err(_) => self.pool.pause(),
         }

@@ -14,7 +14,7 @@ pub mod seccomp;
 pub mod view;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,8 @@ pub struct Environment {
     pub sandbox: Vec<Step>,
     /// Steps that the program's process takes ahead of the call; from then on it is confined.
     pub walls: Vec<Step>,
+    /// The program of every call, if it can be started before there is one. A call for another is carried out all the same.
+    pub ahead: Option<Ahead>,
     /// Control groups that each sandbox gets one of.
     pub cgroups: Vec<Cgroup>,
     /// What is watched where no control group bounds it.
@@ -63,10 +65,12 @@ pub struct Environment {
 pub struct Call {
     /// Steps of this call, taken by the sandbox's first process before it gives up its privileges.
     pub steps: Vec<Step>,
+    /// What is started before the program, each when the one before it is ready.
+    pub services: Vec<Service>,
     /// None: nothing is executed. The confined process looks around, and what it finds is reported.
     pub program: Option<Program>,
-    /// How long the program may run by the wall clock, before everything in the sandbox is killed.
-    /// Setting the sandbox up may take as long once more.
+    /// How long the program may run by the wall clock, its services' start included, before everything in the sandbox is
+    /// killed. Setting the sandbox up may take as long once more.
     pub deadline: Duration,
 }
 
@@ -290,12 +294,58 @@ pub enum Resource {
     CpuTime,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Program {
     /// The program is looked up along `PATH` of `variables` when it holds no slash.
     pub arguments: Vec<String>,
     pub variables: Vec<(String, String)>,
     pub directory: PathBuf,
+}
+
+/// A program that can be started before there is a call for it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Ahead {
+    pub program: Program,
+    /// Variables that it gets then, besides or instead of its own. They tell it to look at nothing that is the call's, and
+    /// to print nothing, before its standard input has come to an end.
+    pub variables: Vec<(String, String)>,
+}
+
+impl Program {
+    /// Where it is to put temporary files.
+    pub fn temporary_directory(&self) -> &Path {
+        let variable = self.variables.iter().find(|(name, _)| name == "TMPDIR");
+        variable.map_or(Path::new("/tmp"), |(_, value)| Path::new(value))
+    }
+}
+
+/// A program that runs beside the call's own, behind the same walls, from before its start until its end. It has the
+/// program's variables and working directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// What messages call it.
+    pub name: String,
+    /// Looked up as a program's arguments are.
+    pub command: Vec<String>,
+    pub ready: Readiness,
+    /// How long it may take to get ready.
+    pub deadline: Duration,
+    /// Files that it logs to, by their absolute paths. Their last lines are shown if it does not start.
+    pub logs: Vec<PathBuf>,
+    /// Words of which a line of these files has one if it tells of an error. Such lines are shown after the program's
+    /// end.
+    pub errors: Vec<String>,
+}
+
+/// How it is known that a service is ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Readiness {
+    /// Its command has come to its end, with success: it leaves a daemon behind.
+    Returned,
+    /// A TCP port of the loopback interface accepts connections.
+    Port { port: u16 },
+    /// A file is there, by its absolute path.
+    File { path: PathBuf },
 }
 
 /// What the launcher tells the server.
@@ -305,7 +355,10 @@ pub enum Report {
     Ready,
     /// The sockets of a [`Step::Gateway`] come with this, ahead of the start. A sandbox without one does not say this.
     Opened,
-    /// Every step was applied, and the program is about to start.
+    /// The program was started ahead of the call. Its output and its errors come by the two pipes with this, and not by
+    /// what came with the call.
+    Ahead,
+    /// Every step was applied, and the program, or a service before it, is about to start.
     Started,
     /// The program ended; nothing of the sandbox is left.
     Ended { ending: Ending, usage: Usage },
@@ -323,6 +376,8 @@ pub enum Ending {
     Signalled {
         signal: i32,
     },
+    /// A service did not get ready, which the program's standard error tells of. The program was not started.
+    Unready,
     /// The deadline passed and everything was killed.
     TimedOut,
     /// A limit was met, which ended the program or made everything be killed.

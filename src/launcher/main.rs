@@ -23,8 +23,14 @@
 //!   pid 1 exits, and the kernel kills what is left in the pid namespace.
 //! - The *worker* (worker.rs) puts the walls around itself ahead of the call: limits, no privileges, Landlock, seccomp. When
 //!   it is let go it becomes the *program*, which has all walls around it from its first instruction.
+//! - *Services* of the call (services.rs) are started by the worker before that, behind its walls, and are children of
+//!   pid 1, which waits until each is ready and tells what went wrong with them.
 //!
 //! A sandbox serves one call. All that takes time is done before the call comes, or after its answer.
+//!
+//! Where the order says how the program can be told to wait, that begins with the program itself: in a sandbox that is made
+//! ahead of its call, the worker is the program already, whose standard input ends when the call has come. What it prints
+//! comes by pipes of its own, which pid 1 hands to the caller. A call for another program has it killed.
 //!
 //! A launcher can also be told to make one sandbox only. There is no manager then: the launcher is the keeper of this one
 //! sandbox itself, and pid 1 makes the view too. This is the way of sandboxes without a pid namespace.
@@ -41,19 +47,21 @@
 //! |---|---|---|---|
 //! | guard | control socket, to notice its end | /dev/null | pidfds of the manager and the server, control groups |
 //! | manager | control socket: the order and calls in, word of being ready out | /dev/null | of each sandbox a pidfd, a socket to its pid 1 and its private directories, of each call its socket, control groups |
-//! | pid 1 | /dev/null | /dev/null | a socket to the manager, one to the worker, until the start the sockets of a gateway, and from call to start the call's socket and the program's output |
+//! | pid 1 | /dev/null | /dev/null | a socket to the manager, one to the worker, until the start the sockets of a gateway, and from call to start the call's socket and the program's output; of a program that was started ahead, until the start, the writing end of its input and the reading ends of its output; beside services the program's errors to the end, and a file that each prints into |
 //! | worker | /dev/null | /dev/null, then the program's output | a socket to pid 1, until it is the program |
-//! | program | /dev/null | its output | none |
+//! | program | /dev/null, or a pipe that comes to its end as the call comes | its output | none |
 //!
 //! A call comes as one message of the control socket, with three descriptors: a socket of its own, and what gets the
 //! program's output and its errors. The manager passes all three on to a pid 1 and keeps the socket, whose end means that
 //! the call is cancelled. Pid 1 reads the call from it, hands the sockets of a gateway over, and tells the start; the manager tells the end, and with it
 //! hands over a descriptor of the directory for artifacts, when nothing else can reach that any more. Nobody but the
-//! program holds its output, so that the server sees its end as soon as the program and its children have closed it.
+//! program holds its output, so that the server sees its end as soon as the program and its children have closed it; where
+//! there are services, pid 1 holds its errors too, behind which it tells of theirs.
 //!
 //! # How everything ends
 //!
-//! - The program ends: pid 1 tells the manager, exits, and takes the rest along.
+//! - The program ends: pid 1 tells the manager, exits, and takes the rest along, services included.
+//! - A service does not get ready: so does pid 1, without the program's start.
 //! - The deadline passes, a limit is exceeded, or the server closes the call's socket: the manager kills pid 1, and the
 //!   kernel kills the rest.
 //! - The server closes the control socket or dies, by SIGKILL too: guard and manager both notice. The manager exits and
@@ -122,6 +130,7 @@ mod mould;
 mod pool;
 mod privileges;
 mod sandbox;
+mod services;
 mod steps;
 mod supervisor;
 mod sys;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::machine::{Controlled, Machine, SocketBuffers, kernel_bounds_pids};
 use crate::seccomp;
 use crate::view::{Bind, Link};
-use crate::{Call, Directory, Environment, Namespace, Plan, Program, Resource, Route, Step};
+use crate::{Call, Directory, Environment, Namespace, Plan, Program, Resource, Route, Service, Step};
 
 /// What a sandbox is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct Definition<'a> {
     pub read_only: bool,
     pub resources: Resources,
     pub network: Network,
+    /// What each call starts before its command.
+    pub services: Vec<Service>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,6 +170,7 @@ pub fn environment(definition: &Definition, binds: &[Bind], links: &[Link], mach
         view: view_steps(definition, binds, links),
         sandbox: sandbox_steps(definition, controlled, watch.ends_forks, buffers),
         walls: walls(&definition.resources, controlled),
+        ahead: None,
         cgroups,
         watch,
         out: Some(OUT.into()),
@@ -251,6 +254,9 @@ fn sandbox_steps(
         Step::Proc { target: "/proc".into() },
         Step::Hostname { name: definition.id.into() },
     ];
+    if definition.workdir != Path::new(HOME) {
+        steps.push(Step::Directory { path: definition.workdir.into(), mode: 0o755, owned: true });
+    }
     let set = |name: &str, value: String| Step::Setting { name: name.to_owned(), value };
     if definition.has_own_network() {
         steps.push(Step::Loopback);
@@ -287,22 +293,22 @@ fn directory(target: &str, mode: u32, owned: bool) -> Directory {
 
 /// What belongs to this call alone.
 pub fn call(definition: &Definition, work: Work) -> Call {
-    let mut steps = Vec::new();
     let workdir = definition.workdir;
-    if workdir != Path::new(HOME) {
-        steps.push(Step::Directory { path: workdir.into(), mode: 0o755, owned: true });
-    }
-    steps.extend(work.files.into_iter().map(|(name, content)| Step::File {
-        path: workdir.join(name),
-        content,
-        mode: definition.script_mode,
-        owned: true,
-    }));
+    let file = |(name, content): (PathBuf, Vec<u8>)| {
+        let (path, mode) = (workdir.join(name), definition.script_mode);
+        Step::File { path, content, mode, owned: true }
+    };
+    let mut steps: Vec<Step> = work.files.into_iter().map(file).collect();
     if definition.read_only {
         steps.push(Step::ReadOnly { target: HOME.into() });
     }
-    let program = Program { arguments: work.command, variables: work.variables, directory: workdir.into() };
-    Call { steps, program: Some(program), deadline: work.deadline }
+    let program = program(definition, work.command, work.variables);
+    Call { steps, services: definition.services.clone(), program: Some(program), deadline: work.deadline }
+}
+
+/// The program of a call.
+pub fn program(definition: &Definition, command: Vec<String>, variables: Vec<(String, String)>) -> Program {
+    Program { arguments: command, variables, directory: definition.workdir.into() }
 }
 
 /// What confines the program itself, in the order in which it is put up.

@@ -45,6 +45,7 @@ impl fmt::Display for Record {
         match self.ending {
             Ending::Exited { code } => writeln!(f, "exited {code}"),
             Ending::Signalled { signal } => writeln!(f, "signalled {signal}"),
+            Ending::Unready => writeln!(f, "unready 0"),
             Ending::TimedOut => writeln!(f, "timed-out 0"),
             Ending::OverLimit { limit: Limit::Memory { bytes } } => writeln!(f, "over-memory {bytes}"),
             Ending::OverLimit { limit: Limit::Processes { count } } => writeln!(f, "over-processes {count}"),
@@ -66,6 +67,7 @@ impl FromStr for Record {
         let ending = match kind {
             "exited" => Ending::Exited { code: parse(number)? },
             "signalled" => Ending::Signalled { signal: parse(number)? },
+            "unready" => Ending::Unready,
             "timed-out" => Ending::TimedOut,
             "over-memory" => Ending::OverLimit { limit: Limit::Memory { bytes: parse(number)? } },
             "over-processes" => Ending::OverLimit { limit: Limit::Processes { count: parse(number)? } },
@@ -194,6 +196,7 @@ mod tests {
         for ending in [
             Ending::Exited { code: 3 },
             Ending::Signalled { signal: 9 },
+            Ending::Unready,
             Ending::TimedOut,
             Ending::OverLimit { limit: Limit::Memory { bytes: u64::MAX } },
             Ending::OverLimit { limit: Limit::Processes { count: 64 } },

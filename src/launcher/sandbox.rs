@@ -62,7 +62,8 @@ pub struct Handover {
 }
 
 impl Sandbox {
-    pub fn start(mould: &mut Mould) -> Result<Self, Failure> {
+    /// Begins a sandbox, `ahead` of its call or for one that is waiting.
+    pub fn start(mould: &mut Mould, ahead: bool) -> Result<Self, Failure> {
         let (channel, keeper) = UnixStream::pair().map_err(failed("make a socket pair"))?;
         channel.set_nonblocking(true).map_err(failed("make a socket pair"))?;
         let group = mould.groups.make(mould.made)?;
@@ -76,6 +77,7 @@ impl Sandbox {
                         view: take(&mut mould.environment.view),
                         sandbox: take(&mut mould.environment.sandbox),
                         walls: take(&mut mould.environment.walls),
+                        ahead: take(&mut mould.environment.ahead).filter(|_| ahead),
                         ..mould.environment.clone()
                     },
                     namespaces: mould.at_birth,

@@ -36,7 +36,7 @@ impl User {
 
 /// Where steps are carried out.
 pub struct Site {
-    user: User,
+    pub user: User,
     tree: Tree,
     /// Tells how full the sandbox's private directories are.
     pub scratch: Option<OwnedFd>,

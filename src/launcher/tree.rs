@@ -78,19 +78,17 @@ impl Tree {
 
     /// Hides with what is already in the sandbox: nothing of the host is at hand any more.
     pub fn mask(&mut self, hidden: &[PathBuf], read_only: &[PathBuf]) -> io::Result<()> {
-        let mut empty: Option<OwnedFd> = None;
+        let (mut no_directory, mut no_file): (Option<OwnedFd>, Option<OwnedFd>) = (None, None);
         for path in hidden {
             let Some(found) = self.find(path)? else { continue };
-            if !sys::is_directory(found.as_fd())? {
-                let null = sys::copy_directory(self.open(Path::new("/dev/null"))?.as_fd())?;
-                sys::restrict_mount(null.as_fd(), sys::READ_ONLY, false)?;
-                sys::attach_mount(null.as_fd(), found.as_fd(), c"")?;
-                continue;
-            }
-            // Only a mount that is attached can be copied by every kernel.
-            match &empty {
-                Some(empty) => sys::attach_mount(sys::copy_directory(empty.as_fd())?.as_fd(), found.as_fd(), c"")?,
-                None => sys::attach_mount(empty.insert(empty_directory()?).as_fd(), found.as_fd(), c"")?,
+            let (mask, make): (_, fn(&Self) -> _) = match sys::is_directory(found.as_fd())? {
+                true => (&mut no_directory, |_| empty_directory()),
+                false => (&mut no_file, Self::empty_file),
+            };
+            // Only a mount that is attached can be copied by every kernel. A copy is as restricted as what it is of.
+            match mask {
+                Some(mask) => sys::attach_mount(sys::copy_directory(mask.as_fd())?.as_fd(), found.as_fd(), c"")?,
+                None => sys::attach_mount(mask.insert(make(self)?).as_fd(), found.as_fd(), c"")?,
             }
         }
         for path in read_only {
@@ -100,6 +98,13 @@ impl Tree {
             sys::attach_mount(copy.as_fd(), found.as_fd(), c"")?;
         }
         Ok(())
+    }
+
+    /// A file without content that can't be written to either.
+    fn empty_file(&self) -> io::Result<OwnedFd> {
+        let null = sys::copy_directory(self.open(Path::new("/dev/null"))?.as_fd())?;
+        sys::restrict_mount(null.as_fd(), sys::READ_ONLY, false)?;
+        Ok(null)
     }
 
     fn find(&self, path: &Path) -> io::Result<Option<OwnedFd>> {

@@ -33,6 +33,13 @@ impl Link {
 /// The file of an environment that lists the closure of its packages, one store path a line.
 pub const CLOSURE: &str = "closure";
 
+/// Adds what a package shows besides the environment, of its file [`CLOSURE`].
+pub fn join<'a>(binds: &mut Vec<Bind>, out: &Path, closure: impl IntoIterator<Item = &'a str>) {
+    binds.extend([Bind::in_place(out)].into_iter().chain(closure.into_iter().map(Bind::in_place)));
+    binds.sort();
+    binds.dedup();
+}
+
 /// What is shown of a pinned environment: its closure and nothing else of the store.
 pub fn pinned<'a>(out: &Path, closure: impl IntoIterator<Item = &'a str>) -> (Vec<Bind>, Vec<Link>) {
     let binds = [Bind::in_place(out)].into_iter().chain(closure.into_iter().map(Bind::in_place)).collect();

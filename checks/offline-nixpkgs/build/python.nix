@@ -38,6 +38,7 @@ in
     inherit withPackages;
     sitePackages = "lib/python3/dist-packages";
     pkgs = pythonModules // {
+      requiredPythonModules = modules: lib.unique (lib.concatMap modulesOf modules);
       toPythonModule =
         package:
         package

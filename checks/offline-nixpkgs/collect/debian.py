@@ -48,6 +48,7 @@ class Apt:
         return {
             record["Package"]: {
                 "version": record["Version"],
+                "description": record.get("Description-en") or record.get("Description", ""),
                 "sha256": record["SHA256"],
                 "depends": depends(record, chosen_by),
             }

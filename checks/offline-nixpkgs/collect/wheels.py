@@ -22,6 +22,7 @@ def lock(requirements):
     return {
         f"pypi:{normal(item['metadata']['name'])}": {
             "version": item["metadata"]["version"],
+            "description": item["metadata"].get("summary", ""),
             "sha256": item["download_info"]["archive_info"]["hashes"]["sha256"],
             "depends": DEPENDS,
         }

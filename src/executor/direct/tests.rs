@@ -3,4 +3,5 @@
 mod confined;
 mod leftovers;
 mod refusals;
+mod services;
 mod support;

@@ -10,7 +10,7 @@ use std::{env, fs, io};
 use sandbox_launcher::machine::{Controlled, Machine};
 use sandbox_launcher::plan::{self, Definition, Network, Resources, USER, Work};
 use sandbox_launcher::view::{self, CLOSURE};
-use sandbox_launcher::{Identity, Plan};
+use sandbox_launcher::{Identity, Plan, Readiness, Service};
 
 use super::{Refusal, system};
 use crate::sys;
@@ -36,6 +36,7 @@ pub fn plan() -> Result<Plan, Refusal> {
             files: variables.number("resources.files")?,
         },
         network: variables.parsed("security.network", |network| (network == "none").then_some(Network::None))?,
+        services: services(&variables)?,
     };
     let work = Work {
         command: sys::arguments().skip(1).map(|argument| text("args", argument)).collect::<Result<_, _>>()?,
@@ -45,8 +46,39 @@ pub fn plan() -> Result<Plan, Refusal> {
     };
     let environment = Path::new(variables.text("environment")?);
     let closure = fs::read_to_string(environment.join(CLOSURE)).map_err(system("read the environment's closure"))?;
-    let (binds, links) = view::pinned(environment, closure.lines());
+    let (mut binds, links) = view::pinned(environment, closure.lines());
+    for package in variables.0.get("packages").into_iter().flat_map(|packages| packages.split(' ')).map(Path::new) {
+        let closure = fs::read_to_string(package.join(CLOSURE)).map_err(system("read a package's closure"))?;
+        view::join(&mut binds, package, closure.lines());
+    }
     Ok(plan::plan(&definition, &binds, &links, machine(), work))
+}
+
+/// What is started before the command.
+fn services(variables: &Variables) -> Result<Vec<Service>, Refusal> {
+    let names =
+        (0..).map(|index| format!("before.{index}.")).take_while(|service| variables.has(&format!("{service}name")));
+    let service = |service: String| {
+        let key = |key: &str| format!("{service}{key}");
+        Ok(Service {
+            name: variables.text(&key("name"))?.to_owned(),
+            command: variables.list(&key("command")),
+            ready: variables.parsed(&key("ready"), readiness)?,
+            deadline: Duration::from_secs(variables.number(&key("deadline"))?),
+            logs: variables.list(&key("logs")),
+            errors: variables.list(&key("errors")),
+        })
+    };
+    names.map(service).collect()
+}
+
+fn readiness(text: &str) -> Option<Readiness> {
+    match text.split_once(' ') {
+        None => (text == "returned").then_some(Readiness::Returned),
+        Some(("port", port)) => Some(Readiness::Port { port: port.parse().ok()? }),
+        Some(("file", path)) => Some(Readiness::File { path: path.into() }),
+        Some(_) => None,
+    }
 }
 
 /// A builder has no control groups.
@@ -100,6 +132,15 @@ impl Variables {
 
     fn text(&self, name: &str) -> Result<&str, Refusal> {
         self.parsed(name, Some)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// The values of the variables that are numbered behind a name, from 0 on.
+    fn list<T: From<String>>(&self, name: &str) -> Vec<T> {
+        (0..).map_while(|index| self.0.get(&format!("{name}.{index}")).cloned().map(T::from)).collect()
     }
 
     fn number<T: FromStr>(&self, name: &str) -> Result<T, Refusal> {

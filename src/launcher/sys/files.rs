@@ -2,9 +2,12 @@
 
 use std::ffi::{CStr, c_int, c_uint};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use super::{done, owned};
+use crate::tree::c_string;
 
 /// Opens what `path` names when `root` is the root: no link and no `..` leads out of it. Nothing is read.
 pub fn open_in_root(root: BorrowedFd, path: &CStr, directory: bool) -> io::Result<OwnedFd> {
@@ -41,6 +44,29 @@ pub fn create_file(parent: BorrowedFd, name: &CStr, mode: u32) -> io::Result<Own
     owned(unsafe { libc::openat(parent.as_raw_fd(), name.as_ptr(), flags, mode as c_uint) }.into())
 }
 
+/// Opens a file for reading, if it is a regular one and no link is on the way to it.
+pub fn open_regular(path: &Path) -> io::Result<OwnedFd> {
+    let name = c_string(path.as_os_str().as_bytes())?;
+    // SAFETY: an all-zero open_how is valid: every field is an integer.
+    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+    // Whoever opens a FIFO otherwise waits for its other end.
+    how.flags = (libc::O_RDONLY | libc::O_NONBLOCK | libc::O_CLOEXEC) as u64;
+    how.resolve = libc::RESOLVE_NO_SYMLINKS;
+    // SAFETY: the pointers are to a NUL-terminated string and to an open_how whose size is given.
+    let file = owned(unsafe {
+        libc::syscall(libc::SYS_openat2, libc::AT_FDCWD, name.as_ptr(), &raw const how, size_of_val(&how))
+    })?;
+    if kind(file.as_fd())? == libc::S_IFREG { Ok(file) } else { Err(io::Error::from_raw_os_error(libc::EINVAL)) }
+}
+
+/// A new file of a directory that has no name there, to be read, and to be written at its end.
+pub fn unnamed_file(directory: &Path) -> io::Result<OwnedFd> {
+    let name = c_string(directory.as_os_str().as_bytes())?;
+    let flags = libc::O_TMPFILE | libc::O_RDWR | libc::O_APPEND | libc::O_CLOEXEC;
+    // SAFETY: the pointer is to a NUL-terminated string.
+    owned(unsafe { libc::open(name.as_ptr(), flags, 0o600 as c_uint) }.into())
+}
+
 /// Opens a directory that was made in `parent`; a link in its place is an error.
 pub fn open_directory(parent: BorrowedFd, name: &CStr) -> io::Result<OwnedFd> {
     let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
@@ -59,11 +85,16 @@ pub fn change_mode(file: BorrowedFd, mode: u32) -> io::Result<()> {
 }
 
 pub fn is_directory(file: BorrowedFd) -> io::Result<bool> {
+    Ok(kind(file)? == libc::S_IFDIR)
+}
+
+/// The part of a file's mode that tells what it is.
+fn kind(file: BorrowedFd) -> io::Result<u32> {
     // SAFETY: an all-zero stat is valid: every field is an integer.
     let mut facts: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: the pointer is to a live stat.
     done(unsafe { libc::fstat(file.as_raw_fd(), &mut facts) }.into())?;
-    Ok(facts.st_mode & libc::S_IFMT == libc::S_IFDIR)
+    Ok(facts.st_mode & libc::S_IFMT)
 }
 
 /// Opens a file of a directory; a link in its place is an error.

@@ -13,7 +13,6 @@ use crate::executor::{Executor, ExecutorError, Executors};
 use crate::file::File;
 use crate::host::HostError;
 use crate::job::Job;
-use crate::launch::Pool;
 use crate::outcome::Outcome;
 use crate::testing::{self, Caller, Lacking};
 use crate::tool::Tool;
@@ -49,8 +48,7 @@ impl Setting {
     /// None: this machine has no toolchain for the tool.
     pub fn try_run(&self, tool: &str, code: &str) -> Option<Result<Outcome, ExecutorError>> {
         testing::run(self.caller, &self.lacking, || async {
-            let executors =
-                Executors::new(Pool::with_ready(0), Derivations::new(None, false, Remote::Off), self.allow_unconfined);
+            let executors = Executors::new(Some(0), Derivations::new(None, false, Remote::Off), self.allow_unconfined);
             let job = job(tool, code);
             let view = match crate::host::view(job.sandbox, &host(executors.walls().await)) {
                 Ok(view) => view,

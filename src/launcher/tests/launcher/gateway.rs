@@ -1,12 +1,10 @@
 //! Sockets that a sandbox's first process opens for whoever calls.
 
-use std::mem::zeroed;
 use std::net::{TcpListener, UdpSocket};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::net::UnixStream;
 
 use sandbox_launcher::{LARGEST_REPORT, Plan, Report, Route, Step, decode};
 
+use crate::descriptors::receive;
 use crate::support::{Caller, as_everybody};
 
 fn plan(caller: &Caller, script: &str, listeners: &[&str]) -> Plan {
@@ -17,35 +15,6 @@ fn plan(caller: &Caller, script: &str, listeners: &[&str]) -> Plan {
         resolver: "198.18.0.1:53".parse().unwrap(),
     });
     plan
-}
-
-/// What comes next: the bytes and the descriptors of one message.
-fn receive(from: &UnixStream) -> (Vec<u8>, Vec<OwnedFd>) {
-    const MOST: usize = 253;
-    let (mut bytes, mut buffer) = ([0u8; 64], [0u64; 2 + MOST.div_ceil(2)]);
-    let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
-    // SAFETY: all-zero is a valid msghdr. It points to two buffers with their lengths, the second aligned for a control
-    // message, and both outlive the call.
-    let (received, message) = unsafe {
-        let mut message: libc::msghdr = zeroed();
-        message.msg_iov = &raw mut part;
-        message.msg_iovlen = 1;
-        message.msg_control = buffer.as_mut_ptr().cast();
-        message.msg_controllen = size_of_val(&buffer) as _;
-        (libc::recvmsg(from.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC), message)
-    };
-    assert!(received > 0);
-    let mut descriptors = Vec::new();
-    // SAFETY: the kernel has filled the message in; each descriptor in it is new and nobody else's.
-    unsafe {
-        let header = libc::CMSG_FIRSTHDR(&raw const message);
-        if !header.is_null() {
-            let count = ((*header).cmsg_len as usize - libc::CMSG_LEN(0) as usize) / size_of::<RawFd>();
-            let first = libc::CMSG_DATA(header).cast::<RawFd>();
-            descriptors.extend((0..count).map(|index| OwnedFd::from_raw_fd(first.add(index).read_unaligned())));
-        }
-    }
-    (bytes[..received as usize].to_vec(), descriptors)
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn serve(caller: &Caller, ready: usize) -> Served {
 }
 
 /// All processes below the launcher, itself included.
-fn processes(served: &Served) -> Vec<i32> {
+pub fn processes(served: &Served) -> Vec<i32> {
     let mut all = vec![served.child.id() as i32];
     let mut index = 0;
     while let Some(pid) = all.get(index) {
@@ -36,7 +36,7 @@ fn descriptors(pid: i32) -> usize {
 }
 
 /// Waits until nothing changes any more, as when all ready sandboxes are made.
-fn settled<T: PartialEq>(measure: impl Fn() -> T) -> T {
+pub fn settled<T: PartialEq>(measure: impl Fn() -> T) -> T {
     let (mut last, mut since) = (measure(), Instant::now());
     while since.elapsed() < Duration::from_millis(150) {
         sleep(Duration::from_millis(10));
@@ -48,7 +48,7 @@ fn settled<T: PartialEq>(measure: impl Fn() -> T) -> T {
     last
 }
 
-fn wait_until_gone(pids: &[i32]) {
+pub fn wait_until_gone(pids: &[i32]) {
     let begin = Instant::now();
     let alive = |pid: &i32| {
         fs::read_to_string(format!("/proc/{pid}/stat"))

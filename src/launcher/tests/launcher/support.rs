@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 use std::{env, fmt};
 
+use crate::descriptors::send;
 use sandbox_launcher::{
     Call, Ending, Environment, Failure, Identity, LARGEST_REPORT, Namespace, Order, Plan, Program, Report, Resource,
     Step, Watch, call_header, encode, read_message,
@@ -141,10 +142,12 @@ impl Caller {
                 walls,
                 cgroups: Vec::new(),
                 watch: Watch::default(),
+                ahead: None,
                 out: None,
             },
             call: Call {
                 steps: vec![Step::ReadOnly { target: "/".into() }],
+                services: Vec::new(),
                 program: Some(program(script, "/sandbox")),
                 deadline: Duration::from_secs(20),
             },
@@ -173,10 +176,12 @@ impl Caller {
                 walls,
                 cgroups: Vec::new(),
                 watch: Watch::default(),
+                ahead: None,
                 out: None,
             },
             call: Call {
                 steps: Vec::new(),
+                services: Vec::new(),
                 program: Some(program(script, directory)),
                 deadline: Duration::from_secs(20),
             },
@@ -335,29 +340,6 @@ impl Calling {
     }
 }
 
-/// Sends bytes with descriptors over a socket.
-fn send(socket: &UnixStream, bytes: &[u8], descriptors: [RawFd; 3]) {
-    let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-    let mut buffer = [0u64; 8];
-    // SAFETY: all-zero is a valid msghdr. It points to `bytes` and to a buffer that is large and aligned enough for
-    // three descriptors, and both outlive the call.
-    let sent = unsafe {
-        let mut message: libc::msghdr = std::mem::zeroed();
-        message.msg_iov = &raw mut part;
-        message.msg_iovlen = 1;
-        message.msg_control = buffer.as_mut_ptr().cast();
-        message.msg_controllen = libc::CMSG_SPACE(size_of_val(&descriptors) as u32) as _;
-        let header = libc::CMSG_FIRSTHDR(&raw const message);
-        (*header).cmsg_level = libc::SOL_SOCKET;
-        (*header).cmsg_type = libc::SCM_RIGHTS;
-        (*header).cmsg_len = libc::CMSG_LEN(size_of_val(&descriptors) as u32) as _;
-        libc::CMSG_DATA(header).cast::<[RawFd; 3]>().write_unaligned(descriptors);
-        libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL)
-    };
-    // A manager that is gone is noticed by the missing answer.
-    assert!(sent == bytes.len() as isize || sent == -1);
-}
-
 /// All that a launcher of one sandbox reads.
 pub fn once(plan: &Plan) -> Vec<u8> {
     let Plan { environment, call } = plan;
@@ -444,7 +426,7 @@ pub fn program(script: &str, directory: impl Into<PathBuf>) -> Program {
     }
 }
 
-fn read_all(mut pipe: impl Read + Send + 'static) -> JoinHandle<(String, Instant)> {
+pub fn read_all(mut pipe: impl Read + Send + 'static) -> JoinHandle<(String, Instant)> {
     thread::spawn(move || {
         let mut bytes = Vec::new();
         pipe.read_to_end(&mut bytes).expect("read the program's output");
@@ -500,7 +482,7 @@ fn last_report(call: &mut UnixStream, early: Option<Report>, output: [JoinHandle
     let mut started = false;
     let report = loop {
         match early.clone().map_or_else(|| read_message(call, LARGEST_REPORT), |report| Ok(Some(report))) {
-            Ok(Some(Report::Opened)) => {}
+            Ok(Some(Report::Opened | Report::Ahead)) => {}
             Ok(Some(Report::Started)) => started = true,
             Ok(report) => break report,
             Err(error) => panic!("read the launcher's report: {error}"),

@@ -1,0 +1,26 @@
+# Parts of packages, linked together, and the closure that they need: one store path that says all that a sandbox shows of the
+# store on their account.
+#
+#   closure   that closure without the path itself: a store path a line, sorted
+pkgs:
+{
+  name,
+  paths,
+  # The parts, as buildEnv has them.
+  pathsToLink,
+}:
+let
+  links = pkgs.buildEnv {
+    name = "${name}-links";
+    inherit paths pathsToLink;
+    # Of files with one name, that of the first path is there.
+    ignoreCollisions = true;
+  };
+  closure = pkgs.writeClosure [ links ];
+in
+# The links are copied because nixpkgs has buildEnv made anew on every machine: its result may not be substituted. This
+# may, so that a machine without any tool to build with can get it.
+pkgs.runCommand name { inherit links closure; } ''
+  cp -r --no-dereference --no-preserve=mode $links $out
+  sed "\|^$links$|d" $closure > $out/closure
+''

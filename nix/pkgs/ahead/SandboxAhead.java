@@ -1,0 +1,64 @@
+import com.sun.tools.javac.launcher.SourceLauncher;
+import java.io.OutputStream;
+import java.io.Writer;
+import java.net.URI;
+import java.util.List;
+import javax.tools.FileObject;
+import javax.tools.ForwardingJavaFileManager;
+import javax.tools.JavaFileManager;
+import javax.tools.JavaFileObject;
+import javax.tools.SimpleJavaFileObject;
+import javax.tools.ToolProvider;
+
+/** Java's launcher of source files, started ahead of its call: it waits until standard input ends, and runs the file then. */
+final class SandboxAhead {
+    public static void main(String... arguments) throws Throwable {
+        // As it would be without this class.
+        System.setProperty("java.class.path", ".");
+        System.setProperty(
+            "sun.java.command",
+            "jdk.compiler/" + SourceLauncher.class.getName() + " " + String.join(" ", arguments));
+        compileSomething();
+        byte[] buffer = new byte[4096];
+        while (System.in.read(buffer) >= 0) {}
+        SourceLauncher.main(arguments);
+    }
+
+    /** The compiler takes far longer for the first file than for the next. Nothing is written, and nobody runs it. */
+    private static void compileSomething() {
+        var compiler = ToolProvider.getSystemJavaCompiler();
+        var files = new ForwardingJavaFileManager<JavaFileManager>(compiler.getStandardFileManager(null, null, null)) {
+            @Override
+            public JavaFileObject getJavaFileForOutput(
+                    Location location, String name, JavaFileObject.Kind kind, FileObject sibling) {
+                return new Something(kind);
+            }
+        };
+        String release = Integer.toString(Runtime.version().feature());
+        var options = List.of("-proc:none", "-Xlint:none", "--enable-preview", "--release", release);
+        var source = List.of(new Something(JavaFileObject.Kind.SOURCE));
+        compiler.getTask(Writer.nullWriter(), files, null, options, null, source).call();
+    }
+
+    private static final class Something extends SimpleJavaFileObject {
+        Something(Kind kind) {
+            super(URI.create("memory:///Something" + kind.extension), kind);
+        }
+
+        @Override
+        public CharSequence getCharContent(boolean ignoreEncodingErrors) {
+            return """
+                class Something {
+                    public static void main(String[] arguments) {
+                        for (var item : java.util.List.of(1)) System.out.println("item " + item);
+                    }
+                }
+                """;
+        }
+
+        @Override
+        public OutputStream openOutputStream() {
+            return OutputStream.nullOutputStream();
+        }
+    }
+}
