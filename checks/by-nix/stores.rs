@@ -147,7 +147,7 @@ pub fn replayed() -> Result<(), Failed> {
 }
 
 pub fn read_only() -> Result<(), Failed> {
-    let private = Private::start(64 << 20);
+    let private = Private::start(256 << 20);
     private.assert_works();
     private.beside(&["mount", "-o", "remount,ro", "/nix"]);
     let reply = private.server.sh("echo out");
@@ -159,10 +159,10 @@ pub fn read_only() -> Result<(), Failed> {
 }
 
 pub fn full() -> Result<(), Failed> {
-    let private = Private::start(64 << 20);
+    let private = Private::start(256 << 20);
     private.assert_works();
     let filler = private.directory.path().join("store/filler");
-    let fill = "head -c 100000000 /dev/zero > \"$0\"; test -s \"$0\"";
+    let fill = "head -c 300000000 /dev/zero > \"$0\"; test -s \"$0\"";
     private.beside(&["sh", "-c", fill, filler.to_str().ok_or("a path of UTF-8")?]);
     let reply = private.server.sh("echo out");
     let refusal = reply.refusal();

@@ -16,8 +16,8 @@ const OWN_LINE: &str = "sandbox-mcp: ";
 /// Begin Nix's own lines where it is heard as text.
 const WAITING: &str = "waiting for ";
 const BUILDING: &str = "building ";
-/// Stands before the name of the remote builder.
-const ELSEWHERE: &str = "' on '";
+/// Is part of the name of a remote builder.
+const ELSEWHERE: &str = "://";
 
 /// How many lines an error shows.
 const LAST_LINES: usize = 5;
@@ -28,7 +28,7 @@ pub struct Log<'a> {
     pub cost: Option<Cost>,
     /// Why the builder refused.
     pub refusal: Option<String>,
-    /// How Nix says that it builds elsewhere, and what was heard last that is none of the builder's own lines.
+    /// What Nix said last of a remote builder, and what was heard last that is none of the builder's own lines.
     elsewhere: Option<String>,
     last: VecDeque<String>,
     /// What Nix waits for, in its words, before it can build.
@@ -93,11 +93,11 @@ impl<'a> Log<'a> {
     fn started(&mut self, work: Work, text: String) {
         match work {
             Work::Wait => drop(self.waiting.send_replace(Some(text.clone()))),
-            Work::Build => {
-                self.waiting.send_replace(None);
-                self.elsewhere = Some(text.clone()).filter(|text| text.contains(ELSEWHERE));
-            }
+            Work::Build => drop(self.waiting.send_replace(None)),
             Work::Other => {}
+        }
+        if text.contains(ELSEWHERE) {
+            self.elsewhere = Some(text.clone());
         }
         (self.on_stage)(Stage::Nix(text));
     }
