@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use client::Server;
 use measure::{median, timed};
@@ -56,6 +56,7 @@ fn main() {
     for program in PROGRAMS {
         latency(&server, program);
     }
+    gateway(&server);
     throughput(&server);
     memory(&server);
 }
@@ -99,6 +100,25 @@ fn latency(server: &Server, (tool, arguments, expected, count): Program) {
         milliseconds(ours) - milliseconds(bare),
         milliseconds(cpu),
     );
+}
+
+/// From the begin of a call to the first answer of the gateway that is started for it.
+fn gateway(server: &Server) {
+    let answer = || {
+        let begun = SystemTime::now();
+        let arguments = json!({
+            "apisix_yaml": "routes:\n  - uri: /\n    plugins: { mocking: { response_example: hello } }\n#END\n",
+            "main_sh": "curl -sf http://127.0.0.1:9080/ > /dev/null && date +%s%N",
+        });
+        let reply = server.call("apisix", arguments);
+        let answered: u64 = reply.text().trim().parse().map_err(|_| reply.to_string())?;
+        Ok::<_, String>(Duration::from_nanos(answered).saturating_sub(begun.duration_since(UNIX_EPOCH).unwrap()))
+    };
+    let times: Result<Vec<Duration>, String> = (0..21).map(|_| answer()).skip(1).collect();
+    match times {
+        Ok(mut times) => println!("\napisix: first answer after {:.0} ms", milliseconds(median(&mut times))),
+        Err(reply) => println!("\napisix: skipped, since it does not run here: {reply}"),
+    }
 }
 
 fn throughput(server: &Server) {

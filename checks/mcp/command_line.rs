@@ -145,7 +145,7 @@ fn list_names_every_tool_on_a_line() {
     let output = sandbox_mcp(&["list"], "");
     let names: Vec<String> =
         text(&output.stdout).lines().filter_map(|line| line.split(' ').next().map(str::to_owned)).collect();
-    assert_eq!(names, ["go", "java", "javascript", "network-tools", "python", "rust", "shell"]);
+    assert_eq!(names, ["apisix", "go", "java", "javascript", "network-tools", "python", "rust", "shell"]);
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn each_version_with_a_session_is_spoken_when_it_is_asked_for() {
         assert_eq!(greeting["protocolVersion"], version);
         assert_eq!(greeting["serverInfo"]["name"], "sandbox-mcp");
         assert!(greeting["capabilities"]["tools"].is_object(), "{greeting}");
-        assert_eq!(tools(&server).len(), 7);
+        assert_eq!(tools(&server).len(), 8);
         assert_eq!(server.sh("echo spoken").output(), "spoken\n");
     }
 }
@@ -51,7 +51,7 @@ fn the_stateless_version_is_spoken_without_a_session() {
     let listed = server.answer(server.request("tools/list", stateless(Map::new()))).expect("the tools are listed");
     assert_eq!(listed["resultType"], "complete");
     assert!(listed["ttlMs"].is_u64() && listed["cacheScope"].is_string(), "{listed}");
-    assert_eq!(listed["tools"].as_array().map(Vec::len), Some(7));
+    assert_eq!(listed["tools"].as_array().map(Vec::len), Some(8));
 
     let call = object(json!({"name": "shell", "arguments": {"main_sh": "echo stateless"}}));
     let reply = Reply(server.answer(server.request("tools/call", stateless(call))).expect("the call has a result"));

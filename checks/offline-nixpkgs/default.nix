@@ -22,6 +22,8 @@ let
     }
     // import ./build/rust.nix { inherit pkgs lib; }
     // import ./build/nixfmt.nix { inherit pkgs lib; }
+    // import ./build/github.nix { inherit pkgs lib; }
+    // import ./build/openresty.nix { inherit pkgs lib; }
     // {
       inherit lib system;
       # What nixpkgs has may be missing here.

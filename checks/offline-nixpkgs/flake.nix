@@ -2,6 +2,7 @@
 #
 #     python3 checks/offline-nixpkgs/collect packages
 #     python3 checks/offline-nixpkgs/collect crates Cargo.lock nix/pkgs/rust/Cargo.lock
+#     python3 checks/offline-nixpkgs/collect sources nix/pkgs/apisix/sources.json checks/offline-nixpkgs/build/openresty.json
 #     nix flake check --override-input nixpkgs path:$PWD/checks/offline-nixpkgs
 #
 # The attributes and functions that the project takes from nixpkgs, under the same names, as real store paths: unpacked from

@@ -62,7 +62,10 @@ let
     built
     // (attrs.passthru or { })
     // {
-      meta = attrs.meta or { };
+      meta = {
+        available = lib.all (input: input.meta.available or true) (lib.flatten (lib.attrValues given));
+      }
+      // attrs.meta or { };
       overrideAttrs =
         change:
         mkDerivationWith { inherit cc; } (

@@ -2,9 +2,10 @@
 
     python3 checks/offline-nixpkgs/collect packages            Debian packages and wheels  -> lock.json
     python3 checks/offline-nixpkgs/collect crates LOCK_FILE... crates, by the cargo on PATH -> crates.json
+    python3 checks/offline-nixpkgs/collect sources FILE...     which sources of GitHub the store has -> sources.json
 
 Each file becomes the store path that a fixed-output derivation with the same hash finds built already: Nix never needs
-to know where anything came from. Both JSON files are generated, and belong to one machine's mirrors: git ignores them.
+to know where anything came from. The JSON files are generated, and belong to one machine's mirrors and store: git ignores them.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import crates
 import packages
+import sources
 
 SET = Path(__file__).resolve().parent.parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
@@ -26,7 +28,12 @@ def main():
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("packages")
     commands.add_parser("crates").add_argument("cargo_lock", type=Path, nargs="+")
+    commands.add_parser("sources").add_argument("file", type=Path, nargs="+")
     args = parser.parse_args()
+    if args.command == "sources":
+        total, found = sources.find(args.file, SET / "sources.json")
+        print(f"sources: {total}, of them in the store: {found}")
+        return
 
     spec = tomllib.loads((SET / "packages.toml").read_text())
     if args.command == "packages":

@@ -14,7 +14,16 @@ def run(*argv, **options):
 def path_of(name, sha256):
     """Where Nix keeps a flat file of this name and content."""
     inner = hashlib.sha256(f"fixed:out:sha256:{sha256}:".encode()).hexdigest()
-    whole = hashlib.sha256(f"output:out:sha256:{inner}:/nix/store:{name}".encode()).digest()
+    return path("output:out", name, inner)
+
+
+def path_of_tree(name, sha256):
+    """Where Nix keeps a tree of this name and content."""
+    return path("source", name, sha256)
+
+
+def path(kind, name, sha256):
+    whole = hashlib.sha256(f"{kind}:sha256:{sha256}:/nix/store:{name}".encode()).digest()
     folded = bytearray(20)
     for i, byte in enumerate(whole):
         folded[i % 20] ^= byte
@@ -26,8 +35,12 @@ def path_of(name, sha256):
 def absent(files):
     """The names of {name: sha256} whose file the store lacks."""
     names = {path_of(name, sha256): name for name, sha256 in files.items()}
-    invalid = run("nix-store", "--check-validity", "--print-invalid", *names)
-    return {names[path] for path in invalid.split()}
+    return {names[path] for path in invalid(names)}
+
+
+def invalid(paths):
+    """Those of the paths that the store lacks."""
+    return set(run("nix-store", "--check-validity", "--print-invalid", *paths).split())
 
 
 def add(files):

@@ -20,6 +20,11 @@ lib: with lib; rec {
     in
     f (intersectAttrs (functionArgs f) set // arguments);
   licenses = {
+    asl20 = {
+      spdxId = "Apache-2.0";
+      shortName = "asl20";
+      free = true;
+    };
     mit = {
       spdxId = "MIT";
       shortName = "mit";
