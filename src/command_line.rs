@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::executor::Choice;
+use crate::executor::derivation::Remote;
 use crate::runner::Options;
 
 /// Runs code for AI agents in pinned Nix environments, isolated by Linux namespaces.
@@ -107,6 +108,17 @@ pub struct Settings {
     /// Run programs on a host that can wall off neither their files nor their network.
     #[arg(long)]
     pub allow_unconfined_execution: bool,
+    /// Whether calls that Nix carries out go to the remote builders that it is configured with (`builders` in nix.conf):
+    /// off, prefer (those that such a builder takes), or only (all of them). Where the Nix store of a builder can be read,
+    /// so can what those calls hold, print and leave. A call with `cache` stays here under prefer.
+    #[arg(
+        long,
+        value_name = "WHICH",
+        env = "SANDBOX_MCP_REMOTE_BUILDERS",
+        default_value = "off",
+        hide_possible_values = true
+    )]
+    pub remote_builders: Remote,
     /// Take no `executor`, `cache` and `packages` arguments, by which a client has one call carried out by Nix, answered
     /// with what an earlier call has left in the store, or given packages that Nix may have to fetch first.
     #[arg(long, env = "SANDBOX_MCP_NO_CALL_OPTIONS")]
@@ -122,6 +134,7 @@ impl Settings {
             calls_at_once: self.calls_at_once.map_or(2 * cores, usize::from),
             ready: None,
             allow_unconfined: self.allow_unconfined_execution,
+            remote: self.remote_builders,
             call_options: !self.no_call_options,
         }
     }

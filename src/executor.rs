@@ -162,10 +162,10 @@ impl Executors {
         on_stage: OnStage<'_>,
         cancelled: &CancellationToken,
     ) -> Result<Outcome, ExecutorError> {
-        let walls = self.walls().await;
         if let Executor::Derivation(way) = executor {
-            return Ok(self.derivations.run(way, job, view, walls, on_stage, cancelled).await?);
+            return Ok(self.derivations.run(way, job, view, on_stage, cancelled).await?);
         }
+        let walls = self.walls().await;
         if let Err(missing) = &walls.namespaces {
             return match executor {
                 Executor::Namespace | Executor::Derivation(_) => Err(ExecutorError::NoNamespaces(missing.clone())),

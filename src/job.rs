@@ -1,16 +1,17 @@
 //! A job: one call as plain data, before anything was done for it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::call_options::CallOptions;
 use crate::file::File;
 use crate::sandbox::Sandbox;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Job {
     pub sandbox: &'static Sandbox,
     /// The files of the working directory.
-    pub files: Vec<File>,
+    pub files: Arc<[File]>,
     pub output: Output,
     /// How long the program may run, by the wall clock.
     pub deadline: Duration,
@@ -20,6 +21,7 @@ pub struct Job {
 impl Job {
     /// A job whose output is captured, with the time limit of its sandbox.
     pub fn new(sandbox: &'static Sandbox, files: Vec<File>) -> Self {
+        let files = files.into();
         Self { sandbox, files, output: Output::Captured, deadline: sandbox.timeout, options: CallOptions::default() }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::derivation::{Derivation, ParseError};
+use crate::file::File;
 use crate::job::Job;
 use crate::nix::hash::{derivation_path, fill_outputs};
 use crate::run_derivation::{Run, RunDerivation, builder_path};
@@ -11,6 +12,14 @@ use crate::tool::SYSTEM;
 
 /// The variable that keeps runs of one call apart.
 const NONCE: &str = "nonce";
+
+/// Bytes of files that are hashed in about a millisecond.
+const QUICK: usize = 1 << 20;
+
+/// Whether the derivation of a call with these files keeps a thread busy for longer than others should wait.
+pub fn takes_long(files: &[File]) -> bool {
+    files.iter().map(|file| file.content.len()).sum::<usize>() > QUICK
+}
 
 /// A call's derivation with the sandbox's own time limit and no nonce, the same for every such call. None where the
 /// sandbox has no pinned environment.
@@ -22,7 +31,8 @@ pub fn receipt(job: &Job) -> Result<Option<RunDerivation>, StorePathError> {
     let sandbox = job.sandbox;
     let (Some(system), Some(environment)) = (SYSTEM, &sandbox.environment) else { return Ok(None) };
     let (packages, files, builder) = (&job.options.packages, &job.files, builder_path());
-    let run = Run { system, sandbox, environment, packages, builder, files, deadline: sandbox.timeout, nonce: None };
+    let deadline = sandbox.timeout;
+    let run = Run { system, sandbox, environment, packages, builder, files, deadline, nonce: None, remote: false };
     run.derivation().map(Some)
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::{fmt, fs, io};
 
 use crate::executor::derivation::{DerivationError, nonce};
@@ -132,7 +133,7 @@ async fn reproduce(call: Given<'_>, runner: &Runner) -> Result<Vec<String>, Repr
     compared
 }
 
-fn make(call: Given) -> Result<(Receipt, Vec<File>), ReproduceError> {
+fn make(call: Given) -> Result<(Receipt, Arc<[File]>), ReproduceError> {
     let job = job(call).map_err(ReproduceError::Files)?;
     let derivation = receipt(&job).map_err(ReproduceError::Path)?;
     let derivation = derivation.ok_or(ReproduceError::NotPinned { tool: job.sandbox.id })?;
@@ -141,13 +142,14 @@ fn make(call: Given) -> Result<(Receipt, Vec<File>), ReproduceError> {
     Ok((receipt, job.files))
 }
 
-fn read(path: &Path) -> Result<(Receipt, Vec<File>), ReproduceError> {
+fn read(path: &Path) -> Result<(Receipt, Arc<[File]>), ReproduceError> {
     if !path.is_file() {
         let name = path.display().to_string();
         return Err(ReproduceError::Files(FilesError::NoReceipt { name }));
     }
     let bytes = fs::read(path).map_err(|source| ReproduceError::Read { path: path.into(), source })?;
-    exported::read(&bytes).map_err(|source| ReproduceError::Exported { path: path.into(), source })
+    let read = exported::read(&bytes).map_err(|source| ReproduceError::Exported { path: path.into(), source });
+    read.map(|(receipt, files)| (receipt, files.into()))
 }
 
 /// What is different in two outputs, a line for each file.

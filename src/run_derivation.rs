@@ -42,8 +42,8 @@
 //! the derivation is added to a store. The environment's own derivation is not an input, because Nix would look through all
 //! that built it, which costs more than the run. The server knows that derivation, and realises it first.
 //!
-//! `preferLocalBuild` spares Nix the question to its build hook, and without `allowSubstitutes` no cache is asked for
-//! what no cache can have.
+//! `preferLocalBuild` spares Nix the question to its build hook; where the operator has runs go to remote builders, they do
+//! without it. Without `allowSubstitutes` no cache is asked for what no cache can have.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, PathBuf};
@@ -84,6 +84,8 @@ pub struct Run<'a> {
     pub deadline: Duration,
     /// Set for a run that must not be taken for another of the same call; the receipt has none.
     pub nonce: Option<&'a str>,
+    /// Set for a run that Nix may have a remote builder carry out; the receipt is none.
+    pub remote: bool,
 }
 
 /// A run derivation, ready to be added to a store.
@@ -160,7 +162,6 @@ impl Run<'_> {
             ("name".into(), name.into()),
             ("system".into(), self.system.into()),
             ("builder".into(), self.builder.to_string()),
-            ("preferLocalBuild".into(), boolean(true)),
             ("allowSubstitutes".into(), boolean(false)),
             ("environment".into(), environment.to_string()),
             ("timeout".into(), whole_seconds(self.deadline).to_string()),
@@ -176,6 +177,9 @@ impl Run<'_> {
         ]);
         for (name, value) in program_variables(sandbox, environment, self.packages) {
             variables.insert(format!("variable:{name}"), value);
+        }
+        if !self.remote {
+            variables.insert("preferLocalBuild".into(), boolean(true));
         }
         if !self.packages.is_empty() {
             variables.insert("packages".into(), self.packages.outs().collect::<Vec<_>>().join(" "));

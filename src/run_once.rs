@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::{fmt, fs, io};
 
 use serde_json::{Map, Value, json};
@@ -147,7 +148,7 @@ pub fn show_derivation(call: Given, export: Option<&Path>) -> ExitCode {
 }
 
 /// The derivation that the call is, and its files.
-fn derivation(call: Given) -> Result<(RunDerivation, Vec<File>), DerivationError> {
+fn derivation(call: Given) -> Result<(RunDerivation, Arc<[File]>), DerivationError> {
     let job = job(call).map_err(DerivationError::Files)?;
     let derivation = receipt(&job).map_err(DerivationError::Path)?;
     let derivation = derivation.ok_or(DerivationError::NotPinned { tool: job.sandbox.id })?;

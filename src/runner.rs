@@ -10,7 +10,7 @@ use tokio::sync::{Mutex, OnceCell, Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use crate::executor::derivation::{Derivations, Way};
+use crate::executor::derivation::{Derivations, Remote, Way};
 use crate::executor::{Choice, Executor, ExecutorError, Executors, direct};
 use crate::host::{self, HostError};
 use crate::job::Job;
@@ -19,7 +19,7 @@ use crate::launch::LaunchError;
 use crate::outcome::Outcome;
 use crate::packages::Packages;
 use crate::realise::{RealiseError, Realiser};
-use crate::receipt::receipt;
+use crate::receipt::{receipt, takes_long};
 use crate::sandbox::{Environment, Network, Package, Sandbox};
 use crate::stage::{OnStage, Stage};
 use crate::store_path::StorePathError;
@@ -38,6 +38,8 @@ pub struct Options {
     pub ready: Option<usize>,
     /// Whether programs run where nothing walls off the host's files or network.
     pub allow_unconfined: bool,
+    /// Whether Nix may give the calls that it carries out to builders on other machines.
+    pub remote: Remote,
     /// Whether a client may choose the executor of a call, and take an earlier call's result.
     pub call_options: bool,
 }
@@ -134,7 +136,7 @@ impl Runner {
     pub fn new(options: Options) -> Self {
         let realiser = Realiser::from_environment();
         // After a single call nobody needs a connection either.
-        let derivations = Derivations::new(realiser.nix_store(), options.ready != Some(0));
+        let derivations = Derivations::new(realiser.nix_store(), options.ready != Some(0), options.remote);
         Self {
             realiser,
             slots: Semaphore::new(options.calls_at_once),
@@ -247,6 +249,11 @@ impl Runner {
         // While the program runs: nobody waits for the receipt.
         let receipt = async {
             match executor.is_pinned() {
+                true if takes_long(&job.files) => {
+                    let job = job.clone();
+                    let receipt = spawn_blocking(move || receipt(&job)).await;
+                    receipt.map_err(|_| RunError::Panicked)?.map_err(RunError::Receipt)
+                }
                 true => receipt(job).map_err(RunError::Receipt),
                 false => Ok(None),
             }

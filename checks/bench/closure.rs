@@ -21,7 +21,7 @@ use std::time::Duration;
 use client::Server;
 use measure::{median, timed};
 use sandbox_launcher::view;
-use sandbox_mcp::executor::derivation::Derivations;
+use sandbox_mcp::executor::derivation::{Derivations, Remote};
 use sandbox_mcp::executor::{Executor, Executors};
 use sandbox_mcp::job::Job;
 use sandbox_mcp::store_path::STORE;
@@ -49,7 +49,7 @@ fn main() {
     many.extend(store::others().filter(|path| !few.contains(path)).take(MANY - few.len()));
     let bin = shell.parent().expect("a program has a directory");
     let ways = [&few, &many].map(|paths| {
-        let executors = Executors::new(None, Derivations::new(None, false), false);
+        let executors = Executors::new(None, Derivations::new(None, false, Remote::Off), false);
         (executors, Arc::new(self::view(&environment, paths, bin)))
     });
 

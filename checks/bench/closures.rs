@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sandbox_mcp::executor::derivation::{Derivations, Way};
+use sandbox_mcp::executor::derivation::{Derivations, Remote, Way};
 use sandbox_mcp::executor::{Executor, Executors};
 use sandbox_mcp::file::File;
 use sandbox_mcp::job::Job;
@@ -52,7 +52,7 @@ fn executors() -> Executors {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let nix_store =
         std::env::split_paths(&path).map(|directory| directory.join("nix-store")).find(|file| file.exists());
-    Executors::new(None, Derivations::new(nix_store.as_deref(), true), false)
+    Executors::new(None, Derivations::new(nix_store.as_deref(), true, Remote::Off), false)
 }
 
 async fn by_daemon(executors: &Executors, sandbox: &'static Sandbox, view: &Arc<View>) -> Duration {

@@ -9,6 +9,7 @@
 mod client;
 mod damage;
 mod failures;
+mod remote;
 #[path = "../mcp/sleeper.rs"]
 #[allow(dead_code)]
 mod sleeper;
@@ -62,6 +63,8 @@ fn main() -> ExitCode {
         ),
         as_root("a_launcher_that_is_damaged_is_put_right_or_named_with_how_to", damage::launcher_damaged),
         as_root("a_call_that_gets_no_build_user_is_an_error_until_one_is_free", damage::build_users_in_use),
+        as_root("calls_go_to_remote_builders_of_which_one_may_end", remote::spread)
+            .with_ignored_flag(needs_root || !remote::is_possible()),
         as_root("who_may_not_use_the_store_is_told_what_would_help", failures::unreachable),
         as_root("a_daemon_that_is_stopped_is_an_error_and_one_that_is_started_again_is_used", failures::restarted),
         as_root("a_daemons_worker_that_is_killed_takes_its_call_along_and_no_other", failures::worker_killed),

@@ -25,12 +25,13 @@ pub struct Setup<'a> {
     pub prepare: &'a str,
     /// Further lines for Nix's configuration.
     pub config: &'a str,
+    pub variables: &'a [(&'a str, &'a str)],
     pub arguments: &'a [&'a str],
 }
 
 impl Default for Setup<'_> {
     fn default() -> Self {
-        Self { size: 512 << 20, prepare: "true", config: "", arguments: &["--executor", "derivation"] }
+        Self { size: 512 << 20, prepare: "true", config: "", variables: &[], arguments: &["--executor", "derivation"] }
     }
 }
 
@@ -41,7 +42,7 @@ impl Private {
     }
 
     pub fn of(setup: Setup) -> Self {
-        let Setup { size, prepare, config, arguments } = setup;
+        let Setup { size, prepare, config, variables, arguments } = setup;
         let directory = tempfile::tempdir().expect("make a directory");
         let script = format!(
             "mount -t tmpfs -o size={size} tmpfs \"$1\" && mkdir \"$1/changes\" \"$1/work\" && \
@@ -53,7 +54,7 @@ impl Private {
         let mut command = Command::new("unshare");
         command.args(["--mount", "sh", "-c", &script]).arg(program()).arg(&place).args(arguments);
         let inherited = std::env::var("NIX_CONFIG").unwrap_or_default();
-        command.env("NIX_CONFIG", format!("{inherited}\n{config}\n"));
+        command.envs(variables.iter().copied()).env("NIX_CONFIG", format!("{inherited}\n{config}\n"));
         // Neither a daemon of the machine nor what other servers have rooted.
         command.env("NIX_DAEMON_SOCKET_PATH", directory.path().join("none")).env("HOME", directory.path());
         for variable in ["XDG_STATE_HOME", "XDG_CACHE_HOME", "NIX_REMOTE"] {
@@ -164,7 +165,7 @@ pub fn replayed() -> Result<(), Failed> {
 }
 
 pub fn read_only() -> Result<(), Failed> {
-    let private = Private::start(64 << 20);
+    let private = Private::start(256 << 20);
     private.assert_works();
     private.beside(&["mount", "-o", "remount,ro", "/nix"]);
     let reply = private.server.sh("echo out");
@@ -176,10 +177,10 @@ pub fn read_only() -> Result<(), Failed> {
 }
 
 pub fn full() -> Result<(), Failed> {
-    let private = Private::start(64 << 20);
+    let private = Private::start(256 << 20);
     private.assert_works();
     let filler = private.directory.path().join("store/filler");
-    let fill = "head -c 100000000 /dev/zero > \"$0\"; test -s \"$0\"";
+    let fill = "head -c 300000000 /dev/zero > \"$0\"; test -s \"$0\"";
     private.beside(&["sh", "-c", fill, filler.to_str().ok_or("a path of UTF-8")?]);
     let reply = private.server.sh("echo out");
     let refusal = reply.refusal();

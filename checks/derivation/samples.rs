@@ -109,6 +109,7 @@ pub fn run<'a>(builder: &'a StorePath, files: &'a [File]) -> Run<'a> {
         files,
         deadline: SANDBOX.timeout,
         nonce: None,
+        remote: false,
     }
 }
 

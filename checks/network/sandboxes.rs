@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use sandbox_mcp::executor::derivation::Derivations;
+use sandbox_mcp::executor::derivation::{Derivations, Remote};
 use sandbox_mcp::executor::{Executor, ExecutorError, Executors};
 use sandbox_mcp::job::{Job, Output};
 use sandbox_mcp::launch::Pool;
@@ -85,7 +85,7 @@ fn view() -> Arc<View> {
 }
 
 fn executors(ready: usize) -> Executors {
-    Executors::new(Some(ready), Derivations::new(None, false), false)
+    Executors::new(Some(ready), Derivations::new(None, false, Remote::Off), false)
 }
 
 async fn call(executors: &Executors, sandbox: &'static Sandbox) -> Outcome {

@@ -17,6 +17,7 @@ check ./cases.nix
   network = check ./network.nix;
   packages = check ./packages.nix;
   refusals = check ./refusals.nix;
+  replay = check ./replay.nix;
   services = check ./services.nix;
   inherit (server) tests;
 }

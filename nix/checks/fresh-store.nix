@@ -12,7 +12,7 @@ let
   # As text only: the check would depend on what it names.
   paths = packages: unsafeDiscardStringContext (toString packages);
 
-  packagePaths = import ./package-paths.nix { inherit pkgs server; };
+  packagePaths = import ./registration.nix { inherit pkgs; } [ server.package ];
 in
 pkgs.runCommand "fresh-store"
   {

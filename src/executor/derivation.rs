@@ -39,13 +39,13 @@ use crate::network::Refusals;
 use crate::nix::daemon::{Connection, DaemonError};
 use crate::nix::protocol::{BuildMode, BuildStatus};
 use crate::outcome::Outcome;
+use crate::receipt::takes_long;
 use crate::run_derivation::{Run, RunDerivation, builder_path, files_node};
 use crate::sandbox::Network;
 use crate::stage::OnStage;
 use crate::store_path::{STORE, StorePath, StorePathError};
 use crate::tool::SYSTEM;
 use crate::view::View;
-use crate::walls::Walls;
 
 /// By which way Nix is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,10 +56,23 @@ pub enum Way {
     Command,
 }
 
+/// Whether runs go to the builders on other machines that Nix is configured with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Remote {
+    /// None does.
+    Off,
+    /// Those do that such a builder takes.
+    Prefer,
+    /// All do.
+    Only,
+}
+
 /// How long it may take to add a derivation, which takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How much longer than its program may run a call waits for its turn to be built: Nix looks every five seconds.
-const MORE_PATIENCE: Duration = Duration::from_secs(6);
+/// How much longer than its program may run a call waits for its turn to be built here, and on other machines, where those
+/// that come later may well be first.
+const MORE_PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE_WITH_OTHERS: Duration = Duration::from_secs(60);
 
 /// Bytes that Nix needs to carry out a call at all, by a low estimate.
 const ROOM: u64 = 1 << 20;
@@ -132,8 +145,8 @@ impl fmt::Display for DerivationError {
             ),
             Self::Busy { limit, reason } => write!(
                 f,
-                "Nix could not begin to build for {} seconds, since other builds are at work ({reason}): try again later, \
-                 or add users to the group that `build-users-group` names in nix.conf",
+                "Nix could not begin to build for {} seconds, since other builds are at work ({reason}): try again later; \
+                 in nix.conf, `build-users-group` names who builds here, and `builders` who does elsewhere",
                 limit.as_secs()
             ),
             Self::Damaged { path } => write!(
@@ -185,12 +198,13 @@ impl DerivationError {
 }
 
 /// Why a build failed, by what the launcher has said, if it could, and by what Nix says.
-fn failure(derivation: &RunDerivation, refusal: Option<String>, reason: String) -> DerivationError {
+fn failure(derivation: &RunDerivation, log: &Log<'_>, reason: &str) -> DerivationError {
     let path = builder_path();
-    if refusal.is_none() && fs::read(path.as_str()).ok().as_deref() != Some(LAUNCHER) {
+    if log.refusal.is_none() && fs::read(path.as_str()).ok().as_deref() != Some(LAUNCHER) {
         return DerivationError::Damaged { path };
     }
-    DerivationError::Build { derivation: derivation.path.clone(), reason: refusal.unwrap_or(reason) }
+    let reason = log.refusal.clone().unwrap_or_else(|| log.reason(reason));
+    DerivationError::Build { derivation: derivation.path.clone(), reason }
 }
 
 /// Whether the store's disk has no room for another call.
@@ -204,6 +218,7 @@ pub struct Derivations {
     connections: Connections,
     command: NixStore,
     leavings: Leavings,
+    remote: Remote,
 }
 
 /// What Nix told of a build that succeeded.
@@ -215,11 +230,11 @@ struct Built {
 impl Derivations {
     /// `nix_store` is the program of that name, beside which the others are. `ahead`: connections are made ahead of the
     /// runs that need them.
-    pub fn new(nix_store: Option<&Path>, ahead: bool) -> Self {
-        let connections = Connections::new(nix_store, ahead);
-        let command = NixStore::new(nix_store);
+    pub fn new(nix_store: Option<&Path>, ahead: bool, remote: Remote) -> Self {
+        let connections = Connections::new(nix_store, ahead, remote);
+        let command = NixStore::new(nix_store, remote);
         let leavings = Leavings::new(connections.clone());
-        Self { connections, command, leavings }
+        Self { connections, command, leavings, remote }
     }
 
     /// Runs the job to its end. Where this is dropped or cancelled, Nix ends the builder.
@@ -228,15 +243,14 @@ impl Derivations {
         way: Way,
         job: &Job,
         view: &View,
-        walls: &Walls,
         on_stage: OnStage<'_>,
         cancelled: &CancellationToken,
     ) -> Result<Outcome, DerivationError> {
         let nonce = (!job.options.cache).then(nonce);
-        let derivation = derivation(job, nonce.as_deref())?;
+        let derivation = derive(job, nonce.clone(), self.remote).await?;
         let begun = Instant::now();
         let mut log = Log::new(on_stage);
-        let limit = job.deadline + MORE_PATIENCE;
+        let limit = job.deadline + if self.remote == Remote::Off { MORE_PATIENCE } else { PATIENCE_WITH_OTHERS };
         let waits = log.waits_for(limit);
         let built = async {
             match way {
@@ -253,7 +267,7 @@ impl Derivations {
         };
         let elapsed = begun.elapsed();
         let outcome = match built {
-            Ok(built) => outcome(way, job, view, walls, &derivation, &built, elapsed).await,
+            Ok(built) => outcome(way, job, view, &derivation, &built, elapsed).await,
             Err(DerivationError::Cancelled) => Err(DerivationError::Cancelled),
             Err(error) if is_full() => Err(DerivationError::Full { reason: error.to_string() }),
             Err(error) => Err(error),
@@ -314,11 +328,17 @@ impl Derivations {
         let mut connection = tokio::time::timeout(PATIENCE, self.added(derivation, files))
             .await
             .map_err(|_| DerivationError::Slow)??;
-        let result = connection.build(&derivation.path, BuildMode::Normal, &mut |event| log.hear(event)).await?;
+        let result = connection.build(&derivation.path, BuildMode::Normal, &mut |event| log.hear(event)).await;
+        let result = result.map_err(|error| match error {
+            DaemonError::Refused { operation, reason } => {
+                DaemonError::Refused { operation, reason: log.reason(&reason) }
+            }
+            error => error,
+        })?;
         if result.status.succeeded() {
             return Ok(Built { cost: log.cost.filter(|_| result.status == BuildStatus::Built) });
         }
-        Err(failure(derivation, log.reason.take(), result.message))
+        Err(failure(derivation, log, &result.message))
     }
 
     /// Adds a derivation by a connection that then is its own.
@@ -337,8 +357,18 @@ impl Derivations {
     }
 }
 
+/// The derivation of a run, made where nobody waits for it if it takes long.
+async fn derive(job: &Job, nonce: Option<String>, remote: Remote) -> Result<RunDerivation, DerivationError> {
+    if !takes_long(&job.files) {
+        return derivation(job, nonce.as_deref(), remote);
+    }
+    let job = job.clone();
+    let made = spawn_blocking(move || derivation(&job, nonce.as_deref(), remote)).await;
+    made.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
 /// The derivation of a run, with all that the call itself decides.
-fn derivation(job: &Job, nonce: Option<&str>) -> Result<RunDerivation, DerivationError> {
+fn derivation(job: &Job, nonce: Option<&str>, remote: Remote) -> Result<RunDerivation, DerivationError> {
     let sandbox = job.sandbox;
     if sandbox.network != Network::None {
         return Err(DerivationError::Network { tool: sandbox.id });
@@ -347,7 +377,9 @@ fn derivation(job: &Job, nonce: Option<&str>) -> Result<RunDerivation, Derivatio
         unreachable!("only jobs with a pinned environment come here")
     };
     let (packages, files, deadline) = (&job.options.packages, &job.files, job.deadline);
-    Run { system, sandbox, environment, packages, builder: builder_path(), files, deadline, nonce }
+    // One that may be shared is the receipt itself.
+    let remote = remote != Remote::Off && nonce.is_some();
+    Run { system, sandbox, environment, packages, builder: builder_path(), files, deadline, nonce, remote }
         .derivation()
         .map_err(DerivationError::Path)
 }
@@ -365,7 +397,6 @@ async fn outcome(
     way: Way,
     job: &Job,
     view: &View,
-    walls: &Walls,
     derivation: &RunDerivation,
     built: &Built,
     elapsed: Duration,
@@ -392,20 +423,14 @@ async fn outcome(
         environment: view.origin.to_string(),
         derivation: None,
         cached: job.options.cache && built.cost.is_none(),
-        walls: names(walls),
+        walls: WALLS.into(),
         notes: Vec::new(),
     })
 }
 
-/// The builder refuses to do without any of these but Landlock, which the kernel has for it too if it has it for us.
-fn names(walls: &Walls) -> Vec<&'static str> {
-    let mut names = vec!["nix build sandbox", "namespaces", "no capabilities", "no_new_privs", "seccomp"];
-    if walls.landlock.is_ok() {
-        names.push("landlock");
-    }
-    names.push(super::RLIMITS);
-    names
-}
+/// The builder refuses to do without any of these. It takes Landlock where the kernel has it, and where Nix leaves it of use.
+const WALLS: [&str; 6] =
+    ["nix build sandbox", "namespaces", "no capabilities", "no_new_privs", "seccomp", super::RLIMITS];
 
 /// A word that no other run has, of this server or another on this machine.
 pub fn nonce() -> String {

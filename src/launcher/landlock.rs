@@ -1,8 +1,9 @@
 //! Confinement of file access by Landlock, which an unprivileged process can put on itself.
 
+use std::fs;
 use std::io;
-use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use sandbox_launcher::Failure;
 
@@ -14,6 +15,7 @@ const EXECUTE: u64 = 1 << 0;
 const WRITE_FILE: u64 = 1 << 1;
 const READ_FILE: u64 = 1 << 2;
 const READ_DIRECTORY: u64 = 1 << 3;
+const MOVE: u64 = 1 << 13;
 const TRUNCATE: u64 = 1 << 14;
 const DEVICE_IOCTL: u64 = 1 << 15;
 
@@ -23,6 +25,8 @@ const READ: u64 = EXECUTE | READ_FILE | READ_DIRECTORY;
 
 const ABSTRACT_UNIX_SOCKETS: u64 = 1 << 0;
 const SIGNALS: u64 = 1 << 1;
+/// The first version that has these two.
+const SCOPES: u32 = 6;
 
 /// All rights over files that a version of Landlock knows. A right that is not among them is not confined.
 fn rights(version: u32) -> u64 {
@@ -41,15 +45,7 @@ pub fn confine(tree: &Tree, read: &[PathBuf], write: &[PathBuf], scoped: bool) -
     let failed = |what: &str| fault::failed(format!("confine file access by Landlock: {what}"));
     let version = sys::landlock_version().map_err(failed("find it in this kernel"))?;
     let handled = rights(version);
-    let scopes = version >= 6;
-    let attributes = LandlockRuleset {
-        files: handled,
-        network: 0,
-        scoped: if scoped && scopes { ABSTRACT_UNIX_SOCKETS | SIGNALS } else { 0 },
-    };
-    // Elder kernels know fewer fields, and refuse a size that they don't know.
-    let size = if scopes { size_of::<LandlockRuleset>() } else { size_of::<u64>() };
-    let rules = sys::landlock_ruleset(&attributes, size).map_err(failed("make a set of rules"))?;
+    let rules = ruleset(version, handled, scoped).map_err(failed("make a set of rules"))?;
     for (paths, access) in [(read, READ), (write, handled)] {
         for path in paths {
             let allow = || -> io::Result<()> {
@@ -61,4 +57,53 @@ pub fn confine(tree: &Tree, read: &[PathBuf], write: &[PathBuf], scoped: bool) -
         }
     }
     sys::landlock_restrict(rules.as_fd()).map_err(failed("enter it"))
+}
+
+/// Shuts abstract unix sockets and signals to the outside where the kernel can, and confines no files.
+pub fn scope(scoped: bool) -> Result<(), Failure> {
+    let failed = |what: &str| fault::failed(format!("confine signals by Landlock: {what}"));
+    let version = sys::landlock_version().map_err(failed("find it in this kernel"))?;
+    if !scoped || version < SCOPES {
+        return Ok(());
+    }
+    let rules = ruleset(version, 0, scoped).map_err(failed("make a set of rules"))?;
+    sys::landlock_restrict(rules.as_fd()).map_err(failed("enter it"))
+}
+
+/// Whether files could not be moved from one directory to another any more, nor be linked, if this process confined files.
+///
+/// To move is barred by each layer that does not allow it, even by one that says nothing of files, such as the layer that
+/// Nix 2.34 puts around builders; but only once some layer confines files. A copy of this process tries.
+pub fn would_bar_moving(tree: &Tree) -> bool {
+    match sys::clone_process(0) {
+        Ok(None) => sys::exit(i32::from(moving_is_barred(tree).unwrap_or(false))),
+        Ok(Some((pid, _))) => {
+            sys::reap(pid, true).is_ok_and(|reaped| reaped.is_some_and(|reaped| reaped.status == 1 << 8))
+        }
+        Err(_) => false,
+    }
+}
+
+fn moving_is_barred(tree: &Tree) -> io::Result<bool> {
+    let rules = ruleset(sys::landlock_version()?, MOVE, false)?;
+    sys::landlock_allow(rules.as_fd(), MOVE, tree.open(Path::new("/"))?.as_fd())?;
+    sys::landlock_restrict(rules.as_fd())?;
+    let [from, to] = ["/tmp/.from", "/tmp/.to"];
+    fs::create_dir(from)?;
+    fs::create_dir(to)?;
+    let moved = fs::rename(from, Path::new(to).join("moved"));
+    // The one or the other is there.
+    let _ = fs::remove_dir(from);
+    let _ = fs::remove_dir(Path::new(to).join("moved"));
+    fs::remove_dir(to)?;
+    Ok(moved.is_err_and(|error| error.raw_os_error() == Some(libc::EXDEV)))
+}
+
+fn ruleset(version: u32, files: u64, scoped: bool) -> io::Result<OwnedFd> {
+    let scopes = version >= SCOPES;
+    let scoped = if scoped && scopes { ABSTRACT_UNIX_SOCKETS | SIGNALS } else { 0 };
+    let attributes = LandlockRuleset { files, network: 0, scoped };
+    // Elder kernels know fewer fields, and refuse a size that they don't know.
+    let size = if scopes { size_of::<LandlockRuleset>() } else { size_of::<u64>() };
+    sys::landlock_ruleset(&attributes, size)
 }

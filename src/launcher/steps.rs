@@ -42,12 +42,14 @@ pub struct Site {
     pub scratch: Option<OwnedFd>,
     /// The server's, to be handed over with the start.
     pub sockets: Vec<OwnedFd>,
+    /// Whether this process could get no new privileges before it said so itself: then somebody may have confined it.
+    confined: bool,
 }
 
 impl Site {
     pub fn new(user: User) -> Result<Self, Failure> {
         let tree = Tree::new((user.uid, user.gid)).map_err(failed("open /"))?;
-        Ok(Self { user, tree, scratch: None, sockets: Vec::new() })
+        Ok(Self { user, tree, scratch: None, sockets: Vec::new(), confined: false })
     }
 
     /// Each step is dropped when it is done, so that the files' contents do not count as this process's memory when
@@ -58,6 +60,11 @@ impl Site {
             match &step {
                 Step::PivotRoot => self.tree.pivot(&steps)?,
                 Step::Landlock { required: false, .. } if sys::landlock_version().is_err() => {}
+                Step::Landlock { required: false, scoped, .. }
+                    if self.confined && landlock::would_bar_moving(&self.tree) =>
+                {
+                    landlock::scope(*scoped)?;
+                }
                 Step::Landlock { read, write, scoped, .. } => landlock::confine(&self.tree, read, write, *scoped)?,
                 other => self.take(other).map_err(failed(step.to_string()))?,
             }
@@ -66,7 +73,7 @@ impl Site {
     }
 
     fn take(&mut self, step: &Step) -> io::Result<()> {
-        let Self { user, tree, scratch, sockets } = self;
+        let Self { user, tree, scratch, sockets, confined } = self;
         match step {
             Step::Tmpfs { target, size, inodes, mode, owned } => tree.tmpfs(target, *size, *inodes, *mode, *owned),
             Step::Scratch { size, inodes, directories } => {
@@ -90,7 +97,10 @@ impl Site {
             }
             Step::Limit { resource, value } => sys::limit(number(*resource), *value),
             Step::DropPrivileges => privileges::drop(user.uid, user.gid, user.sole),
-            Step::NoNewPrivileges => sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1),
+            Step::NoNewPrivileges => {
+                *confined = sys::has_no_new_privileges()?;
+                sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1)
+            }
             Step::Seccomp { program } => sys::install_seccomp(program),
             // Theirs are failures of more than one phrase.
             Step::PivotRoot | Step::Landlock { .. } => unreachable!(),

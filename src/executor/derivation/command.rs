@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
-use super::{Built, DerivationError, Log, failure};
+use super::{Built, DerivationError, Log, Remote, failure};
 use crate::file::File;
 use crate::nix::export::Export;
 use crate::nix::nar::Node;
@@ -22,11 +22,12 @@ const GRACE: Duration = Duration::from_secs(2);
 
 pub struct NixStore {
     program: Option<PathBuf>,
+    remote: Remote,
 }
 
 impl NixStore {
-    pub fn new(program: Option<&Path>) -> Self {
-        Self { program: program.map(Path::to_owned) }
+    pub fn new(program: Option<&Path>, remote: Remote) -> Self {
+        Self { program: program.map(Path::to_owned), remote }
     }
 
     /// Adds the derivation and realises it.
@@ -40,11 +41,15 @@ impl NixStore {
         let export = export(derivation, files);
         self.run("add to the store", &["--import"], &export, log, cancelled).await?;
         let path = derivation.path.as_str();
-        let options = ["--option", "substitute", "false", "--option", "builders", ""];
-        let arguments = [&["--realise", path][..], &options].concat();
+        let builders: &[_] = match self.remote {
+            Remote::Off => &["--option", "builders", ""],
+            Remote::Prefer => &[],
+            Remote::Only => &["--max-jobs", "0"],
+        };
+        let arguments = [&["--realise", path, "--option", "substitute", "false"], builders].concat();
         match self.run("realise the derivation", &arguments, &[], log, cancelled).await {
             Ok(()) => Ok(Built { cost: log.cost }),
-            Err(DerivationError::Command { reason, .. }) => Err(failure(derivation, log.reason.take(), reason)),
+            Err(DerivationError::Command { reason, .. }) => Err(failure(derivation, log, &reason)),
             Err(error) => Err(error),
         }
     }

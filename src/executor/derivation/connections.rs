@@ -6,7 +6,7 @@ use std::{fmt, io};
 
 use rustix::fs::Access;
 
-use super::DerivationError;
+use super::{DerivationError, Remote};
 use crate::nix::daemon::{Connection, DaemonError, Options};
 use crate::nix::endpoint::Endpoint;
 use crate::run_derivation::{builder_node, builder_path};
@@ -52,13 +52,14 @@ struct Inner {
     nix_daemon: Option<PathBuf>,
     warm: Mutex<Vec<Connection>>,
     most_warm: usize,
+    remote: Remote,
 }
 
 impl Connections {
-    pub fn new(nix_store: Option<&Path>, ahead: bool) -> Self {
+    pub fn new(nix_store: Option<&Path>, ahead: bool, remote: Remote) -> Self {
         let nix_daemon = nix_store.map(|program| program.with_file_name("nix-daemon"));
         let most_warm = if ahead { WARM } else { 0 };
-        Self(Arc::new(Inner { nix_daemon, warm: Mutex::default(), most_warm }))
+        Self(Arc::new(Inner { nix_daemon, warm: Mutex::default(), most_warm, remote }))
     }
 
     /// A connection for one run, and whether it has waited for it.
@@ -93,10 +94,7 @@ impl Connections {
     /// A new connection, by which the launcher is kept in the store.
     pub async fn open(&self) -> Result<Connection, DerivationError> {
         let mut connection = self.connect().await?;
-        // The launcher keeps the deadline, and nothing of a run is for other machines to know.
-        let settings = [("timeout", "0"), ("builders", "")];
-        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        connection.set_options(&Options { substitutes: false, local_jobs: 1, settings }).await?;
+        connection.set_options(&options(self.0.remote)).await?;
         let builder = builder_path();
         connection.add_temporary_root(builder).await?;
         if connection.valid_paths(std::slice::from_ref(builder)).await?.is_empty() {
@@ -133,4 +131,16 @@ impl Connections {
     fn warm(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
         self.0.warm.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn options(remote: Remote) -> Options {
+    // The launcher keeps the deadline. Who must wait looks every second whether that is over.
+    let mut settings = vec![("timeout", "0"), ("build-poll-interval", "1")];
+    let local_jobs = if remote == Remote::Only { 0 } else { 1 };
+    if remote == Remote::Off {
+        // Nothing of a run is for other machines to know.
+        settings.push(("builders", ""));
+    }
+    let settings = settings.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    Options { substitutes: false, local_jobs, settings }
 }

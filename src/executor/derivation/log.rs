@@ -1,5 +1,7 @@
 //! What is heard while Nix carries a run out.
 
+use std::collections::VecDeque;
+use std::iter;
 use std::time::Duration;
 
 use sandbox_launcher::record::Cost;
@@ -14,20 +16,35 @@ const OWN_LINE: &str = "sandbox-mcp: ";
 /// Begin Nix's own lines where it is heard as text.
 const WAITING: &str = "waiting for ";
 const BUILDING: &str = "building ";
+/// Is part of the name of a remote builder.
+const ELSEWHERE: &str = "://";
+
+/// How many lines an error shows.
+const LAST_LINES: usize = 5;
 
 /// What Nix and the builder have to say.
 pub struct Log<'a> {
     on_stage: OnStage<'a>,
     pub cost: Option<Cost>,
     /// Why the builder refused.
-    pub reason: Option<String>,
+    pub refusal: Option<String>,
+    /// What Nix said last of a remote builder, and what was heard last that is none of the builder's own lines.
+    elsewhere: Option<String>,
+    last: VecDeque<String>,
     /// What Nix waits for, in its words, before it can build.
     waiting: watch::Sender<Option<String>>,
 }
 
 impl<'a> Log<'a> {
     pub fn new(on_stage: OnStage<'a>) -> Self {
-        Self { on_stage, cost: None, reason: None, waiting: watch::Sender::new(None) }
+        Self {
+            on_stage,
+            cost: None,
+            refusal: None,
+            elsewhere: None,
+            last: VecDeque::new(),
+            waiting: watch::Sender::new(None),
+        }
     }
 
     /// Comes back with what Nix waits for when it has waited for so long at a stretch.
@@ -47,10 +64,18 @@ impl<'a> Log<'a> {
 
     pub fn hear(&mut self, event: Event) {
         match event {
-            Event::Log(line) => self.own_line(&line),
+            Event::Log(line) if !self.is_own(&line) => self.keep(line),
             Event::Started { work, text } => self.started(work, text),
-            Event::Message(_) => {}
+            // What it says of remote builders, for one.
+            Event::Message(line) => self.keep(line),
+            Event::Log(_) => {}
         }
+    }
+
+    /// Why there was no build, with what was heard of it besides Nix's own reason.
+    pub fn reason(&self, own: &str) -> String {
+        let heard = self.elsewhere.iter().chain(&self.last).map(|line| format!("; {line}"));
+        iter::once(own.to_owned()).chain(heard).collect()
     }
 
     /// Takes a line of a command, which may be the builder's or Nix's.
@@ -60,7 +85,8 @@ impl<'a> Log<'a> {
         } else if line.starts_with(BUILDING) {
             self.started(Work::Build, line.to_owned());
         } else {
-            self.own_line(line);
+            // A command's last lines are known to whoever runs it.
+            self.is_own(line);
         }
     }
 
@@ -70,14 +96,26 @@ impl<'a> Log<'a> {
             Work::Build => drop(self.waiting.send_replace(None)),
             Work::Other => {}
         }
+        if text.contains(ELSEWHERE) {
+            self.elsewhere = Some(text.clone());
+        }
         (self.on_stage)(Stage::Nix(text));
     }
 
-    fn own_line(&mut self, line: &str) {
+    /// Takes a line if it is the builder's own.
+    fn is_own(&mut self, line: &str) -> bool {
         match (line.parse(), line.strip_prefix(OWN_LINE)) {
             (Ok(cost), _) => self.cost = Some(cost),
-            (Err(_), Some(reason)) => self.reason = Some(reason.to_owned()),
-            _ => {}
+            (Err(_), Some(reason)) => self.refusal = Some(reason.to_owned()),
+            _ => return false,
         }
+        true
+    }
+
+    fn keep(&mut self, line: String) {
+        if self.last.len() == LAST_LINES {
+            self.last.pop_front();
+        }
+        self.last.push_back(line);
     }
 }

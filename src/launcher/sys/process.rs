@@ -80,6 +80,11 @@ pub fn prctl(option: c_int, argument: c_ulong) -> io::Result<()> {
     done(unsafe { libc::prctl(option, argument, 0, 0, 0) }.into())
 }
 
+pub fn has_no_new_privileges() -> io::Result<bool> {
+    // SAFETY: it takes nothing.
+    Ok(check(unsafe { libc::prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) }.into())? == 1)
+}
+
 /// Names this process in listings.
 pub fn set_name(name: &CStr) -> io::Result<()> {
     // SAFETY: the pointer is to a NUL-terminated string.

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::host;
 use super::support::{Setting, lacking, without_namespaces};
-use crate::executor::derivation::Derivations;
+use crate::executor::derivation::{Derivations, Remote};
 use crate::executor::{Executor, Executors};
 use crate::job::Job;
 use crate::outcome::{Ending, Outcome};
@@ -56,7 +56,7 @@ const SANDBOX: Sandbox = Sandbox {
 fn run(setting: &Setting, sandbox: Sandbox) -> Outcome {
     let sandbox: &'static Sandbox = Box::leak(Box::new(sandbox));
     crate::testing::run(setting.caller, &setting.lacking, || async {
-        let executors = Executors::new(Some(1), Derivations::new(None, false), false);
+        let executors = Executors::new(Some(1), Derivations::new(None, false, Remote::Off), false);
         let view = crate::host::view(sandbox, &host(executors.walls().await)).unwrap();
         let (job, never) = (Job::new(sandbox, Vec::new()), CancellationToken::new());
         executors.run(Executor::Direct, &job, &Arc::new(view), &drop, &never).await.unwrap()

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::super::host;
-use crate::executor::derivation::Derivations;
+use crate::executor::derivation::{Derivations, Remote};
 use crate::executor::{Executor, ExecutorError, Executors};
 use crate::file::File;
 use crate::host::HostError;
@@ -48,7 +48,7 @@ impl Setting {
     /// None: this machine has no toolchain for the tool.
     pub fn try_run(&self, tool: &str, code: &str) -> Option<Result<Outcome, ExecutorError>> {
         testing::run(self.caller, &self.lacking, || async {
-            let executors = Executors::new(Some(0), Derivations::new(None, false), self.allow_unconfined);
+            let executors = Executors::new(Some(0), Derivations::new(None, false, Remote::Off), self.allow_unconfined);
             let job = job(tool, code);
             let view = match crate::host::view(job.sandbox, &host(executors.walls().await)) {
                 Ok(view) => view,

@@ -146,7 +146,7 @@ fn a_fork_bomb_ends_at_the_deadline() {
             return;
         }
         let home = caller.host_directory();
-        let mut plan = caller.direct_plan("bomb() { bomb | bomb & }; bomb; sleep 900", &home.0);
+        let mut plan = caller.direct_plan("bomb() { bomb | bomb & }; bomb; exec sleep 900", &home.0);
         plan.environment.walls.insert(0, Step::Limit { resource: Resource::Processes, value: 300 });
         plan.call.deadline = Duration::from_millis(500);
         let begin = Instant::now();

@@ -153,7 +153,7 @@ fn a_fork_bomb_of_the_machines_root_is_ended() {
         plan.program().arguments[2] = format!("while :; do {sleeper} & done");
         assert_eq!(caller.run(&plan).ending(), Ending::OverLimit { limit });
         // Whose processes come and go has seldom too many when somebody looks.
-        plan.program().arguments[2] = "bomb() { bomb | bomb & }; bomb; sleep 900".to_owned();
+        plan.program().arguments[2] = "bomb() { bomb | bomb & }; bomb; exec sleep 900".to_owned();
         let ending = caller.run(&plan).ending();
         assert!(ending == Ending::OverLimit { limit } || ending == Ending::TimedOut, "{ending:?}");
         sleeper.wait_for(0, AT_ONCE);
