@@ -1,7 +1,7 @@
 # Node.js without npm: there is no network to install from. It runs TypeScript by leaving its types out.
 pkgs: {
   name = "JavaScript";
-  description = "Run JavaScript or TypeScript code in an isolated environment using Node.js. Node's own modules are there; packages cannot be installed. Types of TypeScript are stripped, not checked.";
+  description = "Run JavaScript or TypeScript code in an isolated environment using Node.js. Available modules besides Node's own: chalk, commander, lodash, semver; others cannot be installed. Types of TypeScript are stripped, not checked.";
   entrypoint = "index.js";
   instead."index.ts" = "import(\"./index.ts\");\n";
   command = [
@@ -19,6 +19,7 @@ pkgs: {
   mount.workdir = "/sandbox/src";
   packages = [
     pkgs.nodejs-slim
+    (import ./pkgs/node-modules.nix pkgs)
     (import ./pkgs/ahead.nix pkgs).javascript
   ];
   variables.NODE_ENV = "production";

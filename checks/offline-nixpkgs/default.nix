@@ -22,7 +22,7 @@ let
     }
     // import ./build/rust.nix { inherit pkgs lib; }
     // import ./build/nixfmt.nix { inherit pkgs lib; }
-    // import ./build/github.nix { inherit pkgs lib; }
+    // import ./build/github.nix { inherit pkgs lib programs; }
     // import ./build/openresty.nix { inherit pkgs lib; }
     // {
       inherit lib system;

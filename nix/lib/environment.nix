@@ -2,6 +2,7 @@
 #
 #   bin                 the programs of its packages
 #   etc/ssl             certificates, if a package has them
+#   lib/node_modules    modules of Node.js, which programs find at /node_modules
 #   lib/locale          locales, where a C library finds them that does not have C.UTF-8 beside itself
 #   share/sandbox-mcp   what a package adds for the sandbox's own use
 #   closure             the closure without the environment itself: a store path a line, sorted
@@ -20,6 +21,7 @@ import ./closed.nix pkgs {
     "/bin"
     "/etc/ssl"
     "/lib/locale"
+      "/lib/node_modules"
     "/share/sandbox-mcp"
   ];
 }

@@ -45,8 +45,11 @@ pub fn pinned<'a>(out: &Path, closure: impl IntoIterator<Item = &'a str>) -> (Ve
     let binds = [Bind::in_place(out)].into_iter().chain(closure.into_iter().map(Bind::in_place)).collect();
     // `#!/bin/sh`, `/usr/bin/env` and `/usr/share` are where programs look without being told.
     let mut links = vec![Link::new("/bin", out.join("bin")), Link::new("/usr", out)];
-    if out.join("etc/ssl").exists() {
-        links.push(Link::new("/etc/ssl", out.join("etc/ssl")));
+    // Node.js looks for modules in `node_modules` of each directory above the program's, by whatever way it imports them.
+    for (path, target) in [("/etc/ssl", "etc/ssl"), ("/node_modules", "lib/node_modules")] {
+        if out.join(target).exists() {
+            links.push(Link::new(path, out.join(target)));
+        }
     }
     (binds, links)
 }

@@ -3,8 +3,20 @@
 #     nix-store --add-fixed --recursive sha256 source
 #
 # `collect sources` finds out which are there.
-{ pkgs, lib }:
+#
+# Of some, Debian has what is as good for our ends, in whatever version.
+{
+  pkgs,
+  lib,
+  programs,
+}:
 let
+  standIns = with programs; {
+    "chalk/chalk" = "${node-chalk}/share/nodejs/chalk";
+    "lodash/lodash" = "${node-lodash}/share/nodejs/lodash";
+    "npm/node-semver" = "${node-semver}/share/nodejs/semver";
+    "tj/commander.js" = "${node-commander}/share/nodejs/commander";
+  };
   found = if lib.pathExists ../sources.json then lib.importJSON ../sources.json else [ ];
 in
 {
@@ -15,7 +27,7 @@ in
       rev,
       hash,
     }:
-    derivation {
+    standIns."${owner}/${repo}" or (derivation {
       name = "source";
       inherit (pkgs) system;
       outputHashMode = "recursive";
@@ -29,5 +41,5 @@ in
     // {
       # As with nixpkgs, what can't be built says so.
       meta.available = lib.elem hash found;
-    };
+    });
 }
