@@ -21,7 +21,7 @@ import ./closed.nix pkgs {
     "/bin"
     "/etc/ssl"
     "/lib/locale"
-      "/lib/node_modules"
+    "/lib/node_modules"
     "/share/sandbox-mcp"
   ];
 }

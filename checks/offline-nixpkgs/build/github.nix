@@ -27,19 +27,21 @@ in
       rev,
       hash,
     }:
-    standIns."${owner}/${repo}" or (derivation {
-      name = "source";
-      inherit (pkgs) system;
-      outputHashMode = "recursive";
-      outputHash = hash;
-      builder = "${pkgs.bash}/bin/bash";
-      args = [
-        "-c"
-        "echo 'The tree of ${owner}/${repo} at ${rev} is not in the store.'; exit 1"
-      ];
-    }
-    // {
-      # As with nixpkgs, what can't be built says so.
-      meta.available = lib.elem hash found;
-    });
+    standIns."${owner}/${repo}" or (
+      derivation {
+        name = "source";
+        inherit (pkgs) system;
+        outputHashMode = "recursive";
+        outputHash = hash;
+        builder = "${pkgs.bash}/bin/bash";
+        args = [
+          "-c"
+          "echo 'The tree of ${owner}/${repo} at ${rev} is not in the store.'; exit 1"
+        ];
+      }
+      // {
+        # As with nixpkgs, what can't be built says so.
+        meta.available = lib.elem hash found;
+      }
+    );
 }
