@@ -185,7 +185,7 @@ impl Runner {
         let Err(missing) = &self.executors.walls().await.namespaces else { return Executor::Namespace };
         let way = Way::Daemon;
         let stand = self.derivations_stand.get_or_init(|| async {
-            let tried = self.try_derivation(way).await;
+            let tried = self.try_derivation(way, sandbox).await;
             if let Err(reason) = &tried {
                 tracing::warn!(
                     "tools run on this host's toolchains, not in their pinned environments: {missing}; nor does Nix run \
@@ -198,15 +198,22 @@ impl Runner {
     }
 
     /// Whether Nix realises derivations here as they must be: in its build sandbox, with our walls inside. A tool is run
-    /// without files for that.
-    async fn try_derivation(&self, way: Way) -> Result<(), String> {
+    /// without files for that: the one that is called, or another if its environment can't be had.
+    async fn try_derivation(&self, way: Way, called: &'static Sandbox) -> Result<(), String> {
         let is_fit = |sandbox: &&Sandbox| sandbox.environment.is_some() && sandbox.network == Network::None;
-        let mut sandboxes = TOOLS.iter().map(|tool| &tool.sandbox);
-        let sandbox = sandboxes.find(is_fit).ok_or("every tool has network access")?;
-        let view = self.pinned(sandbox, &|_| {}).await.map_err(|error| error.to_string())?;
-        let (job, never) = (Job::new(sandbox, Vec::new()), CancellationToken::new());
-        let tried = self.executors.run(Executor::Derivation(way), &job, &view, &|_| {}, &never).await;
-        tried.map(drop).map_err(|error| error.to_string())
+        let others = TOOLS.iter().map(|tool| &tool.sandbox).filter(|other| other.id != called.id);
+        let mut reason = "every tool has network access".to_owned();
+        for sandbox in [called].into_iter().chain(others).filter(is_fit) {
+            match self.pinned(sandbox, &|_| {}).await {
+                Err(error) => reason = error.to_string(),
+                Ok(view) => {
+                    let (job, never) = (Job::new(sandbox, Vec::new()), CancellationToken::new());
+                    let tried = self.executors.run(Executor::Derivation(way), &job, &view, &|_| {}, &never).await;
+                    return tried.map(drop).map_err(|error| error.to_string());
+                }
+            }
+        }
+        Err(reason)
     }
 
     /// Runs a job to its end, and leaves nothing of it behind, whether it ends or is cancelled.
