@@ -4,6 +4,8 @@ pkgs.runCommand "mcp"
   {
     # Those that its calls use.
     environments = with server.environments; [
+      java
+      javascript
       network-tools
       python
       shell

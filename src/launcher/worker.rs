@@ -102,7 +102,7 @@ impl Worker {
     }
 
     /// Gives the caller the output of a program that was started ahead. This process keeps none of it.
-    pub fn hand_over(&mut self, caller: &UnixStream) -> Result<(), Failure> {
+    pub fn hand_over(&self, caller: &UnixStream) -> Result<(), Failure> {
         let Some(ahead) = &self.ahead else { return Ok(()) };
         let outputs = ahead.outputs.each_ref().map(PipeReader::as_fd);
         encode(&Report::Ahead)
