@@ -11,9 +11,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::by_nix;
 use crate::client::{Server, program};
 use crate::sleeper::Sleeper;
+use crate::{by_nix, halt};
 
 const NOBODY: u32 = 65534;
 
@@ -85,7 +85,7 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         // So that no worker is started while the others are ended.
         let daemon = Pid::from_raw(self.child.id() as i32).expect("a process has an id");
-        let _ = kill_process(daemon, Signal::STOP);
+        halt(daemon);
         for worker in self.workers() {
             let _ = kill_process(worker, Signal::KILL);
         }

@@ -18,9 +18,11 @@ mod stores;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode, Output};
+use std::time::Duration;
 
 use client::{Reply, Server, program};
 use libtest_mimic::{Arguments, Failed, Trial};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use sleeper::Sleeper;
 
@@ -105,6 +107,16 @@ fn left(mark: &str) -> Vec<String> {
     let holds =
         |path: &Path| fs::read(path).is_ok_and(|text| text.windows(mark.len()).any(|part| part == mark.as_bytes()));
     derivations.map(|entry| entry.path()).filter(|path| holds(path)).map(|path| path.display().to_string()).collect()
+}
+
+/// Stops a process, and comes back when it starts no others any more.
+fn halt(process: Pid) {
+    let _ = kill_process(process, Signal::STOP);
+    let runs =
+        |status: String| !status.lines().any(|line| line.starts_with("State:\tT") || line.starts_with("State:\tZ"));
+    while fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero())).is_ok_and(runs) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn receipt(reply: &Reply) -> &str {

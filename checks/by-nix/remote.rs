@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::halt;
 use crate::stores::{Private, Setup};
 
 const SSHD: &str = "/usr/sbin/sshd";
@@ -33,12 +34,13 @@ impl Builder {
         fs::create_dir(&own).expect("make a directory");
         let nix = "build-users-group =\nsandbox = true\nsandbox-fallback = false\nsubstituters =\n";
         fs::write(own.join("nix.conf"), nix).expect("write a file");
+        // The shell that sshd starts shall read nothing of a home.
         let (directory, own_directory) = (directory.display(), own.display());
         let path = std::env::var("PATH").unwrap_or_default();
         let config = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {directory}/host\nAuthorizedKeysFile {directory}/user.pub\n\
              StrictModes no\nUsePAM no\nPermitRootLogin yes\nPidFile none\nMaxStartups 100\n\
-             SetEnv NIX_CONF_DIR={own_directory} PATH={path}\n"
+             SetEnv NIX_CONF_DIR={own_directory} PATH={path} HOME={own_directory}\n"
         );
         let file = own.join("sshd_config");
         fs::write(&file, config).expect("write a file");
@@ -57,7 +59,7 @@ impl Builder {
     /// Ends all that the machine does, as a power cut would.
     fn kill(&mut self) {
         let own = Pid::from_raw(self.0.id() as i32).expect("a process has an id");
-        let _ = kill_process(own, Signal::STOP);
+        halt(own);
         for process in below(own) {
             let _ = kill_process(process, Signal::KILL);
         }

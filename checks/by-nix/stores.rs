@@ -167,11 +167,12 @@ pub fn replayed() -> Result<(), Failed> {
 pub fn read_only() -> Result<(), Failed> {
     let private = Private::start(256 << 20);
     private.assert_works();
-    private.beside(&["mount", "-o", "remount,ro", "/nix"]);
+    // A mount on top of it: the one below is busy as long as a daemon has its database open.
+    private.beside(&["sh", "-c", "mount --bind /nix /nix && mount -o remount,bind,ro /nix"]);
     let reply = private.server.sh("echo out");
     let refusal = reply.refusal();
     assert!(refusal.to_lowercase().contains("read-only"), "{refusal}");
-    private.beside(&["mount", "-o", "remount,rw", "/nix"]);
+    private.beside(&["umount", "--lazy", "/nix"]);
     private.assert_works();
     Ok(())
 }

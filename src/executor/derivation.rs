@@ -73,6 +73,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// that come later may well be first.
 const MORE_PATIENCE: Duration = Duration::from_secs(2);
 const PATIENCE_WITH_OTHERS: Duration = Duration::from_secs(60);
+/// How much longer than its program may run a call waits for anything to be said of it.
+const PATIENCE_WITH_SILENCE: Duration = Duration::from_secs(60);
 
 /// Bytes that Nix needs to carry out a call at all, by a low estimate.
 const ROOM: u64 = 1 << 20;
@@ -113,6 +115,11 @@ pub enum DerivationError {
         limit: Duration,
         reason: String,
     },
+    /// Nix said nothing for longer than any program may run.
+    Silent {
+        limit: Duration,
+        reason: String,
+    },
     /// The launcher in the store is not what was added to it, as a disk may leave it after a power cut.
     Damaged {
         path: &'static StorePath,
@@ -149,6 +156,13 @@ impl fmt::Display for DerivationError {
                  in nix.conf, `build-users-group` names who builds here, and `builders` who does elsewhere",
                 limit.as_secs()
             ),
+            Self::Silent { limit, reason } => write!(
+                f,
+                "Nix was silent for {} seconds, which is longer than the call may take{reason}: it may wait for a remote \
+                 builder that is lost; `builders` in nix.conf names them, and `ConnectTimeout` and `ServerAliveInterval` in \
+                 ssh_config let ssh notice",
+                limit.as_secs()
+            ),
             Self::Damaged { path } => write!(
                 f,
                 "{path} has not the content any more that Nix has registered: `nix-store --query --referrers-closure {path} | \
@@ -173,6 +187,7 @@ impl std::error::Error for DerivationError {
             | Self::Full { .. }
             | Self::Slow
             | Self::Busy { .. }
+            | Self::Silent { .. }
             | Self::Damaged { .. }
             | Self::Cancelled => None,
         }
@@ -252,6 +267,8 @@ impl Derivations {
         let mut log = Log::new(on_stage);
         let limit = job.deadline + if self.remote == Remote::Off { MORE_PATIENCE } else { PATIENCE_WITH_OTHERS };
         let waits = log.waits_for(limit);
+        let silence = job.deadline + PATIENCE_WITH_SILENCE;
+        let is_silent = log.is_silent_for(silence);
         let built = async {
             match way {
                 Way::Daemon => self.build(&derivation, &job.files, &mut log).await,
@@ -259,11 +276,14 @@ impl Derivations {
             }
         };
         let built = tokio::select! {
+            biased;
             built = built => built,
             // The connection goes with the future, and with it goes the builder.
             () = cancelled.cancelled(), if way == Way::Daemon => Err(DerivationError::Cancelled),
             // There is no builder yet.
             reason = waits => Err(DerivationError::Busy { limit, reason }),
+            // What is built elsewhere may never come back.
+            () = is_silent => Err(DerivationError::Silent { limit: silence, reason: log.reason("") }),
         };
         let elapsed = begun.elapsed();
         let outcome = match built {

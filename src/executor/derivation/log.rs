@@ -33,6 +33,8 @@ pub struct Log<'a> {
     last: VecDeque<String>,
     /// What Nix waits for, in its words, before it can build.
     waiting: watch::Sender<Option<String>>,
+    /// Changes with whatever is heard.
+    heard: watch::Sender<()>,
 }
 
 impl<'a> Log<'a> {
@@ -44,6 +46,7 @@ impl<'a> Log<'a> {
             elsewhere: None,
             last: VecDeque::new(),
             waiting: watch::Sender::new(None),
+            heard: watch::Sender::new(()),
         }
     }
 
@@ -62,7 +65,20 @@ impl<'a> Log<'a> {
         }
     }
 
+    /// Comes back when nothing was heard for so long.
+    pub fn is_silent_for(&self, limit: Duration) -> impl Future<Output = ()> + use<> {
+        let mut heard = self.heard.subscribe();
+        async move {
+            while let Ok(changed) = timeout(limit, heard.changed()).await {
+                if changed.is_err() {
+                    return std::future::pending().await;
+                }
+            }
+        }
+    }
+
     pub fn hear(&mut self, event: Event) {
+        self.heard.send_replace(());
         match event {
             Event::Log(line) if !self.is_own(&line) => self.keep(line),
             Event::Started { work, text } => self.started(work, text),
@@ -80,6 +96,7 @@ impl<'a> Log<'a> {
 
     /// Takes a line of a command, which may be the builder's or Nix's.
     pub fn line(&mut self, line: &str) {
+        self.heard.send_replace(());
         if line.starts_with(WAITING) {
             self.started(Work::Wait, line.to_owned());
         } else if line.starts_with(BUILDING) {
@@ -117,5 +134,59 @@ impl<'a> Log<'a> {
             self.last.pop_front();
         }
         self.last.push_back(line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(90);
+
+    fn started(text: &str, work: Work) -> Event {
+        Event::Started { work, text: text.into() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_counts_from_what_was_heard_last() {
+        let begun = Instant::now();
+        let mut log = Log::new(&|_| {});
+        let silent = log.is_silent_for(LIMIT);
+        let talk = async {
+            for _ in 0..3 {
+                sleep(Duration::from_secs(60)).await;
+                log.hear(started("building", Work::Build));
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = silent => {}
+            () = talk => {}
+        }
+        assert_eq!(begun.elapsed().as_secs(), 3 * 60 + 90);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiting_counts_until_something_is_built() {
+        let begun = Instant::now();
+        let mut log = Log::new(&|_| {});
+        let waits = log.waits_for(LIMIT);
+        let talk = async {
+            log.hear(started("waiting for a lock", Work::Wait));
+            sleep(Duration::from_secs(60)).await;
+            log.hear(started("building", Work::Build));
+            sleep(Duration::from_secs(1000)).await;
+            log.hear(started("waiting for a machine", Work::Wait));
+            std::future::pending::<String>().await
+        };
+        let reason = tokio::select! {
+            reason = waits => reason,
+            reason = talk => reason,
+        };
+        assert_eq!((begun.elapsed().as_secs(), reason.as_str()), (60 + 1000 + 90, "waiting for a machine"));
     }
 }
