@@ -7,10 +7,13 @@
 
 use std::collections::BTreeMap;
 
+use numbers::{Answer, Answers};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
     sock_filter,
 };
+
+mod numbers;
 
 /// What bounds the sandbox's memory and processors, on which it depends what must be refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -243,18 +246,19 @@ fn bytes(instruction: &sock_filter) -> [u8; 8] {
     [code0, code1, instruction.jt, instruction.jf, k0, k1, k2, k3]
 }
 
-/// One program out of a filter for each error: a filter has one answer only, and each that is installed costs time.
+/// What the numbers decide, and behind it one program out of a filter for each error that depends on arguments: a filter
+/// has one answer only, and each that is installed costs time.
 fn program(refusals: Vec<Refusal>) -> BpfProgram {
-    let mut by_errno: BTreeMap<i32, BTreeMap<i64, Vec<SeccompRule>>> = BTreeMap::new();
-    // Those without cases come last, since a call that is refused in all of them has no rule.
     let (always, sometimes): (Vec<_>, Vec<_>) = refusals.into_iter().partition(|refusal| refusal.cases.is_empty());
+    let asked = sometimes.iter().map(|refusal| (refusal.call as u32, Answer::Ask));
+    // Those without cases come last, since a call that is refused in all of them needs no look at its arguments.
+    let refused = always.iter().map(|refusal| (refusal.call as u32, Answer::Refuse(refusal.errno)));
+    let mut program = Answers::new(&asked.chain(refused).collect()).program();
+
+    let mut by_errno: BTreeMap<i32, BTreeMap<i64, Vec<SeccompRule>>> = BTreeMap::new();
     for Refusal { call, errno, cases } in sometimes {
         by_errno.entry(errno).or_default().entry(call).or_default().extend(cases.into_iter().map(rule));
     }
-    for Refusal { call, errno, .. } in always {
-        by_errno.entry(errno).or_default().insert(call, Vec::new());
-    }
-    let mut program = other_machines();
     let last = by_errno.len() - 1;
     for (index, (errno, rules)) in by_errno.into_iter().enumerate() {
         let mut part = compile(rules, errno);
@@ -282,10 +286,8 @@ fn compile(rules: BTreeMap<i64, Vec<SeccompRule>>, errno: i32) -> BpfProgram {
         .expect("the table makes a filter")
 }
 
-const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
 const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
 const JUMP: u16 = (libc::BPF_JMP | libc::BPF_JA) as u16;
-const JUMP_IF_AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
 
 /// Lets what a program would allow go on behind its end instead.
 fn fall_through(program: &mut BpfProgram) {
@@ -295,22 +297,6 @@ fn fall_through(program: &mut BpfProgram) {
             *instruction = sock_filter { code: JUMP, jt: 0, jf: 0, k: (length - index - 1) as u32 };
         }
     }
-}
-
-/// The calls of x32, which have numbers of their own on the same architecture, are not there. Those of other
-/// architectures kill, which is the part of every filter.
-fn other_machines() -> BpfProgram {
-    const X32: u32 = 0x4000_0000;
-    if cfg!(not(target_arch = "x86_64")) {
-        return Vec::new();
-    }
-    let not_there = libc::SECCOMP_RET_ERRNO | NOT_THERE as u32;
-    vec![
-        // The number of the call is the first field of what a filter sees, the architecture the second.
-        sock_filter { code: LOAD, jt: 0, jf: 0, k: 0 },
-        sock_filter { code: JUMP_IF_AT_LEAST, jt: 0, jf: 1, k: X32 },
-        sock_filter { code: RETURN, jt: 0, jf: 0, k: not_there },
-    ]
 }
 
 #[cfg(test)]

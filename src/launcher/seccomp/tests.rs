@@ -190,3 +190,47 @@ fn the_calls_of_x32_are_not_there() {
         }
     });
 }
+
+#[test]
+fn the_number_alone_decides_within_a_few_instructions() {
+    let (number, architecture) = (0, 4);
+    let steps = |call: u32| {
+        let program = program(table(UNBOUNDED));
+        let (mut accumulator, mut at, mut steps) = (0, 0, 0);
+        loop {
+            let sock_filter { code, jt, jf, k } = program[at];
+            (at, steps) = (at + 1, steps + 1);
+            match u32::from(code) {
+                // The field is one of two as long as only numbers are looked at.
+                code if code == libc::BPF_LD | libc::BPF_W | libc::BPF_ABS => {
+                    accumulator = match k {
+                        k if k == number => call,
+                        k if k == architecture => numbers::AUDIT_ARCH,
+                        _ => return (None, steps),
+                    }
+                }
+                code if code == libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K => {
+                    at += usize::from(if accumulator == k { jt } else { jf });
+                }
+                code if code == libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K => {
+                    at += usize::from(if accumulator >= k { jt } else { jf });
+                }
+                code if code == libc::BPF_JMP | libc::BPF_JA => at += k as usize,
+                code if code == libc::BPF_RET | libc::BPF_K => return (Some(k), steps),
+                code => panic!("instruction {code:#x}"),
+            }
+        }
+    };
+    let allowed = Some(libc::SECCOMP_RET_ALLOW);
+    for call in 0..1024 {
+        let expected = table(UNBOUNDED).into_iter().find(|refusal| refusal.call == libc::c_long::from(call));
+        let (answer, steps) = steps(call);
+        match expected {
+            None => assert!(answer == allowed && steps < 16, "{call}: {answer:?} in {steps} steps"),
+            Some(Refusal { errno, cases, .. }) if cases.is_empty() => {
+                assert_eq!(answer, Some(libc::SECCOMP_RET_ERRNO | errno as u32), "{call}");
+            }
+            Some(_) => assert_eq!(answer, None, "{call}"),
+        }
+    }
+}
