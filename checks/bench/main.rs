@@ -176,7 +176,9 @@ fn variables(sandbox: &Sandbox, environment: &Path) -> Vec<(String, String)> {
         .variables
         .iter()
         .map(|(name, value)| ((*name).to_owned(), value.replace(ENVIRONMENT_PLACEHOLDER, &place)));
-    own.chain([("PATH".to_owned(), format!("{place}/bin")), ("LANG".to_owned(), "C.UTF-8".to_owned())]).collect()
+    let common =
+        [("PATH", format!("{place}/bin")), ("LC_CTYPE", "C.UTF-8".to_owned()), ("SHELL", "/bin/sh".to_owned())];
+    own.chain(common.map(|(name, value)| (name.to_owned(), value))).collect()
 }
 
 fn plain(sandbox: &Sandbox, environment: &Path, directory: &Path) -> Command {

@@ -76,19 +76,24 @@ impl Tree {
         Ok(Some(whole))
     }
 
-    /// Hides with what is already in the sandbox: nothing of the host is at hand any more.
+    /// Hides with what is already in the sandbox: nothing of the host is at hand any more. The root must be this process's
+    /// own, so that each path costs one system call.
     pub fn mask(&mut self, hidden: &[PathBuf], read_only: &[PathBuf]) -> io::Result<()> {
-        let (mut no_directory, mut no_file): (Option<OwnedFd>, Option<OwnedFd>) = (None, None);
+        let mut empty: Option<CString> = None;
         for path in hidden {
-            let Some(found) = self.find(path)? else { continue };
-            let (mask, make): (_, fn(&Self) -> _) = match sys::is_directory(found.as_fd())? {
-                true => (&mut no_directory, |_| empty_directory()),
-                false => (&mut no_file, Self::empty_file),
-            };
-            // Only a mount that is attached can be copied by every kernel. A copy is as restricted as what it is of.
-            match mask {
-                Some(mask) => sys::attach_mount(sys::copy_directory(mask.as_fd())?.as_fd(), found.as_fd(), c"")?,
-                None => sys::attach_mount(mask.insert(make(self)?).as_fd(), found.as_fd(), c"")?,
+            let path = c_string(path.as_os_str().as_bytes())?;
+            // A mount like the one of the sandbox's own device, which is read-only.
+            match sys::bind(c"/dev/null", &path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) if error.kind() == ErrorKind::NotADirectory => match &empty {
+                    Some(empty) => sys::bind(empty, &path)?,
+                    None => {
+                        let directory = sys::open_in_root(self.root.as_fd(), &path, true)?;
+                        sys::attach_mount(empty_directory()?.as_fd(), directory.as_fd(), c"")?;
+                        empty = Some(path);
+                    }
+                },
+                result => result?,
             }
         }
         for path in read_only {
@@ -98,13 +103,6 @@ impl Tree {
             sys::attach_mount(copy.as_fd(), found.as_fd(), c"")?;
         }
         Ok(())
-    }
-
-    /// A file without content that can't be written to either.
-    fn empty_file(&self) -> io::Result<OwnedFd> {
-        let null = sys::copy_directory(self.open(Path::new("/dev/null"))?.as_fd())?;
-        sys::restrict_mount(null.as_fd(), sys::READ_ONLY, false)?;
-        Ok(null)
     }
 
     fn find(&self, path: &Path) -> io::Result<Option<OwnedFd>> {

@@ -54,6 +54,13 @@ pub fn copy_directory(directory: BorrowedFd) -> io::Result<OwnedFd> {
     owned(unsafe { libc::syscall(libc::SYS_open_tree, directory.as_raw_fd(), c"".as_ptr(), flags) })
 }
 
+/// Attaches at `target` a mount of what is at `source`, as restricted as the mount that it is found on. Both are files, or
+/// both directories: else it is an error ([`io::ErrorKind::NotADirectory`]).
+pub fn bind(source: &CStr, target: &CStr) -> io::Result<()> {
+    // SAFETY: both pointers are to NUL-terminated strings; a bind looks at neither a type nor data.
+    done(unsafe { libc::mount(source.as_ptr(), target.as_ptr(), null(), libc::MS_BIND, null()) }.into())
+}
+
 /// How many bytes of a file system are in use.
 pub fn bytes_used(file: BorrowedFd) -> io::Result<u64> {
     // SAFETY: an all-zero statfs is valid: every field is an integer.
