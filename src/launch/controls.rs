@@ -21,7 +21,7 @@ use sandbox_launcher::seccomp::Bounds;
 pub const WITHOUT: &str = "SANDBOX_MCP_WITHOUT_CGROUPS";
 
 const MB: u64 = 1 << 20;
-/// In which the share of the processors is measured, in µs.
+/// In which the share of the processors is measured, in µs: what the kernel begins with.
 const PERIOD: u64 = 100_000;
 
 /// The controllers that sandboxes can be put under.
@@ -181,15 +181,21 @@ impl Controller {
                 vec![set("pids.max", resources.processes.to_string())],
                 vec![alarm("pids.events", "max ", over_processes)],
             ),
-            Self::Processors => {
-                (vec![set("cpu.cfs_period_us", PERIOD.to_string()), set("cpu.cfs_quota_us", quota.to_string())], vec![])
-            }
+            Self::Processors => (vec![set("cpu.cfs_quota_us", quota.to_string())], vec![]),
         };
         let mut cgroup = Cgroup { directory: directory.to_owned(), settings, alarms };
-        // Memory that is swapped out is memory. Where the kernel does not account for swap there is no such file, in no
-        // group of the hierarchy but the root.
-        for (file, value) in [("memory.swap.max", 0), ("memory.memsw.limit_in_bytes", memory)] {
-            if matches!(self, Self::All | Self::Memory) && accounts_for_swap(directory, file) {
+        // Where the kernel does not account for swap, or is older than 5.14, there is no such file.
+        let of_some_kernels = match self {
+            // Memory that is swapped out is memory.
+            Self::All => vec![("memory.swap.max", 0), ("cpu.max.burst", quota)],
+            Self::Memory => vec![("memory.memsw.limit_in_bytes", memory)],
+            // What is left of a period can be used in the next. Most programs run for less than one, on several processors
+            // as they start.
+            Self::Processors => vec![("cpu.cfs_burst_us", quota)],
+            Self::Processes => vec![],
+        };
+        for (file, value) in of_some_kernels {
+            if has_file(directory, file) {
                 cgroup.settings.push(set(file, value.to_string()));
             }
         }
@@ -197,7 +203,8 @@ impl Controller {
     }
 }
 
-fn accounts_for_swap(directory: &Path, file: &str) -> bool {
+/// Whether the groups of a hierarchy have a file. The root may not have one that all others have.
+fn has_file(directory: &Path, file: &str) -> bool {
     directory.join(file).exists()
         || fs::read_dir(directory)
             .is_ok_and(|mut entries| entries.any(|entry| entry.is_ok_and(|entry| entry.path().join(file).exists())))

@@ -26,7 +26,9 @@
 //! - *Services* of the call (services.rs) are started by the worker before that, behind its walls, and are children of
 //!   pid 1, which waits until each is ready and tells what went wrong with them.
 //!
-//! A sandbox serves one call. All that takes time is done before the call comes, or after its answer.
+//! A sandbox serves one call. All that takes time is done before the call comes, or after its answer. Programs that are
+//! started ahead take a processor for a while themselves: the next is started when its predecessor's call has ended, or
+//! after a quarter of a second.
 //!
 //! Where the order says how the program can be told to wait, that begins with the program itself: in a sandbox that is made
 //! ahead of its call, the worker is the program already, whose standard input ends when the call has come. What it prints
@@ -100,7 +102,7 @@
 //! |---|---|---|
 //! | memory | the kernel kills, the manager names the limit | the manager adds up the processes' memory, their page tables, their tmpfs and the most that their sockets can hold, the sooner again the closer they are to the limit; seccomp refuses memory that is no process's own |
 //! | processes | the kernel refuses | RLIMIT_NPROC, which counts the sandbox's user namespace alone |
-//! | processors | a quota | sched_setaffinity, which seccomp then keeps from being undone |
+//! | processors | a quota, of which a tenth of a second can be saved up | sched_setaffinity, which seccomp then keeps from being undone |
 //! | disk | tmpfs of a size and a number of files | the same |
 //! | open files, core dumps | rlimits | the same |
 //!

@@ -9,6 +9,8 @@ use crate::sandbox::Sandbox;
 const IDLE: Duration = Duration::from_secs(300);
 /// How long the demand is remembered.
 const MEMORY: Duration = Duration::from_secs(30);
+/// For how long a program that is started ahead leaves the processors to calls: most have ended by then.
+const HEAD_START: Duration = Duration::from_millis(250);
 
 #[derive(Default)]
 pub struct Pool {
@@ -18,11 +20,16 @@ pub struct Pool {
     /// How many would have been enough of late.
     wanted: usize,
     wanted_since: Option<Instant>,
+    /// Whether making one takes a processor for as long as a call does.
+    slow: bool,
+    /// Since when there are fewer than there should be.
+    short_since: Option<Instant>,
 }
 
 impl Pool {
-    pub fn of(most: usize) -> Self {
-        Self { most, ..Self::default() }
+    /// `slow`: programs are started ahead in the sandboxes.
+    pub fn of(most: usize, slow: bool) -> Self {
+        Self { most, slow, ..Self::default() }
     }
 
     /// Notes a call that is about to begin.
@@ -46,19 +53,30 @@ impl Pool {
         self.last_call = None;
     }
 
-    /// Whether one more is to be made.
-    pub fn wants(&self, sandboxes: &[Sandbox]) -> bool {
-        idle(sandboxes) < self.target()
+    /// Whether one more is to be made now.
+    pub fn wants(&mut self, sandboxes: &[Sandbox]) -> bool {
+        if idle(sandboxes) >= self.target() {
+            self.short_since = None;
+            return false;
+        }
+        let since = *self.short_since.get_or_insert_with(Instant::now);
+        !self.slow || since.elapsed() >= HEAD_START || !sandboxes.iter().any(Sandbox::is_running)
     }
 
-    /// When [`Self::shrink`] may have something to do.
+    /// When there may be something to do without anything having occurred.
     pub fn next(&self) -> Option<Instant> {
+        let later = self.short_since.filter(|_| self.slow).map(|since| since + HEAD_START);
+        later.into_iter().chain(self.idle_end()).min()
+    }
+
+    /// When those that are ready have waited for too long.
+    fn idle_end(&self) -> Option<Instant> {
         if self.most > 0 { Some(self.last_call? + IDLE) } else { None }
     }
 
     /// Lets all go that have waited for too long.
     pub fn shrink(&mut self, sandboxes: &mut [Sandbox]) {
-        if self.next().is_some_and(|next| next <= Instant::now()) {
+        if self.idle_end().is_some_and(|end| end <= Instant::now()) {
             self.pause();
             sandboxes.iter_mut().filter(|sandbox| sandbox.is_idle()).for_each(Sandbox::cancel);
         }

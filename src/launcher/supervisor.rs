@@ -119,10 +119,11 @@ fn be_manager(environment: Environment, ready: usize, sole_user: bool, groups: G
         sys::exit(1);
     }
     let control = UnixStream::from(sys::inherited(0));
+    let slow = environment.ahead.is_some();
     match prepare(environment, sole_user, groups) {
         Ok(mould) => {
             if write_message(&mut &control, &Report::Ready).is_ok() {
-                Keeper::of_many(mould, control, guard, Pool::of(ready)).work();
+                Keeper::of_many(mould, control, guard, Pool::of(ready, slow)).work();
             }
         }
         Err(failure) => {

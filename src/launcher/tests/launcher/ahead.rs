@@ -1,7 +1,7 @@
 //! Programs that are started before there is a call for them.
 
 use std::io::PipeReader;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sandbox_launcher::{Ahead, Call, Ending, LARGEST_REPORT, Plan, Report, Step, decode};
 
@@ -91,6 +91,23 @@ fn a_call_for_another_program_gets_it_and_nothing_of_the_other_is_left() {
         sleeper.wait_for(1, Duration::from_secs(10));
         let outcome = served.run(&call(&caller, "set -- /proc/[0-9]*; echo $#; cat given", "file"));
         assert_eq!(outcome.text(), "2\nfile", "pid 1 and the shell");
+    });
+}
+
+#[test]
+fn a_call_that_takes_long_does_not_keep_the_next_program_from_being_started() {
+    as_everybody_served(|caller| {
+        let served = serve(&caller, "cat; . ./given");
+        let before = processes(&served).len();
+        let long = served.begin(&call(&caller, "cat; . ./given", "sleep 900"));
+        let begun = Instant::now();
+        while processes(&served).len() <= before + 1 {
+            assert!(begun.elapsed() < Duration::from_secs(30), "none is started");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        settled(|| processes(&served).len());
+        assert_eq!(run(&served, &call(&caller, "cat; . ./given", "echo next")).stdout, "next\n");
+        drop(long);
     });
 }
 
