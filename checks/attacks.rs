@@ -19,6 +19,8 @@ mod client;
 mod content;
 #[path = "attacks/host.rs"]
 mod host;
+#[allow(dead_code)] // Other tests use more of it.
+mod nix_daemon;
 #[path = "attacks/target.rs"]
 mod target;
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::sleep;
@@ -17,6 +18,7 @@ use crate::attack::{Attack, Need, Verdict};
 use crate::client::{self, Reply, Server};
 use crate::content;
 use crate::host::{self, Host, NOBODY, VARIABLE};
+use crate::nix_daemon::Daemon;
 
 /// Seconds that a program may run. The longest attack that does not wait for this takes a quarter of it.
 const TIMEOUT: u64 = 20;
@@ -75,11 +77,14 @@ pub struct Target {
     landlock: i64,
     /// Programs are the machine's root to the kernel, without privileges: Nix has no users for its builders.
     is_root_outside: bool,
+    /// Serves the server's Nix.
+    _daemon: Option<Daemon>,
 }
 
 impl Target {
     pub fn start(executor: &str, user: User, library: &str, host: &Arc<Host>, must_work: bool) -> Self {
-        let server = Server::spawn(&mut command(executor, user, host)).greeted();
+        let (mut command, daemon) = command(executor, user, host);
+        let server = Server::spawn(&mut command).greeted();
         let mut target = Self {
             executor: executor.to_owned(),
             user,
@@ -90,6 +95,7 @@ impl Target {
             landlock: 0,
             is_root_outside: false,
             server,
+            _daemon: daemon,
         };
         for (tool, parameter, code) in TOOLS {
             let reply = target.server.call(tool, json!({ parameter: code }));
@@ -244,12 +250,15 @@ fn wait_until(condition: impl Fn() -> bool) -> bool {
     true
 }
 
-/// The command of a server, with a secret in its environment.
-fn command(executor: &str, user: User, host: &Host) -> Command {
+/// Where a machine's own daemon listens.
+const DAEMON: &str = "/nix/var/nix/daemon-socket/socket";
+
+/// The command of a server, with a secret in its environment, and the daemon by which an ordinary user reaches Nix.
+fn command(executor: &str, user: User, host: &Host) -> (Command, Option<Daemon>) {
     let timeout = TIMEOUT.to_string();
     // Victims wait for attacks, which must not wait for them.
     let arguments = ["--executor", executor, "--timeout", &timeout, "--calls-at-once", "64"];
-    let mut command;
+    let (mut command, mut daemon) = (Command::new(client::program()), None);
     if user == User::Ordinary && rustix::process::geteuid().is_root() {
         let home = host.private(&format!("home-{executor}"), Some(NOBODY));
         // Where cargo puts it may be out of this user's reach.
@@ -258,11 +267,14 @@ fn command(executor: &str, user: User, host: &Host) -> Command {
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("let everybody run the server");
         command = Command::new(program);
         command.env("HOME", &home).env_remove("XDG_STATE_HOME").current_dir(&home).uid(NOBODY).gid(NOBODY);
-    } else {
-        command = Command::new(client::program());
+        let has_nix = || Command::new("nix-daemon").arg("--version").output().is_ok_and(|told| told.status.success());
+        if executor.starts_with("derivation") && !Path::new(DAEMON).exists() && has_nix() {
+            let daemon = daemon.insert(Daemon::start(&host.private("daemon", None)));
+            command.env("NIX_DAEMON_SOCKET_PATH", &daemon.socket);
+        }
     }
     command.args(arguments).env(VARIABLE, &host.variable_secret);
-    command
+    (command, daemon)
 }
 
 /// The limits that each tool's description states.

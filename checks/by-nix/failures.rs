@@ -2,18 +2,18 @@
 
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::Command;
 
 use libtest_mimic::Failed;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::by_nix;
 use crate::client::{Server, program};
+use crate::nix_daemon::Daemon;
 use crate::sleeper::Sleeper;
-use crate::{by_nix, halt};
 
 const NOBODY: u32 = 65534;
 
@@ -38,60 +38,6 @@ fn public() -> TempDir {
     use std::os::unix::fs::PermissionsExt;
     let everybody = fs::Permissions::from_mode(0o755);
     tempfile::Builder::new().permissions(everybody).tempdir().expect("make a directory")
-}
-
-/// A daemon of this machine's store.
-struct Daemon {
-    child: Child,
-    socket: PathBuf,
-}
-
-impl Daemon {
-    fn start(directory: &Path) -> Self {
-        let socket = directory.join("socket");
-        let _ = fs::remove_file(&socket);
-        let child = Command::new("nix-daemon")
-            .env("NIX_DAEMON_SOCKET_PATH", &socket)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("start a daemon");
-        let daemon = Self { child, socket };
-        daemon.wait_until("it listens", |daemon| std::os::unix::net::UnixStream::connect(&daemon.socket).is_ok());
-        daemon
-    }
-
-    /// The processes below it, which serve a connection each.
-    fn workers(&self) -> Vec<Pid> {
-        let parent = format!("PPid:\t{}", self.child.id());
-        let is_worker = |process: &Path| {
-            fs::read_to_string(process.join("status")).is_ok_and(|status| status.lines().any(|line| line == parent))
-        };
-        let processes = fs::read_dir("/proc").into_iter().flatten().flatten().filter(|entry| is_worker(&entry.path()));
-        processes.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)).collect()
-    }
-
-    fn wait_until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
-        let begun = Instant::now();
-        while !holds(self) {
-            assert!(begun.elapsed() < Duration::from_secs(30), "{what}: not within 30 seconds");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // So that no worker is started while the others are ended.
-        let daemon = Pid::from_raw(self.child.id() as i32).expect("a process has an id");
-        halt(daemon);
-        for worker in self.workers() {
-            let _ = kill_process(worker, Signal::KILL);
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 pub fn unstartable() -> Result<(), Failed> {

@@ -9,6 +9,8 @@
 mod client;
 mod damage;
 mod failures;
+#[path = "../nix_daemon.rs"]
+mod nix_daemon;
 mod remote;
 #[path = "../mcp/sleeper.rs"]
 #[allow(dead_code)]
@@ -18,11 +20,9 @@ mod stores;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode, Output};
-use std::time::Duration;
 
 use client::{Reply, Server, program};
 use libtest_mimic::{Arguments, Failed, Trial};
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use sleeper::Sleeper;
 
@@ -67,6 +67,8 @@ fn main() -> ExitCode {
         as_root("a_call_that_gets_no_build_user_is_an_error_until_one_is_free", damage::build_users_in_use),
         as_root("calls_go_to_remote_builders_of_which_one_may_end", remote::spread)
             .with_ignored_flag(needs_root || !remote::is_possible()),
+        as_root("calls_that_prefer_remote_builders_are_carried_out_here_when_there_is_none", remote::preferred)
+            .with_ignored_flag(needs_root || !remote::is_possible()),
         as_root("who_may_not_use_the_store_is_told_what_would_help", failures::unreachable),
         as_root("a_daemon_that_is_stopped_is_an_error_and_one_that_is_started_again_is_used", failures::restarted),
         as_root("a_daemons_worker_that_is_killed_takes_its_call_along_and_no_other", failures::worker_killed),
@@ -107,16 +109,6 @@ fn left(mark: &str) -> Vec<String> {
     let holds =
         |path: &Path| fs::read(path).is_ok_and(|text| text.windows(mark.len()).any(|part| part == mark.as_bytes()));
     derivations.map(|entry| entry.path()).filter(|path| holds(path)).map(|path| path.display().to_string()).collect()
-}
-
-/// Stops a process, and comes back when it starts no others any more.
-fn halt(process: Pid) {
-    let _ = kill_process(process, Signal::STOP);
-    let runs =
-        |status: String| !status.lines().any(|line| line.starts_with("State:\tT") || line.starts_with("State:\tZ"));
-    while fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero())).is_ok_and(runs) {
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 fn receipt(reply: &Reply) -> &str {

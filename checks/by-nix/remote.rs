@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::halt;
+use crate::nix_daemon::halt;
 use crate::stores::{Private, Setup};
 
 const SSHD: &str = "/usr/sbin/sshd";
@@ -105,7 +105,8 @@ struct Farm {
 }
 
 impl Farm {
-    fn start() -> Self {
+    /// `remote`: the value of `--remote-builders`.
+    fn start(remote: &str) -> Self {
         let directory = tempfile::tempdir().expect("make a directory");
         for name in ["host", "user"] {
             let key = directory.path().join(name);
@@ -131,16 +132,42 @@ impl Farm {
             size: 1 << 30,
             config: &format!("builders = {}", machines.join(" ; ")),
             variables: &[("NIX_SSHOPTS", &format!("-F {}", ssh.display()))],
-            arguments: &["--executor", "derivation", "--remote-builders", "only", "--calls-at-once", "4"],
+            arguments: &["--executor", "derivation", "--remote-builders", remote, "--calls-at-once", "4"],
             ..Setup::default()
         });
         Self { private, builders: started.into(), _directory: directory }
     }
+
+    /// How many builds have been told of that are the builder's.
+    fn builds_at(&self, name: &str) -> usize {
+        let is_of = |message: &serde_json::Value| {
+            message["params"]["message"]
+                .as_str()
+                .is_some_and(|message| message.contains("building") && message.contains(name))
+        };
+        self.private.server.received().iter().filter(|message| is_of(message)).count()
+    }
+}
+
+/// Who prefers remote builders does not depend on them.
+pub fn preferred() -> Result<(), Failed> {
+    let mut farm = Farm::start("prefer");
+    let run = |farm: &Farm, code: &str| {
+        let call = json!({"name": "shell", "arguments": {"main_sh": code}, "_meta": {"progressToken": code}});
+        farm.private.server.reply(farm.private.server.request("tools/call", call))
+    };
+    let builds = |farm: &Farm| NAMES.iter().map(|name| farm.builds_at(name)).sum::<usize>();
+    assert_eq!(run(&farm, "echo elsewhere").output(), "elsewhere\n");
+    assert_eq!(builds(&farm), 1, "{:?}", farm.private.server.received());
+    farm.builders.iter_mut().for_each(Builder::kill);
+    assert_eq!(run(&farm, "echo here").output(), "here\n");
+    assert_eq!(builds(&farm), 1, "{:?}", farm.private.server.received());
+    Ok(())
 }
 
 /// Fifty calls over two builders, of which one ends in their midst.
 pub fn spread() -> Result<(), Failed> {
-    let mut farm = Farm::start();
+    let mut farm = Farm::start("only");
     let server = &farm.private.server;
     let calls: Vec<_> = (0..CALLS)
         .map(|number| {
@@ -151,14 +178,7 @@ pub fn spread() -> Result<(), Failed> {
             )
         })
         .collect();
-    let told = |name: &str| {
-        let is_of = |message: &serde_json::Value| {
-            message["params"]["message"]
-                .as_str()
-                .is_some_and(|message| message.contains("building") && message.contains(name))
-        };
-        server.received().iter().filter(|message| is_of(message)).count()
-    };
+    let told = |name| farm.builds_at(name);
     let begun = Instant::now();
     while NAMES.iter().any(|name| told(name) < 3) {
         assert!(begun.elapsed() < Duration::from_secs(120), "not both builders have work: {:?}", server.received());
