@@ -7,10 +7,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{self, MapAccess, SeqAccess, Visitor};
 
-use crate::policy::{self, Entry};
 use crate::store_path::{StorePath, StorePathError};
+
+// Whoever includes this file by its path would look for them beside it.
+#[path = "manifest/network.rs"]
+mod network;
+#[path = "manifest/services.rs"]
+mod services;
+
+pub use network::Network;
+pub use services::{Ready, Service};
 
 /// The format that this version reads. It changes when a manifest of an older evaluation would be misread.
 pub const FORMAT: u64 = 1;
@@ -76,7 +83,7 @@ pub struct Definition {
     #[serde(default)]
     pub ahead: BTreeMap<String, String>,
     /// What is started before the command; of the list of strings that the JSON config has here, one service.
-    #[serde(deserialize_with = "services")]
+    #[serde(deserialize_with = "services::services")]
     pub before: Vec<Service>,
     pub command: Vec<String>,
     pub hints: Hints,
@@ -98,86 +105,6 @@ pub struct Definition {
 pub enum Executor {
     Namespace,
     Derivation,
-}
-
-/// A program that runs beside the command, from before its start.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Service {
-    /// What messages call it.
-    pub name: String,
-    pub command: Vec<String>,
-    #[serde(default)]
-    pub ready: Ready,
-    /// Seconds within which it must be ready.
-    pub deadline: u32,
-    /// Files that it logs to.
-    #[serde(default)]
-    pub logs: Vec<String>,
-    /// Words by which a line of them tells of an error.
-    #[serde(default)]
-    pub errors: Vec<String>,
-}
-
-/// How it is known that a service is ready; by neither: when its command has returned, with success.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Ready {
-    /// A TCP port of the loopback interface accepts connections.
-    pub port: Option<u16>,
-    /// A file is there.
-    pub file: Option<String>,
-}
-
-/// An item of [`Definition::before`].
-enum Before {
-    Argument(String),
-    Service(Service),
-}
-
-impl<'de> Deserialize<'de> for Before {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(BeforeVisitor)
-    }
-}
-
-struct BeforeVisitor;
-
-impl<'de> Visitor<'de> for BeforeVisitor {
-    type Value = Before;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a service, or an argument of the one command that is started")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Before, E> {
-        Ok(Before::Argument(text.to_owned()))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Before, A::Error> {
-        Service::deserialize(de::value::MapAccessDeserializer::new(map)).map(Before::Service)
-    }
-}
-
-/// Seconds that a service gets of which nothing is known but its command.
-const PATIENCE: u32 = 30;
-
-fn services<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Service>, D::Error> {
-    let (mut command, mut services) = (Vec::new(), Vec::new());
-    for item in Vec::<Before>::deserialize(deserializer)? {
-        match item {
-            Before::Argument(argument) => command.push(argument),
-            Before::Service(service) => services.push(service),
-        }
-    }
-    match command.first().cloned() {
-        None => Ok(services),
-        Some(_) if !services.is_empty() => Err(de::Error::custom("it mixes services with arguments of a command")),
-        Some(name) => {
-            let (ready, logs, errors) = (Ready::default(), Vec::new(), Vec::new());
-            Ok(vec![Service { name, command, ready, deadline: PATIENCE, logs, errors }])
-        }
-    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -210,66 +137,6 @@ pub struct Security {
     pub cap_drop: Vec<String>,
     pub security_opt: Vec<String>,
     pub network: Network,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Network {
-    None,
-    Bridge,
-    /// An allow-list.
-    Allow(Vec<Allowed>),
-}
-
-impl<'de> Deserialize<'de> for Network {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NetworkVisitor)
-    }
-}
-
-struct NetworkVisitor;
-
-impl<'de> Visitor<'de> for NetworkVisitor {
-    type Value = Network;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("`none`, `bridge` or a list of hosts and ports such as `api.example.org:443`")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Network, E> {
-        match text {
-            "none" => Ok(Network::None),
-            "bridge" => Ok(Network::Bridge),
-            _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
-        }
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Network, A::Error> {
-        let mut allowed: Vec<Allowed> = Vec::new();
-        while let Some(entry) = list.next_element()? {
-            allowed.push(entry);
-        }
-        let entries: Vec<Entry> = allowed.iter().map(Allowed::entry).collect();
-        policy::check(&entries).map_err(de::Error::custom)?;
-        Ok(Network::Allow(allowed))
-    }
-}
-
-/// The text of an entry of an allow-list, which was parsed once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Allowed(String);
-
-impl Allowed {
-    pub fn entry(&self) -> Entry<'_> {
-        Entry::parse(&self.0).expect("it was parsed before")
-    }
-}
-
-impl<'de> Deserialize<'de> for Allowed {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Entry::parse(&text).map_err(de::Error::custom)?;
-        Ok(Self(text))
-    }
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -512,37 +379,6 @@ impl Definition {
         let text = &self.mount.script_perms;
         let octal = (3..=4).contains(&text.len()) && text.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
         u32::from_str_radix(text, 8).ok().filter(|mode| octal && *mode <= 0o777)
-    }
-}
-
-impl Service {
-    fn check(&self) -> Result<(), &'static str> {
-        if self.name.is_empty() || self.command.first().is_none_or(String::is_empty) {
-            return Err("a service has no name, or its command names no program");
-        }
-        let Ready { port, file } = &self.ready;
-        let paths: Vec<&String> = self.logs.iter().chain(file).collect();
-        if [&self.command, &self.errors]
-            .into_iter()
-            .flatten()
-            .chain(paths.iter().copied())
-            .any(|text| text.contains('\0'))
-        {
-            return Err("a service holds a NUL character");
-        }
-        if paths.iter().any(|path| !path.starts_with('/')) {
-            return Err("`logs` and `ready.file` of a service are absolute paths");
-        }
-        if self.errors.iter().any(String::is_empty) {
-            return Err("`errors` of a service holds an empty word, which every line has");
-        }
-        if *port == Some(0) || self.deadline == 0 {
-            return Err("a port or a deadline of a service is 0");
-        }
-        if port.is_some() && file.is_some() {
-            return Err("a service is ready by a port or by a file, not by both");
-        }
-        Ok(())
     }
 }
 

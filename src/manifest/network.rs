@@ -1,0 +1,68 @@
+//! What a sandbox may reach.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{self, SeqAccess, Visitor};
+
+use crate::policy::{self, Entry};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Network {
+    None,
+    Bridge,
+    /// An allow-list.
+    Allow(Vec<Allowed>),
+}
+
+impl<'de> Deserialize<'de> for Network {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NetworkVisitor)
+    }
+}
+
+struct NetworkVisitor;
+
+impl<'de> Visitor<'de> for NetworkVisitor {
+    type Value = Network;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`none`, `bridge` or a list of hosts and ports such as `api.example.org:443`")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Network, E> {
+        match text {
+            "none" => Ok(Network::None),
+            "bridge" => Ok(Network::Bridge),
+            _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+        }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Network, A::Error> {
+        let mut allowed: Vec<Allowed> = Vec::new();
+        while let Some(entry) = list.next_element()? {
+            allowed.push(entry);
+        }
+        let entries: Vec<Entry> = allowed.iter().map(Allowed::entry).collect();
+        policy::check(&entries).map_err(de::Error::custom)?;
+        Ok(Network::Allow(allowed))
+    }
+}
+
+/// The text of an entry of an allow-list, which was parsed once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allowed(String);
+
+impl Allowed {
+    pub fn entry(&self) -> Entry<'_> {
+        Entry::parse(&self.0).expect("it was parsed before")
+    }
+}
+
+impl<'de> Deserialize<'de> for Allowed {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Entry::parse(&text).map_err(de::Error::custom)?;
+        Ok(Self(text))
+    }
+}
