@@ -1,6 +1,7 @@
 //! What goes wrong: each time a clear error, and the next call works.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -35,7 +36,6 @@ fn of_nobody(directory: &Path, socket: &Path) -> Server {
 
 /// A directory that everybody may look into.
 fn public() -> TempDir {
-    use std::os::unix::fs::PermissionsExt;
     let everybody = fs::Permissions::from_mode(0o755);
     tempfile::Builder::new().permissions(everybody).tempdir().expect("make a directory")
 }
@@ -98,6 +98,21 @@ pub fn unreachable() -> Result<(), Failed> {
             assert!(refusal.contains(part), "{refusal}");
         }
     }
+    Ok(())
+}
+
+pub fn forbidden() -> Result<(), Failed> {
+    let directory = public();
+    let daemon = Daemon::start(directory.path());
+    let let_in = |mode| fs::set_permissions(&daemon.socket, fs::Permissions::from_mode(mode));
+    let_in(0o600)?;
+    let server = of_nobody(directory.path(), &daemon.socket);
+    let reply = server.sh("echo out");
+    let refusal = reply.refusal();
+    let denied = format!("cannot reach the Nix daemon at {}: Permission denied", daemon.socket.display());
+    assert!(refusal.contains(&denied) && refusal.contains("let this user reach its socket"), "{refusal}");
+    let_in(0o666)?;
+    assert_eq!(server.sh("echo out").output(), "out\n");
     Ok(())
 }
 

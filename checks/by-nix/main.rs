@@ -70,6 +70,7 @@ fn main() -> ExitCode {
         as_root("calls_that_prefer_remote_builders_are_carried_out_here_when_there_is_none", remote::preferred)
             .with_ignored_flag(needs_root || !remote::is_possible()),
         as_root("who_may_not_use_the_store_is_told_what_would_help", failures::unreachable),
+        as_root("who_may_not_reach_the_daemons_socket_is_told_and_served_once_he_may", failures::forbidden),
         as_root("a_daemon_that_is_stopped_is_an_error_and_one_that_is_started_again_is_used", failures::restarted),
         as_root("a_daemons_worker_that_is_killed_takes_its_call_along_and_no_other", failures::worker_killed),
     ];
