@@ -296,7 +296,8 @@ impl Derivations {
             self.leavings.add(derivation);
         }
         if way == Way::Daemon {
-            self.connections.refill();
+            let paths = view.binds.iter().filter_map(|bind| StorePath::parse(bind.source.to_str()?).ok());
+            self.connections.refill(paths.collect());
         }
         outcome
     }

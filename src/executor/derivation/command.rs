@@ -46,7 +46,9 @@ impl NixStore {
             Remote::Prefer => &[],
             Remote::Only => &["--max-jobs", "0"],
         };
-        let arguments = [&["--realise", path, "--option", "substitute", "false"], builders].concat();
+        // A log would stay when all else of the run is deleted.
+        let options: &[_] = &["--option", "substitute", "false", "--option", "keep-build-log", "false"];
+        let arguments = [&["--realise", path], options, builders].concat();
         match self.run("realise the derivation", &arguments, &[], log, cancelled).await {
             Ok(()) => Ok(Built { cost: log.cost }),
             Err(DerivationError::Command { reason, .. }) => Err(failure(derivation, log, &reason)),

@@ -10,6 +10,7 @@ use super::{DerivationError, Remote};
 use crate::nix::daemon::{Connection, DaemonError, Options};
 use crate::nix::endpoint::Endpoint;
 use crate::run_derivation::{builder_node, builder_path};
+use crate::store_path::StorePath;
 
 /// How many connections wait for runs.
 const WARM: usize = 2;
@@ -72,17 +73,26 @@ impl Connections {
     }
 
     /// Makes the connections that wait for further runs. To be done after a run, which needs the processors more;
-    /// nobody waits for this.
-    pub fn refill(&self) {
+    /// nobody waits for this. `closure` is what the next run will probably need: a daemon that was asked of these paths
+    /// has no need to ask its database again.
+    pub fn refill(&self, closure: Vec<StorePath>) {
         let connections = self.clone();
         tokio::spawn(async move {
             while connections.warm().len() < connections.0.most_warm {
-                match connections.open().await {
+                match connections.acquainted(&closure).await {
                     Ok(connection) => connections.warm().push(connection),
                     Err(error) => return tracing::debug!("no connection is made ahead: {error}"),
                 }
             }
         });
+    }
+
+    async fn acquainted(&self, closure: &[StorePath]) -> Result<Connection, DerivationError> {
+        let mut connection = self.open().await?;
+        for path in closure {
+            connection.path_info(path).await?;
+        }
+        Ok(connection)
     }
 
     /// Puts the launcher that this server embeds in the place of what the store has of it. Only trusted users may.
@@ -94,7 +104,7 @@ impl Connections {
     /// A new connection, by which the launcher is kept in the store.
     pub async fn open(&self) -> Result<Connection, DerivationError> {
         let mut connection = self.connect().await?;
-        connection.set_options(&options(self.0.remote)).await?;
+        connection.set_options(&options(self.0.remote, connection.trusted())).await?;
         let builder = builder_path();
         connection.add_temporary_root(builder).await?;
         if connection.valid_paths(std::slice::from_ref(builder)).await?.is_empty() {
@@ -133,13 +143,17 @@ impl Connections {
     }
 }
 
-fn options(remote: Remote) -> Options {
+fn options(remote: Remote, trusted: Option<bool>) -> Options {
     // The launcher keeps the deadline. Who must wait looks every second whether that is over.
     let mut settings = vec![("timeout", "0"), ("build-poll-interval", "1")];
     let local_jobs = if remote == Remote::Only { 0 } else { 1 };
     if remote == Remote::Off {
         // Nothing of a run is for other machines to know.
         settings.push(("builders", ""));
+    }
+    if trusted != Some(false) {
+        // A log is made of what a run prints, and would stay when all else of the run is deleted.
+        settings.push(("keep-build-log", "false"));
     }
     let settings = settings.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     Options { substitutes: false, local_jobs, settings }
