@@ -51,6 +51,7 @@ fn main() -> ExitCode {
         trial("a_program_that_cannot_be_started_is_refused_and_the_next_call_works", failures::unstartable),
         trial("without_its_build_sandbox_nix_runs_no_program", failures::unsandboxed),
         as_root("without_user_namespaces_auto_has_nix_run_the_programs", failures::without_namespaces),
+        as_root("a_call_leaves_no_log_with_nix", stores::logless),
         as_root("an_environment_that_was_collected_is_realised_again", stores::collected),
         as_root("sandboxes_show_what_was_collected_and_realised_again", stores::collected_under_sandboxes),
         as_root(

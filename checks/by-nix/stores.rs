@@ -96,6 +96,19 @@ impl Private {
     }
 }
 
+/// Nix makes a log of each build, unless it is told not to by who is trusted, as the owner of a store is.
+pub fn logless() -> Result<(), Failed> {
+    for executor in ["derivation", "derivation-cli"] {
+        let private = Private::of(Setup { arguments: &["--executor", executor], ..Setup::default() });
+        let logs = || private.beside(&["find", "/nix/var/log/nix", "-name", "*-sandbox-mcp-run-*"]).stdout;
+        let before = logs();
+        let reply = private.server.sh("echo out; echo err >&2");
+        assert_eq!(reply.field("executor"), executor);
+        assert!(logs() == before, "{executor} has left a log");
+    }
+    Ok(())
+}
+
 /// Between two calls the garbage collector takes the environment, which somebody has unrooted.
 pub fn collected() -> Result<(), Failed> {
     let private = Private::start(512 << 20);
