@@ -90,7 +90,10 @@ impl Connections {
     async fn acquainted(&self, closure: &[StorePath]) -> Result<Connection, DerivationError> {
         let mut connection = self.open().await?;
         for path in closure {
-            connection.path_info(path).await?;
+            // A daemon would also remember for an hour that a path is missing, although it was realised meanwhile.
+            if connection.path_info(path).await?.is_none() {
+                return self.open().await;
+            }
         }
         Ok(connection)
     }
