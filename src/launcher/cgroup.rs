@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -159,12 +159,16 @@ impl Member {
 }
 
 impl Group {
-    /// Moves this process in, and thereby all that it will start. It can take milliseconds, in which the kernel waits
-    /// for all processors, so that it is done by whoever moves and not by a keeper.
+    /// Moves this process in, which has one thread, and thereby all that it will start. It can take milliseconds, in
+    /// which the kernel waits for all processors, so that it is done by whoever moves and not by a keeper.
     pub fn join(&self) -> Result<(), Failure> {
         for member in &self.members {
-            let path = member.path.display();
-            member.write("cgroup.procs", "0").map_err(failed(format!("enter the control group {path}")))?;
+            // For a thread that moves itself the kernel waits for nobody. Version 2 moves whole processes only.
+            let moved = match member.write("tasks", "0") {
+                Err(error) if error.kind() == ErrorKind::NotFound => member.write("cgroup.procs", "0"),
+                moved => moved,
+            };
+            moved.map_err(failed(format!("enter the control group {}", member.path.display())))?;
         }
         Ok(())
     }
