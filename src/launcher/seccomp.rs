@@ -186,6 +186,8 @@ fn table(bounds: Bounds) -> Vec<Refusal> {
     refuse(libc::SYS_ioctl, NOT_PERMITTED, [TIOCSTI, TIOCLINUX].map(|request| vec![is(1, request)]).into());
     // 0 is how programs are, and -1 asks.
     refuse(libc::SYS_personality, NOT_PERMITTED, vec![vec![is_not(0, 0), is_not(0, -1)]]);
+    // The first process, which may be the same user's, would not outlive a limit of no time.
+    refuse(libc::SYS_prlimit64, NOT_PERMITTED, vec![vec![is(0, 1)]]);
     for call in [libc::SYS_socket, libc::SYS_socketpair] {
         refuse(call, libc::EAFNOSUPPORT, families());
         refuse(call, NOT_PERMITTED, raw_sockets());

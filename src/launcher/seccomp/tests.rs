@@ -120,6 +120,17 @@ fn a_program_may_ask_for_its_personality_and_not_change_it() {
 }
 
 #[test]
+fn the_limits_of_the_first_process_are_its_own() {
+    confined(BOUNDED, || {
+        assert_eq!(call(libc::SYS_prlimit64, &[1, 0]), libc::EPERM);
+        assert_eq!(call(libc::SYS_prlimit64, &[1 + (1 << 32), 0]), libc::EPERM);
+        for own in [0, std::process::id().into()] {
+            assert_eq!(call(libc::SYS_prlimit64, &[own, 0]), 0);
+        }
+    });
+}
+
+#[test]
 fn memory_that_nobody_is_charged_for_is_refused_where_nothing_else_bounds_it() {
     let shared = i64::from(libc::MAP_SHARED | libc::MAP_ANONYMOUS);
     let shared = [0, 4096, 0, shared, -1];
