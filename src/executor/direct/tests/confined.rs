@@ -213,11 +213,11 @@ fn the_calls_of_the_tables_are_denied() {
                 print('clone3', call(435, 0, 0), 'io_uring', call(425, 0, 0), 'statmount', call(457, 0))\n\
                 print('x32', call(0x40000000 | 39) if x86 else 'ENOSYS')\n\
                 print('personality', call(135 if x86 else 92, 0x0040000), call(135 if x86 else 92, 0xffffffff))\n\
-                print('prlimit', call(302 if x86 else 261, 1, 7, 0, 0))\n";
+                print('prlimit', *[call(302 if x86 else 261, process, 7, 0, 0) for process in (1, 2, 0)])\n";
     for setting in without_namespaces() {
         let Some(text) = setting.python(code) else { continue };
         let expected = "ptrace EPERM\nkeyctl EPERM\nbpf EPERM\nmount EPERM\nunshare EPERM\nmq_unlink EACCES\n\
-                        clone3 ENOSYS io_uring ENOSYS statmount ENOSYS\nx32 ENOSYS\npersonality EPERM 0\nprlimit EACCES\n";
+                        clone3 ENOSYS io_uring ENOSYS statmount ENOSYS\nx32 ENOSYS\npersonality EPERM 0\nprlimit EPERM EACCES 0\n";
         assert_eq!(text, expected, "{setting:?}");
     }
 }
