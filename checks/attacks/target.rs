@@ -269,7 +269,7 @@ fn command(executor: &str, user: User, host: &Host) -> (Command, Option<Daemon>)
         command.env("HOME", &home).env_remove("XDG_STATE_HOME").current_dir(&home).uid(NOBODY).gid(NOBODY);
         let has_nix = || Command::new("nix-daemon").arg("--version").output().is_ok_and(|told| told.status.success());
         if executor.starts_with("derivation") && !Path::new(DAEMON).exists() && has_nix() {
-            let daemon = daemon.insert(Daemon::start(&host.private("daemon", None)));
+            let daemon = daemon.insert(Daemon::start(&host.private(&format!("daemon-{executor}"), None)));
             command.env("NIX_DAEMON_SOCKET_PATH", &daemon.socket);
         }
     }
