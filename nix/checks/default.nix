@@ -20,4 +20,5 @@ check ./cases.nix
   replay = check ./replay.nix;
   services = check ./services.nix;
   inherit (server) tests;
+  workflows = check ./workflows.nix;
 }
