@@ -14,6 +14,8 @@ check ./cases.nix
   launcher = check ./launcher.nix;
   manifest = check ./manifest.nix;
   mcp = check ./mcp.nix;
+  module-arguments = check ./module-arguments.nix;
+  modules = check ./modules.nix;
   network = check ./network.nix;
   packages = check ./packages.nix;
   refusals = check ./refusals.nix;
