@@ -18,8 +18,12 @@ let
   reason = "this package set is not all of nixpkgs: ${missing}";
 
   problems = import ./modules {
-    inherit lib nixos pkgs;
-    inherit package;
+    inherit
+      lib
+      nixos
+      package
+      pkgs
+      ;
   };
 in
 if missing != null then

@@ -31,8 +31,8 @@ in
       default = null;
       example = 120;
       description = ''
-        The longest time in seconds that any program may run. Each tool also has a limit of its own; `null` means that
-        only this one applies.
+        The longest time in seconds that any program may run, whatever its tool allows. `null` leaves each tool its own
+        limit.
       '';
     };
 

@@ -23,18 +23,12 @@ let
     subject: options:
     lib.concatMap (
       option:
-      let
-        # What a reader of the manual sees is the default's text, where there is one.
-        has = attribute: option ? ${attribute};
-      in
       map (attribute: "${subject}: ${option.name} has no ${attribute}") (
-        lib.remove null (
-          map (attribute: if has attribute then null else attribute) [
-            "default"
-            "description"
-            "example"
-          ]
-        )
+        lib.filter (attribute: !(option ? ${attribute})) [
+          "default"
+          "description"
+          "example"
+        ]
       )
     ) (lib.filter (option: option.visible && !option.internal) (lib.optionAttrSetToDocList options));
 
