@@ -6,6 +6,7 @@ let
 
   pkgs =
     removeAttrs programs [
+      "bind-host"
       "gcc"
       "libc-bin"
       "xxd"
@@ -29,6 +30,7 @@ let
       # What nixpkgs has may be missing here.
       isStandIn = true;
       unixtools.xxd = programs.xxd;
+      bind.host = programs.bind-host;
       glibc = libc6 // {
         bin = programs.libc-bin;
         static = pkgs.linkFarm "glibc-static" { lib = "${programs.gcc}/static/lib"; };
