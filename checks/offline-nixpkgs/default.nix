@@ -32,6 +32,7 @@ let
       unixtools.xxd = programs.xxd;
       bind.host = programs.bind-host;
       glibc = libc6 // {
+        out = pkgs.linkFarm "glibc" { lib = "${programs.gcc}/lib/x86_64-linux-gnu"; };
         bin = programs.libc-bin;
         static = pkgs.linkFarm "glibc-static" { lib = "${programs.gcc}/static/lib"; };
       };

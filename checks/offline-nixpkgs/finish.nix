@@ -88,8 +88,7 @@ rec {
   openssl = wrap "openssl" "OPENSSL_CONF=$out/etc/ssl/openssl.cnf";
 
   # A sysroot of its own, and programs that find the loader and libraries in the store. What links statically lies apart, so
-  # that glibc.static is as necessary as it is with nixpkgs; beside the names that link dynamically, since the linker takes
-  # what the first directory has.
+  # that glibc.static is as necessary as it is with nixpkgs.
   gcc = ''
     libc=${units.libc6}
     libraries=lib/x86_64-linux-gnu
@@ -103,7 +102,6 @@ rec {
     sed -i "s,$out/$libraries,$out/static/lib,g" $libraries/libm.a
     mkdir -p lib64 static/lib
     ln -s $libc/lib64/* lib64/
-    cp $libraries/libc.so $libraries/libm.so static/lib/
     mv $libraries/libc.a $libraries/libm.a $libraries/libm-*.a $libraries/libmvec.a static/lib/
 
     private=libexec/gcc/x86_64-linux-gnu/14
