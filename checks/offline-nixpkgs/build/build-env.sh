@@ -27,12 +27,11 @@ link_entries() {
   done
 }
 
-mkdir -p $out
 for part in $pathsToLink; do
   part=${part%/}
+  mkdir -p "$out$part"
   for path in $paths; do
     [ -d "$path$part" ] || continue
-    mkdir -p "$out$part"
     link_entries "$path$part" "$out$part"
   done
 done
