@@ -25,7 +25,8 @@ pkgs.runCommand "by-nix"
     tests = "${server.tests}/bin/by-nix";
   }
   ''
-    bash ${./own-store.sh} /nix/store/* -- bash -euo pipefail -c '
+    printf '%s\n' /nix/store/* > seen
+    bash ${./own-store.sh} seen bash -euo pipefail -c '
       nix-store --register-validity < $registration
       nix-store --load-db < $environments/registration
       $tests
