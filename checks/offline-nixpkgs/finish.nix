@@ -32,6 +32,10 @@ let
 in
 rec {
   bash = "ln -s bash bin/sh";
+  cargo = ''
+    mkdir nix-support
+    echo 'export CARGO_HOME=''${CARGO_HOME-$TMPDIR}' > nix-support/setup-hook
+  '';
   fd = "mv lib/cargo/bin/fd bin/fd; rm bin/fdfind";
   file = wrap "file" "MAGIC=$out/share/misc/magic.mgc";
   gitMinimal = wrap "git" "GIT_EXEC_PATH=$out/lib/git-core GIT_TEMPLATE_DIR=$out/share/git-core/templates";
@@ -44,6 +48,7 @@ rec {
     chmod +w lib/libexpat.so.1
     patchelf --add-needed ${units.libc6}/lib/x86_64-linux-gnu/libgcc_s.so.1 lib/libexpat.so.1
     patchelf --replace-needed $expat $out/lib/libexpat.so.1 bin/python3.13
+    ln -s python3.13 bin/python
     ${compile "$out"}
   '';
   python-module = compile units.python313;
