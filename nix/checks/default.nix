@@ -21,5 +21,6 @@ check ./cases.nix
   refusals = check ./refusals.nix;
   replay = check ./replay.nix;
   services = check ./services.nix;
+  stand-in = check ./stand-in.nix;
   inherit (server) tests;
 }
