@@ -27,7 +27,7 @@ pkgs.runCommand "by-nix"
   ''
     printf '%s\n' /nix/store/* > seen
     bash ${./own-store.sh} seen bash -euo pipefail -c '
-      nix-store --register-validity < $registration
+      bash ${./register.sh} $registration
       nix-store --load-db < $environments/registration
       $tests
     '

@@ -39,7 +39,7 @@ pkgs.runCommand "replay"
     "
     grep ^/nix/store/ $registration | sort -u > registered
     bash ${./own-store.sh} registered bash -euo pipefail -c '
-      nix-store --register-validity < $registration
+      bash ${./register.sh} $registration
       [ ! -e $shell ]
       $server reproduce receipt | tee told
       out=$(head -n 1 told)
