@@ -25,6 +25,10 @@ pkgs.runCommandCC "libraries"
       pkgs.glibc.out
       pkgs.glibc.static
     ];
+    reversed = link "reversed" [
+      pkgs.glibc.static
+      pkgs.glibc.out
+    ];
     inherit (pkgs.glibc) static;
     glibc = pkgs.glibc.out;
   }
@@ -38,6 +42,7 @@ pkgs.runCommandCC "libraries"
     no is_static $neither/static
     no is_dynamic $staticOnly/shared
     is_static $staticOnly/static
+    no is_dynamic $reversed/shared
     is_dynamic $both/shared
     is_static $both/static
     $both/static
