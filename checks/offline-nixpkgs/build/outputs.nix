@@ -6,17 +6,21 @@
   units,
 }:
 let
+  # Each is a derivation by itself, whose one output is all that Nix's own commands know of.
   split =
     name: order: outputs:
+    let
+      main = outputs.${lib.head order};
+      installed = import ./outputs-to-install.nix lib order;
+    in
     lib.extendDerivation true {
       inherit name;
       pname = name;
       outputs = order;
-      outputName = lib.head order;
-      meta = outputs.${lib.head order}.meta or { } // {
-        outputsToInstall = import ./outputs-to-install.nix lib order;
-      };
-    } (outputs.${lib.head order} // outputs // { outputs = order; });
+      meta =
+        main.meta or { }
+        // lib.optionalAttrs (installed != [ (lib.head order) ]) { outputsToInstall = installed; };
+    } (main // outputs // { outputs = order; });
 
   # Programs apart from the library that they are made of.
   binAndOut =

@@ -15,7 +15,7 @@ lib: with lib; rec {
         name:
         shared
         // {
-          outputName = name;
+          inherit (package.${name}) outputName;
           outputSpecified = true;
           drvPath =
             assert condition;

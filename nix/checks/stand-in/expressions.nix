@@ -43,12 +43,14 @@ let
       parts.extra.outputSpecified
       && lib.getBin parts.extra == parts.extra
       && lib.getBin parts == parts.bin;
-    "`out` lacks programs where `bin` has them" = lib.all (name: pkgs.${name}.outputName == "bin") [
-      "curl"
-      "jq"
-      "openssl"
-      "sqlite"
-    ];
+    "`out` lacks programs where `bin` has them" =
+      lib.all (name: pkgs.${name}.outPath == pkgs.${name}.bin.outPath)
+        [
+          "curl"
+          "jq"
+          "openssl"
+          "sqlite"
+        ];
     "programs are in the output that `lib.getExe` names" = lib.hasPrefix "${pkgs.jq.bin}/" (
       lib.getExe pkgs.jq
     );
