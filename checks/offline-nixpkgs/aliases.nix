@@ -1,4 +1,4 @@
-# Names that nixpkgs has given up. It throws for each, some of them in the release after the one that is pinned, which warns.
+# Names that nixpkgs has renamed or removed. It throws for each; the pinned release still warns of some.
 let
   renamed = {
     buildPlatform = "stdenv.buildPlatform";

@@ -1,5 +1,5 @@
-# The rules of nixpkgs that this flake relies on, a file of stand-in/ each: they hold of nixpkgs, so that what stands in for it
-# is found out wherever it is laxer.
+# The rules of nixpkgs that this flake relies on, a file of stand-in/ each. They hold of nixpkgs itself; where
+# checks/offline-nixpkgs is laxer, they fail.
 { pkgs, server }:
 let
   inherit (pkgs) lib;

@@ -61,9 +61,9 @@ let
         fileset = lib.fileset.unions [ ./missing ];
       }}";
   }
-  # The pinned release warns of some, and those after it throw.
+  # Asked of the stand-in only: the pinned release of nixpkgs still warns of some, and those after it throw.
   // lib.optionalAttrs (pkgs.isStandIn or false) (
-    lib.mapAttrs' (name: value: lib.nameValuePair "the name ${name} is given up" (!evaluates value)) {
+    lib.mapAttrs' (name: value: lib.nameValuePair "the old name ${name} is refused" (!evaluates value)) {
       inherit (pkgs)
         buildPlatform
         fetchFromGithub

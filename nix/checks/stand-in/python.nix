@@ -1,4 +1,4 @@
-# Python's wrapper: a Python with modules is found by argv[0], through links too, and users' own modules are shut out.
+# Python's wrapper: Python finds its environment by argv[0], through links too, and does not read users' own modules.
 pkgs:
 let
   environment = pkgs.python313.withPackages (_: [ ]);
@@ -13,7 +13,7 @@ pkgs.runCommand "python" { inherit environment; } ''
   [ "$(linked/python -c "$prefix")" = $environment ]
   [ "$(PATH=$PWD/linked:$PATH; python -c "$prefix")" = $environment ]
   [ "$(PATH=$PWD/linked:$PATH; exec -a python $environment/bin/python -c "$prefix")" = $environment ]
-  # Whoever names another program is not led to the environment.
+  # Under the name of another program, Python does not find the environment.
   [ "$(exec -a /nowhere/python $environment/bin/python -c "$prefix" || true)" != $environment ]
 
   [ "$($environment/bin/python -c 'import os; print(os.environ["PYTHONNOUSERSITE"])')" = true ]
