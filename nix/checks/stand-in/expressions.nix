@@ -63,20 +63,21 @@ let
   }
   # Asked of the stand-in only: the pinned release of nixpkgs still warns of some, and those after it throw.
   // lib.optionalAttrs (pkgs.isStandIn or false) (
-    lib.mapAttrs' (name: value: lib.nameValuePair "the old name ${name} is refused" (!evaluates value)) {
-      inherit (pkgs)
-        buildPlatform
-        fetchFromGithub
-        hostPlatform
-        jdk23_headless
-        nettools
-        nixfmt-rfc-style
-        nodePackages
-        python2
-        system
-        targetPlatform
-        ;
-    }
+    lib.mapAttrs' (name: value: lib.nameValuePair "the old name ${name} is refused" (!evaluates value))
+      {
+        inherit (pkgs)
+          buildPlatform
+          fetchFromGithub
+          hostPlatform
+          jdk23_headless
+          nettools
+          nixfmt-rfc-style
+          nodePackages
+          python2
+          system
+          targetPlatform
+          ;
+      }
   );
   broken = lib.attrNames (lib.filterAttrs (_: holds: !holds) rules);
 in
