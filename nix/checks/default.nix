@@ -7,6 +7,7 @@ check ./cases.nix
 // {
   by-nix = check ./by-nix.nix;
   clippy = check ./clippy.nix;
+  closed = check ./closed.nix;
   format = check ./format.nix;
   fresh-store = check ./fresh-store.nix;
   go-build-cache = check ./go-build-cache.nix;
@@ -17,10 +18,12 @@ check ./cases.nix
   module-arguments = check ./module-arguments.nix;
   modules = check ./modules.nix;
   network = check ./network.nix;
+  own-store = check ./own-store.nix;
   packages = check ./packages.nix;
   refusals = check ./refusals.nix;
   replay = check ./replay.nix;
   services = check ./services.nix;
+  stand-in = check ./stand-in.nix;
   inherit (server) tests;
   workflows = check ./workflows.nix;
 }
