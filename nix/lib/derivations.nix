@@ -48,7 +48,7 @@ let
     sourceInfo = builtins.toJSON (
       lib.optionalAttrs (nixpkgs ? rev) { inherit (nixpkgs) rev shortRev lastModifiedDate; }
     );
-    inherit (pkgs.stdenv.hostPlatform) system;
+    platform = pkgs.stdenv.hostPlatform.system;
     own = builtins.toJSON own;
   };
 in
@@ -82,7 +82,7 @@ pkgs.runCommand "sandbox-mcp-derivations"
       echo 'evaluating the environments and the packages on demand'
       nix-instantiate --store $store --option fsync-metadata false --option build-users-group "" \
         --eval --strict --json --read-write-mode $source/lib/evaluate.nix --argstr nixpkgs $nixpkgs \
-        --argstr sourceInfo "$sourceInfo" --argstr own "$own" --argstr system $system |
+        --argstr sourceInfo "$sourceInfo" --argstr own "$own" --argstr system $platform |
         jq --sort-keys . > $out/index.json
     ''}
 
