@@ -8,7 +8,7 @@
 //!                         Nix store ◀── nix-store --realise ── realise ◀── unpack ◀───┘
 //! ```
 //!
-//! Each file `nix/<id>.nix` defines one sandbox, which is one tool. The flake evaluates all of them into a manifest, and
+//! Each file `nix/<id>.nix` defines one sandbox, which is one tool. The flake makes a manifest of all of them, and
 //! build.rs writes typed parameters and a table of it ([`tool`]). What a tool runs in is thereby fixed when the server
 //! is compiled: at run time Nix is asked to bring a known derivation's output there, and never to evaluate anything. So it
 //! is with the [`packages`] that a call may ask for besides. Derivations are `.drv` files by the thousand, which the server

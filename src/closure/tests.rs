@@ -117,15 +117,17 @@ fn archive_that_is_truncated_or_changed_is_refused() {
     let mut sample = Sample::default();
     let top = sample.derivation("top", &[], &[]);
     let good = sample.compressed();
-    assert!(sample.closure(&top).is_ok());
     for end in 0..good.len() {
         assert!(Archive::unpack(&good[..end]).is_err(), "cut at {end}");
     }
-    // Behind the header, whose bits may mean the same in another way.
-    for place in 6..good.len() {
+    // Some bits mean nothing; what unpacks is what was packed.
+    let unchanged = sample.closure(&top).unwrap();
+    for place in 0..good.len() {
         let mut bad = good.clone();
         bad[place] ^= 0x10;
-        assert!(Archive::unpack(&bad).is_err(), "changed at {place}");
+        if let Ok(archive) = Archive::unpack(&bad) {
+            assert_eq!(closure(&archive.paths().unwrap(), &top).unwrap(), unchanged, "changed at {place}");
+        }
     }
     assert_eq!(Archive::unpack(&[&good[..], b"more"].concat()).err(), Some(ArchiveError::Checksum));
     let no_directory = compress_to_vec(&b"no archive"[..], CompressionLevel::Fastest);

@@ -138,10 +138,7 @@ impl<'a> Parser<'a> {
         self.take("type")?;
         let node = match self.string()? {
             b"regular" => self.file()?,
-            b"symlink" => {
-                self.take("target")?;
-                Node::Link { target: self.string()? }
-            }
+            b"symlink" => self.link()?,
             b"directory" => return self.directory(depth),
             _ => return self.refuse("a file, a link or a directory"),
         };
@@ -160,6 +157,11 @@ impl<'a> Parser<'a> {
             _ => return self.refuse("contents"),
         };
         Ok(Node::File { content: self.string()?, executable })
+    }
+
+    fn link(&mut self) -> Result<Node<'a>, Malformed> {
+        self.take("target")?;
+        Ok(Node::Link { target: self.string()? })
     }
 
     fn directory(&mut self, depth: usize) -> Result<Node<'a>, Malformed> {
