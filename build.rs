@@ -3,6 +3,9 @@
 #[path = "src/network/address.rs"]
 #[allow(dead_code)]
 mod address;
+#[path = "src/archive.rs"]
+#[allow(dead_code)]
+mod archive;
 #[path = "src/codegen.rs"]
 mod codegen;
 #[path = "src/derivation.rs"]
@@ -11,6 +14,11 @@ mod derivation;
 #[path = "src/manifest.rs"]
 #[allow(dead_code)]
 mod manifest;
+#[path = "src/nix"]
+mod nix {
+    #[allow(dead_code)]
+    pub mod nar;
+}
 #[path = "src/network/policy.rs"]
 #[allow(dead_code)]
 mod policy;
@@ -20,7 +28,7 @@ mod store_path;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
-use std::{env, fs};
+use std::{env, fmt, fs};
 
 /// The manifest to build from; without it, the portable one that holds no store paths.
 const MANIFEST: &str = "SANDBOX_MCP_MANIFEST";
@@ -32,7 +40,8 @@ fn main() {
     println!("cargo::rustc-env=SANDBOX_MCP_BUILD_SCRIPT={}", env::current_exe().unwrap_or_default().display());
     println!("cargo::rustc-env=SANDBOX_MCP_TARGET={}", env::var("TARGET").expect("cargo sets TARGET"));
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    let result = sandboxes(&out.join("sandboxes.rs")).and_then(|()| launcher(&out.join("launcher")));
+    let result =
+        sandboxes(&out.join("sandboxes.rs"), &out.join("archive")).and_then(|()| launcher(&out.join("launcher")));
     if let Err(error) = result {
         // One line, so that cargo shows it whole as the error of this package.
         println!("cargo::error={}", error.replace('\n', " "));
@@ -40,41 +49,60 @@ fn main() {
     }
 }
 
-/// Writes the tool table that the manifest gives.
-fn sandboxes(output: &Path) -> Result<(), String> {
+/// Writes the tool table that the manifest gives, and the archive of the derivations that it names.
+fn sandboxes(output: &Path, archive: &Path) -> Result<(), String> {
     let path = env::var_os(MANIFEST).map_or(PORTABLE_MANIFEST.into(), PathBuf::from);
     println!("cargo::rerun-if-changed={}", path.display());
     let text =
         fs::read_to_string(&path).map_err(|error| format!("cannot read the manifest {}: {error}", path.display()))?;
-    let manifest = manifest::Manifest::parse(&text).map_err(|error| format!("manifest {}: {error}", path.display()))?;
+    let refuse = |error: &dyn fmt::Display| format!("manifest {}: {error}", path.display());
+    let manifest = manifest::Manifest::parse(&text).map_err(|error| refuse(&error))?;
+    let compressed = match &manifest.archive {
+        Some(file) => {
+            println!("cargo::rerun-if-changed={}", file.display());
+            fs::read(file).map_err(|error| refuse(&format!("archive: cannot read {}: {error}", file.display())))?
+        }
+        None => Vec::new(),
+    };
+    if let Some(system) = &manifest.system {
+        check_derivations(&manifest, system, &compressed).map_err(|error| refuse(&error))?;
+    }
+    let source = codegen::generate(&manifest).map_err(|error| refuse(&error))?;
+    let write =
+        |to: &Path, bytes| fs::write(to, bytes).map_err(|error| format!("cannot write {}: {error}", to.display()));
+    write(output, source.as_bytes())?;
+    write(archive, &compressed)
+}
+
+fn check_derivations(manifest: &manifest::Manifest, system: &str, compressed: &[u8]) -> Result<(), String> {
+    let unpacked = archive::Archive::unpack(compressed).map_err(|error| format!("archive: {error}"))?;
+    let paths = unpacked.paths().map_err(|error| format!("archive: {error}"))?;
     for (id, sandbox) in &manifest.sandboxes {
-        if let (Some(system), Some(environment)) = (&manifest.system, &sandbox.environment) {
-            check_derivation(system, environment).map_err(|(field, reason)| {
-                format!("manifest {}: sandboxes.{id}.environment.{field}: {reason}", path.display())
-            })?;
+        if let Some(environment) = &sandbox.environment {
+            check_derivation(&paths, system, environment)
+                .map_err(|(field, reason)| format!("sandboxes.{id}.environment.{field}: {reason}"))?;
         }
     }
     for (id, set) in &manifest.package_sets {
         for (name, package) in &set.packages {
-            let system = manifest.system.as_deref().expect("Manifest::parse has checked it");
-            check_derivation(system, &package.environment).map_err(|(field, reason)| {
-                format!("manifest {}: packageSets.{id}.packages.{name}.environment.{field}: {reason}", path.display())
-            })?;
+            check_derivation(&paths, system, &package.environment)
+                .map_err(|(field, reason)| format!("packageSets.{id}.packages.{name}.environment.{field}: {reason}"))?;
         }
     }
-    let source = codegen::generate(&manifest).map_err(|error| format!("manifest {}: {error}", path.display()))?;
-    fs::write(output, source).map_err(|error| format!("cannot write {}: {error}", output.display()))
+    Ok(())
 }
 
-/// Checks that the .drv is there and makes what the manifest says: the same output for the same system.
-fn check_derivation(system: &str, environment: &manifest::Environment) -> Result<(), (&'static str, String)> {
+/// Checks that the archive has the .drv and that it makes what the manifest says: the same output for the same system.
+fn check_derivation(
+    paths: &archive::Paths,
+    system: &str,
+    environment: &manifest::Environment,
+) -> Result<(), (&'static str, String)> {
     let drv = environment.drv.as_str();
-    println!("cargo::rerun-if-changed={drv}");
     let Some(name) = environment.drv.name().strip_suffix(".drv") else {
         return Err(("drv", format!("{drv} is not the path of a derivation: it does not end in .drv")));
     };
-    let text = fs::read_to_string(drv).map_err(|error| ("drv", format!("cannot read {drv}: {error}")))?;
-    let derivation = derivation::Derivation::parse(&text).map_err(|error| ("drv", format!("{drv}: {error}")))?;
+    let derivation = paths.derivation(&environment.drv).map_err(|error| ("drv", error.to_string()))?;
     if derivation.system != system {
         return Err(("drv", format!("{drv} is for {}, but the manifest is for {system}", derivation.system)));
     }

@@ -14,8 +14,7 @@
       forAllSystems =
         outputs:
         nixpkgs.lib.genAttrs systems (
-          system:
-          outputs nixpkgs.legacyPackages.${system} (lib.mkServer { pkgs = nixpkgs.legacyPackages.${system}; })
+          system: outputs nixpkgs.legacyPackages.${system} (lib.mkServer { inherit nixpkgs system; })
         );
     in
     {

@@ -8,6 +8,8 @@ use std::process::{Command, ExitCode, Output};
 use std::{env, fs};
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+use sandbox_mcp::nix::nar::Node;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -37,6 +39,8 @@ fn main() -> ExitCode {
         plain("an_unknown_key_is_an_error_that_names_manifest_key_and_reason", unknown_key),
         plain("a_bad_store_path_is_an_error_that_names_manifest_key_and_reason", bad_store_path),
         plain("a_drv_that_is_missing_is_an_error_that_names_it", missing_drv),
+        plain("an_archive_that_is_missing_is_an_error_that_names_it", missing_archive),
+        plain("an_archive_that_does_not_unpack_is_an_error", broken_archive),
         plain("a_path_without_drv_at_its_end_is_no_derivation", no_drv),
         plain("cargo_shows_the_reason_as_its_own_error", shown_by_cargo),
         with_nix("a_pinned_manifest_is_checked_against_its_drv_and_carried_into_the_table", pinned),
@@ -52,6 +56,7 @@ fn main() -> ExitCode {
 struct Build {
     directory: TempDir,
     manifest: PathBuf,
+    archive: PathBuf,
 }
 
 impl Build {
@@ -59,7 +64,7 @@ impl Build {
         let directory = TempDir::new().unwrap();
         let file = directory.path().join("manifest.json");
         fs::write(&file, manifest).unwrap();
-        Self { directory, manifest: file }
+        Self { directory, manifest: file, archive: PathBuf::new() }
     }
 
     fn run(&self) -> Output {
@@ -103,12 +108,34 @@ fn portable() -> Value {
     serde_json::from_str(include_str!("codegen/portable.json")).unwrap()
 }
 
-/// The portable manifest made a pinned one.
+/// The portable manifest made a pinned one, with an archive that holds the .drv if the store has it.
 fn manifest(drv: &str, out: &str) -> Build {
+    with_archive(drv, out, &archive_of(drv))
+}
+
+fn with_archive(drv: &str, out: &str, archive: &[u8]) -> Build {
     let mut manifest = portable();
     manifest["system"] = json!(SYSTEM);
     manifest["sandboxes"]["shell"]["environment"] = json!({ "drv": drv, "out": out });
-    Build::of(&manifest.to_string())
+    let mut build = Build::of("");
+    let file = build.directory.path().join("given");
+    fs::write(&file, archive).unwrap();
+    manifest["archive"] = json!(file);
+    build.archive = file;
+    fs::write(&build.manifest, manifest.to_string()).unwrap();
+    build
+}
+
+fn archive_of(drv: &str) -> Vec<u8> {
+    let content = fs::read(drv).unwrap_or_default();
+    let entry = match drv.strip_prefix("/nix/store/") {
+        Some(name) if !content.is_empty() => Some((name, Node::File { content: &content, executable: false })),
+        _ => None,
+    };
+    let mut archive = Vec::new();
+    let root = Node::Directory(entry.into_iter().map(|(name, node)| (name.as_bytes(), node)).collect());
+    root.write(&mut archive).unwrap();
+    compress_to_vec(&*archive, CompressionLevel::Fastest)
 }
 
 fn good_manifest() -> Result<(), Failed> {
@@ -121,6 +148,7 @@ fn good_manifest() -> Result<(), Failed> {
     let table = fs::read_to_string(build.directory.path().join("sandboxes.rs"))?;
     assert_eq!(table, include_str!("codegen/portable.rs"));
     assert!(fs::read(build.directory.path().join("launcher"))?.starts_with(b"\x7fELF"));
+    assert!(fs::read(build.directory.path().join("archive"))?.is_empty());
     Ok(())
 }
 
@@ -153,7 +181,23 @@ fn bad_store_path() -> Result<(), Failed> {
 fn missing_drv() -> Result<(), Failed> {
     let drv = format!("/nix/store/{HASH}-shell.drv");
     manifest(&drv, &format!("/nix/store/{HASH}-shell"))
-        .assert_refused(&format!("sandboxes.shell.environment.drv: cannot read {drv}: No such file"))
+        .assert_refused(&format!("sandboxes.shell.environment.drv: the archive does not hold {drv}"))
+}
+
+fn missing_archive() -> Result<(), Failed> {
+    let path = format!("/nix/store/{HASH}-shell");
+    let build = with_archive(&format!("{path}.drv"), &path, b"");
+    fs::remove_file(&build.archive)?;
+    build.assert_refused(&format!("archive: cannot read {}: No such file", build.archive.display()))
+}
+
+fn broken_archive() -> Result<(), Failed> {
+    let path = format!("/nix/store/{HASH}-shell");
+    let good = archive_of(&path);
+    for bad in [&b"none"[..], &good[..good.len() - 1]] {
+        with_archive(&format!("{path}.drv"), &path, bad).assert_refused("archive: the archive does not unpack: ")?;
+    }
+    Ok(())
 }
 
 fn no_drv() -> Result<(), Failed> {
@@ -220,7 +264,8 @@ fn pinned() -> Result<(), Failed> {
     let output = build.run();
     assert!(output.status.success(), "{output:?}");
     let stdout = String::from_utf8(output.stdout)?;
-    assert!(stdout.contains(&format!("cargo::rerun-if-changed={drv}\n")), "{stdout}");
+    assert!(stdout.contains(&format!("cargo::rerun-if-changed={}\n", build.archive.display())), "{stdout}");
+    assert_eq!(fs::read(build.directory.path().join("archive"))?, fs::read(&build.archive)?);
     let table = fs::read_to_string(build.directory.path().join("sandboxes.rs"))?;
     assert!(table.contains(&format!("drv: \"{drv}\"")) && table.contains(&format!("out: \"{out}\"")), "{table}");
     Ok(())

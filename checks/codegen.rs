@@ -74,7 +74,9 @@ fn the_same_manifest_in_another_order_of_keys_gives_the_same_source() {
         let reversed: serde_json::Map<_, _> = value[key].as_object().unwrap().clone().into_iter().rev().collect();
         reversed
     });
-    let other = json!({ "packageSets": sets, "sandboxes": sandboxes, "system": "x86_64-linux", "format": 1 });
+    let (system, archive) = (&value["system"], &value["archive"]);
+    let other =
+        json!({ "packageSets": sets, "sandboxes": sandboxes, "archive": archive, "system": system, "format": 1 });
     assert_eq!(generate(&pinned), generate(&other.to_string()));
 }
 
@@ -314,6 +316,13 @@ fn either_all_sandboxes_have_an_environment_or_none_has() {
     let error = refusal("pinned", "/system", |place| *place = Value::Null);
     assert_eq!(error, format!("sandboxes.go.environment: {reason}"));
     assert_eq!(refusal("portable", "/sandboxes", |place| *place = json!({})), "sandboxes: there is none");
+}
+
+#[test]
+fn a_manifest_has_an_archive_where_it_has_a_system() {
+    let reason = "archive: a manifest with a system has an archive of its derivations, one without has none";
+    assert_eq!(refusal("pinned", "/archive", |place| *place = Value::Null), reason);
+    assert_eq!(refusal("portable", "", |manifest| manifest["archive"] = json!("/archive")), reason);
 }
 
 #[test]

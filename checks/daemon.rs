@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         };
         add("a_daemon_tells_which_nix_it_is_and_takes_options", false, bodies::handshake);
         add("what_is_added_gets_the_path_that_is_computed", false, bodies::added);
+        add("what_is_named_by_its_content_is_added_together", false, bodies::added_all);
         add("the_store_tells_what_it_knows_of_a_path", false, bodies::path_info);
         add("a_text_with_a_reference_that_is_not_valid_is_refused_and_the_next_is_taken", false, bodies::refused);
         add("paths_are_deleted_alone_and_not_while_they_are_in_use", false, bodies::deleted);
@@ -55,6 +56,9 @@ fn main() -> ExitCode {
         tests.push(Trial::test(name, test).with_ignored_flag(ignored));
     };
     add("an_untrusted_client_may_do_what_a_run_needs", !nix || !shell, failures::untrusted);
+    add("an_untrusted_client_may_add_what_is_named_by_its_content", !nix, || {
+        bodies::added_all(Fixture::with_settings(Kind::Socket, "trusted-users =\n")?)
+    });
     add("a_daemon_that_is_killed_in_a_build_is_an_error_and_the_next_one_serves", !nix || !shell, failures::killed);
     add("where_no_daemon_is_the_error_names_the_place_and_the_reason", false, failures::no_daemon);
     add("what_is_no_daemon_is_refused_with_what_it_said", false, failures::other_programs);

@@ -18,8 +18,8 @@ pub async fn run(runner: Runner) -> ExitCode {
     for tool in TOOLS {
         let bar = bars.add(ProgressBar::new_spinner().with_style(style.clone()).with_prefix(tool.sandbox.id));
         bar.enable_steady_tick(Duration::from_millis(100));
-        let on_stage = |stage| {
-            if let Stage::Realising(Some(line)) = stage {
+        let on_stage = |stage: Stage| {
+            if let Some(line) = stage.of_realising() {
                 bar.set_message(line);
             }
         };

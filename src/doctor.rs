@@ -6,12 +6,14 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
+use crate::archive::Archive;
 use crate::executor::{Executor, direct};
 use crate::host;
 use crate::plan;
 use crate::realise::Realiser;
 use crate::runner::Runner;
 use crate::tool::{SYSTEM, TOOLS};
+use crate::unpack::ARCHIVE;
 use crate::walls::Walls;
 
 /// Where a daemon of Nix listens.
@@ -127,7 +129,7 @@ fn environments(realiser: &Realiser) -> Vec<Finding> {
              pinned environments",
         )];
     };
-    let mut findings = vec![good("system", system)];
+    let mut findings = vec![good("system", system), derivations(ARCHIVE)];
     findings.extend(TOOLS.iter().filter_map(|tool| Some((tool, tool.sandbox.environment.as_ref()?))).map(
         |(tool, environment)| {
             let id = tool.sandbox.id;
@@ -143,6 +145,20 @@ fn environments(realiser: &Realiser) -> Vec<Finding> {
         },
     ));
     findings
+}
+
+/// What Nix makes the environments from, if they are not realised yet.
+fn derivations(archive: &[u8]) -> Finding {
+    match Archive::unpack(archive).and_then(|unpacked| Ok(unpacked.paths()?.derivations())) {
+        Ok(count) => good(
+            "derivations",
+            format!(
+                "{count} come with this server ({} kB); they are unpacked when they are needed",
+                archive.len() / 1024
+            ),
+        ),
+        Err(error) => bad("derivations", format!("{error}; install this server's package again")),
+    }
 }
 
 fn layers(walls: &Walls) -> Vec<Finding> {
@@ -230,4 +246,15 @@ fn answer(program: &Path, arguments: &[&str]) -> Option<String> {
 
 fn is_writable(directory: &Path) -> bool {
     rustix::fs::access(directory, rustix::fs::Access::WRITE_OK).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn broken_derivations_are_told_with_how_to_get_them() {
+        let finding = derivations(b"broken");
+        assert!(finding.state == State::Bad && finding.detail.contains("install this server's package"), "{finding}");
+    }
 }

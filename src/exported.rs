@@ -24,6 +24,10 @@ pub enum ExportedError {
     Other {
         path: String,
     },
+    /// A call has files, and no links.
+    Link {
+        name: String,
+    },
     File(FileError),
     Path(StorePathError),
     /// The files are not those of the call.
@@ -40,6 +44,7 @@ impl fmt::Display for ExportedError {
             Self::Text => f.write_str("it is no receipt: it holds what is not UTF-8"),
             Self::Receipt(error) => error.fmt(f),
             Self::Other { path } => write!(f, "it holds {path}, which belongs to no receipt"),
+            Self::Link { name } => write!(f, "it holds the symbolic link `{name}`, which belongs to no call"),
             Self::File(error) => error.fmt(f),
             Self::Path(error) => error.fmt(f),
             Self::Files { named, found } => {
@@ -59,7 +64,7 @@ impl std::error::Error for ExportedError {
             Self::Receipt(error) => Some(error),
             Self::File(error) => Some(error),
             Self::Path(error) => Some(error),
-            Self::Text | Self::Other { .. } | Self::Files { .. } => None,
+            Self::Text | Self::Other { .. } | Self::Link { .. } | Self::Files { .. } => None,
         }
     }
 }
@@ -114,6 +119,7 @@ fn files(root: &Node) -> Result<Vec<File>, ExportedError> {
                 let content = String::from_utf8(content.to_vec()).map_err(|_| ExportedError::Text)?;
                 files.push(File::parse(&name, content).map_err(ExportedError::File)?);
             }
+            Node::Link { .. } => return Err(ExportedError::Link { name }),
             Node::Directory(entries) => {
                 for (entry, node) in entries {
                     let entry = str::from_utf8(entry).map_err(|_| ExportedError::Text)?;

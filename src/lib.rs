@@ -3,16 +3,16 @@
 //! # Bird's eye
 //!
 //! ```text
-//! nix/*.nix ──evaluate──▶ manifest.json ──build.rs──▶ tool table ──compile──▶ sandbox-mcp
-//!                              │ names the .drv of each environment and package    │
-//!                              ▼                                                   ▼ first call of a tool
-//!                         Nix store ◀──────────────── nix-store --realise ──── realise
+//! nix/*.nix ──evaluate──▶ manifest, archive ──build.rs──▶ tool table ──compile──▶ sandbox-mcp
+//!                                                                                     │ first call of a tool
+//!                         Nix store ◀── nix-store --realise ── realise ◀── unpack ◀───┘
 //! ```
 //!
-//! Each file `nix/<id>.nix` defines one sandbox, which is one tool. The flake evaluates all of them into a manifest, and
+//! Each file `nix/<id>.nix` defines one sandbox, which is one tool. The flake makes a manifest of all of them, and
 //! build.rs writes typed parameters and a table of it ([`tool`]). What a tool runs in is thereby fixed when the server
 //! is compiled: at run time Nix is asked to bring a known derivation's output there, and never to evaluate anything. So it
-//! is with the [`packages`] that a call may ask for besides.
+//! is with the [`packages`] that a call may ask for besides. Derivations are `.drv` files by the thousand, which the server
+//! carries with it in one compressed [`mod@archive`]; those that are needed are added to the store first ([`unpack`]).
 //!
 //! # One call's walk
 //!
@@ -55,10 +55,12 @@
 //! next; a daemon; Docker.
 
 pub mod answer;
+pub mod archive;
 pub mod artifacts;
 pub mod build_all;
 pub mod call_options;
 pub mod capture;
+pub mod closure;
 pub mod command_line;
 pub mod confine;
 pub mod derivation;
@@ -92,5 +94,6 @@ pub mod store_path;
 #[cfg(test)]
 mod testing;
 pub mod tool;
+pub mod unpack;
 pub mod view;
 pub mod walls;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::Deserialize;
 
@@ -31,6 +32,9 @@ pub struct Manifest {
     pub format: u64,
     /// The system of the derivations; none in the portable manifest, which holds no store paths.
     pub system: Option<String>,
+    /// The file that holds the derivations and all that they refer to, as `archive.rs` reads it; none in the portable manifest.
+    #[serde(default)]
+    pub archive: Option<PathBuf>,
     pub sandboxes: BTreeMap<String, Sandbox>,
     /// The sets of packages that calls may ask for; none in the portable manifest.
     #[serde(default, rename = "packageSets")]
@@ -250,6 +254,12 @@ impl Manifest {
                 Some(_) => set.check(),
             }
             .map_err(refuse)?;
+        }
+        if self.system.is_some() != self.archive.is_some() {
+            return self::refuse(
+                "archive",
+                "a manifest with a system has an archive of its derivations, one without has none",
+            );
         }
         Ok(())
     }

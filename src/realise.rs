@@ -11,6 +11,8 @@ use tokio::process::Command;
 
 use crate::sandbox::Environment;
 use crate::stage::{OnStage, Stage};
+use crate::store_path::{StorePath, StorePathError};
+use crate::unpack::{ARCHIVE, UnpackError, Unpacker};
 
 /// How many of Nix's last lines an error shows.
 const LAST_LINES: usize = 20;
@@ -35,14 +37,16 @@ pub enum RealiseError {
         program: PathBuf,
         source: io::Error,
     },
-    /// What this server's package has brought along is not in the store any more.
-    NoDerivation {
+    /// The derivation is not in the store, and could not be brought there.
+    Unpack {
         drv: &'static str,
-        lines: String,
+        source: UnpackError,
     },
+    /// The path of the derivation is none.
+    Path(StorePathError),
     /// Nix did not succeed; with its own last lines.
     Nix {
-        drv: &'static str,
+        path: &'static str,
         status: String,
         lines: String,
     },
@@ -57,12 +61,9 @@ impl fmt::Display for RealiseError {
                  {looked_in}: install Nix, or start the server with `--executor direct` to use this host's toolchains"
             ),
             Self::Start { program, source } => write!(f, "cannot start {}: {source}", program.display()),
-            Self::NoDerivation { drv, lines } => write!(
-                f,
-                "{drv}, from which Nix would make the environment, is not on this machine any more: install this server's \
-                 package again, which brings it along ({lines})"
-            ),
-            Self::Nix { drv, status, lines } => write!(f, "nix-store --realise {drv} failed ({status}):\n{lines}"),
+            Self::Unpack { drv, source } => write!(f, "cannot add {drv} to the store: {source}"),
+            Self::Path(error) => error.fmt(f),
+            Self::Nix { path, status, lines } => write!(f, "nix-store --realise {path} failed ({status}):\n{lines}"),
         }
     }
 }
@@ -71,7 +72,9 @@ impl std::error::Error for RealiseError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Start { source, .. } => Some(source),
-            _ => None,
+            Self::Unpack { source, .. } => Some(source),
+            Self::Path(error) => Some(error),
+            Self::NoNix { .. } | Self::Nix { .. } => None,
         }
     }
 }
@@ -80,6 +83,7 @@ impl std::error::Error for RealiseError {
 #[derive(Debug)]
 pub struct Realiser {
     nix_store: Option<PathBuf>,
+    unpacker: Option<Unpacker>,
     search_path: Vec<PathBuf>,
     /// The directory of the garbage collector's roots that keep environments alive; none without a home.
     roots: Option<PathBuf>,
@@ -94,16 +98,17 @@ impl Realiser {
         search_path.extend(home.map(|home| home.join(".nix-profile/bin")));
         search_path.extend(state.as_ref().map(|state| state.join("nix/profile/bin")));
         search_path.extend(PROFILES.map(PathBuf::from));
-        Self::new(search_path, state)
+        Self::new(search_path, state, ARCHIVE)
     }
 
-    /// Looks for nix-store in the directories of `search_path`, and keeps roots below `state`.
-    pub fn new(search_path: Vec<PathBuf>, state: Option<PathBuf>) -> Self {
+    /// Looks for nix-store in the directories of `search_path`, keeps roots below `state`, and takes from `archive` what
+    /// derivations the store lacks.
+    pub fn new(search_path: Vec<PathBuf>, state: Option<PathBuf>, archive: &'static [u8]) -> Self {
+        let programs = search_path.iter().map(|directory| directory.join("nix-store"));
+        let nix_store = programs.into_iter().find(|program| program.is_file());
         Self {
-            nix_store: search_path
-                .iter()
-                .map(|directory| directory.join("nix-store"))
-                .find(|program| program.is_file()),
+            unpacker: nix_store.as_deref().map(|program| Unpacker::new(archive, program)),
+            nix_store,
             search_path,
             roots: state.map(|state| state.join("sandbox-mcp/gcroots")),
         }
@@ -129,7 +134,7 @@ impl Realiser {
         if present && rooted {
             return Ok(());
         }
-        let Some(nix_store) = &self.nix_store else {
+        let (Some(nix_store), Some(unpacker)) = (&self.nix_store, &self.unpacker) else {
             if present {
                 // Without Nix there is no garbage collector either, so nothing can take it away.
                 return Ok(());
@@ -140,8 +145,6 @@ impl Realiser {
                 looked_in: looked_in.to_string_lossy().into_owned(),
             });
         };
-        let mut command = Command::new(nix_store);
-        command.args(["--realise", environment.drv]);
         let root = root.filter(|root| match root.parent().map(fs::create_dir_all) {
             Some(Ok(())) => true,
             _ => {
@@ -149,27 +152,35 @@ impl Realiser {
                 false
             }
         });
-        if let Some(root) = &root {
-            command.arg("--add-root").arg(root).arg("--indirect");
-        }
-        // Of what is there already, only the root is missing, and nobody waits for that.
-        let ignored = |_| {};
-        let on_stage: OnStage<'_> = if present { &ignored } else { on_stage };
-        on_stage(Stage::Realising(None));
-        match self.run(command, environment, on_stage).await {
-            // What is there works, even if its root could not be made (a store that only root may write).
-            Err(error) if present => {
-                tracing::warn!("{} has no root against the garbage collector: {error}", environment.out);
-                Ok(())
+        let command = |path: &str| {
+            let mut command = Command::new(nix_store);
+            command.args(["--realise", path]);
+            if let Some(root) = &root {
+                command.arg("--add-root").arg(root).arg("--indirect");
             }
-            result => result,
+            command
+        };
+        if present {
+            // Only the root is missing, and nobody waits for that. What is there works, even if its root could not be made (a
+            // store that only root may write).
+            if let Err(error) = self.run(command(environment.out), environment.out, "", &|_| {}).await {
+                tracing::warn!("{} has no root against the garbage collector: {error}", environment.out);
+            }
+            return Ok(());
         }
+        let what = what(environment.out);
+        let drv = StorePath::parse(environment.drv).map_err(RealiseError::Path)?;
+        let kept = unpacker.bring(&drv, what, on_stage).await;
+        let _kept = kept.map_err(|source| RealiseError::Unpack { drv: environment.drv, source })?;
+        on_stage(Stage::Realising { what: what.to_owned(), line: None });
+        self.run(command(environment.drv), environment.drv, what, on_stage).await
     }
 
     async fn run(
         &self,
         mut command: Command,
-        environment: &Environment,
+        path: &'static str,
+        what: &str,
         on_stage: OnStage<'_>,
     ) -> Result<(), RealiseError> {
         let program = PathBuf::from(command.as_std().get_program());
@@ -189,7 +200,7 @@ impl Realiser {
                 if line.is_empty() {
                     continue;
                 }
-                on_stage(Stage::Realising(Some(line.clone())));
+                on_stage(Stage::Realising { what: what.to_owned(), line: Some(line.clone()) });
                 if last.len() == LAST_LINES {
                     last.pop_front();
                 }
@@ -200,10 +211,12 @@ impl Realiser {
         if status.success() {
             return Ok(());
         }
-        let lines = Vec::from(last).join("\n");
-        if !Path::new(environment.drv).exists() {
-            return Err(RealiseError::NoDerivation { drv: environment.drv, lines });
-        }
-        Err(RealiseError::Nix { drv: environment.drv, status: status.to_string(), lines })
+        Err(RealiseError::Nix { path, status: status.to_string(), lines: Vec::from(last).join("\n") })
     }
+}
+
+/// What a user calls the environment or the package: sandbox-mcp-python is `python`.
+fn what(out: &'static str) -> &'static str {
+    let name = out.split_once('-').map_or(out, |(_, name)| name);
+    name.strip_prefix("sandbox-mcp-").unwrap_or(name)
 }

@@ -96,8 +96,8 @@ async fn reproduce(call: Given<'_>, runner: &Runner) -> Result<Vec<String>, Repr
         [] => read(Path::new(call.tool))?,
         _ => make(call)?,
     };
-    let on_stage = |stage| {
-        if let Stage::Realising(Some(line)) = stage {
+    let on_stage = |stage: Stage| {
+        if let Some(line) = stage.of_realising() {
             eprintln!("{line}");
         }
     };

@@ -83,8 +83,8 @@ pub async fn run(call: Given<'_>, out: Option<&Path>, runner: Runner) -> ExitCod
             return ExitCode::from(OWN_FAILURE);
         }
     };
-    let on_stage = |stage| {
-        if let Stage::Realising(Some(line)) = stage {
+    let on_stage = |stage: Stage| {
+        if let Some(line) = stage.of_realising() {
             eprintln!("{line}");
         }
     };

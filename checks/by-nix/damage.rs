@@ -1,31 +1,67 @@
 //! What goes wrong with what is in the store, and with who builds there. Each server has a store of its own.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use libtest_mimic::Failed;
+use serde_json::json;
 
+use crate::client::program;
+use crate::failures::public;
 use crate::stores::{Private, Setup};
 use crate::text;
 
-/// The environment is gone, and so are the `.drv` files that Nix would make it from.
-pub fn derivation_missing() -> Result<(), Failed> {
+/// The environment is gone, and so are the `.drv` files that Nix would make it from: the server has brought them along.
+pub fn derivations_missing() -> Result<(), Failed> {
+    for executor in ["namespace", "derivation", "derivation-cli"] {
+        let private = Private::of(Setup { arguments: &["--executor", executor], ..Setup::default() });
+        let environment = private.without_derivations();
+        let call = json!({"name": "shell", "arguments": {"main_sh": "echo out"}, "_meta": {"progressToken": executor}});
+        let reply = private.server.reply(private.server.request("tools/call", call));
+        assert_eq!(reply.output(), "out\n", "{reply}");
+        let told: Vec<_> = private
+            .server
+            .received()
+            .iter()
+            .filter_map(|message| Some(message["params"]["message"].as_str()?.to_owned()))
+            .collect();
+        for part in [
+            "unpacking the derivations of shell",
+            "adding the derivations of shell to the store: 0 of",
+            "realising shell: ",
+        ] {
+            assert!(told.iter().any(|line| line.contains(part)), "no {part:?} in {told:?}");
+        }
+        private.beside(&["test", "-e", &environment]);
+    }
+    Ok(())
+}
+
+/// An ordinary user, whom the daemon does not trust, has what is missing added too.
+pub fn derivations_missing_to_a_user() -> Result<(), Failed> {
     let private = Private::of(Setup::default());
-    let first = private.server.sh("echo first");
-    let environment = Private::environment(&first);
-    let deriver = text(&private.beside(&["nix-store", "--query", "--deriver", environment]).stdout);
-    let kept = private.directory.path().join("kept");
-    let [deriver, kept] = [deriver.trim(), kept.to_str().ok_or("a path of UTF-8")?];
-    let keep = "nix-store --export $(nix-store --query --requisites \"$0\") > \"$1\"";
-    private.beside(&["sh", "-c", keep, deriver, kept]);
-    private.delete(environment);
-    private.delete(deriver);
-    let reply = private.server.sh("echo out");
-    let refusal = reply.refusal();
-    assert!(refusal.contains(deriver) && refusal.contains("install this server's package again"), "{refusal}");
-    private.beside(&["sh", "-c", "nix-store --import < \"$0\"", kept]);
-    private.assert_works();
-    private.beside(&["test", "-e", environment]);
+    let environment = private.without_derivations();
+    let directory = public();
+    let [socket, server, script] = ["socket", "sandbox-mcp", "main.sh"].map(|name| directory.path().join(name));
+    fs::copy(program(), &server)?;
+    fs::write(&script, "echo out")?;
+    let variable = format!("NIX_DAEMON_SOCKET_PATH={}", socket.display());
+    let mut daemon = private.command_beside(&["env", &variable, "nix-daemon"]).stderr(Stdio::null()).spawn()?;
+    while !socket.exists() {
+        assert!(daemon.try_wait()?.is_none(), "the daemon does not listen");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let [server, script] = [&server, &script].map(|path| path.to_str().expect("a path of UTF-8"));
+    let mut run =
+        private.command_beside(&["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env", &variable]);
+    let run = run.args(["HOME=/", server, "run", "--executor", "derivation", "shell", script]).output();
+    daemon.kill()?;
+    daemon.wait()?;
+    let run = run?;
+    assert_eq!(text(&run.stdout), "out\n", "{run:?}");
+    assert!(text(&run.stderr).contains("unpacking the derivations of shell"), "{run:?}");
+    private.beside(&["test", "-e", &environment]);
     Ok(())
 }
 

@@ -35,7 +35,7 @@ fn of_nobody(directory: &Path, socket: &Path) -> Server {
 }
 
 /// A directory that everybody may look into.
-fn public() -> TempDir {
+pub fn public() -> TempDir {
     let everybody = fs::Permissions::from_mode(0o755);
     tempfile::Builder::new().permissions(everybody).tempdir().expect("make a directory")
 }

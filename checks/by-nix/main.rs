@@ -60,10 +60,8 @@ fn main() -> ExitCode {
         ),
         as_root("a_store_that_is_read_only_is_an_error_until_it_is_not", stores::read_only),
         as_root("a_disk_that_is_full_is_an_error_until_it_is_not", stores::full),
-        as_root(
-            "without_the_derivation_of_its_environment_a_call_is_refused_until_that_is_back",
-            damage::derivation_missing,
-        ),
+        as_root("derivations_that_are_missing_are_added_from_the_archive", damage::derivations_missing),
+        as_root("derivations_that_are_missing_are_added_for_an_ordinary_user", damage::derivations_missing_to_a_user),
         as_root("a_launcher_that_is_damaged_is_put_right_or_named_with_how_to", damage::launcher_damaged),
         as_root("a_call_that_gets_no_build_user_is_an_error_until_one_is_free", damage::build_users_in_use),
         as_root("calls_go_to_remote_builders_of_which_one_may_end", remote::spread)

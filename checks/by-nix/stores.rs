@@ -90,6 +90,21 @@ impl Private {
         self.beside(&["test", "!", "-e", path]);
     }
 
+    /// Takes the environment of `shell` away, with every `.drv` file that has a part in it; gives its path.
+    pub fn without_derivations(&self) -> String {
+        let first = self.server.sh("echo first");
+        let environment = Self::environment(&first).to_owned();
+        self.delete(&environment);
+        let delete = "set -o pipefail
+            for drv in /nix/store/*-sandbox-mcp-shell.drv; do
+              [ ! -e $drv ] || nix-store --query --requisites $drv
+            done | grep '[.]drv$' | xargs --no-run-if-empty nix-store --query --referrers-closure |
+            grep '[.]drv$' | sort -u | xargs --no-run-if-empty nix-store --delete --ignore-liveness
+            ! ls /nix/store/*-sandbox-mcp-shell.drv";
+        self.beside(&["bash", "-c", delete]);
+        environment
+    }
+
     pub fn assert_works(&self) {
         let reply = self.server.sh("echo works");
         assert_eq!(reply.output(), "works\n", "{reply}");

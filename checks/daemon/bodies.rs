@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use libtest_mimic::Failed;
+use sandbox_mcp::derivation::{Derivation, Output};
+use sandbox_mcp::nix::addressed::Addressed;
 use sandbox_mcp::nix::daemon::DaemonError;
-use sandbox_mcp::nix::hash::{source_path, text_path};
+use sandbox_mcp::nix::hash::{derivation_path, fill_outputs, flat_path, source_path, text_path};
+use sandbox_mcp::nix::nar::Node;
 use sandbox_mcp::nix::protocol::{BuildMode, BuildStatus, Event};
 use sandbox_mcp::run_derivation::{builder_node, builder_path, files_node};
 
@@ -46,6 +49,61 @@ pub fn added(fixture: Fixture) -> Result<(), Failed> {
         }
         Ok(())
     })
+}
+
+/// Files, a text that refers to them, and a derivation, in one request.
+pub fn added_all(fixture: Fixture) -> Result<(), Failed> {
+    fixture.runtime.block_on(async {
+        let content = Node::File { content: b"content", executable: false };
+        let link = Node::Link { target: b"file" };
+        let tree = Node::Directory([(&b"file"[..], content.clone()), (b"link", link)].into());
+        let (none, name) = (BTreeSet::new(), "tree");
+        let source = Addressed::new(&source_path(name, &tree)?, &tree, none.clone()).ok_or("it is a source")?;
+        let flat = Addressed::new(&flat_path("flat", b"content")?, &content, none.clone()).ok_or("it is a file")?;
+        let references = BTreeSet::from([source.path.clone(), flat.path.clone()]);
+        let text = Node::File { content: b"text", executable: false };
+        let path = text_path("text", "text", &references)?;
+        let text = Addressed::new(&path, &text, references.clone()).ok_or("it is a text")?;
+        let mut derivation = Derivation {
+            outputs: [("out".to_owned(), Output::input_addressed(String::new()))].into(),
+            input_derivations: [].into(),
+            input_sources: [path.clone()].into(),
+            system: "x86_64-linux".to_owned(),
+            builder: path.to_string(),
+            arguments: Vec::new(),
+            environment: [].into(),
+        };
+        fill_outputs("made", &mut derivation)?;
+        let (of_drv, drv) = (derivation.text(), derivation_path("made", &derivation, &derivation.text())?);
+        let node = Node::File { content: of_drv.as_bytes(), executable: false };
+        let drv = Addressed::new(&drv, &node, [path.clone()].into()).ok_or("it is a derivation")?;
+
+        // One whose content is another than its address says is refused, and so is one whose references are missing.
+        let mut connection = fixture.connect().await?;
+        let forged = Addressed { archive: content_of(b"another"), ..flat.clone() };
+        for refused in [forged, text.clone()] {
+            let error = fixture.connect().await?.add_all(&[refused]).await.unwrap_err();
+            assert!(matches!(error, DaemonError::Refused { .. }), "{error}");
+        }
+        let all = [source, flat, text, drv];
+        for _ in 0..2 {
+            connection.add_all(&all).await?;
+        }
+        connection.add_all(&[]).await?;
+        let paths = all.clone().map(|added| added.path);
+        assert_eq!(connection.valid_paths(&paths).await?.len(), paths.len());
+        let [source, _, text, drv] = &paths;
+        assert_eq!(connection.path_info(text).await?.map(|info| info.references.len()), Some(2));
+        assert_eq!(fs::read_to_string(fixture.store.physical(drv))?, of_drv);
+        assert_eq!(fs::read_to_string(fixture.store.physical(source).join("link"))?, "content");
+        Ok(())
+    })
+}
+
+fn content_of(content: &[u8]) -> Vec<u8> {
+    let mut archive = Vec::new();
+    Node::File { content, executable: false }.write(&mut archive).expect("writing to memory does not fail");
+    archive
 }
 
 pub fn path_info(fixture: Fixture) -> Result<(), Failed> {

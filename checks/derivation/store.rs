@@ -113,6 +113,7 @@ fn unpack(node: &Node, to: &Path) -> Result<(), Failed> {
             fs::write(to, content)?;
             fs::set_permissions(to, fs::Permissions::from_mode(if *executable { 0o755 } else { 0o644 }))?;
         }
+        Node::Link { target } => std::os::unix::fs::symlink(str::from_utf8(target)?, to)?,
         Node::Directory(entries) => {
             fs::create_dir(to)?;
             for (name, node) in entries {

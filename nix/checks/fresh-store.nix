@@ -1,61 +1,64 @@
-# The package brings the .drv files of its environments and no toolchain: in a store that received nothing but the package, Nix
-# realises an environment from them, here from a binary cache since there is no network to get sources from.
+# The package brings neither a toolchain nor a .drv file, and is small: in a store that received nothing else, the server adds the
+# derivations that it carries with it and realises an environment and a package on demand. Since there is no network to get
+# sources from, both come from a binary cache.
 { pkgs, server }:
 let
   inherit (pkgs) lib;
-  inherit (builtins) unsafeDiscardStringContext;
-  environments = lib.attrValues server.environments ++ packages;
-  packages = lib.concatMap (set: map (package: package.environment) (lib.attrValues set.packages)) (
-    lib.attrValues server.packages
-  );
-
-  # As text only: the check would depend on what it names.
-  paths = packages: unsafeDiscardStringContext (toString packages);
-
-  packagePaths = import ./registration.nix { inherit pkgs; } [ server.package ];
+  inherit (server.environments) shell;
+  lua = server.packages.commands.packages.lua.environment;
 in
 pkgs.runCommand "fresh-store"
   {
-    nativeBuildInputs = [ pkgs.nix ];
-    inherit (server) package;
-    # The smallest, to be realised.
-    inherit (server.environments) shell;
-    shellDrv = unsafeDiscardStringContext server.environments.shell.drvPath;
-    drvs = paths (map (environment: environment.drvPath) environments);
-    toolchains = paths (
-      environments ++ lib.concatMap (definition: definition.packages) (lib.attrValues server.definitions)
-    );
+    nativeBuildInputs = [
+      pkgs.bubblewrap
+      pkgs.nix
+    ];
+    # What builders have anyway is there too.
+    registration = import ./registration.nix { inherit pkgs; } [
+      pkgs.bubblewrap
+      pkgs.nix
+      server.package
+    ];
+    closure = pkgs.closureInfo { rootPaths = [ server.package ]; };
+    realised = pkgs.closureInfo {
+      rootPaths = [
+        shell
+        lua
+      ];
+    };
+    inherit shell lua;
+    shellDrv = builtins.unsafeDiscardStringContext shell.drvPath;
+    server = lib.getExe server.package;
   }
   ''
-    export HOME=$TMPDIR NIX_CONFIG='
-      experimental-features = nix-command
-      require-sigs = false
-      substituters =
+    cat $closure/store-paths
+    if grep '[.]drv$' $closure/store-paths; then
+      echo 'these derivations come with the package'
+      exit 1
+    fi
+    size=$(stat --format %s "$(readlink -f $server)")
+    [ $size -lt 20000000 ] || { echo "the server has $size bytes"; exit 1; }
+
+    export HOME=$TMPDIR cache=file://$TMPDIR/cache
+    printf '%s\n' /nix/store/* > seen
+    bash ${./own-store.sh} seen bash -euo pipefail -c '
+      nix-store --load-db < $realised/registration
+      nix copy --to "$cache?compression=none" $shell $lua
     '
-
-    # A store that holds the package and the environment, with what they refer to.
-    all=$TMPDIR/all
-    mkdir -p $all/nix/store
-    cp -r /nix/store/* $all/nix/store/
-    nix-store --store $all --register-validity < ${packagePaths}
-    nix-store --store $all --load-db < ${
-      pkgs.closureInfo { rootPaths = [ server.environments.shell ]; }
-    }/registration
-
-    fresh=$TMPDIR/fresh cache=file://$TMPDIR/cache
-    nix copy --from $all --to $fresh $package
-    nix copy --from $all --to "$cache?compression=none" $shell
-
-    for drv in $drvs; do
-      [ -e $fresh$drv ] || { echo "$drv did not come with the package"; exit 1; }
-    done
-    for toolchain in $toolchains; do
-      [ ! -e $fresh$toolchain ] || { echo "$toolchain came with the package"; exit 1; }
-    done
-
-    # Nothing may be built: not even the machine's own store is of help.
-    nix-store --store $fresh --realise $shellDrv --option substituters $cache --max-jobs 0
-    cmp $shell/closure $fresh$shell/closure
-    nix-store --store $fresh --check-validity $shell $(cat $shell/closure)
+    # Nothing may be built.
+    export NIX_CONFIG="
+      extra-substituters = $cache
+      max-jobs = 0
+    "
+    echo 'lua -e "print(6 * 7)"' > main.sh
+    grep ^/nix/store/ $registration | sort -u > registered
+    bash ${./own-store.sh} registered bash -euo pipefail -c '
+      bash ${./register.sh} $registration
+      [ ! -e $shell ] && [ ! -e $lua ] && [ ! -e $shellDrv ]
+      $server run --executor namespace -p lua shell main.sh | tee printed
+      grep -qx 42 printed
+      nix-store --check-validity $shell $lua $shellDrv
+      ls /nix/store/*.drv | wc -l
+    '
     touch $out
   ''

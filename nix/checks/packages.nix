@@ -1,21 +1,27 @@
-# Every package that nix/packages names is one of nixpkgs', and no other name is. A stand-in for nixpkgs lacks some, and so may
-# nixpkgs for another system: there, they are told.
+# What the server's builder has evaluated is what the flake evaluates. Every name in nix/packages is
+# one of nixpkgs', and no other name is. A stand-in for nixpkgs lacks some, and so may nixpkgs for another system: there, they are
+# told.
 { pkgs, server }:
 let
   inherit (pkgs) lib;
   mayLack = pkgs.isStandIn or false || pkgs.stdenv.hostPlatform.system != "x86_64-linux";
-  leftOut = lib.concatMap (id: map (name: "${id}.nix: ${name}") server.packages.${id}.leftOut) (
-    lib.attrNames server.packages
-  );
 in
 pkgs.runCommand "packages"
   {
-    leftOut = lib.concatLines leftOut;
-    passAsFile = [ "leftOut" ];
+    nativeBuildInputs = [
+      pkgs.diffutils
+      pkgs.jq
+    ];
+    index = "${server.derivations}/index.json";
+    evaluated = builtins.toJSON (import ../lib/index.nix { inherit (server) environments packages; });
+    passAsFile = [ "evaluated" ];
   }
   ''
+    jq --sort-keys . $evaluatedPath | diff $index -
+    jq --exit-status 'all(.packageSets[]; .packages != {})' $index
+    jq --raw-output '.packageSets | to_entries[] | "\(.key).nix: \(.value.leftOut[])"' $index > leftOut
     echo 'Left out, since they are not there or can not be had on this system:'
-    cat $leftOutPath
-    ${lib.optionalString (!mayLack) "[ ! -s $leftOutPath ]"}
+    cat leftOut
+    ${lib.optionalString (!mayLack) "[ ! -s leftOut ]"}
     touch $out
   ''

@@ -1,4 +1,4 @@
-# Store paths with what they refer to, .drv files among them, as `nix-store --register-validity` reads them.
+# Store paths with what they refer to, and what builders have anyway, as `nix-store --register-validity` reads them.
 #
 # Made where nothing else can be seen but what builds it: the server has its environments' names as text, which is no reference.
 { pkgs }:

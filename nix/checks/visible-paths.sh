@@ -1,30 +1,14 @@
 # Prints the store paths that can be seen, as `nix-store --register-validity` reads them: path, deriver, references.
-#
-# The attribute exportReferencesGraph would tell the same, but it wants to have the outputs of every .drv file in a closure.
 cd /nix/store
 
-# Each of these prints lines of ./<name>[/<file>]:<hash>. As with Nix, a reference is the hash of another path in a file...
-references_of_outputs() {
+# Prints lines of ./<name>[/<file>]:<hash>. As with Nix, a reference is the hash of another path in a file.
+references() {
   ls | cut -c -32 > "$TMPDIR/hashes"
-  grep --recursive --text --only-matching --with-filename --fixed-strings --file "$TMPDIR/hashes" --exclude '*.drv' .
+  grep --recursive --text --only-matching --with-filename --fixed-strings --file "$TMPDIR/hashes" .
   find . -type l -printf '%p:%l\n' | sed -n 's,:/nix/store/,:,p'
 }
 
-# ... but those of a derivation are its inputs: what stands between its list of outputs and its system.
-references_of_derivations() {
-  find . -maxdepth 1 -name '*.drv' -exec awk '
-    BEGIN { RS = "]" }
-    FNR == 1 { next }
-    /^,"/ { nextfile }
-    {
-      while (match($0, "/nix/store/")) {
-        print FILENAME ":" substr($0, RSTART + 11, 32)
-        $0 = substr($0, RSTART + 43)
-      }
-    }' {} +
-}
-
-{ references_of_outputs; references_of_derivations; } | awk -F : '
+references | awk -F : '
   BEGIN { while ("ls" | getline name) path[substr(name, 1, 32)] = "/nix/store/" name }
   {
     split($1, part, "/")

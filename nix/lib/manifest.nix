@@ -4,43 +4,39 @@
 {
   pkgs,
   definitions,
-  environments ? null,
-  # The sets of packages that calls may ask for.
-  packages ? { },
+  # What derivations.nix gives.
+  derivations ? null,
 }:
 let
   manifest = {
     format = 1;
-    system = if environments == null then null else pkgs.stdenv.hostPlatform.system;
-    sandboxes = builtins.mapAttrs (id: definition: {
+    system = if derivations == null then null else pkgs.stdenv.hostPlatform.system;
+    sandboxes = builtins.mapAttrs (_: definition: {
       definition = removeAttrs definition [ "packages" ];
       tool = import ./tool.nix definition;
-      environment = if environments == null then null else pinned environments.${id};
     }) definitions;
-    packageSets = builtins.mapAttrs (_: set: {
-      inherit (set) description searchPaths;
-      packages = builtins.mapAttrs (_: package: {
-        inherit (package) version description;
-        environment = pinned package.environment;
-      }) set.packages;
-    }) packages;
-  };
-
-  # The manifest depends on the .drv file and what realises it, but neither on the output nor on what the output needs: a
-  # server is installed without its environments, and still can realise them.
-  pinned = environment: {
-    drv = builtins.unsafeDiscardOutputDependency environment.drvPath;
-    out = builtins.unsafeDiscardStringContext environment.outPath;
-  };
+  }
+  // (if derivations == null then { } else { archive = "${derivations}/archive"; });
 in
 pkgs.runCommand "sandbox-mcp-manifest.json"
   {
     nativeBuildInputs = [ pkgs.jq ];
     json = builtins.toJSON manifest;
-    passAsFile = [ "json" ];
-    # On another machine the .drv files would have to be copied there first.
+    index = builtins.toJSON (
+      if derivations == null then import ./index.nix { } else derivations.others
+    );
+    passAsFile = [
+      "json"
+      "index"
+    ];
+    evaluated = if derivations == null then "/dev/null" else "${derivations}/index.json";
     preferLocalBuild = true;
   }
   ''
-    jq --sort-keys . $jsonPath > $out
+    # What sets lack is for nix/checks/packages.nix to tell.
+    jq --sort-keys --slurpfile index $indexPath --slurpfile evaluated $evaluated '
+      ($index[0] * ($evaluated[0] // {})) as $index
+      | .packageSets = ($index.packageSets | map_values(del(.leftOut)))
+      | .sandboxes |= with_entries(.value.environment = $index.environments[.key])
+    ' $jsonPath > $out
   ''

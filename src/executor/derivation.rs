@@ -27,7 +27,7 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use self::command::NixStore;
-use self::connections::{Connections, UnreachableNix};
+use self::connections::Connections;
 use self::leavings::Leavings;
 use self::log::Log;
 use super::Executor;
@@ -38,6 +38,7 @@ use crate::launch::LAUNCHER;
 use crate::network::Refusals;
 use crate::nix::daemon::{Connection, DaemonError};
 use crate::nix::protocol::{BuildMode, BuildStatus};
+use crate::nix::reach::{ReachError, UnreachableNix};
 use crate::outcome::Outcome;
 use crate::receipt::takes_long;
 use crate::run_derivation::{Run, RunDerivation, builder_path, files_node};
@@ -136,7 +137,7 @@ impl fmt::Display for DerivationError {
                  namespace` or `--executor direct` for it"
             ),
             Self::Path(error) => error.fmt(f),
-            Self::Unreachable(error) => error.fmt(f),
+            Self::Unreachable(error) => write!(f, "{error}, or start the server with `--executor namespace`"),
             Self::Daemon(error) => error.fmt(f),
             Self::Command { operation, reason } => write!(f, "cannot {operation}: {reason}"),
             Self::Build { derivation, reason } => write!(f, "Nix did not realise {derivation}: {reason}"),
@@ -197,6 +198,15 @@ impl std::error::Error for DerivationError {
 impl From<DaemonError> for DerivationError {
     fn from(error: DaemonError) -> Self {
         Self::Daemon(error)
+    }
+}
+
+impl From<ReachError> for DerivationError {
+    fn from(error: ReachError) -> Self {
+        match error {
+            ReachError::Unreachable(error) => Self::Unreachable(error),
+            ReachError::Daemon(error) => Self::Daemon(error),
+        }
     }
 }
 

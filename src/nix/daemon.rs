@@ -13,6 +13,7 @@ use std::{fmt, io};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use crate::derivation::Derivation;
+use crate::nix::addressed::Addressed;
 use crate::nix::endpoint::{DaemonChild, Endpoint, Streams};
 use crate::nix::nar::Node;
 use crate::nix::protocol::{
@@ -227,6 +228,31 @@ impl Connection {
         };
         let answer = answer.await;
         self.end(Operation::AddToStore, answer)
+    }
+
+    /// Adds paths, each behind those that it refers to. Nix takes them from anybody, since their content decides their names.
+    pub async fn add_all(&mut self, paths: &[Addressed]) -> Result<(), DaemonError> {
+        let content = paths.iter().fold(Message::default().number(paths.len() as u64), |message, added| {
+            message
+                .string(added.path.as_str())
+                .string("") // no deriver
+                .string(&added.archive_hash)
+                .paths(added.references.iter())
+                .number(0) // valid from now on
+                .number(added.archive.len() as u64)
+                .boolean(false) // built here
+                .number(0) // no signatures
+                .string(&added.address)
+                .archive(&added.archive)
+        });
+        let request = Message::default()
+            .number(Operation::AddMultipleToStore as u64)
+            .boolean(false) // put in place of what is there
+            .boolean(false) // take what is neither signed nor named by its content
+            .framed(content.bytes());
+        self.call(Operation::AddMultipleToStore, request, &mut |_| {}).await?;
+        self.in_step = true;
+        Ok(())
     }
 
     /// Builds the output `out` of a derivation that is in the store. A build that fails is a result. To cancel it, drop

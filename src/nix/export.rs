@@ -45,8 +45,19 @@ pub struct Export(Vec<u8>);
 
 impl Export {
     pub fn add<'a>(&mut self, path: &StorePath, content: &Node, references: impl IntoIterator<Item = &'a StorePath>) {
+        let mut archive = Vec::new();
+        content.write(&mut archive).expect("writing to memory does not fail");
+        self.add_archive(path, &archive, references);
+    }
+
+    pub fn add_archive<'a>(
+        &mut self,
+        path: &StorePath,
+        archive: &[u8],
+        references: impl IntoIterator<Item = &'a StorePath>,
+    ) {
         self.number(1);
-        content.write(&mut self.0).expect("writing to memory does not fail");
+        self.0.extend(archive);
         self.number(MAGIC);
         self.string(path.as_str());
         let references: Vec<_> = references.into_iter().collect();

@@ -13,7 +13,11 @@ use crate::store_path::{BASE32, STORE, StorePath, StorePathError};
 const HASH_SIZE: usize = 20;
 
 /// The path of a text that refers to `references`; a `.drv` file is such a text.
-pub fn text_path(name: &str, text: &str, references: &BTreeSet<StorePath>) -> Result<StorePath, StorePathError> {
+pub fn text_path(
+    name: &str,
+    text: impl AsRef<[u8]>,
+    references: &BTreeSet<StorePath>,
+) -> Result<StorePath, StorePathError> {
     let mut kind = "text".to_owned();
     for reference in references {
         kind.push(':');
@@ -24,9 +28,20 @@ pub fn text_path(name: &str, text: &str, references: &BTreeSet<StorePath>) -> Re
 
 /// The path of files that were added to the store as they are, and refer to nothing.
 pub fn source_path(name: &str, files: &Node) -> Result<StorePath, StorePathError> {
+    store_path("source", archive_hash(files), name)
+}
+
+/// The path of a file that was added to the store by its content alone, without its mode, and refers to nothing.
+pub fn flat_path(name: &str, content: &[u8]) -> Result<StorePath, StorePathError> {
+    let fixed = format!("fixed:out:sha256:{}:", base16(&Sha256::digest(content)));
+    store_path("output:out", Sha256::digest(fixed).into(), name)
+}
+
+/// The SHA-256 of the archive of files.
+pub fn archive_hash(files: &Node) -> [u8; 32] {
     let mut hasher = Hasher(Sha256::new());
     files.write(&mut hasher).expect("hashing does not fail");
-    store_path("source", hasher.0.finalize().into(), name)
+    hasher.0.finalize().into()
 }
 
 /// The path of a derivation's `.drv` file. `name` is the derivation's, without `.drv`.
@@ -69,13 +84,13 @@ fn store_path(kind: &str, inner: [u8; 32], name: &str) -> Result<StorePath, Stor
     StorePath::parse(&format!("{STORE}/{}-{name}", base32(&folded)))
 }
 
-fn base16(bytes: &[u8]) -> String {
+pub(super) fn base16(bytes: &[u8]) -> String {
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
     digits.map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])).collect()
 }
 
 /// Nix's base 32: five bits a digit from the lowest up, written with the highest first.
-fn base32(bytes: &[u8]) -> String {
+pub(super) fn base32(bytes: &[u8]) -> String {
     let digits = (bytes.len() * 8).div_ceil(5);
     let digit = |index: usize| {
         let (byte, shift) = (index * 5 / 8, index * 5 % 8);

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
 
-/// A file or a directory. Names are sorted by their bytes, as in an archive.
+/// A file, a symbolic link or a directory. Names are sorted by their bytes, as in an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Node<'a> {
     File { content: &'a [u8], executable: bool },
+    Link { target: &'a [u8] },
     Directory(BTreeMap<&'a [u8], Node<'a>>),
 }
 
@@ -29,6 +30,11 @@ impl Node<'_> {
                 }
                 string(to, b"contents")?;
                 string(to, content)?;
+            }
+            Self::Link { target } => {
+                for part in [b"symlink", &b"target"[..], target] {
+                    string(to, part)?;
+                }
             }
             Self::Directory(entries) => {
                 string(to, b"directory")?;
@@ -132,8 +138,9 @@ impl<'a> Parser<'a> {
         self.take("type")?;
         let node = match self.string()? {
             b"regular" => self.file()?,
+            b"symlink" => self.link()?,
             b"directory" => return self.directory(depth),
-            _ => return self.refuse("a file or a directory"),
+            _ => return self.refuse("a file, a link or a directory"),
         };
         self.take(")")?;
         Ok(node)
@@ -150,6 +157,11 @@ impl<'a> Parser<'a> {
             _ => return self.refuse("contents"),
         };
         Ok(Node::File { content: self.string()?, executable })
+    }
+
+    fn link(&mut self) -> Result<Node<'a>, Malformed> {
+        self.take("target")?;
+        Ok(Node::Link { target: self.string()? })
     }
 
     fn directory(&mut self, depth: usize) -> Result<Node<'a>, Malformed> {
@@ -193,7 +205,13 @@ mod tests {
         let file = |content, executable| Node::File { content, executable };
         let inner = Node::Directory(BTreeMap::from([(&b"b"[..], file(b"12345678", true))]));
         let empty = Node::Directory(BTreeMap::new());
-        let root = Node::Directory(BTreeMap::from([(&b"a"[..], file(b"", false)), (b"d", inner), (b"e", empty)]));
+        let link = Node::Link { target: b"../a" };
+        let root = Node::Directory(BTreeMap::from([
+            (&b"a"[..], file(b"", false)),
+            (b"d", inner),
+            (b"e", empty),
+            (b"l", link),
+        ]));
         let mut archive = Vec::new();
         root.write(&mut archive).unwrap();
         archive

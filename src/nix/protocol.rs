@@ -52,6 +52,7 @@ pub enum Operation {
     QueryPathInfo = 26,
     QueryValidPaths = 31,
     BuildDerivation = 36,
+    AddMultipleToStore = 44,
     BuildPathsWithResults = 46,
 }
 
@@ -60,7 +61,7 @@ impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connect => "connect",
-            Self::AddToStore => "add to the store",
+            Self::AddToStore | Self::AddMultipleToStore => "add to the store",
             Self::AddTempRoot | Self::AddIndirectRoot => "keep a path from the garbage collector",
             Self::SetOptions => "set options",
             Self::CollectGarbage => "delete paths",

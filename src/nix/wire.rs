@@ -45,6 +45,12 @@ impl Message {
         self.list(paths, |message, path| message.string(path.as_str()))
     }
 
+    /// An archive, whose length stands within itself.
+    pub fn archive(mut self, archive: &[u8]) -> Self {
+        self.0.extend(archive);
+        self
+    }
+
     /// Bytes of a length that the receiver does not know beforehand: frames, and an empty one behind.
     pub fn framed(self, bytes: &[u8]) -> Self {
         let mut message = self;

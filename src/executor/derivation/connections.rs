@@ -1,56 +1,22 @@
 //! Connections to Nix, some of which are made ahead of the calls that use them: each is used for one run.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::{fmt, io};
-
-use rustix::fs::Access;
 
 use super::{DerivationError, Remote};
-use crate::nix::daemon::{Connection, DaemonError, Options};
-use crate::nix::endpoint::Endpoint;
+use crate::nix::daemon::{Connection, Options};
+use crate::nix::reach::Reach;
 use crate::run_derivation::{builder_node, builder_path};
 use crate::store_path::StorePath;
 
 /// How many connections wait for runs.
 const WARM: usize = 2;
 
-/// What must be writable for a Nix without a daemon: of a store that is not, some versions connect to themselves
-/// without end.
-const STATE: [&str; 2] = ["/nix/store", "/nix/var/nix/db"];
-
-/// Why there is no way to Nix.
-#[derive(Debug)]
-pub struct UnreachableNix {
-    /// Why there is none by the daemon's socket.
-    socket: DaemonError,
-    /// Why there is none by a daemon of our own.
-    child: String,
-}
-
-impl fmt::Display for UnreachableNix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { socket, child } = self;
-        write!(
-            f,
-            "{socket}; and no daemon of this server's own would do: {child}; start the Nix daemon, or let this user \
-             reach its socket (Debian: the group nix-users), or start the server with `--executor namespace`"
-        )
-    }
-}
-
-impl std::error::Error for UnreachableNix {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.socket)
-    }
-}
-
 #[derive(Clone)]
 pub struct Connections(Arc<Inner>);
 
 struct Inner {
-    /// The program that is a daemon of our own.
-    nix_daemon: Option<PathBuf>,
+    reach: Reach,
     warm: Mutex<Vec<Connection>>,
     most_warm: usize,
     remote: Remote,
@@ -58,9 +24,8 @@ struct Inner {
 
 impl Connections {
     pub fn new(nix_store: Option<&Path>, ahead: bool, remote: Remote) -> Self {
-        let nix_daemon = nix_store.map(|program| program.with_file_name("nix-daemon"));
         let most_warm = if ahead { WARM } else { 0 };
-        Self(Arc::new(Inner { nix_daemon, warm: Mutex::default(), most_warm, remote }))
+        Self(Arc::new(Inner { reach: Reach::new(nix_store), warm: Mutex::default(), most_warm, remote }))
     }
 
     /// A connection for one run, and whether it has waited for it.
@@ -116,29 +81,8 @@ impl Connections {
         Ok(connection)
     }
 
-    /// The daemon's socket comes first: where there is a daemon, the store is its own.
     async fn connect(&self) -> Result<Connection, DerivationError> {
-        let socket = match Connection::open(&Endpoint::socket()).await {
-            Ok(connection) => return Ok(connection),
-            Err(error @ DaemonError::Connect { .. }) => error,
-            Err(error) => return Err(error.into()),
-        };
-        match self.child() {
-            Ok(endpoint) => Ok(Connection::open(&endpoint).await?),
-            Err(child) => Err(DerivationError::Unreachable(UnreachableNix { socket, child })),
-        }
-    }
-
-    fn child(&self) -> Result<Endpoint, String> {
-        let program = self.0.nix_daemon.as_ref().ok_or("Nix is not on this machine")?;
-        if !program.is_file() {
-            return Err(format!("there is no {}", program.display()));
-        }
-        for path in STATE {
-            rustix::fs::access(path, Access::WRITE_OK)
-                .map_err(|error| format!("{path} can't be written: {}", io::Error::from(error)))?;
-        }
-        Ok(Endpoint::child(program))
+        Ok(self.0.reach.connect().await?)
     }
 
     fn warm(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
