@@ -62,5 +62,9 @@
       overlays.default = final: prev: {
         sandbox-mcp = (lib.mkServer { pkgs = final; }).package;
       };
+
+      nixosModules.default = import ./nix/modules/nixos.nix self.packages;
+
+      homeModules.default = import ./nix/modules/home.nix self.packages;
     };
 }

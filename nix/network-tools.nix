@@ -20,7 +20,7 @@ pkgs: {
   mount.workdir = "/sandbox";
   mount.readOnly = true;
   packages = import ./lib/named.nix ''
-    curl dnsutils wget whois
+    curl dnsutils bind.host wget whois
     iproute2 iputils mtr net-tools traceroute
     iperf3 netcat-openbsd nmap socat tcpdump
     cacert httpie jq openssl

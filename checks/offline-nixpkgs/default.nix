@@ -1,21 +1,36 @@
 # The attributes that the project uses, by the names of nixpkgs 26.05.
 { system }:
 let
-  inherit (import ./units.nix { inherit lib system; }) programs pythonModules libc6;
+  inherit (import ./units.nix { inherit lib system; })
+    programs
+    pythonModules
+    units
+    ;
   lib = import ./lib;
 
   pkgs =
-    removeAttrs programs [
+    import ./aliases.nix
+    // removeAttrs programs [
+      "bind-host"
       "gcc"
       "libc-bin"
       "xxd"
     ]
+    // import ./build/outputs.nix {
+      inherit
+        pkgs
+        lib
+        programs
+        units
+        ;
+    }
     // import ./build/stdenv.nix {
       inherit pkgs lib system;
       gcc = programs.gcc;
     }
     // import ./build/text.nix { inherit pkgs lib; }
     // import ./build/trees.nix { inherit pkgs lib; }
+    // import ./build/testers.nix { inherit pkgs; }
     // import ./build/python.nix {
       inherit pkgs lib pythonModules;
       python = programs.python313;
@@ -25,14 +40,10 @@ let
     // import ./build/github.nix { inherit pkgs lib programs; }
     // import ./build/openresty.nix { inherit pkgs lib; }
     // {
-      inherit lib system;
+      inherit lib;
       # What nixpkgs has may be missing here.
       isStandIn = true;
       unixtools.xxd = programs.xxd;
-      glibc = libc6 // {
-        bin = programs.libc-bin;
-        static = pkgs.linkFarm "glibc-static" { lib = "${programs.gcc}/static/lib"; };
-      };
       callPackage = lib.callPackageWith pkgs;
     };
 in

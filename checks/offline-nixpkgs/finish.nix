@@ -32,6 +32,10 @@ let
 in
 rec {
   bash = "ln -s bash bin/sh";
+  cargo = ''
+    mkdir nix-support
+    echo 'export CARGO_HOME=''${CARGO_HOME-$TMPDIR}' > nix-support/setup-hook
+  '';
   fd = "mv lib/cargo/bin/fd bin/fd; rm bin/fdfind";
   file = wrap "file" "MAGIC=$out/share/misc/magic.mgc";
   gitMinimal = wrap "git" "GIT_EXEC_PATH=$out/lib/git-core GIT_TEMPLATE_DIR=$out/share/git-core/templates";
@@ -44,6 +48,7 @@ rec {
     chmod +w lib/libexpat.so.1
     patchelf --add-needed ${units.libc6}/lib/x86_64-linux-gnu/libgcc_s.so.1 lib/libexpat.so.1
     patchelf --replace-needed $expat $out/lib/libexpat.so.1 bin/python3.13
+    ln -s python3.13 bin/python
     ${compile "$out"}
   '';
   python-module = compile units.python313;
@@ -88,8 +93,7 @@ rec {
   openssl = wrap "openssl" "OPENSSL_CONF=$out/etc/ssl/openssl.cnf";
 
   # A sysroot of its own, and programs that find the loader and libraries in the store. What links statically lies apart, so
-  # that glibc.static is as necessary as it is with nixpkgs; beside the names that link dynamically, since the linker takes
-  # what the first directory has.
+  # that glibc.static is as necessary as it is with nixpkgs.
   gcc = ''
     libc=${units.libc6}
     libraries=lib/x86_64-linux-gnu
@@ -103,7 +107,6 @@ rec {
     sed -i "s,$out/$libraries,$out/static/lib,g" $libraries/libm.a
     mkdir -p lib64 static/lib
     ln -s $libc/lib64/* lib64/
-    cp $libraries/libc.so $libraries/libm.so static/lib/
     mv $libraries/libc.a $libraries/libm.a $libraries/libm-*.a $libraries/libmvec.a static/lib/
 
     private=libexec/gcc/x86_64-linux-gnu/14

@@ -99,6 +99,7 @@ let
       meta = {
         inherit description;
         mainProgram = spec.main-programs.${name} or name;
+        priority = spec.priorities.${name} or 5;
       };
     };
 
@@ -109,5 +110,5 @@ in
 {
   programs = mapAttrs (name: _: units.${name}) spec.attributes;
   pythonModules = mapAttrs (name: _: units.${name}) spec.python-modules;
-  inherit (units) libc6;
+  inherit units;
 }

@@ -25,8 +25,9 @@ pkgs.runCommand "by-nix"
     tests = "${server.tests}/bin/by-nix";
   }
   ''
-    bash ${./own-store.sh} /nix/store/* -- bash -euo pipefail -c '
-      nix-store --register-validity < $registration
+    printf '%s\n' /nix/store/* > seen
+    bash ${./own-store.sh} seen bash -euo pipefail -c '
+      bash ${./register.sh} $registration
       nix-store --load-db < $environments/registration
       $tests
     '

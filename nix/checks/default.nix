@@ -7,6 +7,7 @@ check ./cases.nix
 // {
   by-nix = check ./by-nix.nix;
   clippy = check ./clippy.nix;
+  closed = check ./closed.nix;
   format = check ./format.nix;
   fresh-store = check ./fresh-store.nix;
   go-build-cache = check ./go-build-cache.nix;
@@ -14,10 +15,15 @@ check ./cases.nix
   launcher = check ./launcher.nix;
   manifest = check ./manifest.nix;
   mcp = check ./mcp.nix;
+  module-arguments = check ./module-arguments.nix;
+  modules = check ./modules.nix;
   network = check ./network.nix;
+  own-store = check ./own-store.nix;
   packages = check ./packages.nix;
   refusals = check ./refusals.nix;
   replay = check ./replay.nix;
   services = check ./services.nix;
+  stand-in = check ./stand-in.nix;
   inherit (server) tests;
+  workflows = check ./workflows.nix;
 }

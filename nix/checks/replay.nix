@@ -29,15 +29,17 @@ pkgs.runCommand "replay"
     grep -qx a0b stdout
     $server show-derivation shell main.sh data --export receipt
 
-    bash ${./own-store.sh} /nix/store/* -- bash -euo pipefail -c '
+    printf '%s\n' /nix/store/* > seen
+    bash ${./own-store.sh} seen bash -euo pipefail -c '
       nix-store --load-db < $environment/registration
       nix copy --to "$cache?compression=none" $shell
     '
     export NIX_CONFIG="
       extra-substituters = $cache
     "
-    bash ${./own-store.sh} $(grep ^/nix/store/ $registration | sort -u) -- bash -euo pipefail -c '
-      nix-store --register-validity < $registration
+    grep ^/nix/store/ $registration | sort -u > registered
+    bash ${./own-store.sh} registered bash -euo pipefail -c '
+      bash ${./register.sh} $registration
       [ ! -e $shell ]
       $server reproduce receipt | tee told
       out=$(head -n 1 told)

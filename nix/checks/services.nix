@@ -8,7 +8,7 @@ let
     derivation (
       {
         name = "sandbox-mcp-run-python";
-        inherit (pkgs) system;
+        inherit (pkgs.stdenv.hostPlatform) system;
         builder = "${server.tests}/bin/sandbox-launcher";
         args = [
           "python"

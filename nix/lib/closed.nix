@@ -12,9 +12,10 @@ pkgs:
 let
   links = pkgs.buildEnv {
     name = "${name}-links";
-    inherit paths pathsToLink;
-    # Of files with one name, that of the first path is there.
+    # Of files with one name, that of the first path is there: priorities would go before the order, and some packages have one.
+    paths = map (path: path // { meta = removeAttrs (path.meta or { }) [ "priority" ]; }) paths;
     ignoreCollisions = true;
+    inherit pathsToLink;
   };
   closure = pkgs.writeClosure [ links ];
 in
@@ -22,5 +23,7 @@ in
 # may, so that a machine without any tool to build with can get it.
 pkgs.runCommand name { inherit links closure; } ''
   cp -r --no-dereference --no-preserve=mode $links $out
+  # Nixpkgs makes each directory of pathsToLink, whether or not a path has it.
+  find $out -mindepth 1 -depth -type d -empty -delete
   sed "\|^$links$|d" $closure > $out/closure
 ''

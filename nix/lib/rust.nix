@@ -49,8 +49,11 @@ pkgs.rustPlatform.buildRustPackage (
       lib.concatMapStrings (target: "install -D /dev/null ${target.path}\n") (cargo.test ++ cargo.bench)
     );
 
-    # build.rs links the launcher statically.
-    buildInputs = [ pkgs.glibc.static ];
+    # build.rs links the launcher statically. The linker takes what the first directory has, so what links dynamically comes first.
+    buildInputs = [
+      pkgs.glibc.out
+      pkgs.glibc.static
+    ];
 
     meta = {
       inherit description;

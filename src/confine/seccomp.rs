@@ -68,7 +68,8 @@ const METADATA: &[c_long] = &[
     libc::SYS_lchown,
 ];
 
-// These are younger than the libc crate; a number is the same on all architectures since Linux 5.1.
+// The libc crate has not got them, or not for every architecture; a number is the same on all since Linux 5.1.
+const FCHMODAT2: c_long = 452;
 const SETXATTRAT: c_long = 463;
 const REMOVEXATTRAT: c_long = 466;
 const FILE_SETATTR: c_long = 469;
@@ -76,7 +77,7 @@ const FILE_SETATTR: c_long = 469;
 /// The calls that set a mode, with the place of that argument. Modes are left open by Landlock too.
 const MODES: &[(c_long, u8)] = &[
     (libc::SYS_fchmodat, 2),
-    (libc::SYS_fchmodat2, 2),
+    (FCHMODAT2, 2),
     #[cfg(target_arch = "x86_64")]
     (libc::SYS_chmod, 1),
 ];

@@ -30,7 +30,7 @@ in
     standIns."${owner}/${repo}" or (
       derivation {
         name = "source";
-        inherit (pkgs) system;
+        inherit (pkgs.stdenv.hostPlatform) system;
         outputHashMode = "recursive";
         outputHash = hash;
         builder = "${pkgs.bash}/bin/bash";

@@ -1,4 +1,4 @@
-# python313.withPackages: a virtual environment in the store.
+# python313.withPackages: Python and modules linked together, with a wrapper for a program.
 {
   pkgs,
   lib,
@@ -11,34 +11,36 @@ let
     lib.filter (other: lib.hasPrefix "python3-" other.pname || pythonModules ? ${other.pname}) (
       [ package ] ++ package.below
     );
+  requiredPythonModules = modules: lib.unique (lib.concatMap modulesOf modules);
+
+  wrapper = pkgs.runCommandCC "python-wrapper" { buildInputs = [ pkgs.glibc.static ]; } ''
+    gcc -Os -static -s -DPYTHON='"${python}/bin/python3.13"' -x c ${./python-env.c} -o $out
+  '';
 
   withPackages =
     choose:
-    pkgs.runCommandCC "python3-3.13-env"
-      {
-        paths = lib.concatMap modulesOf (choose pythonModules);
-        buildInputs = [ pkgs.glibc.static ];
-        ignoreCollisions = true;
-        meta.mainProgram = "python3.13";
-      }
-      ''
-        site=$out/lib/python3.13/site-packages
-        mkdir -p $out/bin $out/lib/python3.13
-        echo "home = ${python}/bin" > $out/pyvenv.cfg
-        env out=$site pathsToLink=/ paths="$(printf '%s/lib/python3/dist-packages ' $paths)" bash -eu ${./build-env.sh}
-
-        gcc -Os -static -s -DPYTHON='"${python}/bin/python3.13"' -DSELF='"'$out'/bin/python3.13"' \
-          -x c ${./python-env.c} -o $out/bin/python3.13
-        ln -s python3.13 $out/bin/python3
-        ln -s python3.13 $out/bin/python
+    pkgs.buildEnv {
+      name = "python3-3.13-env";
+      paths = requiredPythonModules (choose pythonModules) ++ [
+        python
+        # So that bin is a directory and no link.
+        (pkgs.runCommandLocal "bin" { } "mkdir -p $out/bin")
+      ];
+      ignoreCollisions = true;
+      postBuild = ''
+        cp ${wrapper} $out/bin/python3.13 --remove-destination
+        ln -sf python3.13 $out/bin/python3
+        ln -sf python3.13 $out/bin/python
       '';
+      meta.mainProgram = "python3.13";
+    };
 in
 {
   python313 = python // {
     inherit withPackages;
     sitePackages = "lib/python3/dist-packages";
     pkgs = pythonModules // {
-      requiredPythonModules = modules: lib.unique (lib.concatMap modulesOf modules);
+      inherit requiredPythonModules;
       toPythonModule =
         package:
         package

@@ -13,7 +13,7 @@ let
     }:
     derivation {
       name = "crate-${name}-${version}.tar.gz";
-      inherit (pkgs) system;
+      inherit (pkgs.stdenv.hostPlatform) system;
       builder = "/checks/offline-nixpkgs/collect";
       outputHashAlgo = "sha256";
       outputHash = checksum;
@@ -26,50 +26,40 @@ let
     }:
     let
       crates = lib.filter (package: package ? checksum) (builtins.fromTOML lockFileContents).package;
+      unpacked = pkgs.runCommandLocal "crates" { } ''
+        mkdir $out
+        unpack() {
+          tar -xzf $3 -C $out
+          echo "{\"files\":{},\"package\":\"$2\"}" > $out/$1/.cargo-checksum.json
+        }
+        ${lib.concatMapStrings (c: "unpack ${c.name}-${c.version} ${c.checksum} ${crate c}\n") crates}
+      '';
     in
-    pkgs.runCommandLocal "cargo-vendor-dir" { } ''
-      mkdir $out
-      vendor() {
-        tar -xzf $3 -C $out
-        echo "{\"files\":{},\"package\":\"$2\"}" > $out/$1/.cargo-checksum.json
+    pkgs.runCommandLocal "cargo-vendor-dir"
+      {
+        inherit lockFileContents;
+        passAsFile = [ "lockFileContents" ];
       }
-      ${lib.concatMapStrings (c: "vendor ${c.name}-${c.version} ${c.checksum} ${crate c}\n") crates}
-    '';
+      ''
+        mkdir $out
+        ln -s ${unpacked}/* $out
+        cp $lockFileContentsPath $out/Cargo.lock
+      '';
 
-  phases = {
-    # The directory is a copy, since paths of it end up in panic messages and so in the closure.
-    configurePhase = ''
-      runHook preConfigure
-      cp -r $cargoDeps $NIX_BUILD_TOP/cargo-vendor-dir
-      chmod -R u+w $NIX_BUILD_TOP/cargo-vendor-dir
-      mkdir -p .cargo
-      cat >> .cargo/config.toml <<END
-      [source.crates-io]
-      replace-with = "vendored-sources"
-      [source.vendored-sources]
-      directory = "$NIX_BUILD_TOP/cargo-vendor-dir"
-      END
-      export CARGO_HOME=$NIX_BUILD_TOP/cargo-home
-      runHook postConfigure
-    '';
-    # With --target, the flags meant for the result don't reach build scripts and procedural macros: +crt-static breaks those.
-    buildPhase = ''
-      runHook preBuild
-      cargo build -j $NIX_BUILD_CORES --target ${target} --offline --profile $cargoProfile $cargoBuildFlags
-      runHook postBuild
-    '';
-    checkPhase = ''
-      runHook preCheck
-      cargo test -j $NIX_BUILD_CORES --target ${target} --offline --profile $cargoProfile ''${cargoTestFlags:-$cargoBuildFlags} -- $checkFlags
-      runHook postCheck
-    '';
-    installPhase = ''
-      runHook preInstall
-      mkdir -p $out/bin
-      find target/${target}/release -maxdepth 1 -type f -executable -not -name '*.so' -exec cp -t $out/bin {} +
-      runHook postInstall
-    '';
+  # What nixpkgs has as a hook for each phase.
+  hooks = pkgs.writeTextFile {
+    name = "cargo-hooks";
+    destination = "/nix-support/setup-hook";
+    text = lib.replaceStrings [ "@target@" "@cc@" ] [ target "${pkgs.stdenv.cc}/bin" ] (
+      lib.readFile ./cargo-hooks.sh
+    );
   };
+
+  # As cargo-auditable does: cargo has the crates of the workspace compiled by way of a program of its own.
+  auditable = pkgs.writeShellScriptBin "cargo" ''
+    export RUSTC_WORKSPACE_WRAPPER=${pkgs.writeShellScript "cargo-auditable" ''exec "$@"''}
+    exec ${pkgs.cargo}/bin/cargo "$@"
+  '';
 
   buildRustPackage =
     argument:
@@ -77,25 +67,28 @@ let
       attrs = if lib.isFunction argument then lib.fix argument else argument;
       buildType = attrs.buildType or "release";
       nativeBuildInputs = attrs.nativeBuildInputs or [ ] ++ [
-        pkgs.cargo
+        auditable
+        hooks
         pkgs.rustc
+        pkgs.cargo
       ];
     in
     pkgs.stdenv.mkDerivation (
-      phases
-      // {
-        doCheck = true;
-        cargoBuildFlags = [ ];
-        checkFlags = [ ];
-        cargoProfile = if buildType == "debug" then "dev" else buildType;
-      }
-      // removeAttrs attrs [
+      removeAttrs attrs [
         "cargoLock"
         "buildType"
       ]
       // {
         inherit nativeBuildInputs;
         cargoDeps = importCargoLock attrs.cargoLock;
+        cargoBuildType = buildType;
+        doCheck = attrs.doCheck or true;
+        strictDeps = true;
+        env = {
+          RUST_LOG = "";
+          RUSTFLAGS = "";
+        }
+        // attrs.env or { };
         passthru = attrs.passthru or { } // {
           shellInputs = nativeBuildInputs ++ attrs.buildInputs or [ ];
         };

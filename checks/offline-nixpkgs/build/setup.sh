@@ -1,20 +1,35 @@
 # Builds a derivation of stdenv.mkDerivation: nixpkgs' phases, as far as they are used.
 set -eu -o pipefail
-shopt -s inherit_errexit
+shopt -s inherit_errexit nullglob
 
+export HOME=/homeless-shelter SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-315532800} TZ=UTC
+export SSL_CERT_FILE=/no-cert-file.crt NIX_SSL_CERT_FILE=/no-cert-file.crt
+
+# Of programs with one name, that of the first input is there. With strictDeps, buildInputs have none that run here.
 PATH=
-for directory in $initialPath; do PATH=$PATH${PATH:+:}$directory; done
-for input in ${buildInputs:-} ${nativeBuildInputs:-}; do
-  [ ! -d $input/bin ] || PATH=$input/bin:$PATH
+for input in ${nativeBuildInputs:-} $([ -n "${strictDeps:-}" ] || echo "${buildInputs:-}"); do
+  [ ! -d $input/bin ] || PATH+=${PATH:+:}$input/bin
 done
-# The compiler finds headers and libraries of inputs alone: nothing is installed anywhere else.
+for directory in $initialPath; do PATH+=${PATH:+:}$directory; done
+export PATH
+
+# The compiler finds headers and libraries of inputs alone, in this order: nothing is installed anywhere else, and those of its
+# own C library come last.
 for input in ${buildInputs:-}; do
   [ ! -d $input/include ] || export CPATH=${CPATH:+$CPATH:}$input/include
-  [ ! -d $input/lib ] || export LIBRARY_PATH=${LIBRARY_PATH:+$LIBRARY_PATH:}$input/lib
+  libraries=($input/lib/lib*)
+  [ ${#libraries[@]} = 0 ] || export LIBRARY_PATH=${LIBRARY_PATH:+$LIBRARY_PATH:}$input/lib
 done
-export PATH HOME=/homeless-shelter
 
+for input in ${nativeBuildInputs:-}; do
+  [ ! -e $input/nix-support/setup-hook ] || . $input/nix-support/setup-hook
+done
+
+# Runs what inputs have to do there, and then what the derivation has.
 runHook() {
+  local -n hooks=$1Hooks
+  local hook
+  for hook in ${hooks+"${hooks[@]}"}; do $hook; done
   eval "${!1:-}"
 }
 
@@ -28,7 +43,6 @@ unpackPhase() {
   [ -n "${src:-}" ] || { echo "no src to unpack"; exit 1; }
   if [ -d "$src" ]; then cp -r "$src" source; else mkdir source; tar -xf "$src" -C source --strip-components=1; fi
   chmod -R u+w source
-  cd "${sourceRoot:-source}"
   runHook postUnpack
 }
 
@@ -60,7 +74,10 @@ elif [ -n "${buildCommand:-}" ]; then
   eval "$buildCommand"
 else
   cd "$NIX_BUILD_TOP"
-  [ -n "${dontUnpack:-}" ] || runPhase unpackPhase
+  if [ -z "${dontUnpack:-}" ]; then
+    runPhase unpackPhase
+    cd "${sourceRoot:-source}"
+  fi
   runPhase patchPhase
   [ -n "${dontConfigure:-}" ] || runPhase configurePhase
   [ -n "${dontBuild:-}" ] || runPhase buildPhase

@@ -6,6 +6,8 @@
   gcc,
 }:
 let
+  checkMeta = import ./check-meta.nix { inherit lib system; };
+
   initialPath = with pkgs; [
     coreutils
     findutils
@@ -31,47 +33,87 @@ let
     "checkInputs"
   ];
 
+  # What an input brings: the output that was asked for, or else those that nixpkgs' `dev` refers to.
+  inputsOf =
+    input:
+    if input ? outputs && !(input.outputSpecified or false) then
+      map (output: input.${output}) (
+        lib.intersectLists [
+          "bin"
+          "dev"
+          "lib"
+          "out"
+        ] input.outputs
+      )
+    else
+      [ input ];
+
+  environment =
+    attrs:
+    lib.mapAttrs (
+      name: value:
+      lib.throwIf (attrs ? ${name})
+        "The `env` attribute set cannot contain any attributes passed to derivation: ${name}"
+        (
+          lib.throwIfNot (lib.isString value || lib.isBool value || lib.isInt value || lib.isDerivation value)
+            "The `env` attribute set can only contain derivations, strings, booleans or integers: ${name}"
+            value
+        )
+    ) (attrs.env or { });
+
   mkDerivationWith =
     { cc }:
     argument:
     let
       attrs = if lib.isFunction argument then lib.fix argument else argument;
       doCheck = attrs.doCheck or false;
+      validity = checkMeta attrs;
+      outputs = attrs.outputs or [ "out" ];
       given =
         removeAttrs attrs notPassed
-        // (attrs.env or { })
+        // environment attrs
         // {
           name = attrs.name or "${attrs.pname}-${attrs.version}";
-          outputs = attrs.outputs or [ "out" ]; # `nix develop` reads that of the environment
-          nativeBuildInputs =
+          inherit outputs; # `nix develop` reads that of the environment
+          nativeBuildInputs = lib.concatMap inputsOf (
             attrs.nativeBuildInputs or [ ]
             ++ lib.optionals doCheck (attrs.nativeCheckInputs or [ ])
-            ++ lib.optional (cc != null) cc;
-          buildInputs = attrs.buildInputs or [ ] ++ lib.optionals doCheck (attrs.checkInputs or [ ]);
+            ++ lib.optional (cc != null) cc
+          );
+          buildInputs = lib.concatMap inputsOf (
+            attrs.buildInputs or [ ] ++ lib.optionals doCheck (attrs.checkInputs or [ ])
+          );
         };
       built = derivation (
-        given
-        // {
+        {
           inherit system;
           builder = "${pkgs.bash}/bin/bash";
           args = [ ./setup.sh ];
           initialPath = map (package: "${package}/bin") initialPath;
         }
+        // given
       );
     in
-    built
-    // (attrs.passthru or { })
-    // {
-      meta = {
-        available = lib.all (input: input.meta.available or true) (lib.flatten (lib.attrValues given));
+    lib.extendDerivation validity.handled (
+      (attrs.passthru or { })
+      // {
+        meta = {
+          outputsToInstall = import ./outputs-to-install.nix lib outputs;
+        }
+        // attrs.meta or { }
+        // {
+          available =
+            validity.available
+            && attrs.meta.available or true
+            && lib.all (input: input.meta.available or true) (lib.flatten (lib.attrValues given));
+        };
+        overrideAttrs =
+          change:
+          mkDerivationWith { inherit cc; } (
+            attrs // (if lib.isFunction (change attrs) then change attrs attrs else change attrs)
+          );
       }
-      // attrs.meta or { };
-      overrideAttrs =
-        change:
-        mkDerivationWith { inherit cc; } (
-          attrs // (if lib.isFunction (change attrs) then change attrs attrs else change attrs)
-        );
-    };
+    ) built;
 
   platform = {
     inherit system;

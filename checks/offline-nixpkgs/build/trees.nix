@@ -6,7 +6,7 @@ let
     name: paths: script:
     derivation {
       inherit name;
-      inherit (pkgs) system;
+      inherit (pkgs.stdenv.hostPlatform) system;
       __structuredAttrs = true;
       exportReferencesGraph.closure = paths;
       preferLocalBuild = true;
@@ -33,17 +33,30 @@ rec {
       name,
       paths,
       pathsToLink ? [ "/" ],
+      extraOutputsToInstall ? [ ],
       ignoreCollisions ? false,
       postBuild ? "",
       nativeBuildInputs ? [ ],
       meta ? { },
       passthru ? { },
-      ...
     }:
+    let
+      outputsOf =
+        path:
+        (
+          if path.outputSpecified or false || !path ? meta.outputsToInstall then
+            [ path ]
+          else
+            map (output: path.${output}) path.meta.outputsToInstall
+        )
+        ++ lib.concatMap (output: lib.optional (path ? ${output}) path.${output}) extraOutputsToInstall;
+    in
     pkgs.runCommandLocal name
       {
+        chosen = lib.concatMap (
+          path: map (output: "${toString path.meta.priority or 5} ${output}") (outputsOf path)
+        ) paths;
         inherit
-          paths
           pathsToLink
           ignoreCollisions
           nativeBuildInputs
@@ -55,7 +68,6 @@ rec {
         . ${./build-env.sh}
         ${postBuild}
       '';
-  symlinkJoin = args: buildEnv ({ ignoreCollisions = true; } // args);
 
   linkFarm =
     name: entries:

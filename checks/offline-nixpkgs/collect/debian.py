@@ -8,7 +8,7 @@ KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
 class Apt:
-    def __init__(self, state, suite):
+    def __init__(self, state, suite, architectures=("amd64",)):
         for directory in ("lists/partial", "cache/archives/partial"):
             (state / directory).mkdir(parents=True, exist_ok=True)
         (state / "status").touch()
@@ -26,7 +26,8 @@ class Apt:
             Dir::Etc::sourceparts "/dev/null";
             Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
             APT::Sandbox::User "root";
-            APT::Architecture "amd64";
+            APT::Architecture "{architectures[0]}";
+            APT::Architectures {{ {" ".join(f'"{name}";' for name in architectures)} }};
             APT::Install-Recommends "false";
         """)
 

@@ -1,8 +1,40 @@
 lib: with lib; rec {
-  getBin = package: package.bin or package.out or package;
-  getLib = package: package.lib or package.out or package;
-  getDev = package: package.dev or package.out or package;
-  getOutput = output: package: package.${output} or package.out or package;
+  # One of the outputs that a package has, unless it is one itself.
+  getOutput =
+    output: package:
+    if package.outputSpecified or false then package else package.${output} or package.out or package;
+  getBin = getOutput "bin";
+  getLib = getOutput "lib";
+  getDev = getOutput "dev";
+  # A derivation with more attributes, whose outputs have them and each other too.
+  extendDerivation =
+    condition: passthru: package:
+    let
+      shared = package // outputs // passthru;
+      output =
+        name:
+        shared
+        // {
+          inherit (package.${name}) outputName;
+          outputSpecified = true;
+          drvPath =
+            assert condition;
+            package.${name}.drvPath;
+          outPath =
+            assert condition;
+            package.${name}.outPath;
+        };
+      outputs = genAttrs (package.outputs or [ "out" ]) output;
+    in
+    shared
+    // {
+      drvPath =
+        assert condition;
+        package.drvPath;
+      outPath =
+        assert condition;
+        package.outPath;
+    };
   getExe =
     package:
     getExe' package (

@@ -2,7 +2,12 @@
 lib:
 with lib;
 let
-  paths = fileset: flatten (fileset.paths or fileset);
+  paths =
+    fileset:
+    map (
+      path:
+      throwIfNot (pathExists path) "lib.fileset: ${toString path} is a path that does not exist." path
+    ) (flatten fileset);
   below = directory: path: path == directory || hasPrefix "${directory}/" path;
 in
 rec {

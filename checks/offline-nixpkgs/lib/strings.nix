@@ -1,4 +1,10 @@
-lib: with lib; rec {
+lib:
+with lib;
+let
+  upper = stringToCharacters "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+  lower = stringToCharacters "abcdefghijklmnopqrstuvwxyz";
+in
+rec {
   optionalString = condition: string: if condition then string else "";
   concatStrings = concatStringsSep "";
   concatLines = concatMapStrings (line: line + "\n");
@@ -44,13 +50,10 @@ lib: with lib; rec {
       inner = match "[ \t\r\n]*(.*[^ \t\r\n])[ \t\r\n]*" string;
     in
     if inner == null then "" else head inner;
-  removeTrailingNewline = removeSuffix "\n";
   fileContents = file: removeSuffix "\n" (readFile file);
 
-  upperCharacters = stringToCharacters "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
-  lowerCharacters = stringToCharacters "abcdefghijklmnopqrstuvwxyz";
-  toUpper = replaceStrings lowerCharacters upperCharacters;
-  toLower = replaceStrings upperCharacters lowerCharacters;
+  toUpper = replaceStrings lower upper;
+  toLower = replaceStrings upper lower;
 
   escape = characters: replaceStrings characters (map (character: "\\" + character) characters);
   escapeRegex = escape (stringToCharacters "\\[{()^$?*+|.");

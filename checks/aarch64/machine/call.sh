@@ -1,0 +1,2 @@
+echo "$(uname -m) $((6 * 7))"
+exit 7

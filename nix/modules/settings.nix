@@ -1,0 +1,86 @@
+# What `programs.sandbox-mcp.settings` may say, and the command line that it makes.
+{ lib }:
+let
+  inherit (lib) mkOption types;
+
+  executors = [
+    "auto"
+    "namespace"
+    "derivation"
+    "derivation-cli"
+    "direct"
+  ];
+in
+{
+  inherit executors;
+
+  options = {
+    executor = mkOption {
+      type = types.nullOr (types.enum executors);
+      default = null;
+      example = "namespace";
+      description = ''
+        How programs are run: `namespace` in a sandbox of the server, `derivation` by Nix in its build sandbox,
+        `derivation-cli` the same through Nix's commands, `direct` with the host's toolchains, `auto` by what each tool's
+        definition says. `null` leaves the choice to the server.
+      '';
+    };
+
+    timeout = mkOption {
+      type = types.nullOr types.ints.positive;
+      default = null;
+      example = 120;
+      description = ''
+        The longest time in seconds that any program may run, whatever its tool allows. `null` leaves each tool its own
+        limit.
+      '';
+    };
+
+    callsAtOnce = mkOption {
+      type = types.nullOr (types.ints.between 1 65535);
+      default = null;
+      example = 4;
+      description = ''
+        How many programs run at the same time; further calls wait. `null` means twice the number of cores.
+      '';
+    };
+
+    callOptions = mkOption {
+      type = types.bool;
+      default = true;
+      example = false;
+      description = ''
+        Whether clients may choose an executor, use cached results and ask for packages in single calls.
+      '';
+    };
+
+    extraArgs = mkOption {
+      type = types.listOf types.str;
+      default = [ ];
+      example = [
+        "--remote-builders"
+        "prefer"
+      ];
+      description = ''
+        Further arguments of the server; `sandbox-mcp --help` lists them.
+      '';
+    };
+  };
+
+  toArguments =
+    settings:
+    let
+      option =
+        flag: value:
+        lib.optionals (value != null) [
+          flag
+          (toString value)
+        ];
+    in
+    [ "--stdio" ]
+    ++ option "--executor" settings.executor
+    ++ option "--timeout" settings.timeout
+    ++ option "--calls-at-once" settings.callsAtOnce
+    ++ lib.optional (!settings.callOptions) "--no-call-options"
+    ++ settings.extraArgs;
+}
