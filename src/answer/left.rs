@@ -7,15 +7,17 @@ use std::path::Path;
 use sandbox_launcher::left::Left;
 
 use crate::artifacts::{Artifacts, shown};
-use crate::outcome::Outcome;
+use crate::outcome::{Ending, Outcome};
 use crate::plan::OUT;
 
 /// How many are named.
 const MOST: usize = 10;
 
-/// The sentence for an outcome, unless nothing was left that is not in the directory of artifacts too.
+/// The sentence for an outcome, unless nothing was left that is not in the directory of artifacts too. What was broken off has
+/// left half-made files.
 pub fn sentence(outcome: &Outcome) -> Option<String> {
-    of(&outcome.left, &outcome.artifacts, outcome.workdir)
+    let ended = matches!(outcome.ending, Ending::Exited { .. } | Ending::Signalled { .. });
+    if ended { of(&outcome.left, &outcome.artifacts, outcome.workdir) } else { None }
 }
 
 fn of(left: &Left, artifacts: &Artifacts, workdir: &str) -> Option<String> {

@@ -19,7 +19,7 @@ use crate::plan::OUT;
 
 /// What compilers and interpreters leave beside a program for their own next run, by its whole name or its ending.
 const OF_TOOLS: [&str; 5] = ["Cargo.lock", "__pycache__", "go.sum", "node_modules", "target"];
-const COMPILED: [&str; 2] = ["class", "pyc"];
+const COMPILED: [&str; 3] = ["class", "o", "pyc"];
 
 /// How many entries are looked at.
 const MOST_ENTRIES: usize = 10_000;
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn what_no_reader_waits_for_is_not_named() {
         let directory = directory("tools");
-        for name in [".cache", "Main.class", "Cargo.lock", "program", "given"] {
+        for name in [".cache", "Main.class", "main.o", "Cargo.lock", "program", "given"] {
             fs::write(directory.join(name), "x").unwrap();
         }
         fs::set_permissions(directory.join("program"), fs::Permissions::from_mode(0o755)).unwrap();
