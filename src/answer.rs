@@ -2,11 +2,13 @@
 //! types.
 
 mod items;
+mod left;
 mod network;
 
 use serde_json::{Map, Value, json};
 
 pub use items::Item;
+pub use left::sentence as left_sentence;
 
 use crate::outcome::{Ending, Outcome};
 
@@ -68,6 +70,7 @@ impl Answer {
             Some(reason) => failure(reason, &stderr, &stdout),
         };
         network::append(&mut text, &outcome.refused);
+        left::append(&mut text, left_sentence(&outcome).as_deref());
         let structured = structured(&outcome, stdout, stderr);
         Self { text, items: items::items(outcome.artifacts), structured, is_error }
     }
@@ -185,6 +188,8 @@ mod tests {
             stdout: capture::read(stdout.as_bytes()).await.unwrap(),
             stderr: capture::read(stderr.as_bytes()).await.unwrap(),
             artifacts,
+            workdir: "/sandbox",
+            left: Default::default(),
             refused,
             duration: Duration::from_micros(1500),
             usage: Default::default(),

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
 pub use kind::Kind;
+pub use name::shown;
 pub use walk::open_beneath as open;
 
 /// How much is returned. What is kept off the list is for the client's sake, and what is bounded besides for ours.

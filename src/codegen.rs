@@ -198,6 +198,7 @@ fn sandbox_value(sandbox: &Sandbox, sets: &[Ident]) -> TokenStream {
         } }
     };
     let (entrypoint, command) = (&definition.entrypoint, &definition.command);
+    let instead = definition.instead.keys();
     let services = definition.before.iter().map(service);
     let timeout = u64::from(definition.timeout);
     let network = match &definition.security.network {
@@ -233,6 +234,7 @@ fn sandbox_value(sandbox: &Sandbox, sets: &[Ident]) -> TokenStream {
         annotations: #annotations,
         user: #user,
         entrypoint: #entrypoint,
+        instead: &[#(#instead),*],
         command: &[#(#command),*],
         ahead: &[#(#ahead),*],
         services: &[#(#services),*],

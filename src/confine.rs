@@ -64,7 +64,7 @@ pub fn confined(job: &Job, view: &View, ground: &Ground) -> Plan {
     let (sandbox, controls) = (job.sandbox, ground.controls);
     let mask: &[&str] = if runs_as_server() { &WITH_MASK } else { &[] };
     let program = Program {
-        arguments: place.moved_command(mask, sandbox.command),
+        arguments: place.moved_command(mask, &view.command(sandbox)),
         variables: view.variables(sandbox).into_iter().map(|variable| place.moved_variable(variable)).collect(),
         directory: place.of(Path::new(sandbox.workdir)),
     };
@@ -81,7 +81,7 @@ pub fn confined(job: &Job, view: &View, ground: &Ground) -> Plan {
             watch: controls.watch(&sandbox.resources, plan::identity().host_uid),
             // The private directory is the server's to read.
             ahead: None,
-            out: None,
+            handed_over: vec![],
         },
         call: Call { steps: Vec::new(), services, program: Some(program), deadline: job.deadline },
     }
@@ -183,6 +183,12 @@ fn private_directory(job: &Job, view: &View, place: Place) -> Vec<Step> {
     // The view's other links are the host's own.
     let ours = view.links.iter().filter(|link| link.path.starts_with(host::LINKS));
     steps.extend(ours.map(|link| Step::Symlink { path: place.of(&link.path), target: link.target.clone() }));
+    steps.extend(view.launch.files.iter().map(|(path, content)| Step::File {
+        path: place.of(path),
+        content: content.clone(),
+        mode: 0o644 & !mask,
+        owned: true,
+    }));
     steps
 }
 
@@ -208,6 +214,9 @@ fn landlock(sandbox: &Sandbox, view: &View, place: Place) -> Step {
     let mut read: Vec<PathBuf> = view.binds.iter().map(|bind| bind.source.clone()).collect();
     read.extend(existing(&MACHINE));
     read.extend(existing(&READABLE_DEVICES));
+    if !view.launch.files.is_empty() {
+        read.push(place.of(Path::new(host::LINKS)));
+    }
     if sandbox.network == Network::Bridge {
         read.extend(existing(&RESOLVER));
     }

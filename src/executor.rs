@@ -5,12 +5,16 @@ pub mod direct;
 mod environments;
 mod online;
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::{fmt, io};
 
+use sandbox_launcher::Step;
+use sandbox_launcher::left::{self, Left};
 use tokio::sync::OnceCell;
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use self::derivation::{DerivationError, Derivations, Way};
@@ -174,21 +178,28 @@ impl Executors {
         }
         let (environment, call) = (self.environments.of(job.sandbox, view), plan::call(job, view));
         let pool = if view.packages.is_empty() { &self.pool } else { &self.package_pool };
-        let (run, refused) = match job.sandbox.network {
+        let (mut run, refused) = match job.sandbox.network {
             Network::Allow(entries) => online::run(pool, (&environment, &call), job.output, entries, cancelled).await?,
             Network::None | Network::Bridge => {
                 (pool.run(&environment, &call, job.output, cancelled).await?, Refusals::default())
             }
         };
         let walls = walls.sandbox.names().into_iter().chain([RLIMITS]).collect();
-        Ok(Outcome { refused, ..outcome(executor, run, view, walls, Vec::new()).await })
+        let left = left_in(run.workdir.take(), job.sandbox.workdir.into(), call.steps).await;
+        Ok(Outcome { refused, left, ..outcome(executor, run, (job, view), walls, Vec::new()).await })
     }
 }
 
 /// The wall that every kernel has.
 const RLIMITS: &str = "rlimits";
 
-async fn outcome(executor: Executor, run: Run, view: &View, walls: Vec<&'static str>, notes: Vec<String>) -> Outcome {
+async fn outcome(
+    executor: Executor,
+    run: Run,
+    (job, view): (&Job, &View),
+    walls: Vec<&'static str>,
+    notes: Vec<String>,
+) -> Outcome {
     let artifacts = match run.out {
         Some(directory) => artifacts::gather(directory).await,
         None => Artifacts::default(),
@@ -198,6 +209,8 @@ async fn outcome(executor: Executor, run: Run, view: &View, walls: Vec<&'static 
         stdout: run.stdout,
         stderr: run.stderr,
         artifacts,
+        workdir: job.sandbox.workdir,
+        left: Left::default(),
         refused: Refusals::default(),
         duration: run.duration,
         usage: run.usage,
@@ -208,6 +221,13 @@ async fn outcome(executor: Executor, run: Run, view: &View, walls: Vec<&'static 
         walls,
         notes,
     }
+}
+
+/// What a program has left in its working directory, into which `steps` have written its files. Looked at away from the
+/// threads that must not wait, since all of these may have to be read again.
+async fn left_in(workdir: Option<OwnedFd>, path: PathBuf, steps: Vec<Step>) -> Left {
+    let Some(workdir) = workdir else { return Left::default() };
+    spawn_blocking(move || left::find(workdir.as_fd(), &path, &steps)).await.unwrap_or_default()
 }
 
 /// Why a job was not carried out to its end.

@@ -20,7 +20,7 @@ use std::{env, fmt, fs, io};
 
 use crate::sandbox::Sandbox;
 use crate::tool::TOOLS;
-use crate::view::{Bind, Link, View};
+use crate::view::{Bind, Launch, Link, View};
 
 /// The directory of the sandbox with links to programs that `PATH` would not find by the name they are wanted by.
 pub(crate) const LINKS: &str = "/run/host/bin";
@@ -243,7 +243,7 @@ pub fn view(sandbox: &Sandbox, host: &Host) -> Result<View, HostError> {
     let (mut binds, mut links) = system::system(Path::new("/"));
     let mut directories: Vec<PathBuf> = Vec::new();
     let mut wanted: Vec<(&str, PathBuf)> = Vec::new();
-    let mut variables = Vec::new();
+    let mut launch = Launch::default();
 
     let programs = programs(sandbox);
     for program in &programs {
@@ -256,7 +256,7 @@ pub fn view(sandbox: &Sandbox, host: &Host) -> Result<View, HostError> {
             directories.push(directory);
         }
         if program == "java" {
-            variables.extend(java::variables(&located.path, sandbox)?);
+            launch = java::launch(&located.path, sandbox)?;
         }
         wanted.extend(command::names_served(program).into_iter().map(|name| (name, located.path.clone())));
     }
@@ -274,7 +274,7 @@ pub fn view(sandbox: &Sandbox, host: &Host) -> Result<View, HostError> {
     links.sort();
     links.dedup();
     let path: Vec<String> = link_directory.into_iter().chain(path).map(|path| path.display().to_string()).collect();
-    Ok(View { binds, links, path: path.join(":"), variables, ..View::empty() })
+    Ok(View { binds, links, path: path.join(":"), launch, ..View::empty() })
 }
 
 fn is_on_system_path(directory: &Path) -> bool {

@@ -42,6 +42,8 @@ pub struct Run {
     pub stderr: Captured,
     /// The directory that the program left artifacts in, to be read now that nothing else can reach it.
     pub out: Option<OwnedFd>,
+    /// Likewise its working directory, if it could write there.
+    pub workdir: Option<OwnedFd>,
     pub duration: Duration,
 }
 
@@ -135,6 +137,7 @@ pub async fn run(plan: &Plan, output: Output, cancelled: &CancellationToken) -> 
             stderr: stderr.map_err(lost)?,
             // The launcher does not hand it over yet.
             out: None,
+            workdir: None,
             duration: begun.elapsed(),
         }),
         Report::Failed(failure) => Err(LaunchError::Refused(failure)),

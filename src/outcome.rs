@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sandbox_launcher::left::Left;
 pub use sandbox_launcher::{Ending, Usage};
 
 use crate::artifacts::Artifacts;
@@ -16,6 +17,9 @@ pub struct Outcome {
     pub stderr: Captured,
     /// What it left for the caller, however it ended.
     pub artifacts: Artifacts,
+    /// Its working directory in the sandbox, and what it left there, where nobody gets it.
+    pub workdir: &'static str,
+    pub left: Left,
     /// The connections that it was refused; empty but for sandboxes with an allow-list.
     pub refused: Refusals,
     /// From the start of the sandbox until nothing of it was left.

@@ -1,11 +1,11 @@
 //! Job and view → the plan that the launcher carries out, held to its limits by what this machine has.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sandbox_launcher::plan::{self, Definition, NOBODY, USER, Work};
 pub use sandbox_launcher::plan::{HOME, OUT};
-use sandbox_launcher::{Ahead, Call, Environment, Identity, Plan, Readiness, Service};
+use sandbox_launcher::{Ahead, Call, Environment, Identity, Plan, Readiness, Service, Step};
 
 use crate::job::Job;
 use crate::launch::Controls;
@@ -31,10 +31,19 @@ pub fn environment(controls: &Controls, sandbox: &Sandbox, view: &View) -> Envir
     let machine = controls.machine(identity(), &sandbox.resources);
     let definition = definition(sandbox);
     let ahead = ahead(sandbox, view).map(|variables| Ahead {
-        program: plan::program(&definition, command(sandbox), view.variables(sandbox)),
+        program: plan::program(&definition, view.command(sandbox), view.variables(sandbox)),
         variables,
     });
-    Environment { ahead, ..plan::environment(&definition, &view.binds, &view.links, machine) }
+    let mut environment = Environment { ahead, ..plan::environment(&definition, &view.binds, &view.links, machine) };
+    let file = |(path, content): &(PathBuf, Vec<u8>)| Step::File {
+        path: path.clone(),
+        content: content.clone(),
+        mode: 0o444,
+        owned: false,
+    };
+    // As soon as there is a root.
+    environment.view.splice(1..1, view.launch.files.iter().map(file));
+    environment
 }
 
 /// The variables that tell the sandbox's program to wait, if it can.
@@ -45,16 +54,12 @@ fn ahead(sandbox: &Sandbox, view: &View) -> Option<Vec<(String, String)>> {
     if waits { sandbox.ahead.iter().map(fill).collect() } else { None }
 }
 
-fn command(sandbox: &Sandbox) -> Vec<String> {
-    sandbox.command.iter().map(|argument| (*argument).to_owned()).collect()
-}
-
 /// What is this call's alone.
 pub fn call(job: &Job, view: &View) -> Call {
     let sandbox = job.sandbox;
     let file = |file: &crate::file::File| (file.name.as_path().to_owned(), file.content.as_bytes().to_vec());
     let work = Work {
-        command: command(sandbox),
+        command: view.command(sandbox),
         variables: view.variables(sandbox),
         files: job.files.iter().map(file).collect(),
         deadline: job.deadline,
@@ -101,7 +106,7 @@ pub fn services(sandbox: &Sandbox) -> Vec<Service> {
 }
 
 /// The files of the host by which a program on its network resolves names, as they are now.
-pub fn resolver_files() -> Vec<(std::path::PathBuf, String)> {
+pub fn resolver_files() -> Vec<(PathBuf, String)> {
     RESOLVER_FILES.iter().filter_map(|path| Some((path.into(), fs::read_to_string(path).ok()?))).collect()
 }
 

@@ -110,6 +110,9 @@ pub async fn run(call: Given<'_>, out: Option<&Path>, runner: Runner) -> ExitCod
             for line in outcome.refused.lines() {
                 eprintln!("sandbox-mcp: {line}");
             }
+            if let Some(sentence) = answer::left_sentence(&outcome) {
+                eprintln!("sandbox-mcp: {sentence}");
+            }
             match keep(&outcome.artifacts, out) {
                 Ok(()) => ExitCode::from(outcome.exit_status()),
                 Err((path, error)) => {
@@ -222,8 +225,9 @@ pub fn job(call: Given) -> Result<Job, FilesError> {
     Ok(Job { output: Output::Inherited, options, ..Job::new(&tool.sandbox, files) })
 }
 
-/// The arguments that a client would give: the first file becomes the entrypoint, whatever it is called. The others
-/// keep their names, or their last part where a name leads elsewhere.
+/// The arguments that a client would give: the first file becomes the entrypoint, whatever it is called, or, by the ending
+/// of its name, what may be there instead of that. The others keep their names, or their last part where a name leads
+/// elsewhere.
 fn arguments(sandbox: &Sandbox, paths: &[PathBuf]) -> Result<Map<String, Value>, FilesError> {
     let schema: Value = serde_json::from_str(sandbox.input_schema).expect("build.rs wrote valid JSON");
     let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -231,7 +235,7 @@ fn arguments(sandbox: &Sandbox, paths: &[PathBuf]) -> Result<Map<String, Value>,
     let mut additional = Vec::new();
     for (index, path) in paths.iter().enumerate() {
         let content = read(path).map_err(|source| FilesError::Read { path: path.clone(), source })?;
-        let name = if index == 0 { sandbox.entrypoint.to_owned() } else { name_inside(path) };
+        let name = if index == 0 { first_name(sandbox, path).to_owned() } else { name_inside(path) };
         let parameter = name.replace('.', "_");
         if required.contains(&parameter.as_str()) && !arguments.contains_key(&parameter) {
             arguments.insert(parameter, content.into());
@@ -243,6 +247,12 @@ fn arguments(sandbox: &Sandbox, paths: &[PathBuf]) -> Result<Map<String, Value>,
         arguments.insert("files".to_owned(), additional.into());
     }
     Ok(arguments)
+}
+
+/// The name that a call's first file gets in the sandbox.
+fn first_name(sandbox: &Sandbox, path: &Path) -> &'static str {
+    let ending = |name: &&str| path.extension().is_some_and(|ending| Path::new(name).extension() == Some(ending));
+    sandbox.instead.iter().copied().find(ending).unwrap_or(sandbox.entrypoint)
 }
 
 fn name_inside(path: &Path) -> String {
@@ -258,4 +268,24 @@ fn read(path: &Path) -> io::Result<String> {
     let mut content = String::new();
     io::stdin().lock().read_to_string(&mut content)?;
     Ok(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_file_becomes_the_entrypoint_or_what_its_ending_says() {
+        let directory = tempfile::tempdir().unwrap();
+        let names = |tool: &str, files: &[&str]| {
+            let paths: Vec<PathBuf> = files.iter().map(|name| directory.path().join(name)).collect();
+            paths.iter().for_each(|path| fs::write(path, path.to_string_lossy().as_bytes()).unwrap());
+            let job = job(Given { tool, files: &paths, packages: &[] }).unwrap();
+            job.files.iter().map(|file| file.name.as_path().display().to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(names("javascript", &["program.js", "data.txt"]), ["index.js", "data.txt"]);
+        assert_eq!(names("javascript", &["program.ts"]), ["index.js", "index.ts"]);
+        assert_eq!(names("javascript", &["index.js", "index.ts"]), ["index.js", "index.ts"]);
+        assert_eq!(names("java", &["Main.java", "Helper.java"]), ["main.java", "Helper.java"]);
+    }
 }

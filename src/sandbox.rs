@@ -22,6 +22,8 @@ pub struct Sandbox {
     pub user: &'static str,
     /// The file that the command runs.
     pub entrypoint: &'static str,
+    /// The files that may be there instead of it.
+    pub instead: &'static [&'static str],
     pub command: &'static [&'static str],
     /// Variables by which the pinned program is told to wait for its call, so that it can be started before there is one.
     /// None: it can't be. A value may hold `{environment}`.

@@ -21,8 +21,19 @@ pub struct View {
     pub path: String,
     /// Variables that the environment itself needs, besides those of the sandbox's definition.
     pub variables: Vec<(String, String)>,
+    /// What is put between the program that runs an entrypoint and the entrypoint.
+    pub launch: Launch,
     /// What there is besides the environment.
     pub packages: Packages,
+}
+
+/// How the host's interpreter is told to run an entrypoint; a pinned one knows by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Launch {
+    /// Arguments before the entrypoint's name, which is the last.
+    pub arguments: Vec<String>,
+    /// Files of ours that they lead to, by their places in the sandbox.
+    pub files: Vec<(PathBuf, Vec<u8>)>,
 }
 
 /// Where the programs come from.
@@ -71,8 +82,15 @@ impl std::error::Error for ViewError {
 impl View {
     /// The view of a sandbox in which no program is to run.
     pub fn empty() -> Self {
-        let (binds, links, variables) = (Vec::new(), Vec::new(), Vec::new());
-        Self { origin: Origin::Host, binds, links, path: String::new(), variables, packages: Packages::default() }
+        Self {
+            origin: Origin::Host,
+            binds: Vec::new(),
+            links: Vec::new(),
+            path: String::new(),
+            variables: Vec::new(),
+            launch: Launch::default(),
+            packages: Packages::default(),
+        }
     }
 
     /// The view of a realised environment: its closure and nothing else of the store.
@@ -84,8 +102,7 @@ impl View {
             binds,
             links,
             path: out.join("bin").display().to_string(),
-            variables: Vec::new(),
-            packages: Packages::default(),
+            ..Self::empty()
         })
     }
 
@@ -116,6 +133,14 @@ impl View {
         }
     }
 
+    /// The command of a sandbox's program.
+    pub fn command(&self, sandbox: &Sandbox) -> Vec<String> {
+        let mut command: Vec<String> = sandbox.command.iter().map(|argument| (*argument).to_owned()).collect();
+        let place = command.len().saturating_sub(1);
+        command.splice(place..place, self.launch.arguments.iter().cloned());
+        command
+    }
+
     /// All environment variables of a program: the sandbox's view of them, and nothing inherited.
     pub fn variables(&self, sandbox: &Sandbox) -> Vec<(String, String)> {
         let mut variables: Vec<(String, String)> = [
@@ -136,6 +161,9 @@ impl View {
             Some(variable) => variable.1 = value,
             None => variables.push((name.to_owned(), value)),
         };
+        if let Origin::Pinned(_) = self.origin {
+            set("TZDIR", view::ZONES.to_owned());
+        }
         for (name, value) in &self.variables {
             set(name, value.clone());
         }

@@ -124,7 +124,7 @@ fn without_namespaces(wall: Step) -> Plan {
             cgroups: vec![],
             watch: Watch::default(),
             ahead: None,
-            out: None,
+            handed_over: vec![],
         },
         call: Call {
             steps: vec![],

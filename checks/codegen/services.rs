@@ -26,6 +26,7 @@ impl Parameters for Shell {
         },
         user: "sandbox",
         entrypoint: "main.sh",
+        instead: &[],
         command: &["sh", "main.sh"],
         ahead: &[],
         services: &[

@@ -34,6 +34,7 @@ pub const SANDBOX: Sandbox = Sandbox {
     },
     user: "sandbox",
     entrypoint: "main.py",
+    instead: &[],
     command: &["python", "main.py"],
     ahead: &[],
     services: &[],

@@ -54,6 +54,7 @@ fn sandbox(entries: &[&str], program: &[&dyn Display]) -> &'static Sandbox {
         },
         user: "sandbox",
         entrypoint: "main",
+        instead: &[],
         command: command.leak(),
         ahead: &[],
         services: &[],

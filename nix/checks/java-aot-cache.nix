@@ -1,4 +1,4 @@
-# The JVM of the environment takes its AOT caches, which it would pass over in silence if they did not fit.
+# The JVM of the environment takes its AOT cache, which it would pass over in silence if that did not fit.
 { pkgs, server }:
 let
   inherit (server.environments) java;
@@ -10,7 +10,7 @@ pkgs.runCommand "java-aot-cache" { } ''
   cd programs
   for SANDBOX_MCP_AHEAD in "" 1; do
     export SANDBOX_MCP_AHEAD
-    ${java}/bin/java -XX:AOTMode=on ${arguments} < /dev/null > ../printed
+    JAVA_TOOL_OPTIONS=-XX:AOTMode=on ${java}/bin/java ${arguments} < /dev/null > ../printed
     cat ../printed
     # It would be as silent if nothing ran at all.
     grep --quiet "large circle" ../printed

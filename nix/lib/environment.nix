@@ -4,13 +4,14 @@
 #   etc/ssl             certificates, if a package has them
 #   lib/node_modules    modules of Node.js, which programs find at /node_modules
 #   lib/locale          locales, where a C library finds them that does not have C.UTF-8 beside itself
+#   share/zoneinfo      time zones, which programs find at /usr/share/zoneinfo and /etc/zoneinfo
 #   share/sandbox-mcp   what a package adds for the sandbox's own use
 #   closure             the closure without the environment itself: a store path a line, sorted
 pkgs: definition:
 let
   # What a program may take for granted in every sandbox.
   base = import ./named.nix ''
-    bash coreutils diffutils findutils gawk glibc.bin gnugrep gnused gnutar gzip which
+    bash coreutils diffutils findutils gawk glibc.bin gnugrep gnused gnutar gzip tzdata.out which
   '' pkgs;
 in
 import ./closed.nix pkgs {
@@ -23,5 +24,6 @@ import ./closed.nix pkgs {
     "/lib/locale"
     "/lib/node_modules"
     "/share/sandbox-mcp"
+    "/share/zoneinfo"
   ];
 }

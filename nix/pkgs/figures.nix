@@ -2,7 +2,8 @@
 # make matplotlib use it.
 #
 # Settings in a file of the environment, since MPLBACKEND would stay set where the program runs on the host's Python, which
-# can't import the module. A program may still choose another backend, by that variable or by itself.
+# can't import the module. A program may still choose another backend, by that variable or by itself; those that only write
+# files show figures all the same (figures/sandbox_figures_hook.py).
 pkgs:
 let
   python = pkgs.python313;
@@ -12,6 +13,8 @@ python.pkgs.toPythonModule (
     modules=$out/${python.sitePackages}
     mkdir -p $modules $out/share/sandbox-mcp
     cp ${./figures/sandbox_figures.py} $modules/sandbox_figures.py
+    cp ${./figures/sandbox_figures_hook.py} $modules/sandbox_figures_hook.py
+    cp ${./figures/sandbox_figures.pth} $modules/sandbox_figures.pth
     python3 -m compileall -q --invalidation-mode unchecked-hash $modules
     echo "backend: module://sandbox_figures" > $out/share/sandbox-mcp/matplotlibrc
   ''

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// The path with everything escaped that is not a visible character or a space.
-pub(super) fn shown(path: &Path) -> String {
+pub fn shown(path: &Path) -> String {
     if path.as_os_str().is_empty() {
         return ".".to_owned();
     }

@@ -447,6 +447,8 @@ async fn outcome(
         stdout: output.stdout,
         stderr: output.stderr,
         artifacts,
+        workdir: job.sandbox.workdir,
+        left: output.left,
         refused: Refusals::default(),
         duration: cost.duration,
         usage: cost.usage,

@@ -74,9 +74,14 @@ pub async fn run(
     let plan = confine::confined(job, view, &ground);
     let mut run = launch::run(&plan, job.output, cancelled).await?;
     // Nothing is left that could put another directory in its place.
-    run.out = directory.open(&confine::place(directory.path(), plan::OUT));
+    let place = |path| confine::place(directory.path(), path);
+    run.out = directory.open(&place(plan::OUT));
+    let workdir = place(job.sandbox.workdir);
+    let opened = if job.sandbox.read_only { None } else { directory.open(&workdir) };
+    let left = super::left_in(opened, workdir, plan.environment.sandbox).await;
     let notes = notes(job, directory.path(), walls);
-    let outcome = super::outcome(super::Executor::Direct, run, view, names(walls), notes).await;
+    let outcome = super::outcome(super::Executor::Direct, run, (job, view), names(walls), notes).await;
+    let outcome = Outcome { left, ..outcome };
     spawn_blocking(|| directory.remove()).await.expect("removing does not panic")?;
     Ok(outcome)
 }

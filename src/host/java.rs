@@ -1,10 +1,17 @@
 //! What Javas of several ages need to run a source file.
+//!
+//! The JDK's own launcher of source files takes not every file that programs come as, and older ones take `--enable-preview`
+//! only with the version of the language. A class of ours (java/RunSource.java) does without both: this JDK's compiler makes it,
+//! once, for all calls of a server.
 
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+use std::{fs, io};
 
-use super::HostError;
+use super::{HostError, LINKS, locate};
 use crate::sandbox::Sandbox;
+use crate::view::Launch;
 
 /// The first that runs `java main.java`.
 pub(super) const OLDEST: u32 = 11;
@@ -12,16 +19,53 @@ pub(super) const OLDEST: u32 = 11;
 /// The first that takes `--enable-preview` for a source file without being told the version of the language.
 const KNOWS_ITS_SOURCE: u32 = 23;
 
-/// The variables that this Java needs for the sandbox's command.
-pub(super) fn variables(java: &Path, sandbox: &Sandbox) -> Result<Option<(String, String)>, HostError> {
-    let Some(version) = version(java) else { return Ok(None) };
-    if version < OLDEST {
+/// Runs a source file; its name begins those of the classes that the compiler makes of it.
+const RUN_SOURCE: &str = include_str!("java/RunSource.java");
+const MAIN: &str = "RunSource";
+
+/// How long the compiler may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How this Java is to be told to run the sandbox's source file.
+pub(super) fn launch(java: &Path, sandbox: &Sandbox) -> Result<Launch, HostError> {
+    let version = version(java);
+    if let Some(version) = version.filter(|version| *version < OLDEST) {
         return Err(HostError::OldJava { tool: sandbox.id, path: java.to_owned(), version });
     }
-    let previews = sandbox.command.contains(&"--enable-preview") && !sandbox.command.contains(&"--source");
-    // Java tells on standard error that it was given options in this way.
-    let option = || ("JDK_JAVA_OPTIONS".to_owned(), format!("--source {version}"));
-    Ok((previews && version < KNOWS_ITS_SOURCE).then(option))
+    let runs_source = sandbox.command.first() == Some(&"java") && sandbox.entrypoint.ends_with(".java");
+    if !runs_source {
+        return Ok(Launch::default());
+    }
+    match compiled(&java.with_file_name("javac")) {
+        Ok(files) => Ok(Launch { arguments: ["-cp", LINKS, MAIN].map(str::to_owned).into(), files }),
+        Err(error) => {
+            tracing::warn!("{} could not compile what runs Java programs of every form: {error}", java.display());
+            let previews = sandbox.command.contains(&"--enable-preview") && !sandbox.command.contains(&"--source");
+            let version = version.filter(|version| previews && *version < KNOWS_ITS_SOURCE);
+            let told = |version: u32| vec!["--source".to_owned(), version.to_string()];
+            Ok(Launch { arguments: version.map(told).unwrap_or_default(), files: Vec::new() })
+        }
+    }
+}
+
+/// The classes of [`RUN_SOURCE`], by their places in the sandbox.
+fn compiled(javac: &Path) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
+    let directory = tempfile::tempdir()?;
+    let source = directory.path().join(MAIN).with_extension("java");
+    fs::write(&source, RUN_SOURCE)?;
+    let mut command = Command::new(javac);
+    // Of the variables by which a JDK can be given options, none is meant for this.
+    command.env_clear().args(["-proc:none", "-nowarn", "-d"]).arg(directory.path()).arg(&source);
+    locate::output_within(command, PATIENCE)?;
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory.path())? {
+        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
+        if path.extension().is_some_and(|extension| extension == "class") {
+            files.push((Path::new(LINKS).join(name), fs::read(path)?));
+        }
+    }
+    files.sort();
+    if files.is_empty() { Err(io::Error::other("it made no class")) } else { Ok(files) }
 }
 
 /// The feature release, as the file `release` of every JDK says it; until 8 it was the second number.

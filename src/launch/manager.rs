@@ -76,10 +76,12 @@ impl Manager {
         cancelled: &CancellationToken,
     ) -> Result<Run, LaunchError> {
         let begun = Instant::now();
-        let Told { report, out, stdout, stderr } = self.converse(call, output, on_sockets, cancelled).await?;
+        let Told { report, handed_over, stdout, stderr } = self.converse(call, output, on_sockets, cancelled).await?;
         match report {
             Report::Ended { ending, usage } => {
-                Ok(Run { ending, usage, stdout, stderr, out, duration: begun.elapsed() })
+                let mut handed_over = handed_over.into_iter();
+                let (out, workdir) = (handed_over.next(), handed_over.next());
+                Ok(Run { ending, usage, stdout, stderr, out, workdir, duration: begun.elapsed() })
             }
             report => Err(unexpected(report)),
         }
@@ -143,7 +145,7 @@ impl Manager {
             Err(source) if !started => Err(LaunchError::Unbegun { source }),
             report => Ok(Told {
                 report: report.map_err(lost)?,
-                out: descriptors.pop(),
+                handed_over: descriptors,
                 stdout: stdout.map_err(lost)?,
                 stderr: stderr.map_err(lost)?,
             }),
@@ -195,8 +197,8 @@ impl Manager {
 /// What came of a call.
 struct Told {
     report: Report,
-    /// The directory that came with the report.
-    out: Option<OwnedFd>,
+    /// The directories that came with the report.
+    handed_over: Vec<OwnedFd>,
     stdout: Captured,
     stderr: Captured,
 }

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use std::{env, fmt};
 
 use sandbox_launcher::capture::Captured;
+use sandbox_launcher::left::{self, Left};
 use sandbox_launcher::record::Cost;
 use sandbox_launcher::{Ending, Failure, LARGEST_REPORT, Order, Plan, Report, Usage, call_header, decode, encode};
 
@@ -96,7 +97,7 @@ fn realise() -> Result<Cost, Refusal> {
     nix_sandbox::check()?;
     let plan = call::plan()?;
     let begun = Instant::now();
-    let run = Conversation::begin(&plan)?.finish()?;
+    let run = Conversation::begin(&plan)?.finish(&plan)?;
     let duration = begun.elapsed();
     output::write(&run)?;
     Ok(Cost { duration, usage: run.usage })
@@ -110,6 +111,8 @@ struct Run {
     stderr: Captured,
     /// The directory that it left artifacts in.
     artifacts: Option<OwnedFd>,
+    /// What it left in its working directory.
+    left: Left,
 }
 
 /// What passes between this process and the launcher that is its copy.
@@ -158,14 +161,20 @@ impl Conversation {
     }
 
     /// Hears of the sandbox and takes what the program prints, until nothing of either is left.
-    fn finish(mut self) -> Result<Run, Refusal> {
+    fn finish(mut self, plan: &Plan) -> Result<Run, Refusal> {
         while self.last.is_none() || self.streams.iter().any(|stream| stream.pipe.is_some()) {
             self.turn()?;
         }
         let [stdout, stderr] = self.streams.map(|stream| stream.captured);
         match self.last {
             Some(Report::Ended { ending, usage }) => {
-                Ok(Run { ending, usage, stdout, stderr, artifacts: self.descriptors.pop() })
+                let mut handed_over = self.descriptors.into_iter();
+                let (artifacts, workdir) = (handed_over.next(), handed_over.next());
+                let left = match (workdir, &plan.call.program) {
+                    (Some(workdir), Some(program)) => left::find(workdir.as_fd(), &program.directory, &plan.call.steps),
+                    _ => Left::default(),
+                };
+                Ok(Run { ending, usage, stdout, stderr, artifacts, left })
             }
             Some(Report::Failed(failure)) => Err(Refusal::Sandbox(failure)),
             _ => Err(system("hear from the launcher")(io::ErrorKind::InvalidData.into())),

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use sandbox_launcher::{
@@ -54,13 +54,13 @@ fn live(mut birth: Birth, keeper: &mut UnixStream) -> Result<Report, Failure> {
     site.apply([std::mem::take(&mut environment.view), std::mem::take(&mut environment.sandbox)].concat())?;
     // Without a pid namespace the processes in sight are not this sandbox's.
     let crowd = environment.watch.processes.filter(|_| environment.namespaces.contains(&Namespace::Pid));
-    let out = environment.out.take();
+    let handed_over = std::mem::take(&mut environment.handed_over);
     let drops = environment.walls.contains(&Step::DropPrivileges);
     if drops {
         privileges::bar().map_err(failed("bar new privileges"))?;
     }
     let mut worker = worker::start(&mut site, &birth)?;
-    tell_ready(keeper, site.scratch.take(), out.as_deref())?;
+    tell_ready(keeper, site.scratch.take(), &handed_over)?;
 
     let (mut caller, [stdout, stderr]) = await_call(keeper).map_err(failed("wait for a call"))?;
     let call: Call = read_message(&mut caller, LARGEST_CALL)
@@ -114,17 +114,17 @@ fn prepare(namespaces: &[Namespace]) -> io::Result<()> {
 }
 
 /// With the word go descriptors: one that keeps the mount namespace, one that tells how full the private directories are,
-/// and one of the directory that is handed to the server in the end, which can stand for the second too.
-fn tell_ready(keeper: &UnixStream, scratch: Option<OwnedFd>, out: Option<&Path>) -> Result<(), Failure> {
-    let open = |path: &Path| File::open(path).map_err(failed(format!("open {}", path.display())));
-    let out = out.map(open).transpose()?.map(OwnedFd::from);
+/// and those of the directories that are handed to the server in the end, of which the first can stand for the second too.
+fn tell_ready(keeper: &UnixStream, scratch: Option<OwnedFd>, handed_over: &[PathBuf]) -> Result<(), Failure> {
+    let open = |path: &PathBuf| File::open(path).map(OwnedFd::from).map_err(failed(format!("open {}", path.display())));
+    let handed_over = handed_over.iter().map(open).collect::<Result<Vec<_>, _>>()?;
     let stdin = io::stdin();
     // Without a /proc there is nothing to keep it by, and an end takes longer.
     let namespace = File::open("/proc/self/ns/mnt");
     let namespace = namespace.as_ref().map_or(stdin.as_fd(), File::as_fd);
-    let scratch = scratch.as_ref().or(out.as_ref());
+    let scratch = scratch.as_ref().or(handed_over.first());
     let descriptors: Vec<BorrowedFd> =
-        [namespace].into_iter().chain(scratch.into_iter().chain(&out).map(OwnedFd::as_fd)).collect();
+        [namespace].into_iter().chain(scratch.into_iter().chain(&handed_over).map(OwnedFd::as_fd)).collect();
     encode(&Report::Ready)
         .and_then(|word| sys::send_descriptors(keeper.as_fd(), &word, &descriptors))
         .map_err(failed("report that the sandbox is ready"))

@@ -157,5 +157,5 @@ impl Keeper {
 
 fn refuse(handover: &Handover, failure: Failure) {
     // If this fails, nobody is left to be told.
-    let _ = tell(&handover.call, &Report::Failed(failure), None);
+    let _ = tell(&handover.call, &Report::Failed(failure), &[]);
 }

@@ -5,6 +5,7 @@
 
 mod bytes;
 pub mod capture;
+pub mod left;
 pub mod machine;
 mod message;
 mod phrase;
@@ -55,9 +56,9 @@ pub struct Environment {
     pub cgroups: Vec<Cgroup>,
     /// What is watched where no control group bounds it.
     pub watch: Watch,
-    /// A private directory that the server gets a descriptor of with [`Report::Ended`], when nothing else can reach it
-    /// any more.
-    pub out: Option<PathBuf>,
+    /// Private directories that the server gets a descriptor of each of with [`Report::Ended`], when nothing else can reach
+    /// them any more.
+    pub handed_over: Vec<PathBuf>,
 }
 
 /// One program, and what is made for it alone.

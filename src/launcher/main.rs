@@ -56,7 +56,7 @@
 //! A call comes as one message of the control socket, with three descriptors: a socket of its own, and what gets the
 //! program's output and its errors. The manager passes all three on to a pid 1 and keeps the socket, whose end means that
 //! the call is cancelled. Pid 1 reads the call from it, hands the sockets of a gateway over, and tells the start; the manager tells the end, and with it
-//! hands over a descriptor of the directory for artifacts, when nothing else can reach that any more. Nobody but the
+//! hands over descriptors of the directory for artifacts and of the working directory, when nothing else can reach them any more. Nobody but the
 //! program holds its output, so that the server sees its end as soon as the program and its children have closed it; where
 //! there are services, pid 1 holds its errors too, behind which it tells of theirs.
 //!

@@ -76,6 +76,9 @@ pub const HOME: &str = "/sandbox";
 /// Where a program leaves files for its caller; the variable `OUT` names it.
 pub const OUT: &str = "/sandbox/out";
 
+/// Where programs put such files that were written for the best known sandbox of this kind: a link to [`OUT`].
+const USUAL_OUT: &str = "/mnt/data";
+
 /// The sandbox's user and group inside; every sandbox has its own user namespace, so they may share the number.
 pub const USER: u32 = 1000;
 /// Who programs are outside when the server is root: nobody.
@@ -164,6 +167,10 @@ pub fn environment(definition: &Definition, binds: &[Bind], links: &[Link], mach
     }
     let Machine { identity, controlled, cgroups, buffers } = machine;
     let watch = controlled.watch(&definition.resources, identity.host_uid, buffers);
+    let mut handed_over = vec![PathBuf::from(OUT)];
+    if !definition.read_only {
+        handed_over.push(definition.workdir.to_owned());
+    }
     Environment {
         namespaces,
         identity,
@@ -173,7 +180,7 @@ pub fn environment(definition: &Definition, binds: &[Bind], links: &[Link], mach
         ahead: None,
         cgroups,
         watch,
-        out: Some(OUT.into()),
+        handed_over,
     }
 }
 
@@ -205,6 +212,10 @@ fn view_steps(definition: &Definition, binds: &[Bind], links: &[Link]) -> Vec<St
         steps.push(Step::Symlink { path: Path::new("/dev").join(name), target: Path::new("/proc/self").join(target) });
     }
     steps.extend(PRIVATE.map(|path| Step::Directory { path: path.into(), mode: 0o755, owned: false }));
+    // A toolchain of the host may lie there.
+    if !binds.iter().any(|bind| bind.target.starts_with("/mnt")) {
+        steps.push(Step::Symlink { path: USUAL_OUT.into(), target: OUT.into() });
+    }
     steps.extend([Step::PivotRoot, Step::ReadOnly { target: "/".into() }]);
     steps
 }

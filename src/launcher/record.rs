@@ -7,10 +7,12 @@
 //! | [`STDOUT`], [`STDERR`] | what was kept of the program's output, see [`Captured`] |
 //! | [`ARTIFACTS`] | the files, directories and links that it left; missing if there are none |
 //! | [`OMITTED`] | what it left besides that is not there, see [`Omitted`]; missing if there is nothing |
+//! | [`LEFT`] | the names of what it left in its working directory, see [`Left`]; missing if there is nothing |
 //!
 //! Times are told in the log, by [`Cost`].
 //!
 //! [`Captured`]: crate::capture::Captured
+//! [`Left`]: crate::left::Left
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -26,6 +28,7 @@ pub const STDOUT: &str = "stdout";
 pub const STDERR: &str = "stderr";
 pub const ARTIFACTS: &str = "artifacts";
 pub const OMITTED: &str = "omitted";
+pub const LEFT: &str = "left";
 
 /// Bytes of all artifacts. A sandbox's tmpfs may have more, and a file of holes has more without taking any.
 pub const MOST_ARTIFACTS: u64 = 64 << 20;

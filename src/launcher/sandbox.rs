@@ -33,8 +33,8 @@ pub struct Sandbox {
     namespace: Option<OwnedFd>,
     /// Of the file system of its private directories.
     scratch: Option<OwnedFd>,
-    /// The directory that is the server's in the end.
-    out: Option<OwnedFd>,
+    /// The directories that are the server's in the end.
+    handed_over: Vec<OwnedFd>,
     /// All is made that can be made before a call.
     pub ready: bool,
     pub run: Option<Run>,
@@ -102,7 +102,7 @@ impl Sandbox {
             group,
             namespace: None,
             scratch: None,
-            out: None,
+            handed_over: Vec::new(),
             ready: false,
             run: None,
             last: None,
@@ -185,7 +185,7 @@ impl Sandbox {
                 let mut descriptors = descriptors.into_iter();
                 self.namespace = descriptors.next().or(self.namespace.take());
                 self.scratch = descriptors.next().or(self.scratch.take());
-                self.out = descriptors.next().or(self.out.take());
+                self.handed_over.extend(descriptors);
                 count == 0
             }
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
@@ -268,16 +268,19 @@ impl Sandbox {
         let alarm = self.group.alarm().or(self.noted.get());
         let told = self.last.take().unwrap_or_else(|| self.lost());
         let run = self.run.take();
-        let out = self.out.take();
+        let handed_over = take(&mut self.handed_over);
         // Whatever the end was: the report says that nothing is left.
         let (usage, remains) = self.clear_away();
         let report = over_limit(with_usage(told, usage), alarm);
         let failure = match (run, report) {
             (Some(run), report) => {
-                let out = out.as_ref().filter(|_| matches!(report, Report::Ended { .. }));
+                let handed_over: Vec<_> = match report {
+                    Report::Ended { .. } => handed_over.iter().map(OwnedFd::as_fd).collect(),
+                    _ => Vec::new(),
+                };
                 if !run.cancelled {
                     // If this fails, nobody is left to be told.
-                    let _ = tell(&run.call, &report, out.map(OwnedFd::as_fd));
+                    let _ = tell(&run.call, &report, &handed_over);
                 }
                 None
             }
@@ -362,8 +365,8 @@ fn over_limit(report: Report, alarm: Option<Limit>) -> Report {
 }
 
 /// Sends a report without waiting: whoever does not read must not hold the others up.
-pub fn tell(call: &UnixStream, report: &Report, out: Option<BorrowedFd>) -> io::Result<()> {
-    sys::send_descriptors(call.as_fd(), &encode(report)?, out.as_slice())
+pub fn tell(call: &UnixStream, report: &Report, handed_over: &[BorrowedFd]) -> io::Result<()> {
+    sys::send_descriptors(call.as_fd(), &encode(report)?, handed_over)
 }
 
 /// The first steps of the new process: it holds one end of a socket, and nothing else.

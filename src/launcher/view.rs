@@ -33,6 +33,10 @@ impl Link {
 /// The file of an environment that lists the closure of its packages, one store path a line.
 pub const CLOSURE: &str = "closure";
 
+/// Where a pinned environment's time zones are, and where NixOS has them. The variable `TZDIR` says so to the C library of
+/// nixpkgs, which looks for them beside itself otherwise, in vain.
+pub const ZONES: &str = "/etc/zoneinfo";
+
 /// Adds what a package shows besides the environment, of its file [`CLOSURE`].
 pub fn join<'a>(binds: &mut Vec<Bind>, out: &Path, closure: impl IntoIterator<Item = &'a str>) {
     binds.extend([Bind::in_place(out)].into_iter().chain(closure.into_iter().map(Bind::in_place)));
@@ -46,7 +50,8 @@ pub fn pinned<'a>(out: &Path, closure: impl IntoIterator<Item = &'a str>) -> (Ve
     // `#!/bin/sh`, `/usr/bin/env` and `/usr/share` are where programs look without being told.
     let mut links = vec![Link::new("/bin", out.join("bin")), Link::new("/usr", out)];
     // Node.js looks for modules in `node_modules` of each directory above the program's, by whatever way it imports them.
-    for (path, target) in [("/etc/ssl", "etc/ssl"), ("/node_modules", "lib/node_modules")] {
+    let others = [("/etc/ssl", "etc/ssl"), ("/node_modules", "lib/node_modules"), (ZONES, "share/zoneinfo")];
+    for (path, target) in others {
         if out.join(target).exists() {
             links.push(Link::new(path, out.join(target)));
         }

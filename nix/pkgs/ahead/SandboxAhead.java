@@ -1,7 +1,12 @@
 import com.sun.tools.javac.launcher.SourceLauncher;
+import java.io.FileDescriptor;
+import java.io.FileInputStream;
+import java.io.IOException;
 import java.io.OutputStream;
 import java.io.Writer;
 import java.net.URI;
+import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import javax.tools.FileObject;
 import javax.tools.ForwardingJavaFileManager;
@@ -9,19 +14,40 @@ import javax.tools.JavaFileManager;
 import javax.tools.JavaFileObject;
 import javax.tools.SimpleJavaFileObject;
 import javax.tools.ToolProvider;
+import jdk.internal.access.SharedSecrets;
 
-/** Java's launcher of source files, started ahead of its call: it waits until standard input ends, and runs the file then. */
+/**
+ * Java's launcher of source files, which is told by its first argument whether it was started ahead of its call. Then it waits
+ * until that has come: until descriptor 3 ends.
+ */
 final class SandboxAhead {
-    public static void main(String... arguments) throws Throwable {
+    private static final int CALL = 3;
+
+    public static void main(String... all) throws Throwable {
+        String[] arguments = Arrays.copyOfRange(all, 1, all.length);
         // As it would be without this class.
         System.setProperty("java.class.path", ".");
         System.setProperty(
             "sun.java.command",
             "jdk.compiler/" + SourceLauncher.class.getName() + " " + String.join(" ", arguments));
-        compileSomething();
-        byte[] buffer = new byte[4096];
-        while (System.in.read(buffer) >= 0) {}
-        SourceLauncher.main(arguments);
+        if (all[0].equals("ahead")) {
+            compileSomething();
+            awaitCall();
+        }
+        if (new RunSource(Path.of(arguments[0])).isForTheJdk()) {
+            SourceLauncher.main(arguments);
+        } else {
+            RunSource.main(arguments);
+        }
+    }
+
+    private static void awaitCall() throws IOException {
+        var descriptor = new FileDescriptor();
+        SharedSecrets.getJavaIOFileDescriptorAccess().set(descriptor, CALL);
+        try (var call = new FileInputStream(descriptor)) {
+            byte[] buffer = new byte[4096];
+            while (call.read(buffer) >= 0) {}
+        }
     }
 
     /** The compiler takes far longer for the first file than for the next. Nothing is written, and nobody runs it. */

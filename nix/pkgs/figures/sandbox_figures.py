@@ -9,6 +9,7 @@ import io
 import itertools
 import os
 from pathlib import Path
+from types import ModuleType
 
 from matplotlib._pylab_helpers import Gcf
 from matplotlib.backend_bases import FigureManagerBase
@@ -32,6 +33,16 @@ class FigureManager(FigureManagerBase):
 
 class FigureCanvas(FigureCanvasAgg):
     manager_class = FigureManager
+
+
+def with_windows(module):
+    """A backend that draws and writes files as `module` does, and shows figures as this one does."""
+    backend = ModuleType(module.__name__, module.__doc__)
+    backend.backend_version = getattr(module, "backend_version", "unknown")
+    backend.FigureCanvas = type(
+        module.FigureCanvas.__name__, (module.FigureCanvas,), {"manager_class": FigureManager}
+    )
+    return backend
 
 
 def _unused_file():

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use sandbox_launcher::Ending;
-use sandbox_launcher::record::{self, ARTIFACTS, ENDING, OMITTED, Omitted, Record, STDERR, STDOUT};
+use sandbox_launcher::left::Left;
+use sandbox_launcher::record::{self, ARTIFACTS, ENDING, LEFT, OMITTED, Omitted, Record, STDERR, STDOUT};
 
 use crate::artifacts::{self, Kind, LeftOut, Reason};
 use crate::capture::Captured;
@@ -21,6 +22,7 @@ pub struct Output {
     pub stderr: Captured,
     pub artifacts: Option<OwnedFd>,
     pub left_out: Vec<LeftOut>,
+    pub left: Left,
 }
 
 /// Everything but the artifacts, which are left to whoever reads those. No link is followed.
@@ -35,6 +37,11 @@ pub fn read(out: &Path) -> io::Result<Output> {
         Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(error),
     };
+    let left = match file(LEFT) {
+        Ok(text) => Left::read(&text).map_err(|_| not_ours(LEFT))?,
+        Err(error) if error.kind() == ErrorKind::NotFound => Left::default(),
+        Err(error) => return Err(error),
+    };
     let artifacts = match artifacts::open(directory.as_fd(), ARTIFACTS, OFlags::DIRECTORY) {
         Ok(directory) => Some(directory),
         Err(error) if error.kind() == ErrorKind::NotFound => None,
@@ -46,6 +53,7 @@ pub fn read(out: &Path) -> io::Result<Output> {
         stderr: stream(STDERR, record.stderr)?,
         artifacts,
         left_out: omitted.into_iter().map(left_out).collect(),
+        left,
     })
 }
 

@@ -45,9 +45,10 @@ fn a_java_is_told_the_language_version_where_it_does_not_know_it_and_refused_whe
     let jdk = |version: &str| {
         home.program("jdk/bin/java").program("jdk/bin/javac").file("jdk/lib/modules", "");
         home.file("jdk/release", &format!("IMPLEMENTOR=\"X\"\nJAVA_VERSION=\"{version}\"\n"));
-        home.view("java", &["jdk/bin"]).map(|view| view.variables).map_err(|error| error.to_string())
+        home.view("java", &["jdk/bin"]).map(|view| view.launch.arguments).map_err(|error| error.to_string())
     };
-    let told = |version: &str| Ok(vec![("JDK_JAVA_OPTIONS".to_owned(), format!("--source {version}"))]);
+    // Its compiler makes nothing of our own source.
+    let told = |version: &str| Ok(vec!["--source".to_owned(), version.to_owned()]);
     assert_eq!(
         (jdk("17.0.15"), jdk("22"), jdk("23-ea"), jdk("25.0.5")),
         (told("17"), told("22"), Ok(vec![]), Ok(vec![]))

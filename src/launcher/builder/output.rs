@@ -11,7 +11,7 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use sandbox_launcher::record::{
-    ARTIFACTS, BEGINNING, ENDING, MOST_ARTIFACTS, OMITTED, Omitted, Reason, Record, STDERR, STDOUT,
+    ARTIFACTS, BEGINNING, ENDING, LEFT, MOST_ARTIFACTS, OMITTED, Omitted, Reason, Record, STDERR, STDOUT,
 };
 
 use super::{OUT, Refusal, Run, system};
@@ -29,6 +29,9 @@ pub fn write(run: &Run) -> Result<(), Refusal> {
         fs::write(out.join(ENDING), record.to_string())?;
         fs::write(out.join(STDOUT), run.stdout.kept())?;
         fs::write(out.join(STDERR), run.stderr.kept())?;
+        if !run.left.is_empty() {
+            fs::write(out.join(LEFT), run.left.write())?;
+        }
         let Some(artifacts) = &run.artifacts else { return Ok(()) };
         let mut copy =
             Copy { from: directory(artifacts), to: out.join(ARTIFACTS), entries: 0, bytes: 0, omitted: vec![] };

@@ -38,6 +38,7 @@ const SANDBOX: Sandbox = Sandbox {
     },
     user: "sandbox",
     entrypoint: "main",
+    instead: &[],
     command: &[],
     ahead: &[],
     services: &[],

@@ -143,7 +143,7 @@ impl Caller {
                 cgroups: Vec::new(),
                 watch: Watch::default(),
                 ahead: None,
-                out: None,
+                handed_over: Vec::new(),
             },
             call: Call {
                 steps: vec![Step::ReadOnly { target: "/".into() }],
@@ -177,7 +177,7 @@ impl Caller {
                 cgroups: Vec::new(),
                 watch: Watch::default(),
                 ahead: None,
-                out: None,
+                handed_over: Vec::new(),
             },
             call: Call {
                 steps: Vec::new(),

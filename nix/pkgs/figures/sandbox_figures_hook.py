@@ -1,0 +1,48 @@
+"""Gives windows to matplotlib's backends that only write files: programs choose them for machines without a screen, and
+expect `plt.show()` to do what it does without that choice.
+
+Imported by sandbox_figures.pth while the interpreter starts. Of matplotlib nothing is imported before the program does so.
+"""
+
+import sys
+from importlib.machinery import PathFinder
+
+_REGISTRY = "matplotlib.backends.registry"
+_WITHOUT_WINDOWS = {f"matplotlib.backends.backend_{name}" for name in ("agg", "pdf", "ps", "svg")}
+
+
+class _Finder:
+    """Waits for the one module by whose function all backends are loaded, and wraps that."""
+
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name != _REGISTRY:
+            return None
+        sys.meta_path.remove(cls)
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is not None:
+            execute = spec.loader.exec_module
+
+            def exec_module(module):
+                execute(module)
+                _wrap(module.backend_registry)
+
+            spec.loader.exec_module = exec_module
+        return spec
+
+
+def _wrap(registry):
+    load = registry.load_backend_module
+
+    def load_backend_module(backend):
+        module = load(backend)
+        if module.__name__ in _WITHOUT_WINDOWS:
+            from sandbox_figures import with_windows
+
+            module = with_windows(module)
+        return module
+
+    registry.load_backend_module = load_backend_module
+
+
+sys.meta_path.insert(0, _Finder)
