@@ -18,6 +18,7 @@ use std::{env, fs};
 use client::{Reply, Server};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use regex_lite::Regex;
+use sandbox_mcp::answer;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -147,7 +148,7 @@ impl Case {
     }
 
     /// What is wrong with the reply.
-    fn mismatches(&self, reply: &Reply, executor: &str, schema: &Value) -> Vec<String> {
+    fn mismatches(&self, reply: &Reply, executor: &str) -> Vec<String> {
         let mut wrong = Vec::new();
         if reply.is_error() != self.is_error {
             wrong.push(format!("isError is not {}", self.is_error));
@@ -169,7 +170,7 @@ impl Case {
         field("timed_out", false.into());
         field("truncated", false.into());
         field("executor", executor.into());
-        wrong.extend(schema::mismatches(schema, &reply.0["structuredContent"]));
+        wrong.extend(schema::mismatches(&answer::schema().into(), reply.data()));
         let stream = |name| reply.field(name).as_str().unwrap_or_default();
         let (stdout, stderr) = (stream("stdout"), stream("stderr"));
         for (name, text, found) in [("stdout", &self.stdout, stdout), ("stderr", &self.stderr, stderr)] {
@@ -207,8 +208,9 @@ fn composition(reply: &Reply, stdout: &str, stderr: &str) -> Option<String> {
         rest.is_some_and(|rest| rest.is_empty() || is_note(rest.strip_prefix('\n').unwrap_or(rest)))
     };
     let (is_right, what) = match (reply.is_error(), stderr) {
-        (false, "") => (is(stdout), "stdout"),
-        (false, _) => (is(&format!("{stdout}\nStderr:\n{stderr}")), "stdout, Stderr:, stderr"),
+        (false, "") if stdout.trim().is_empty() => (text.starts_with("(no output"), "(no output)"),
+            (false, "") => (is(stdout), "stdout"),
+            (false, _) => (is(&format!("{stdout}\nStderr:\n{stderr}")), "stdout, Stderr:, stderr"),
         // An error may leave the ends of their last lines out.
         (true, _) => ([stdout, stderr].iter().all(|stream| text.contains(stream.trim_end())), "what was printed"),
     };
@@ -233,17 +235,11 @@ fn cases(directory: &Path) -> BTreeMap<String, Vec<Case>> {
 struct Executor {
     name: String,
     server: Server,
-    /// What every structured result must be.
-    schema: Value,
 }
 
 impl Executor {
     fn start(name: &str) -> Arc<Self> {
-        let server = Server::ready(&["--executor", name]);
-        let id = server.request("tools/list", Value::Object(Map::new()));
-        let tools = server.answer(id).unwrap_or_else(|error| panic!("the tools can't be listed: {error:?}"));
-        let schema = tools["tools"][0]["outputSchema"].clone();
-        Arc::new(Self { name: name.to_owned(), server, schema })
+        Arc::new(Self { name: name.to_owned(), server: Server::ready(&["--executor", name]) })
     }
 
     /// Why the tools can't run here as their cases say, of those that can't: what a call of each is answered.
@@ -264,7 +260,7 @@ impl Executor {
         let calls = if self.name == "namespace" { ["first", "second"].as_slice() } else { &["only"] };
         for call in calls {
             let reply = self.server.call(tool, case.arguments.clone().into());
-            let wrong = case.mismatches(&reply, &self.name, &self.schema);
+            let wrong = case.mismatches(&reply, &self.name);
             if !wrong.is_empty() {
                 return Err(format!("the {call} call: {}\nin {reply}", wrong.join("\n")).into());
             }

@@ -329,9 +329,14 @@ impl Reply {
         self.is_error() && self.text_content().contains(NOWHERE)
     }
 
-    /// A field of the structured content.
+    /// The result's data.
+    pub fn data(&self) -> &Value {
+        &self.0["_meta"]["sandbox-mcp/result"]
+    }
+
+    /// A field of the result's data.
     pub fn field(&self, name: &str) -> &Value {
-        &self.0["structuredContent"][name]
+        &self.data()[name]
     }
 
     /// What a program that exits with 0 and has nothing on standard error wrote.

@@ -1,5 +1,7 @@
-//! Outcome → what a client reads: a text, the same as structured data, and the artifacts. It knows nothing of MCP's own
+//! Outcome → what a client reads: a text, the artifacts, and the same as structured data. It knows nothing of MCP's own
 //! types.
+//!
+//! Everything that an agent acts on is in the text: many clients show a model nothing else.
 
 mod items;
 mod left;
@@ -41,6 +43,7 @@ pub fn schema() -> Map<String, Value> {
             "truncated": property("boolean", "Whether output was left out"),
             "duration_ms": property("integer", "Wall-clock time of the sandbox, in milliseconds"),
             "executor": property("string", "How the command was carried out: `namespace`, in a pinned environment; `derivation` or `derivation-cli`, in the same by Nix; or `direct`, on the toolchains of the host"),
+            "fallback": property("string", "Why it was not carried out in a namespace sandbox, which is what this server does where the machine can; absent if nothing was missing"),
             "environment": property("string", "Store path of the pinned environment, or `host`"),
             "derivation": property("string", "The call as a derivation: the store path that its .drv file has, the same for every such call; absent for the toolchains of the host"),
             "cached": property("boolean", "Whether this is the result of an earlier call, which was asked for; absent if the command was run"),
@@ -70,10 +73,21 @@ impl Answer {
             Some(reason) => failure(reason, &stderr, &stdout),
         };
         network::append(&mut text, &outcome.refused);
+        if text.trim().is_empty() {
+            text = silence(&text).to_owned();
+        }
         left::append(&mut text, left_sentence(&outcome).as_deref());
+        if let Some(fallback) = &outcome.fallback {
+            text = format!("{fallback}\n{text}");
+        }
         let structured = structured(&outcome, stdout, stderr);
         Self { text, items: items::items(outcome.artifacts), structured, is_error }
     }
+}
+
+/// What stands for a text without a visible character, which model APIs refuse.
+fn silence(text: &str) -> &'static str {
+    if text.is_empty() { "(no output)" } else { "(no output but white space)" }
 }
 
 /// The reason and standard error come first: some clients cut errors short.
@@ -122,6 +136,9 @@ fn structured(outcome: &Outcome, stdout: String, stderr: String) -> Map<String, 
     fields.insert("truncated".into(), outcome.truncated().into());
     fields.insert("duration_ms".into(), u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX).into());
     fields.insert("executor".into(), outcome.executor.into());
+    if let Some(fallback) = &outcome.fallback {
+        fields.insert("fallback".into(), fallback.to_string().into());
+    }
     fields.insert("environment".into(), outcome.environment.clone().into());
     if let Some(derivation) = &outcome.derivation {
         fields.insert("derivation".into(), derivation.as_str().into());
@@ -167,6 +184,8 @@ mod tests {
     use crate::artifacts::{Artifact, Artifacts, Kind, LeftOut, Reason};
     use crate::capture;
     use crate::network::Refusals;
+    use crate::outcome::Fallback;
+    use crate::walls::Missing;
     use std::time::Duration;
 
     async fn answer(ending: Ending, stdout: &str, stderr: &str) -> Answer {
@@ -183,7 +202,11 @@ mod tests {
     }
 
     async fn answer_of(artifacts: Artifacts, refused: Refusals, ending: Ending, stdout: &str, stderr: &str) -> Answer {
-        let outcome = Outcome {
+        Answer::of(outcome(artifacts, refused, ending, stdout, stderr).await, 60)
+    }
+
+    async fn outcome(artifacts: Artifacts, refused: Refusals, ending: Ending, stdout: &str, stderr: &str) -> Outcome {
+        Outcome {
             ending,
             stdout: capture::read(stdout.as_bytes()).await.unwrap(),
             stderr: capture::read(stderr.as_bytes()).await.unwrap(),
@@ -194,13 +217,13 @@ mod tests {
             duration: Duration::from_micros(1500),
             usage: Default::default(),
             executor: "namespace",
+            fallback: None,
             environment: "/nix/store/x".into(),
             derivation: None,
             cached: false,
             walls: vec!["namespaces"],
             notes: vec![],
-        };
-        Answer::of(outcome, 60)
+        }
     }
 
     #[tokio::test]
@@ -209,6 +232,45 @@ mod tests {
         assert_eq!(answer(done, "out\n", "").await.text, "out\n");
         assert_eq!(answer(done, "out\n", "err\n").await.text, "out\n\nStderr:\nerr\n");
         assert!(!answer(done, "", "").await.is_error);
+    }
+
+    #[tokio::test]
+    async fn a_program_that_prints_nothing_visible_has_a_visible_text() {
+        let done = Ending::Exited { code: 0 };
+        for (stdout, text) in
+            [("", "(no output)"), ("\n", "(no output but white space)"), (" \t\u{a0}\n", "(no output but white space)")]
+        {
+            let answer = answer_with(artifacts(), done, stdout, "").await;
+            assert_eq!((&*answer.text, &answer.structured["stdout"]), (text, &json!(stdout)));
+        }
+        assert_eq!(answer(done, "", "err\n").await.text, "\nStderr:\nerr\n");
+    }
+
+    #[tokio::test]
+    async fn a_fallback_is_the_first_line_of_every_text_and_in_the_data() {
+        let namespaces =
+            Missing { operation: "make a sandbox".into(), reason: "clone:\nrefused".into(), remedy: "do x" };
+        for (nix, words) in
+            [(None, "run by Nix (executor `derivation`)"), (Some("no\nNix".to_owned()), "cannot run it: no Nix;")]
+        {
+            for (ending, rest) in [
+                (Ending::Exited { code: 0 }, "(no output)"),
+                (Ending::Exited { code: 3 }, "Command failed with exit code 3"),
+            ] {
+                let plain = outcome(Artifacts::default(), Refusals::default(), ending, "", "").await;
+                let fallback = Some(Fallback { namespaces: namespaces.clone(), nix: nix.clone() });
+                let answer = Answer::of(Outcome { fallback, ..plain }, 60);
+                let (first, others) = answer.text.split_once('\n').expect("two lines");
+                assert!(
+                    first.starts_with("Note: ")
+                        && first.contains(words)
+                        && first.contains("make a sandbox: clone: refused;"),
+                    "{first}"
+                );
+                assert_eq!((others, &answer.structured["fallback"]), (rest, &json!(first)));
+                assert!(schema()["properties"].get("fallback").is_some());
+            }
+        }
     }
 
     #[tokio::test]
@@ -265,6 +327,7 @@ mod tests {
                 answer.items,
                 [
                     Item::Text(list.into()),
+                    Item::Text("a.png:".into()),
                     Item::Image { mime: "image/png", data: b"png".into() },
                     Item::Text("b.txt:\ntext\n".into()),
                     Item::Resource {
@@ -275,6 +338,16 @@ mod tests {
                 ]
             );
         }
+    }
+
+    #[tokio::test]
+    async fn an_image_that_is_the_only_file_follows_the_list_at_once() {
+        let mut only = artifacts();
+        only.files.truncate(1);
+        (only.left_out, only.not_named) = (Vec::new(), 0);
+        let items = answer_with(only, Ending::Exited { code: 0 }, "", "").await.items;
+        let list = "Files in /sandbox/out:\na.png (image/png, 3 bytes)";
+        assert_eq!(items, [Item::Text(list.into()), Item::Image { mime: "image/png", data: b"png".into() }]);
     }
 
     #[tokio::test]

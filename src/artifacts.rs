@@ -1,16 +1,18 @@
 //! The files that a program left for its caller, read out of a directory that the program had to itself.
 //!
 //! Whatever the program made of the directory, nothing outside of it is read, nothing in it is followed, executed or
-//! changed, and no read waits: see [`walk`]. What a file is, its content tells and not its name: see [`kind`]. What is
-//! not returned is named with the reason.
+//! changed, and no read waits: see [`walk`]. What a file is, its content tells and not its name: see [`kind`] and
+//! [`mod@image`]. What is not returned is named with the reason.
 
+mod image;
 mod kind;
 mod name;
+mod natural;
 #[cfg(test)]
 mod tests;
 mod walk;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -25,6 +27,10 @@ pub use walk::open_beneath as open;
 pub struct Caps {
     /// Files.
     pub files: usize,
+    /// Images.
+    pub images: usize,
+    /// Pixels of an image's longest side.
+    pub pixels: u32,
     /// Bytes of one image, of one text, and of one file of any other kind.
     pub image: u64,
     pub text: u64,
@@ -41,10 +47,13 @@ pub struct Caps {
     pub named: usize,
 }
 
+/// The APIs of models refuse images with a side of more than 8000 pixels.
 /// A message that is longer than 16 MB is dropped by common clients. In JSON an image grows by a third, and a text of
 /// control characters sixfold.
 pub const CAPS: Caps = Caps {
     files: 32,
+    images: 20,
+    pixels: 8000,
     image: 3_000_000,
     text: 200_000,
     other: 1_000_000,
@@ -69,7 +78,7 @@ impl Caps {
 /// What a program left.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Artifacts {
-    /// Those of a directory by name, and after them those of the directories in it.
+    /// Those of a directory by name, with numbers in their order, and after them those of the directories in it.
     pub files: Vec<Artifact>,
     pub left_out: Vec<LeftOut>,
     /// How many more were left out than are named.
@@ -107,8 +116,16 @@ pub enum Reason {
     Files {
         most: usize,
     },
+    /// There are more images than are returned.
+    Images {
+        most: usize,
+    },
     TooLarge {
         most: u64,
+    },
+    /// An image of more pixels than a model is shown.
+    Pixels {
+        most: u32,
     },
     /// Together with the files before it, it would be more than is returned.
     Together {
@@ -134,6 +151,8 @@ impl fmt::Display for Reason {
             Self::NoFile { kind } => write!(f, "it is {kind}: only regular files are returned"),
             Self::Foreign => f.write_str("it belongs to another user"),
             Self::Files { most } => write!(f, "no more than {most} files are returned"),
+            Self::Images { most } => write!(f, "no more than {most} images are returned"),
+            Self::Pixels { most } => write!(f, "a side has more than {most} pixels: save it at a lower resolution"),
             Self::TooLarge { most } => write!(f, "no more than {most} bytes of such a file are returned"),
             Self::Together { most } => write!(f, "no more than {most} bytes are returned together"),
             Self::TooDeep { most } => write!(f, "directories are looked into {most} levels deep"),
@@ -226,12 +245,12 @@ impl Artifact {
 
 impl LeftOut {
     /// Where it comes among others: a directory's files by their names, and after them what is in its directories.
-    fn place(&self) -> Vec<(bool, OsString)> {
+    fn place(&self) -> Vec<(bool, natural::Key)> {
         let names: Vec<_> = self.path.iter().collect();
         // Of a directory is told where its content would be.
         let is_directory = matches!(self.reason, Reason::TooDeep { .. } | Reason::Entries { .. });
         let last = names.len().saturating_sub(1);
-        let place = |(index, name): (usize, &&OsStr)| (index < last || is_directory, (*name).to_owned());
+        let place = |(index, name): (usize, &&OsStr)| (index < last || is_directory, natural::key(name.as_bytes()));
         names.iter().enumerate().map(place).collect()
     }
 

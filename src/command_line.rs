@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand};
 
 use crate::executor::Choice;
@@ -28,6 +29,11 @@ pub struct CommandLine {
     /// Kept for older configurations, where it went with --pull.
     #[arg(long)]
     pub force: bool,
+    /// Give each result's data as structured content and each tool an output schema, for programs that read them. Many
+    /// agents show their model nothing else of such a result: neither images nor files. Without this, the data is in the
+    /// result's `_meta`, as `sandbox-mcp/result`.
+    #[arg(long, env = "SANDBOX_MCP_STRUCTURED_RESULTS", value_parser = FalseyValueParser::new())]
+    pub structured_results: bool,
     #[command(flatten)]
     pub settings: Settings,
     #[command(subcommand)]
@@ -121,7 +127,7 @@ pub struct Settings {
     pub remote_builders: Remote,
     /// Take no `executor`, `cache` and `packages` arguments, by which a client has one call carried out by Nix, answered
     /// with what an earlier call has left in the store, or given packages that Nix may have to fetch first.
-    #[arg(long, env = "SANDBOX_MCP_NO_CALL_OPTIONS")]
+    #[arg(long, env = "SANDBOX_MCP_NO_CALL_OPTIONS", value_parser = FalseyValueParser::new())]
     pub no_call_options: bool,
 }
 

@@ -215,6 +215,7 @@ async fn outcome(
         duration: run.duration,
         usage: run.usage,
         executor: executor.name(),
+        fallback: None,
         environment: view.origin.to_string(),
         derivation: None,
         cached: false,

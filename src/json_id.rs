@@ -1,4 +1,4 @@
-//! Finds the `id` of a JSON-RPC message that is too long to be kept, while it streams past.
+//! Finds the `id` of a JSON-RPC request that can't be read, or that is too long to be kept, while it streams past.
 
 use serde_json::Value;
 
@@ -14,6 +14,8 @@ pub struct IdFinder {
     /// The text of the member of the outermost object that is being read, quotes included, up to [`LONGEST_ID`].
     text: Vec<u8>,
     key: Option<Vec<u8>>,
+    /// A response has an id too, which is another's.
+    has_method: bool,
     found: Option<Value>,
 }
 
@@ -24,9 +26,9 @@ impl IdFinder {
         }
     }
 
-    /// The id, if the message had one at its top.
+    /// The id, if the message has one at its top, and a method.
     pub fn found(self) -> Option<Value> {
-        self.found
+        self.found.filter(|_| self.has_method)
     }
 
     fn step(&mut self, byte: u8) {
@@ -71,8 +73,9 @@ impl IdFinder {
 
     fn end_member(&mut self) {
         let text = std::mem::take(&mut self.text);
-        let is_id = self.key.take().is_some_and(|key| key.trim_ascii() == b"\"id\"");
-        if is_id && text.len() <= LONGEST_ID {
+        let key = self.key.take().unwrap_or_default();
+        self.has_method |= key.trim_ascii() == b"\"method\"";
+        if key.trim_ascii() == b"\"id\"" && text.len() <= LONGEST_ID {
             self.found = serde_json::from_slice(&text).ok().filter(|id: &Value| id.is_string() || id.is_number());
         }
     }
@@ -92,15 +95,22 @@ mod tests {
 
     #[test]
     fn the_id_is_found_wherever_it_stands() {
-        assert_eq!(id(r#"{"jsonrpc":"2.0","id":7,"params":{}}"#), Some(json!(7)));
-        assert_eq!(id(r#"{ "params" : [{"id":1}, "}", "\"id\":2"] , "id" : "a\"b" }"#), Some(json!("a\"b")));
+        assert_eq!(id(r#"{"jsonrpc":"2.0","id":7,"method":"m","params":{}}"#), Some(json!(7)));
+        let text = r#"{ "method" : "m", "params" : [{"id":1}, "}", "\"id\":2"] , "id" : "a\"b" }"#;
+        assert_eq!(id(text), Some(json!("a\"b")));
     }
 
     #[test]
     fn what_is_no_id_of_the_message_itself_is_not_taken_for_one() {
-        for text in
-            [r#"{"params":{"id":1}}"#, r#"{"text":"\",\"id\":3,\""}"#, r#"{"id":null}"#, r#"{"id":{"a":1}}"#, "[]", "x"]
+        for members in
+            [r#""params":{"id":1}"#, r#""text":"\",\"id\":3,\"""#, r#""id":null"#, r#""id":{"a":1}"#, r#""id":1"#]
         {
+            let text = format!(r#"{{{members},"result":{{"method":"m"}}}}"#);
+            assert_eq!(id(&text), None, "{text}");
+            let text = format!(r#"{{"method":"m",{members}}}"#);
+            assert_eq!(id(&text), members.starts_with("\"id\":1").then(|| json!(1)), "{text}");
+        }
+        for text in ["[]", "x", "", r#"{"method":"m","id":1"#] {
             assert_eq!(id(text), None, "{text}");
         }
     }

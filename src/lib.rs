@@ -30,7 +30,7 @@
 //!    in order and runs one program. Or it becomes a derivation ([`run_derivation`]), whose builder is the same launcher, and
 //!    [`nix`] has it realised.
 //! 6. The [`outcome`] says how the program ended and what it printed, up to a cap ([`capture`]).
-//! 7. [`answer`] makes a text and structured data of it.
+//! 7. [`answer`] makes a text of it, with all that an agent acts on, and structured data.
 //!
 //! The command line ([`command_line`]) takes the same walk from step 3 on ([`run_once`]). Dependencies point one way: no
 //! file of this list uses one that comes before it.
@@ -46,6 +46,7 @@
 //! - A program sees its environment's closure and its packages', its files, and nothing else of the host; no variable is
 //!   inherited.
 //! - The host's toolchains are never called pinned: an outcome names its executor, its environment and its walls.
+//! - Every request is answered, also one that can't be read ([`transport`](mod@transport)).
 //! - What a client sends is bounded ([`intake`]), and so is what a program can make the server hold ([`capture`]).
 //! - Standard output is the protocol's alone; logs go to standard error.
 //!
@@ -91,9 +92,11 @@ pub mod server;
 pub mod stage;
 pub mod stdio;
 pub mod store_path;
+pub mod surrogates;
 #[cfg(test)]
 mod testing;
 pub mod tool;
+pub mod transport;
 pub mod unpack;
 pub mod view;
 pub mod walls;

@@ -42,11 +42,11 @@ fn main() -> ExitCode {
             eprintln!("The sandboxes are compiled into this server, so there is nothing to fetch.");
             ExitCode::SUCCESS
         }
-        None => serve(&line.settings),
+        None => serve(&line.settings, line.structured_results),
     }
 }
 
-fn serve(settings: &Settings) -> ExitCode {
+fn serve(settings: &Settings, structured_results: bool) -> ExitCode {
     if io::stdin().is_terminal() {
         eprintln!(
             "Serving MCP on standard input and output: this is for a client to start. Try `sandbox-mcp --help`, or \
@@ -54,7 +54,7 @@ fn serve(settings: &Settings) -> ExitCode {
         );
     }
     block_on(async {
-        match stdio::serve(Runner::new(settings.options())).await {
+        match stdio::serve(Runner::new(settings.options()), structured_results).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("sandbox-mcp: {error}");

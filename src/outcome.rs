@@ -1,5 +1,6 @@
 //! The outcome of a job: how the program ended and what it printed. A program that fails is an outcome, not an error.
 
+use std::fmt;
 use std::time::Duration;
 
 use sandbox_launcher::left::Left;
@@ -9,6 +10,7 @@ use crate::artifacts::Artifacts;
 use crate::capture::Captured;
 use crate::network::Refusals;
 use crate::store_path::StorePath;
+use crate::walls::Missing;
 
 #[derive(Debug)]
 pub struct Outcome {
@@ -27,6 +29,9 @@ pub struct Outcome {
     pub usage: Usage,
     /// Which executor ran the program.
     pub executor: &'static str,
+    /// Why it was not a sandbox in namespaces, if the machine lacks what that needs; none where somebody chose the executor,
+    /// and none of a server without pinned environments.
+    pub fallback: Option<Fallback>,
     /// The environment's output path, or `host`.
     pub environment: String,
     /// The receipt: the derivation that this call is, by the path of its `.drv` file. None for toolchains of the host.
@@ -37,6 +42,31 @@ pub struct Outcome {
     pub walls: Vec<&'static str>,
     /// What was not as the interface promises, in sentences; empty but for programs without namespaces.
     pub notes: Vec<String>,
+}
+
+/// Why a call was carried out otherwise than in a sandbox in namespaces, though nobody has chosen that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fallback {
+    pub namespaces: Missing,
+    /// Why Nix did not take their place; none if it did.
+    pub nix: Option<String>,
+}
+
+/// One line: it becomes the first of a text that goes on with the program's output.
+impl fmt::Display for Fallback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Missing { operation, reason, .. } = &self.namespaces;
+        let missing = format!("this machine cannot {operation}: {reason}");
+        let remedy = "`sandbox-mcp doctor` says what would help";
+        let text = match &self.nix {
+            None => format!("Note: run by Nix (executor `derivation`), because {missing}; {remedy}"),
+            Some(nix) => format!(
+                "Note: run on this host's toolchains (executor `direct`), not in the pinned environment, because {missing}; \
+                 and Nix cannot run it: {nix}; {remedy}"
+            ),
+        };
+        f.write_str(&text.split_whitespace().collect::<Vec<_>>().join(" "))
+    }
 }
 
 impl Outcome {

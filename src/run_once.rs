@@ -100,6 +100,9 @@ pub async fn run(call: Given<'_>, out: Option<&Path>, runner: Runner) -> ExitCod
     runner.finish().await;
     match result {
         Ok(outcome) => {
+            if let Some(fallback) = &outcome.fallback {
+                eprintln!("sandbox-mcp: {fallback}");
+            }
             print_captured(&outcome);
             // A status of its own needs no words: the program has had its say.
             if let (Some(reason), false) =

@@ -16,7 +16,7 @@ use crate::host::{self, HostError};
 use crate::job::Job;
 use crate::joined::JoinedViews;
 use crate::launch::LaunchError;
-use crate::outcome::Outcome;
+use crate::outcome::{Fallback, Outcome};
 use crate::packages::Packages;
 use crate::realise::{RealiseError, Realiser};
 use crate::receipt::{receipt, takes_long};
@@ -120,8 +120,8 @@ pub struct Runner {
     /// What each tool's programs see, once it was made.
     views: BTreeMap<&'static str, Views>,
     joined: JoinedViews,
-    /// Whether Nix can take the place of namespaces, once that was tried.
-    derivations_stand: OnceCell<bool>,
+    /// Whether Nix can take the place of namespaces, or why not, once that was tried.
+    derivations_stand: OnceCell<Result<(), String>>,
 }
 
 /// What a tool's programs see, of its pinned environment and of the host. Each lock is held while that is made, so that
@@ -163,38 +163,50 @@ impl Runner {
 
     /// Which executor carries out calls of this sandbox.
     pub async fn executor(&self, sandbox: &'static Sandbox) -> Result<Executor, RunError> {
-        self.choose(self.options.executor, sandbox).await
+        Ok(self.choose(self.options.executor, sandbox).await?.0)
     }
 
-    async fn choose(&self, choice: Choice, sandbox: &'static Sandbox) -> Result<Executor, RunError> {
+    /// The executor, and why it is not the usual one if this machine lacks what that needs.
+    async fn choose(
+        &self,
+        choice: Choice,
+        sandbox: &'static Sandbox,
+    ) -> Result<(Executor, Option<Fallback>), RunError> {
         let is_pinned = sandbox.environment.is_some();
         // Of a server without pinned environments there is nothing to prefer.
         let preferred = sandbox.executor.filter(|_| is_pinned);
         match choice.or(preferred) {
-            Choice::Direct => Ok(Executor::Direct),
-            Choice::Namespace if is_pinned => Ok(Executor::Namespace),
-            Choice::Derivation(way) if is_pinned => Ok(Executor::Derivation(way)),
+            Choice::Direct => Ok((Executor::Direct, None)),
+            Choice::Namespace if is_pinned => Ok((Executor::Namespace, None)),
+            Choice::Derivation(way) if is_pinned => Ok((Executor::Derivation(way), None)),
             Choice::Namespace | Choice::Derivation(_) => Err(RunError::NotPinned { tool: sandbox.id }),
-            Choice::Auto if !is_pinned => Ok(Executor::Direct),
+            Choice::Auto if !is_pinned => Ok((Executor::Direct, None)),
             Choice::Auto => Ok(self.best(sandbox).await),
         }
     }
 
     /// The best executor for a pinned environment on this machine.
-    async fn best(&self, sandbox: &'static Sandbox) -> Executor {
-        let Err(missing) = &self.executors.walls().await.namespaces else { return Executor::Namespace };
+    async fn best(&self, sandbox: &'static Sandbox) -> (Executor, Option<Fallback>) {
+        let Err(missing) = &self.executors.walls().await.namespaces else { return (Executor::Namespace, None) };
         let way = Way::Daemon;
         let stand = self.derivations_stand.get_or_init(|| async {
             let tried = self.try_derivation(way, sandbox).await;
-            if let Err(reason) = &tried {
-                tracing::warn!(
+            match &tried {
+                Ok(()) => tracing::warn!("tools without network access are run by Nix: {missing}"),
+                Err(reason) => tracing::warn!(
                     "tools run on this host's toolchains, not in their pinned environments: {missing}; nor does Nix run \
                      them: {reason}"
-                );
+                ),
             }
-            tried.is_ok()
+            tried
         });
-        if *stand.await && sandbox.network == Network::None { Executor::Derivation(way) } else { Executor::Direct }
+        let nix = match stand.await {
+            Ok(()) if sandbox.network == Network::None => None,
+            Ok(()) => Some("its build sandbox has no network".to_owned()),
+            Err(reason) => Some(reason.clone()),
+        };
+        let executor = if nix.is_none() { Executor::Derivation(way) } else { Executor::Direct };
+        (executor, Some(Fallback { namespaces: missing.clone(), nix }))
     }
 
     /// Whether Nix realises derivations here as they must be: in its build sandbox, with our walls inside. A tool is run
@@ -243,11 +255,12 @@ impl Runner {
         cancelled: &CancellationToken,
     ) -> Result<Outcome, RunError> {
         let prepared = async {
-            let executor = self.choose(job.options.executor.unwrap_or(self.options.executor), job.sandbox).await?;
+            let choice = job.options.executor.unwrap_or(self.options.executor);
+            let (executor, fallback) = self.choose(choice, job.sandbox).await?;
             let view = self.view(executor, job.sandbox, &job.options.packages, on_stage).await?;
-            Ok::<_, RunError>((executor, view, self.slot(on_stage).await))
+            Ok::<_, RunError>((executor, fallback, view, self.slot(on_stage).await))
         };
-        let (executor, view, _slot) = tokio::select! {
+        let (executor, fallback, view, _slot) = tokio::select! {
             prepared = prepared => prepared?,
             () = cancelled.cancelled() => return Err(RunError::Cancelled),
         };
@@ -267,7 +280,7 @@ impl Runner {
         };
         let (outcome, receipt) = tokio::join!(run, receipt);
         let (outcome, receipt) = (outcome?, receipt?);
-        Ok(Outcome { derivation: receipt.map(|receipt| receipt.path), ..outcome })
+        Ok(Outcome { derivation: receipt.map(|receipt| receipt.path), fallback, ..outcome })
     }
 
     /// Brings a tool's environment there ahead of its first call.

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use rmcp::model::{
     CallToolRequestMethod, CallToolRequestParams, CallToolResponse, CallToolResult, ConstString, ContentBlock,
-    CustomRequest, CustomResult, ErrorData, Implementation, ListResourcesResult, ListToolsResult,
+    CustomRequest, CustomResult, ErrorData, Implementation, ListResourcesResult, ListToolsResult, MetaObject,
     PaginatedRequestParams, ProgressNotificationParam, ProgressToken, ReadResourceRequestParams, ReadResourceResponse,
     ReadResourceResult, Resource, ResourceContents, ServerCapabilities, ServerConfig, Tool as McpTool, ToolAnnotations,
 };
@@ -21,7 +21,6 @@ use tokio_util::task::TaskTracker;
 
 use crate::answer::{self, Answer, Item};
 use crate::call_options::{self, CallOptions};
-use crate::intake;
 use crate::job::Job;
 use crate::package_list;
 use crate::runner::{RunError, Runner};
@@ -37,18 +36,23 @@ const STAGES: usize = 64;
 /// Characters of a result that a client may show whole; one large client cuts results shorter otherwise.
 const LARGEST_RESULT: u64 = 100_000;
 
+/// Where a result's metadata has its data.
+const RESULT: &str = "sandbox-mcp/result";
+
 #[derive(Clone)]
 pub struct Server {
     runner: Arc<Runner>,
     /// Every call at work, for whoever shuts the server down.
     calls: TaskTracker,
     shutdown: CancellationToken,
+    /// Whether results carry their data where programs look for it, and tools a schema of that.
+    structured_results: bool,
 }
 
 impl Server {
     /// `shutdown` ends every call when it is cancelled.
-    pub fn new(runner: Runner, shutdown: CancellationToken) -> Self {
-        Self { runner: Arc::new(runner), calls: TaskTracker::new(), shutdown }
+    pub fn new(runner: Runner, structured_results: bool, shutdown: CancellationToken) -> Self {
+        Self { runner: Arc::new(runner), calls: TaskTracker::new(), shutdown, structured_results }
     }
 
     /// Waits until every call has ended and cleared away. No new one may begin.
@@ -160,9 +164,9 @@ impl ServerHandler for Server {
         _request: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let output_schema = Arc::new(answer::schema());
+        let output_schema = self.structured_results.then(|| Arc::new(answer::schema()));
         let options = self.runner.takes_call_options();
-        let tools = TOOLS.iter().map(|tool| describe(tool, options, &output_schema)).collect();
+        let tools = TOOLS.iter().map(|tool| describe(tool, options, output_schema.as_ref())).collect();
         Ok(ListToolsResult { tools, ..Default::default() })
     }
 
@@ -206,7 +210,7 @@ impl ServerHandler for Server {
         let result = match self.job(tool, request.arguments.unwrap_or_default()) {
             Err(error) => refusal(error.to_string()),
             Ok(job) => match self.call(tool, job, context).await {
-                Ok(answer) => content(answer),
+                Ok(answer) => content(answer, self.structured_results),
                 Err(error) => {
                     tracing::warn!("tool `{}`: {error}", tool.sandbox.id);
                     refusal(error.to_string())
@@ -221,14 +225,6 @@ impl ServerHandler for Server {
         request: CustomRequest,
         _context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
-        if request.method == intake::TOO_LONG {
-            let length = request.params.as_ref().and_then(|params| params["length"].as_u64()).unwrap_or_default();
-            let message = format!(
-                "the request has {length} bytes, {} at most: give fewer or smaller files",
-                intake::LONGEST_LINE
-            );
-            return Err(ErrorData::invalid_request(message, None));
-        }
         // What rmcp can't read as one of its own requests comes here, too.
         if request.method == CallToolRequestMethod::VALUE {
             let message = "a call of a tool has a `name`, which is a string, and `arguments`, which are an object";
@@ -238,10 +234,17 @@ impl ServerHandler for Server {
     }
 }
 
-fn content(answer: Answer) -> CallToolResult {
-    let mut result = CallToolResult::structured(Value::Object(answer.structured));
-    result.content = vec![ContentBlock::text(answer.text)];
-    result.content.extend(answer.items.into_iter().map(block));
+/// Clients that find structured content show a model nothing else, and lose the images and files: it is for programs that
+/// ask for it. Whoever looks for the data otherwise finds it in the result's metadata, which no model is shown.
+fn content(answer: Answer, structured: bool) -> CallToolResult {
+    let mut content = vec![ContentBlock::text(answer.text)];
+    content.extend(answer.items.into_iter().map(block));
+    let mut result = CallToolResult::success(content);
+    if structured {
+        result.structured_content = Some(answer.structured.into());
+    } else {
+        result.meta = Some(metadata(RESULT, answer.structured));
+    }
     result.is_error = Some(answer.is_error);
     result
 }
@@ -266,7 +269,12 @@ fn input_schema(tool: &Tool) -> Map<String, Value> {
     serde_json::from_str(tool.sandbox.input_schema).expect("build.rs wrote the schema as an object")
 }
 
-fn describe(tool: &Tool, options: bool, output_schema: &Arc<Map<String, Value>>) -> McpTool {
+/// Metadata with one entry.
+fn metadata(key: &str, value: impl Into<Value>) -> MetaObject {
+    MetaObject(Map::from_iter([(key.to_owned(), value.into())]))
+}
+
+fn describe(tool: &Tool, options: bool, output_schema: Option<&Arc<Map<String, Value>>>) -> McpTool {
     let sandbox = &tool.sandbox;
     let hints = &sandbox.annotations;
     let annotations = ToolAnnotations::from_raw(
@@ -282,9 +290,8 @@ fn describe(tool: &Tool, options: bool, output_schema: &Arc<Map<String, Value>>)
     }
     let mut tool = McpTool::new(sandbox.id, sandbox.description, Arc::new(input_schema))
         .with_title(sandbox.name)
-        .with_annotations(annotations)
-        .with_raw_output_schema(output_schema.clone());
-    let meta = [("anthropic/maxResultSizeChars".to_owned(), LARGEST_RESULT.into())];
-    tool.meta = Some(rmcp::model::MetaObject(meta.into_iter().collect()));
+        .with_annotations(annotations);
+    tool.output_schema = output_schema.cloned();
+    tool.meta = Some(metadata("anthropic/maxResultSizeChars", LARGEST_RESULT));
     tool
 }

@@ -4,16 +4,14 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use rmcp::ServiceExt;
-use rmcp::service::{RxJsonRpcMessage, ServerInitializeError, TxJsonRpcMessage};
-use rmcp::transport::async_rw::AsyncRwTransport;
-use rmcp::{RoleServer, transport};
-use tokio::io::{Stdin, Stdout};
+use rmcp::service::ServerInitializeError;
+use tokio::io::{stdin, stdout};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::intake::{LONGEST_LINE, Lines};
 use crate::runner::Runner;
 use crate::server::Server;
+use crate::transport::Transport;
 
 /// How long calls may take to clear their sandboxes away when the server stops.
 const GRACE: Duration = Duration::from_secs(3);
@@ -46,11 +44,11 @@ impl std::error::Error for ServeError {
 }
 
 /// Serves one client. When it returns, no call is running any more.
-pub async fn serve(runner: Runner) -> Result<(), ServeError> {
+pub async fn serve(runner: Runner, structured_results: bool) -> Result<(), ServeError> {
     let stop = CancellationToken::new();
     stop_on_signals(stop.clone()).map_err(ServeError::Signals)?;
-    let server = Server::new(runner, stop.clone());
-    let transport = UntilEnd { inner: transport(), ended: stop.clone() };
+    let server = Server::new(runner, structured_results, stop.clone());
+    let transport = Transport::new(stdin(), stdout(), stop.clone());
     let result = match server.clone().serve_with_ct(transport, stop.clone()).await {
         Ok(service) => service.waiting().await.map(drop).map_err(ServeError::Lost),
         // Who leaves before saying a word was no client.
@@ -73,41 +71,4 @@ fn stop_on_signals(stop: CancellationToken) -> io::Result<()> {
         });
     }
     Ok(())
-}
-
-type Inner = AsyncRwTransport<RoleServer, Lines<Stdin>, Stdout>;
-
-fn transport() -> Inner {
-    // Lines that are too long never reach rmcp, which would drop them; see `intake`.
-    AsyncRwTransport::new(Lines::new(tokio::io::stdin(), LONGEST_LINE), tokio::io::stdout())
-        .with_max_line_length(usize::MAX)
-}
-
-/// Says at once when the input ends. rmcp would let running calls go on for some seconds first.
-struct UntilEnd {
-    inner: Inner,
-    ended: CancellationToken,
-}
-
-impl transport::Transport<RoleServer> for UntilEnd {
-    type Error = io::Error;
-
-    fn send(
-        &mut self,
-        item: TxJsonRpcMessage<RoleServer>,
-    ) -> impl Future<Output = Result<(), io::Error>> + Send + 'static {
-        self.inner.send(item)
-    }
-
-    async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
-        let received = self.inner.receive().await;
-        if received.is_none() {
-            self.ended.cancel();
-        }
-        received
-    }
-
-    async fn close(&mut self) -> io::Result<()> {
-        self.inner.close().await
-    }
 }

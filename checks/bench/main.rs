@@ -128,7 +128,7 @@ fn throughput(server: &Server) {
     let mut open: Vec<u64> = (0..CLIENTS).map(|_| begin()).collect();
     for call in 1..=MANY {
         let message = server.receive(|message| message["id"].as_u64().is_some_and(|id| open.contains(&id)));
-        assert_eq!(message["result"]["structuredContent"]["stdout"], "hello\n", "{message}");
+        assert_eq!(message["result"]["content"][0]["text"], "hello\n", "{message}");
         open.retain(|id| message["id"] != *id);
         if call + CLIENTS <= MANY {
             open.push(begin());

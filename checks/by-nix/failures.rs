@@ -68,23 +68,35 @@ pub fn unsandboxed() -> Result<(), Failed> {
 pub fn without_namespaces() -> Result<(), Failed> {
     let directory = public();
     let daemon = Daemon::start(directory.path());
-    let shut = r#"echo 0 > /proc/sys/user/max_user_namespaces && exec "$0" --executor auto"#;
+    let shut = r#"echo 0 > /proc/sys/user/max_user_namespaces && exec "$0" "$@""#;
     let shut_in = |socket: &Path| {
         let mut command = Command::new("unshare");
-        command.args(["--user", "--map-root-user", "sh", "-c", shut]).arg(program());
+        command
+            .args(["--user", "--map-root-user", "sh", "-c", shut])
+            .arg(program())
+            .env("SANDBOX_MCP_EXECUTOR", "auto");
         command.env("NIX_DAEMON_SOCKET_PATH", socket);
         command
     };
     let server = Server::spawn(&mut shut_in(&daemon.socket)).greeted();
     let reply = server.sh("echo out; echo err >&2");
     assert_eq!((reply.field("executor"), reply.field("stdout")), (&json!("derivation"), &json!("out\n")), "{reply}");
+    let (first, rest) = reply.text().split_once('\n').expect("two lines");
+    assert!(first.starts_with("Note: run by Nix") && first.contains("cannot make a sandbox in namespaces"), "{reply}");
+    assert_eq!((rest, reply.field("fallback")), ("out\n\nStderr:\nerr\n", &json!(first)));
+    let script = directory.path().join("script");
+    fs::write(&script, "echo out").expect("write a script");
+    let output = shut_in(&daemon.socket).args(["run", "shell"]).arg(&script).output().expect("start it");
+    let told = super::text(&output.stderr);
+    assert!(told.contains(&format!("sandbox-mcp: {first}\n")) && output.stdout == b"out\n", "{output:?}");
     // Without Nix there are this host's toolchains, if other walls stand, and the result says so.
     drop((server, daemon));
     let mut without_nix = shut_in(&directory.path().join("none"));
     let server = Server::spawn(without_nix.env("PATH", "/usr/bin:/bin")).greeted();
     let reply = server.sh("echo out");
     let refused = reply.is_error() && reply.text_content().contains("Namespaces would: cannot make a sandbox");
-    assert!(refused || reply.field("executor") == "direct", "{reply}");
+    let is_told = reply.text_content().starts_with("Note: run on this host's toolchains (executor `direct`)");
+    assert!(refused || reply.field("executor") == "direct" && is_told, "{reply}");
     Ok(())
 }
 

@@ -50,12 +50,16 @@ def problem_of_list(names, cases):
     return None if sorted(names) == sorted(cases) else f"the tools are {names} instead of {sorted(cases)}"
 
 
-def problem_of_call(is_error, text, structured):
+def problem_of_call(is_error, text, data):
     if is_error or text != "hello\n":
         return f"the answer is {text!r}"
-    if structured["stdout"] != text or structured["exit_code"] != 0:
-        return f"the structured answer is {structured}"
+    if not data or data["stdout"] != text or data["exit_code"] != 0:
+        return f"the data of the answer is {data}"
     return None
+
+
+def data_of(metadata):
+    return (metadata or {}).get("sandbox-mcp/result")
 
 
 def with_inspector(era, cases):
@@ -81,32 +85,40 @@ def with_inspector(era, cases):
         call = run("--method", "tools/call", "--tool-name", tool, "--tool-args-json", json.dumps(arguments))
         if call.stdout.strip():
             result = json.loads(call.stdout)["result"]
-            problem = problem_of_call(result.get("isError"), result["content"][0]["text"], result.get("structuredContent"))
+            problem = problem_of_call(result.get("isError"), result["content"][0]["text"], data_of(result.get("_meta")))
         else:
             problem = call.stderr
         count(f"inspector, {era}: {tool}", problem)
 
 
 async def with_python(era, cases):
-    parameters = StdioServerParameters(command=server, args=["--stdio"])
+    # The client itself checks structured answers against the tools' schemas.
+    for arguments in (["--stdio"], ["--stdio", "--structured-results"]):
+        await with_python_and(arguments, era, cases)
+
+
+async def with_python_and(arguments, era, cases):
+    structured = "--structured-results" in arguments
+    name = f"mcp for Python, {era}, structured" if structured else f"mcp for Python, {era}"
+    parameters = StdioServerParameters(command=server, args=arguments)
     async with Client(parameters, mode=era, read_timeout_seconds=SECONDS) as client:
         tools = (await client.list_tools()).tools
-        count(f"mcp for Python, {era}: tools/list", problem_of_list([tool.name for tool in tools], cases))
+        count(f"{name}: tools/list", problem_of_list([tool.name for tool in tools], cases))
         for tool, arguments in cases.items():
             if tool in SKIPPED:
-                count(f"mcp for Python, {era}: {tool}", SKIPPED[tool])
+                count(f"{name}: {tool}", SKIPPED[tool])
                 continue
             progress = []
 
             async def note(*update):
                 progress.append(update)
 
-            # The client itself checks the structured answer against the tool's schema.
             result = await client.call_tool(tool, arguments, progress_callback=note)
-            problem = problem_of_call(result.is_error, result.content[0].text, result.structured_content)
+            data = result.structured_content if structured else data_of(result.meta)
+            problem = problem_of_call(result.is_error, result.content[0].text, data)
             if problem is None and not progress:
                 problem = "no progress was told"
-            count(f"mcp for Python, {era}: {tool}", problem)
+            count(f"{name}: {tool}", problem)
 
 
 main()

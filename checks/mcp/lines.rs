@@ -1,6 +1,6 @@
 //! What comes on the server's standard input besides proper requests.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::client::{SESSIONS, Server};
 use crate::server;
@@ -12,9 +12,9 @@ const NOISE: [&[u8]; 14] = [
     b"hello",
     b"{",
     b"}",
-    b"{\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"tools/call\"",
+    b"{\"jsonrpc\": \"2.0\", \"id\": 901, \"method\": \"tools/call\"",
     b"\xff\xfe\x00\x80",
-    b"{\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"\xc3\x28\"}",
+    b"{\"jsonrpc\": \"2.0\", \"id\": 902, \"method\": \"\xc3\x28\"}",
     b"Content-Length: 100\r",
     b"{\"jsonrpc\": \"2.0\" \"id\"}",
     b"{'jsonrpc': '2.0'}",
@@ -58,6 +58,96 @@ fn json_that_is_no_message_does_not_end_the_session() {
         server.send_line(line.as_bytes());
         assert_eq!(server.sh("echo on").output(), "on\n", "after {line}");
     }
+}
+
+/// Sends a call of the shell with this as the JSON of its script, and waits for the response.
+fn called_with(server: &Server, id: u64, script: &[u8]) -> Value {
+    let begin = br#"{"method":"tools/call","params":{"name":"shell","arguments":{"main_sh":"#;
+    let end = format!(r#"}}}},"jsonrpc":"2.0","id":{id}}}"#);
+    server.send_line(&[begin, script, end.as_bytes()].concat());
+    server.receive(|message| message["id"] == id)
+}
+
+#[test]
+fn a_request_with_half_a_character_is_carried_out_without_it() {
+    let server = server();
+    for (id, script) in
+        [(500, r#""echo '<\ud83d>'""#), (501, r#""echo '<\uDE00>'""#), (502, r#""echo '<\ud83d\ud83d\ude00>'""#)]
+    {
+        let text = called_with(&server, id, script.as_bytes())["result"]["content"][0]["text"].take();
+        let expected = if id == 502 { "<\u{fffd}\u{1f600}>\n" } else { "<\u{fffd}>\n" };
+        assert_eq!(text, expected, "{script}");
+    }
+    // In the content and the name of a file, in an unknown key, in a tool's name and in metadata.
+    let file = r#""cat *.txt", "files": [{"filename": "a\ud83d.txt", "content": "b\ud83d\n"}]"#;
+    assert_eq!(called_with(&server, 503, file.as_bytes())["result"]["content"][0]["text"], "b\u{fffd}\n");
+    let key = called_with(&server, 504, br#""true", "\ud83d": 1"#);
+    assert!(key["result"]["content"][0]["text"].to_string().contains('\u{fffd}'), "{key}");
+    server.send_line(
+        br#"{"jsonrpc":"2.0","id":505,"method":"tools/call","params":{"name":"\ud83d","_meta":{"a":"\ude00"}}}"#,
+    );
+    assert_eq!(server.receive(|message| message["id"] == 505)["error"]["code"], -32602);
+}
+
+#[test]
+fn a_request_that_cannot_be_read_is_answered_with_what_is_wrong() {
+    let server = server();
+    let deep = [&b"[".repeat(128)[..], &b"]".repeat(128)].concat();
+    let unreadable: [(&[u8], &str); 12] = [
+        (b"NaN", "expected value"),
+        (b"-Infinity", "number"),
+        (b"1e400", "out of range"),
+        (&deep, "recursion limit"),
+        (b"\"a\tb\"", "control character"),
+        (b"\"\x01\"", "control character"),
+        (b"\"\0\"", "control character"),
+        (b"\"\xff\"", "unicode"),
+        (b"\"\xed\xa0\xbd\"", "unicode"),
+        (b"\"x\",", "trailing comma"),
+        (b"'x'", "expected value"),
+        (b"\"\\x\"", "escape"),
+    ];
+    for (id, (script, reason)) in (600u64..).zip(unreadable) {
+        let error = called_with(&server, id, script)["error"].take();
+        assert_eq!(error["code"], -32700, "{error}");
+        let message = error["message"].as_str().expect("a message");
+        assert!(message.starts_with("cannot read a message: ") && message.contains(reason), "{message}");
+        assert_eq!(server.sh("echo on").output(), "on\n");
+    }
+    let warnings = server.log().lines().filter(|line| line.contains("WARN") && line.contains("cannot read")).count();
+    assert_eq!(warnings, 12, "{}", server.log());
+}
+
+#[test]
+fn json_that_is_no_request_is_answered_by_its_id_if_it_has_a_method() {
+    let server = server();
+    server.send_line(br#"{"jsonrpc": "1.0", "id": 700, "method": "ping"}"#);
+    assert_eq!(server.receive(|message| message["id"] == 700)["error"]["code"], -32600);
+    server.send_line(br#"[{"jsonrpc": "2.0", "id": 701, "method": "ping"}]"#);
+    let batch = server.receive(|message| message.get("error").is_some());
+    assert_eq!((&batch["error"]["code"], batch.get("id")), (&json!(-32600), None));
+}
+
+#[test]
+fn a_notification_or_response_that_cannot_be_read_is_not_answered() {
+    let server = server();
+    for line in [
+        r#"{"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": NaN}}"#,
+        r#"{"jsonrpc": "2.0", "method": "notifications/x", "params": 7}"#,
+        r#"{"jsonrpc": "2.0", "id": 1, "result": NaN}"#,
+    ] {
+        server.send_line(line.as_bytes());
+    }
+    assert_eq!(server.sh("echo on").output(), "on\n");
+    assert_eq!(server.received(), Vec::<Value>::new());
+}
+
+#[test]
+fn a_request_that_cannot_be_read_is_answered_before_a_session_too() {
+    let server = Server::start(&[]);
+    assert_eq!(called_with(&server, 800, b"NaN")["error"]["code"], -32700);
+    server.initialize(SESSIONS);
+    assert_eq!(server.sh("echo on").output(), "on\n");
 }
 
 #[test]

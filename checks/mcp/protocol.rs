@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::client::{Reply, SESSIONS, STATELESS, Server, stateless};
+use crate::client::{Reply, SESSIONS, STATELESS, Server, program, stateless};
 use crate::{schema, server};
 
 /// The manifest without store paths; what clients see is the same in every build.
@@ -140,8 +140,35 @@ fn a_description_fits_what_clients_show() {
 }
 
 #[test]
+fn without_being_asked_results_are_text_with_their_data_as_metadata() {
+    let server = server();
+    assert!(tools(&server).iter().all(|tool| tool.get("outputSchema").is_none()));
+    for script in ["echo out", "echo file > $OUT/a; exit 3"] {
+        let reply = server.sh(script);
+        assert!(reply.0.get("structuredContent").is_none(), "{reply}");
+        assert_eq!(schema::mismatches(&sandbox_mcp::answer::schema().into(), reply.data()), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn structured_results_are_given_to_who_asks_by_argument_or_variable() {
+    let by_variable = |value: &str| {
+        Server::spawn(std::process::Command::new(program()).env("SANDBOX_MCP_STRUCTURED_RESULTS", value)).greeted()
+    };
+    for (server, are_structured) in
+        [(Server::ready(&["--structured-results"]), true), (by_variable("1"), true), (by_variable("0"), false)]
+    {
+        assert!(tools(&server).iter().all(|tool| tool["outputSchema"].is_object() == are_structured));
+        let reply = server.sh("echo out");
+        assert_eq!(reply.0["structuredContent"]["stdout"] == "out\n", are_structured, "{reply}");
+        assert_eq!(reply.data().is_null(), are_structured, "{reply}");
+        assert_eq!(reply.output(), "out\n");
+    }
+}
+
+#[test]
 fn every_structured_result_is_valid_by_the_output_schema() {
-    let server = Server::ready(&["--timeout", "3"]);
+    let server = Server::ready(&["--timeout", "3", "--structured-results"]);
     let listed = tools(&server);
     let hog = "a=$(head -c 2000000000 /dev/zero | tr '\\0' x); echo ${#a}";
     for script in

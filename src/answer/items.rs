@@ -15,14 +15,20 @@ pub enum Item {
     Resource { uri: String, mime: &'static str, data: Vec<u8> },
 }
 
-/// The list of all files, then each that is returned. Clients show a model neither the name of an image nor
-/// structured data, so the list says what follows.
+/// The list of all files, then each that is returned. Clients do not show a model the name of an image, so that it stands
+/// right before each, unless the list ends with the name of the only one.
 pub(super) fn items(artifacts: Artifacts) -> Vec<Item> {
     if artifacts.is_empty() {
         return Vec::new();
     }
+    let is_only_one = artifacts.files.len() + artifacts.left_out.len() == 1;
     let mut items = vec![Item::Text(list(&artifacts))];
-    items.extend(artifacts.files.into_iter().map(item));
+    for artifact in artifacts.files {
+        if let (Kind::Image(_), false) = (artifact.kind, is_only_one) {
+            items.push(Item::Text(format!("{}:", artifact.name())));
+        }
+        items.push(item(artifact));
+    }
     items
 }
 

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\0IEND\xae\x42\x60\x82";
+use super::image::tests::png_of;
 
 /// In a tmpfs, where this machine has one: that is what a sandbox has.
 fn directory() -> TempDir {
@@ -220,11 +220,12 @@ fn a_file_of_a_terabyte_is_named_with_its_size_and_not_read() {
 #[test]
 fn each_kind_of_file_has_a_cap_of_its_own() {
     let out = directory();
-    let caps = Caps { image: 30, text: 10, other: 20, ..CAPS };
-    let image = |size: usize| [&PNG[..8], &vec![1; size - PNG.len()], &PNG[8..]].concat();
+    let caps = Caps { image: 80, text: 10, other: 20, ..CAPS };
+    let image = |size: usize| png_of(1, 1, size - 57);
     for (name, content) in [
-        ("image.30", image(30)),
-        ("image.31", image(31)),
+        ("image.80", image(80)),
+        ("image.81", image(81)),
+        ("image.no", [&image(81)[..50], b"x"].concat()),
         ("other.20", vec![0; 20]),
         ("other.21", vec![0; 21]),
         ("text.10", vec![b'x'; 10]),
@@ -233,9 +234,45 @@ fn each_kind_of_file_has_a_cap_of_its_own() {
         fs::write(out.path().join(name), content).unwrap();
     }
     let artifacts = collected(out.path(), &caps);
-    assert_eq!(names(&artifacts), ["image.30", "other.20", "text.10"]);
+    assert_eq!(names(&artifacts), ["image.80", "other.20", "text.10"]);
     let beyond = |name: &str, most| (name.to_owned(), Reason::TooLarge { most });
-    assert_eq!(left_out(&artifacts), [beyond("image.31", 30), beyond("other.21", 20), beyond("text.11", 10)]);
+    let expected = [beyond("image.81", 80), beyond("image.no", 20), beyond("other.21", 20), beyond("text.11", 10)];
+    assert_eq!(left_out(&artifacts), expected);
+}
+
+#[test]
+fn what_only_begins_like_an_image_has_the_cap_of_a_text() {
+    let out = directory();
+    let caps = Caps { text: 40, texts: 50, ..CAPS };
+    for (name, length) in [("1", 40), ("2", 41), ("3", 20)] {
+        fs::write(out.path().join(name), format!("GIF89a{}", "x".repeat(length - 6))).unwrap();
+    }
+    let artifacts = collected(out.path(), &caps);
+    assert_eq!((names(&artifacts), artifacts.files[0].kind), (vec!["1".to_owned()], Kind::Text));
+    let expected = [("2".to_owned(), Reason::TooLarge { most: 40 }), ("3".to_owned(), Reason::Together { most: 50 })];
+    assert_eq!(left_out(&artifacts), expected);
+}
+
+#[test]
+fn images_of_up_to_8000_pixels_a_side_are_returned_and_20_of_them() {
+    let out = directory();
+    for (name, width, height) in [("wide", 8001, 1), ("high", 1, 8001), ("huge", 20_000, 20_000), ("most", 8000, 8000)]
+    {
+        fs::write(out.path().join(name), png_of(width, height, 1)).unwrap();
+    }
+    for number in 1..=21 {
+        fs::write(out.path().join(format!("p-{number}.png")), png_of(2, 2, 1)).unwrap();
+    }
+    fs::write(out.path().join("text"), "x").unwrap();
+    let artifacts = collected(out.path(), &CAPS);
+    let returned = (1..20).map(|number| format!("p-{number}.png"));
+    let expected: Vec<String> = ["most".to_owned()].into_iter().chain(returned).chain(["text".to_owned()]).collect();
+    assert_eq!(names(&artifacts), expected);
+    let pixels = |name: &str| (name.to_owned(), Reason::Pixels { most: 8000 });
+    let images = |name: &str| (name.to_owned(), Reason::Images { most: 20 });
+    let expected = [pixels("high"), pixels("huge"), images("p-20.png"), images("p-21.png"), pixels("wide")];
+    assert_eq!(left_out(&artifacts), expected);
+    assert!(Reason::Pixels { most: 8000 }.to_string().contains("more than 8000 pixels"));
 }
 
 #[test]

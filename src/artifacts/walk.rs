@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::{Artifact, ArtifactError, Artifacts, Caps, Kind, LeftOut, Reason, path_of};
+use super::{Artifact, ArtifactError, Artifacts, Caps, Kind, LeftOut, Reason, image, natural, path_of};
 
 /// How much of a file is read to tell its kind.
 const BEGINNING: u64 = 4096;
@@ -23,7 +23,7 @@ pub(super) fn collect(directory: OwnedFd, caps: &Caps) -> Result<Artifacts, Arti
     // The descriptor may be one that can't be read from.
     let opened = open(directory.as_fd(), c".", OFlags::DIRECTORY).map_err(failed("open"))?;
     let owner = rustix::fs::fstat(&opened).map_err(failed("look at"))?.st_uid;
-    let mut walk = Walk { caps, owner, found: Artifacts::default(), looked_at: 0, texts: 0, total: 0 };
+    let mut walk = Walk { caps, owner, found: Artifacts::default(), looked_at: 0, images: 0, texts: 0, total: 0 };
     walk.directory(opened, b"", 1).map_err(failed("list"))?;
     Ok(walk.found)
 }
@@ -35,6 +35,8 @@ struct Walk<'caps> {
     owner: u32,
     found: Artifacts,
     looked_at: usize,
+    /// Images that were found.
+    images: usize,
     /// Bytes of the texts, and of all files, that were found.
     texts: u64,
     total: u64,
@@ -61,6 +63,7 @@ impl Walk<'_> {
                 FileType::RegularFile => match self.file(directory, &name) {
                     Ok((kind, content)) => {
                         self.total += content.len() as u64;
+                        self.images += usize::from(matches!(kind, Kind::Image(_)));
                         self.texts += if kind == Kind::Text { content.len() as u64 } else { 0 };
                         self.found.files.push(Artifact { path: path_of(&path), kind, content });
                     }
@@ -83,7 +86,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// The names in a directory, sorted.
+    /// The names in a directory, in their natural order.
     fn list(&mut self, directory: &mut Dir, prefix: &[u8]) -> Result<Vec<CString>, Errno> {
         let mut names = Vec::new();
         while let Some(entry) = directory.read().transpose()? {
@@ -99,7 +102,7 @@ impl Walk<'_> {
             self.looked_at += 1;
             names.push(name.to_owned());
         }
-        names.sort();
+        names.sort_by_cached_key(|name| natural::key(name.as_bytes()));
         Ok(names)
     }
 
@@ -128,7 +131,20 @@ impl Walk<'_> {
         if content.len() as u64 > most {
             return Err(beyond.into());
         }
-        Ok((Kind::of(&content), content))
+        let image = image::read(&content);
+        if image.is_some_and(|image| image.longest_side() > self.caps.pixels) {
+            return Err(Reason::Pixels { most: self.caps.pixels }.into());
+        }
+        if image.is_some() && self.images == self.caps.images {
+            return Err(Reason::Images { most: self.caps.images }.into());
+        }
+        // It need not be what its beginning promised.
+        let kind = Kind::of(&content, image);
+        let (most, beyond) = self.most(kind, content.len() as u64);
+        if content.len() as u64 > most {
+            return Err(beyond.into());
+        }
+        Ok((kind, content))
     }
 
     /// How much of a file can be returned, and what is to say if it has more. `size` is what it seems to have.

@@ -453,6 +453,7 @@ async fn outcome(
         duration: cost.duration,
         usage: cost.usage,
         executor: Executor::Derivation(way).name(),
+        fallback: None,
         environment: view.origin.to_string(),
         derivation: None,
         cached: job.options.cache && built.cost.is_none(),

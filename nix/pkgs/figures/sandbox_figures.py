@@ -7,24 +7,31 @@ shown again it replaces what was in its file.
 
 import io
 import itertools
+import math
 import os
+import struct
 from pathlib import Path
 from types import ModuleType
 
+from matplotlib import rcParams
 from matplotlib._pylab_helpers import Gcf
 from matplotlib.backend_bases import FigureManagerBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+
+# Of an image that is returned, as in src/artifacts.rs: pixels of a side, and bytes.
+_LONGEST_SIDE = 8000
+_LARGEST_FILE = 3_000_000
 
 
 class FigureManager(FigureManagerBase):
     _file = None
 
     def show(self):
-        picture = io.BytesIO()
-        self.canvas.figure.savefig(picture, format="png")
+        picture = _picture(self.canvas.figure)
         if self._file is None:
             self._file = _unused_file()
-        self._file.write_bytes(picture.getvalue())
+        self._file.write_bytes(picture)
 
     @classmethod
     def start_main_loop(cls):
@@ -43,6 +50,32 @@ def with_windows(module):
         module.FigureCanvas.__name__, (module.FigureCanvas,), {"manager_class": FigureManager}
     )
     return backend
+
+
+def _picture(figure):
+    """The figure as a PNG, at a lower resolution than its own if it would be too large."""
+    resolution = rcParams["savefig.dpi"]
+    if resolution == "figure":
+        resolution = figure.dpi
+    # Drawing it too large first could take more memory than there is.
+    resolution = min(resolution, _LONGEST_SIDE / max(figure.get_size_inches()))
+    content = None
+    while True:
+        picture = io.BytesIO()
+        try:
+            figure.savefig(picture, format="png", dpi=resolution)
+        except (RuntimeError, ValueError):
+            # Letters can become too small to be drawn: then whoever gets the picture is told that it is too large.
+            if content is None:
+                raise
+            return content
+        content = picture.getvalue()
+        # The header begins with the sides, which `savefig.bbox` may have made other than the figure's.
+        longest_side = max(struct.unpack_from(">II", content, 16))
+        excess = max(longest_side / _LONGEST_SIDE, math.sqrt(len(content) / _LARGEST_FILE))
+        if excess <= 1:
+            return content
+        resolution *= 0.95 / excess
 
 
 def _unused_file():

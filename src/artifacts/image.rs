@@ -1,0 +1,337 @@
+//! Images that a client can hand on to a model, told by reading them and not by how they begin.
+//!
+//! The APIs of models refuse a whole conversation, for good, for one image that they can't read. So the headers must be
+//! right, and what follows must be whole: each part of a file says where the next one begins, and all are walked through to
+//! the end. Pixels are not decoded.
+
+/// An image that can be read as far as its headers tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Image {
+    pub mime: &'static str,
+    /// Pixels.
+    pub width: u32,
+    pub height: u32,
+}
+
+impl Image {
+    pub fn longest_side(self) -> u32 {
+        self.width.max(self.height)
+    }
+}
+
+/// A way to read one format: its MIME type, how such a file begins, and what reads its sides.
+type Format = (&'static str, fn(&[u8]) -> bool, fn(&[u8]) -> Option<(u32, u32)>);
+
+const FORMATS: [Format; 4] = [
+    ("image/png", |content| content.starts_with(PNG), png),
+    ("image/jpeg", |content| content.starts_with(b"\xff\xd8\xff"), jpeg),
+    ("image/gif", |content| content.starts_with(b"GIF87a") || content.starts_with(b"GIF89a"), gif),
+    ("image/webp", |content| content.starts_with(b"RIFF") && content.get(8..12) == Some(b"WEBP"), webp),
+];
+
+const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
+
+/// The MIME type of the image that a file with this beginning may be.
+pub(super) fn may_be(beginning: &[u8]) -> Option<&'static str> {
+    FORMATS.iter().find(|(_, begins, _)| begins(beginning)).map(|(mime, ..)| *mime)
+}
+
+/// The image that the file is, if it is one.
+pub(super) fn read(content: &[u8]) -> Option<Image> {
+    let (mime, _, sides) = FORMATS.iter().find(|(_, begins, _)| begins(content))?;
+    let (width, height) = sides(content)?;
+    (width > 0 && height > 0).then_some(Image { mime, width, height })
+}
+
+/// What is left to read of a file.
+struct Rest<'a>(&'a [u8]);
+
+impl<'a> Rest<'a> {
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        self.array().map(|[byte]| byte)
+    }
+
+    fn big_u16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    fn big_u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    fn little_u16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    fn little_u24(&mut self) -> Option<u32> {
+        self.array().map(|[a, b, c]| u32::from_le_bytes([a, b, c, 0]))
+    }
+
+    fn little_u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    /// Some programs pad files to whole blocks.
+    fn is_padding(&self) -> bool {
+        self.0.iter().all(|byte| *byte == 0)
+    }
+}
+
+/// Chunks: the first is the header, and of those between it and the end one has pixels.
+fn png(content: &[u8]) -> Option<(u32, u32)> {
+    let mut rest = Rest(content.strip_prefix(PNG)?);
+    let header = png_chunk(&mut rest)?;
+    if header.kind != *b"IHDR" || header.data.len() != 13 {
+        return None;
+    }
+    let mut fields = Rest(header.data);
+    let (width, height) = (fields.big_u32()?, fields.big_u32()?);
+    let [depth, colour, compression, filter, interlace] = fields.array()?;
+    let depths: &[u8] = match colour {
+        0 => &[1, 2, 4, 8, 16],
+        3 => &[1, 2, 4, 8],
+        2 | 4 | 6 => &[8, 16],
+        _ => return None,
+    };
+    if !depths.contains(&depth) || compression != 0 || filter != 0 || interlace > 1 {
+        return None;
+    }
+    let (mut has_palette, mut has_pixels) = (colour != 3, false);
+    loop {
+        let chunk = png_chunk(&mut rest)?;
+        match &chunk.kind {
+            b"PLTE" => has_palette = true,
+            b"IDAT" => has_pixels |= has_palette && !chunk.data.is_empty(),
+            b"IEND" => return (has_pixels && chunk.data.is_empty() && rest.0.is_empty()).then_some((width, height)),
+            _ => {}
+        }
+    }
+}
+
+struct PngChunk<'a> {
+    kind: [u8; 4],
+    data: &'a [u8],
+}
+
+fn png_chunk<'a>(rest: &mut Rest<'a>) -> Option<PngChunk<'a>> {
+    let length = usize::try_from(rest.big_u32()?).ok()?;
+    let checked = rest.0.get(..length.checked_add(4)?)?;
+    let (kind, data) = (rest.array()?, rest.take(length)?);
+    (rest.big_u32()? == crc(checked)).then_some(PngChunk { kind, data })
+}
+
+/// The checksum of PNG's chunks.
+fn crc(bytes: &[u8]) -> u32 {
+    const TABLE: [u32; 256] = {
+        let mut table = [0; 256];
+        let mut index = 0;
+        while index < 256 {
+            let mut value = index as u32;
+            let mut bit = 0;
+            while bit < 8 {
+                value = if value & 1 == 1 { 0xedb8_8320 ^ (value >> 1) } else { value >> 1 };
+                bit += 1;
+            }
+            table[index] = value;
+            index += 1;
+        }
+        table
+    };
+    !bytes.iter().fold(!0, |sum: u32, byte| TABLE[usize::from(sum as u8 ^ byte)] ^ (sum >> 8))
+}
+
+/// Segments up to the first scan; one of them is the frame's header. Then scans with further segments between them, and the
+/// end of the image.
+fn jpeg(content: &[u8]) -> Option<(u32, u32)> {
+    const START_OF_SCAN: u8 = 0xda;
+    const END: u8 = 0xd9;
+    let mut rest = Rest(content.strip_prefix(b"\xff\xd8")?);
+    let mut sides = None;
+    let mut has_scan = false;
+    loop {
+        match jpeg_marker(&mut rest)? {
+            // Cameras put further images behind the first.
+            END => return sides.filter(|_| has_scan),
+            // Baseline, extended and progressive frames, which are what readers have.
+            0xc0..=0xc2 => {
+                let mut header = Rest(jpeg_segment(&mut rest)?);
+                let (precision, height, width) = (header.byte()?, header.big_u16()?, header.big_u16()?);
+                let components = header.byte()?;
+                let is_whole = header.0.len() == usize::from(components) * 3;
+                if precision != 8 || !matches!(components, 1 | 3 | 4) || !is_whole || sides.is_some() {
+                    return None;
+                }
+                sides = Some((u32::from(width), u32::from(height)));
+            }
+            // Other kinds of frames; a second image; a marker that means nothing.
+            0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf | 0xd8 | 0x00..=0x01 => return None,
+            START_OF_SCAN => {
+                sides?;
+                jpeg_segment(&mut rest)?;
+                has_scan = true;
+                skip_scan(&mut rest);
+            }
+            _ => drop(jpeg_segment(&mut rest)?),
+        }
+    }
+}
+
+fn jpeg_marker(rest: &mut Rest) -> Option<u8> {
+    if rest.byte()? != 0xff {
+        return None;
+    }
+    loop {
+        // Any number of 0xff may come before a marker.
+        match rest.byte()? {
+            0xff => {}
+            marker => return Some(marker),
+        }
+    }
+}
+
+fn jpeg_segment<'a>(rest: &mut Rest<'a>) -> Option<&'a [u8]> {
+    let length = usize::from(rest.big_u16()?);
+    rest.take(length.checked_sub(2)?)
+}
+
+/// Goes to the next marker that is none of a scan's own: those restart it, or stand for a byte of it.
+fn skip_scan(rest: &mut Rest) {
+    let is_end = |pair: &[u8]| pair[0] == 0xff && !matches!(pair[1], 0x00 | 0xd0..=0xd7 | 0xff);
+    let length = rest.0.windows(2).position(is_end).unwrap_or(rest.0.len());
+    rest.0 = &rest.0[length..];
+}
+
+/// The screen, then extensions and frames that lie on it, of which there is one at least, and the end.
+fn gif(content: &[u8]) -> Option<(u32, u32)> {
+    let mut rest = Rest(content.get(6..)?);
+    let (width, height) = (rest.little_u16()?, rest.little_u16()?);
+    let [flags, _background, _aspect] = rest.array()?;
+    skip_colours(&mut rest, flags)?;
+    let mut has_frame = false;
+    loop {
+        match rest.byte()? {
+            0x21 => {
+                rest.byte()?;
+                skip_blocks(&mut rest)?;
+            }
+            0x2c => {
+                let [left, top] = [rest.little_u16()?, rest.little_u16()?].map(u32::from);
+                let [wide, high] = [rest.little_u16()?, rest.little_u16()?].map(u32::from);
+                if wide == 0 || high == 0 || left + wide > width.into() || top + high > height.into() {
+                    return None;
+                }
+                let flags = rest.byte()?;
+                skip_colours(&mut rest, flags)?;
+                let _code_size = rest.byte()?;
+                has_frame |= skip_blocks(&mut rest)? > 0;
+            }
+            0x3b => return (has_frame && rest.is_padding()).then_some((width.into(), height.into())),
+            _ => return None,
+        }
+    }
+}
+
+fn skip_colours(rest: &mut Rest, flags: u8) -> Option<()> {
+    if flags & 0x80 != 0 {
+        rest.take(3 << ((flags & 7) + 1))?;
+    }
+    Some(())
+}
+
+/// Returns how many there were before the empty one, which is the last.
+fn skip_blocks(rest: &mut Rest) -> Option<usize> {
+    let mut count = 0;
+    loop {
+        match rest.byte()? {
+            0 => return Some(count),
+            length => rest.take(length.into())?,
+        };
+        count += 1;
+    }
+}
+
+/// Chunks: one image; or an extended header, and then one image of the same size or frames that lie on it.
+fn webp(content: &[u8]) -> Option<(u32, u32)> {
+    let mut riff = Rest(content);
+    riff.take(4)?;
+    let length = usize::try_from(riff.little_u32()?).ok()?;
+    let mut rest = Rest(riff.take(length)?);
+    if !riff.is_padding() {
+        return None;
+    }
+    rest.take(4)?;
+    let (kind, data) = webp_chunk(&mut rest)?;
+    if kind != *b"VP8X" {
+        return webp_image(kind, data).filter(|_| rest.0.is_empty());
+    }
+    let mut header = Rest(data);
+    header.take(4)?;
+    let (width, height) = (header.little_u24()? + 1, header.little_u24()? + 1);
+    let mut has_pixels = false;
+    while !rest.0.is_empty() {
+        let (kind, data) = webp_chunk(&mut rest)?;
+        match &kind {
+            b"VP8 " | b"VP8L" => {
+                if webp_image(kind, data)? != (width, height) {
+                    return None;
+                }
+                has_pixels = true;
+            }
+            b"ANMF" => {
+                let mut frame = Rest(data);
+                let (left, top) = (frame.little_u24()? * 2, frame.little_u24()? * 2);
+                let (wide, high) = (frame.little_u24()? + 1, frame.little_u24()? + 1);
+                frame.take(4)?;
+                if left + wide > width || top + high > height || frame.0.is_empty() {
+                    return None;
+                }
+                has_pixels = true;
+            }
+            _ => {}
+        }
+    }
+    has_pixels.then_some((width, height))
+}
+
+fn webp_chunk<'a>(rest: &mut Rest<'a>) -> Option<([u8; 4], &'a [u8])> {
+    let kind = rest.array()?;
+    let length = usize::try_from(rest.little_u32()?).ok()?;
+    let data = rest.take(length)?;
+    if length % 2 == 1 {
+        rest.take(1)?;
+    }
+    Some((kind, data))
+}
+
+/// The sides of what was compressed with losses, in a frame that needs no other, or without.
+fn webp_image(kind: [u8; 4], data: &[u8]) -> Option<(u32, u32)> {
+    let mut rest = Rest(data);
+    match &kind {
+        b"VP8 " => {
+            let [first, ..] = rest.array::<3>()?;
+            let starts = rest.array()? == [0x9d, 0x01, 0x2a];
+            let [width, height] = [rest.little_u16()?, rest.little_u16()?].map(|side| u32::from(side & 0x3fff));
+            (first & 1 == 0 && starts && !rest.0.is_empty()).then_some((width, height))
+        }
+        b"VP8L" => {
+            let starts = rest.byte()? == 0x2f;
+            let bits = rest.little_u32()?;
+            let (width, height) = ((bits & 0x3fff) + 1, (bits >> 14 & 0x3fff) + 1);
+            (starts && bits >> 29 == 0 && !rest.0.is_empty()).then_some((width, height))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;
