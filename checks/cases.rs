@@ -209,8 +209,8 @@ fn composition(reply: &Reply, stdout: &str, stderr: &str) -> Option<String> {
     };
     let (is_right, what) = match (reply.is_error(), stderr) {
         (false, "") if stdout.trim().is_empty() => (text.starts_with("(no output"), "(no output)"),
-            (false, "") => (is(stdout), "stdout"),
-            (false, _) => (is(&format!("{stdout}\nStderr:\n{stderr}")), "stdout, Stderr:, stderr"),
+        (false, "") => (is(stdout), "stdout"),
+        (false, _) => (is(&format!("{stdout}\nStderr:\n{stderr}")), "stdout, Stderr:, stderr"),
         // An error may leave the ends of their last lines out.
         (true, _) => ([stdout, stderr].iter().all(|stream| text.contains(stream.trim_end())), "what was printed"),
     };

@@ -1,7 +1,8 @@
 # A JDK: `java` compiles a source file before it runs it.
 pkgs: {
   name = "Java";
-  description = "Compile and run Java code in an isolated sandbox. Supports Java preview features.";
+  description = "Compile and run Java code in an isolated sandbox.";
+  contents = "Supports Java preview features.";
   entrypoint = "main.java";
   command = [
     "java"

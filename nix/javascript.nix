@@ -1,7 +1,8 @@
 # Node.js without npm: there is no network to install from. It runs TypeScript by leaving its types out.
 pkgs: {
   name = "JavaScript";
-  description = "Run JavaScript or TypeScript code in an isolated environment using Node.js. Available modules besides Node's own: chalk, commander, lodash, semver; others cannot be installed. Types of TypeScript are stripped, not checked.";
+  description = "Run JavaScript code in an isolated environment using Node.js.";
+  contents = "Available modules besides Node's own: chalk, commander, lodash, semver; others cannot be installed. It runs TypeScript, too: types are stripped, not checked.";
   entrypoint = "index.js";
   instead."index.ts" = "import(\"./index.ts\");\n";
   command = [

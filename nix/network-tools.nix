@@ -1,7 +1,33 @@
 # The one sandbox that reaches the network, and the tools to look at it.
 pkgs: {
   name = "Network Tools";
-  description = "Use various network utilities in an isolated Linux sandbox. Perfect for network diagnostics and troubleshooting. Available tools: curl, wget, dig, nslookup, host, ping, tracepath, mtr, traceroute, nmap, nc, socat, tcpdump, whois, ip, ss, ifconfig, netstat, route, arp, iperf3, openssl, jq, http (HTTPie).";
+  description = "Use various network utilities in an isolated Linux sandbox. Perfect for network diagnostics and troubleshooting.";
+  programs.names = [
+    "curl"
+    "wget"
+    "dig"
+    "nslookup"
+    "host"
+    "ping"
+    "tracepath"
+    "mtr"
+    "traceroute"
+    "nmap"
+    "nc"
+    "socat"
+    "tcpdump"
+    "whois"
+    "ip"
+    "ss"
+    "ifconfig"
+    "netstat"
+    "route"
+    "arp"
+    "iperf3"
+    "openssl"
+    "jq"
+    "http (HTTPie)"
+  ];
   hints.isDestructive = true;
   hints.isIdempotent = false;
   entrypoint = "main.sh";

@@ -1,7 +1,8 @@
 # Python with the libraries that agents reach for first.
 pkgs: {
   name = "Python";
-  description = "Safely execute Python code in a secure, isolated environment. Available packages: beautifulsoup4, lxml, matplotlib, networkx, numpy, openpyxl, pandas, pillow, polars, pyarrow, pydantic, pympler, pyyaml, requests, scikit-learn, scipy, seaborn, sympy.";
+  description = "Safely execute Python code in a secure, isolated environment.";
+  contents = "Available packages: beautifulsoup4, lxml, matplotlib, networkx, numpy, openpyxl, pandas, pillow, polars, pyarrow, pydantic, pympler, pyyaml, requests, scikit-learn, scipy, seaborn, sympy.";
   entrypoint = "main.py";
   command = [
     "python"

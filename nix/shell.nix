@@ -1,7 +1,27 @@
 # The tools that a shell script takes for granted.
 pkgs: {
   name = "Linux Shell";
-  description = "A secure, isolated Linux environment for running lightweight commands that does not require network access. Beside the usual commands there are bc, fd, file, git, jq, less, openssl, patch, ps, rg, sqlite3, tree, unzip, xxd, xz, yq, zip.";
+  description = "A secure, isolated Linux environment for running lightweight commands that does not require network access.";
+  programs.sentence = "Beside the usual commands there are {programs}.";
+  programs.names = [
+    "bc"
+    "fd"
+    "file"
+    "git"
+    "jq"
+    "less"
+    "openssl"
+    "patch"
+    "ps"
+    "rg"
+    "sqlite3"
+    "tree"
+    "unzip"
+    "xxd"
+    "xz"
+    "yq"
+    "zip"
+  ];
   entrypoint = "main.sh";
   command = [
     "sh"

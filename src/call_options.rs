@@ -5,10 +5,10 @@
 use serde_json::{Map, Value, json};
 
 use crate::executor::Choice;
-use crate::executor::derivation::Way;
+use crate::executor::derivation::{self, Way};
 use crate::package_list;
 use crate::packages::{PackageError, Packages};
-use crate::sandbox::PackageSet;
+use crate::sandbox::Sandbox;
 use crate::tool::{ArgumentError, kind};
 
 const EXECUTOR: &str = "executor";
@@ -26,9 +26,8 @@ pub struct CallOptions {
     pub packages: Packages,
 }
 
-/// Adds the options to the input schema of a tool that takes packages from these sets. A parameter of the tool's own keeps
-/// its name.
-pub fn describe(schema: &mut Map<String, Value>, sets: &[&PackageSet]) {
+/// Adds the options to the input schema of a tool, as far as it has them. A parameter of the tool's own keeps its name.
+pub fn describe(schema: &mut Map<String, Value>, sandbox: &Sandbox) {
     let Some(Value::Object(properties)) = schema.get_mut("properties") else { return };
     let executor = json!({
         "type": "string",
@@ -45,19 +44,17 @@ pub fn describe(schema: &mut Map<String, Value>, sets: &[&PackageSet]) {
         "items": { "type": "string" },
         "description": format!("Names of further packages for this call; the resource {} lists them", package_list::URI),
     });
-    let has_packages = sets.iter().any(|set| !set.packages.is_empty());
-    let options =
-        [(EXECUTOR, executor), (CACHE, cache)].into_iter().chain(has_packages.then_some((PACKAGES, packages)));
-    for (name, property) in options {
+    let has_packages = sandbox.package_sets.iter().any(|set| !set.packages.is_empty());
+    let by_nix = [(EXECUTOR, executor), (CACHE, cache)].into_iter().filter(|_| derivation::check(sandbox).is_ok());
+    for (name, property) in by_nix.chain(has_packages.then_some((PACKAGES, packages))) {
         properties.entry(name).or_insert(property);
     }
 }
 
-/// Takes the options out of the arguments of a call, whose tool takes packages from these sets. `schema` is the tool's own,
-/// whose parameters they are not.
+/// Takes the options out of the arguments of a call of a tool. `schema` is the tool's own, whose parameters they are not.
 pub fn take(
     schema: &Value,
-    sets: &[&'static PackageSet],
+    sandbox: &Sandbox,
     arguments: &mut Map<String, Value>,
 ) -> Result<CallOptions, ArgumentError> {
     let mut option = |name: &str| match schema["properties"].get(name) {
@@ -72,6 +69,11 @@ pub fn take(
         Some(Value::Bool(cache)) => cache,
         other => return wrong(CACHE, "a boolean", kind(other.as_ref())),
     };
+    let by_nix = derivation::check(sandbox).is_ok();
+    const NETWORK: &str = "left out, because the tool has network access, which Nix's build sandbox can't give";
+    if cache && !by_nix {
+        return wrong(CACHE, NETWORK, "`true`");
+    }
     const EXPECTED: &str = "`namespace` or `derivation`";
     let executor = match option(EXECUTOR) {
         None | Some(Value::Null) if cache => Some(Choice::Derivation(Way::Daemon)),
@@ -79,6 +81,7 @@ pub fn take(
         Some(Value::String(name)) => match name.as_str() {
             "namespace" if cache => return wrong(EXECUTOR, "`derivation` with `cache`", "`namespace`"),
             "namespace" => Some(Choice::Namespace),
+            "derivation" if !by_nix => return wrong(EXECUTOR, NETWORK, "`derivation`"),
             "derivation" => Some(Choice::Derivation(Way::Daemon)),
             _ => return wrong(EXECUTOR, EXPECTED, "another string"),
         },
@@ -86,7 +89,7 @@ pub fn take(
     };
     let packages = match option(PACKAGES) {
         None | Some(Value::Null) => Packages::default(),
-        Some(given) => Packages::choose(&names(given)?, sets, package_list::tools_with)?,
+        Some(given) => Packages::choose(&names(given)?, sandbox.package_sets, package_list::tools_with)?,
     };
     Ok(CallOptions { executor, cache, packages })
 }
@@ -106,22 +109,33 @@ fn names(given: Value) -> Result<Vec<String>, ArgumentError> {
     items.into_iter().enumerate().map(name).collect()
 }
 
-/// Says why packages can't be had where calls have no options, for which each would be an unknown parameter.
-pub fn refuse(schema: &Value, arguments: &Map<String, Value>) -> Result<(), ArgumentError> {
-    match arguments.get(PACKAGES).filter(|_| schema["properties"].get(PACKAGES).is_none()) {
-        None => Ok(()),
-        Some(_) => Err(PackageError::None.into()),
+/// Takes out of the arguments of a call what asks for no option, where calls have none, and says why packages can't be
+/// had. Any other option is an unknown parameter there.
+pub fn refuse(schema: &Value, arguments: &mut Map<String, Value>) -> Result<(), ArgumentError> {
+    for name in [EXECUTOR, CACHE, PACKAGES].into_iter().filter(|name| schema["properties"].get(name).is_none()) {
+        // What clients send for a parameter that they leave out.
+        if arguments.get(name).is_some_and(|given| given.is_null() || *given == json!(false) || *given == json!([])) {
+            arguments.remove(name);
+        } else if name == PACKAGES && arguments.contains_key(name) {
+            return Err(PackageError::None.into());
+        }
     }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tool::Tool;
+
+    fn sandbox(tool: &str) -> &'static Sandbox {
+        &Tool::by_name(tool).expect("the tool exists").sandbox
+    }
 
     fn taken(arguments: Value) -> Result<(CallOptions, Value), String> {
         let Value::Object(mut arguments) = arguments else { unreachable!("arguments are an object") };
         let schema = json!({"properties": {"main_py": {}}});
-        let options = take(&schema, &[], &mut arguments).map_err(|error| error.to_string())?;
+        let options = take(&schema, sandbox("python"), &mut arguments).map_err(|error| error.to_string())?;
         Ok((options, arguments.into()))
     }
 
@@ -161,11 +175,41 @@ mod tests {
     fn a_parameter_of_the_tools_own_keeps_its_name() {
         let own = json!({"properties": {"cache": {"type": "string"}}});
         let mut arguments = Map::from_iter([("cache".to_owned(), json!("text"))]);
-        assert_eq!(take(&own, &[], &mut arguments), Ok(CallOptions::default()));
+        assert_eq!(take(&own, sandbox("python"), &mut arguments), Ok(CallOptions::default()));
         assert_eq!(arguments["cache"], "text");
         let Value::Object(mut schema) = own.clone() else { unreachable!("it is an object") };
-        describe(&mut schema, &[]);
+        describe(&mut schema, sandbox("python"));
         assert_eq!(schema["properties"]["cache"], own["properties"]["cache"]);
         assert_eq!(schema["properties"]["executor"]["type"], "string");
+    }
+
+    #[test]
+    fn a_tool_with_network_is_neither_offered_nor_given_what_nix_cannot_run() {
+        let mut schema = json!({"properties": {"main_sh": {}}});
+        describe(schema.as_object_mut().unwrap(), sandbox("network-tools"));
+        assert!(schema["properties"].get(EXECUTOR).is_none() && schema["properties"].get(CACHE).is_none());
+        let take = |given: Value| {
+            take(&json!({}), sandbox("network-tools"), &mut given.as_object().unwrap().clone())
+                .map(|options| options.executor)
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(take(json!({"executor": "namespace", "cache": false})), Ok(Some(Choice::Namespace)));
+        for given in [json!({"executor": "derivation"}), json!({"cache": true})] {
+            let refused = take(given).unwrap_err();
+            assert!(refused.contains("must be left out") && refused.contains("network"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn where_calls_have_no_options_one_that_asks_for_nothing_is_taken() {
+        let schema = json!({"properties": {"main_py": {}}});
+        let refused = |given: Value| {
+            let mut arguments = given.as_object().unwrap().clone();
+            refuse(&schema, &mut arguments).map(|()| arguments.len()).map_err(|error| error.to_string())
+        };
+        assert_eq!(refused(json!({"packages": null, "executor": null, "cache": null})), Ok(0));
+        assert_eq!(refused(json!({"packages": [], "cache": false})), Ok(0));
+        assert_eq!(refused(json!({"executor": "namespace"})), Ok(1), "an unknown parameter");
+        assert!(refused(json!({"packages": ["jq"]})).unwrap_err().contains("leave the parameter out"));
     }
 }

@@ -6,14 +6,16 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 use serde_json::{Map, Value};
 
-use crate::manifest::{Environment, Executor, Manifest, ManifestError, Network, PackageSet, Ready, Sandbox, Service};
+use crate::manifest::{
+    Environment, Executor, Manifest, ManifestError, Network, PackageSet, Programs, Ready, Sandbox, Service,
+};
 use crate::policy::{Entry, Pattern};
 
 /// The parameter that takes additional files.
 const FILES: &str = "files";
 
 /// The types that the generated source uses. A struct of one of these names would stand in front of the real one.
-const TAKEN: [&str; 24] = [
+const TAKEN: [&str; 25] = [
     "Annotations",
     "ArgumentError",
     "Arguments",
@@ -29,6 +31,7 @@ const TAKEN: [&str; 24] = [
     "Parameters",
     "Pattern",
     "Preference",
+    "Programs",
     "Readiness",
     "Resources",
     "Result",
@@ -186,7 +189,11 @@ fn sandbox_value(sandbox: &Sandbox, sets: &[Ident]) -> TokenStream {
     let definition = &sandbox.definition;
     let tool = &sandbox.tool;
     let (id, name, version) = (&definition.id, &tool.title, &definition.version);
-    let (description, user) = (&tool.description, &definition.user);
+    let (description, contents, user) = (&tool.description, &tool.contents, &definition.user);
+    let programs = {
+        let Programs { sentence, names } = &tool.programs;
+        quote!(Programs { sentence: #sentence, names: &[#(#names),*] })
+    };
     let schema = serde_json::to_string(&tool.input_schema).expect("a JSON map is valid JSON");
     let annotations = {
         let hints = &tool.annotations;
@@ -230,6 +237,8 @@ fn sandbox_value(sandbox: &Sandbox, sets: &[Ident]) -> TokenStream {
         name: #name,
         version: #version,
         description: #description,
+        contents: #contents,
+        programs: #programs,
         input_schema: #schema,
         annotations: #annotations,
         user: #user,

@@ -85,8 +85,11 @@ pub enum Command {
         #[arg(short, long = "package", value_name = "PACKAGE")]
         packages: Vec<String>,
     },
-    /// List the tools.
-    List,
+    /// List the tools that can be called on this machine, and why others cannot.
+    List {
+        #[command(flatten)]
+        settings: Settings,
+    },
     /// List the packages that a call may ask for, in Markdown.
     Packages,
     /// Tell what this machine offers, what is missing, and how to get it.

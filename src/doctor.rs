@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use crate::archive::Archive;
-use crate::executor::{Executor, direct};
+use crate::executor::direct;
+use crate::ground::Ground;
 use crate::host;
 use crate::plan;
 use crate::realise::Realiser;
@@ -73,7 +74,7 @@ pub async fn run(runner: &Runner) -> ExitCode {
         ("Without namespaces", remaining(walls)),
         ("Network of this host", vec![ping()]),
         ("Toolchains of this host", toolchains(walls)),
-        ("Tools", tools(runner, walls).await),
+        ("Tools", tools(runner).await),
     ];
     let mut text = String::new();
     for (title, findings) in &sections {
@@ -218,21 +219,19 @@ fn toolchains(walls: &Walls) -> Vec<Finding> {
 }
 
 /// What a call of each tool would run on.
-async fn tools(runner: &Runner, walls: &Walls) -> Vec<Finding> {
-    let host = host::toolchains(&direct::host(walls));
+async fn tools(runner: &Runner) -> Vec<Finding> {
     let mut findings = Vec::new();
     for tool in TOOLS {
         let id = tool.sandbox.id;
-        findings.push(match (runner.executor(&tool.sandbox).await, &walls.namespaces) {
-            (Err(error), _) => bad(id, error.to_string()),
-            (Ok(Executor::Namespace), Err(missing)) => bad(id, missing.to_string()),
-            (Ok(executor), _) if executor.is_pinned() => {
-                good(id, format!("in its pinned environment (executor `{executor}`)"))
+        // It tries what stands in for namespaces, which `ground` takes for granted until then.
+        let executor = runner.executor(&tool.sandbox).await;
+        let ground = runner.ground(&tool.sandbox).await;
+        findings.push(match executor.and_then(|executor| Ok((executor, ground?))) {
+            Err(error) => bad(id, format!("{error}\nuntil then it is not listed to clients")),
+            Ok((executor, Ground::Pinned)) => good(id, format!("in its pinned environment (executor `{executor}`)")),
+            Ok((executor, Ground::Host(_))) => {
+                lacking(id, format!("on this host's toolchains (executor `{executor}`): versions are the host's"))
             }
-            _ => match host.iter().find(|found| found.tool == id).filter(|found| found.is_complete()) {
-                Some(_) => lacking(id, "on this host's toolchains (executor `direct`): versions are the host's"),
-                None => bad(id, "no toolchain on this host, and no pinned environment"),
-            },
         });
     }
     findings

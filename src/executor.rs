@@ -26,7 +26,7 @@ use crate::launch::{LaunchError, Pool, Run};
 use crate::network::Refusals;
 use crate::outcome::Outcome;
 use crate::plan;
-use crate::sandbox::{Network, Preference};
+use crate::sandbox::{Network, Preference, Sandbox};
 use crate::stage::OnStage;
 use crate::view::View;
 use crate::walls::{Missing, Walls};
@@ -140,6 +140,17 @@ impl Executors {
     /// The walls of this machine. The first caller waits until they were tried.
     pub async fn walls(&self) -> &Walls {
         self.walls.get_or_init(Walls::probe).await
+    }
+
+    /// Refuses a sandbox that this executor can't make on this machine, as far as that is known without making it.
+    pub async fn check(&self, executor: Executor, sandbox: &'static Sandbox) -> Result<(), ExecutorError> {
+        let walls = self.walls().await;
+        match (executor, &walls.namespaces) {
+            (Executor::Namespace, Err(missing)) => Err(ExecutorError::NoNamespaces(missing.clone())),
+            (Executor::Direct, _) if !self.allow_unconfined => direct::check(sandbox, walls),
+            (Executor::Derivation(_), _) => Ok(derivation::check(sandbox)?),
+            _ => Ok(()),
+        }
     }
 
     pub fn derivations(&self) -> &Derivations {

@@ -16,9 +16,10 @@ mod tests;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::{env, fmt, fs, io};
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{self, Sandbox};
 use crate::tool::TOOLS;
 use crate::view::{Bind, Launch, Link, View};
 
@@ -195,18 +196,22 @@ fn shortened(searched: &[PathBuf]) -> String {
     }
 }
 
+/// What a sandbox has where it runs on the toolchains of the host.
+#[derive(Debug)]
+pub struct Toolchain {
+    /// The programs that its command starts, and where each really is.
+    pub programs: Vec<(String, PathBuf)>,
+    /// Those of the definition's further programs that this host has, as the definition writes them.
+    pub offered: Vec<&'static str>,
+    pub view: Arc<View>,
+}
+
 /// A tool and the programs of this host that it would run on, for `doctor`.
 #[derive(Debug)]
 pub struct Found {
     pub tool: &'static str,
     /// Each program's name, and its true path or why it can't be had.
     pub programs: Vec<(String, Result<PathBuf, HostError>)>,
-}
-
-impl Found {
-    pub fn is_complete(&self) -> bool {
-        self.programs.iter().all(|(_, path)| path.is_ok())
-    }
 }
 
 /// All tools, in the order of the tool table.
@@ -236,19 +241,19 @@ fn programs(sandbox: &Sandbox) -> Vec<String> {
     programs
 }
 
-/// What a sandbox sees when it runs on the toolchains of the host.
+/// What a sandbox has and sees when it runs on the toolchains of the host.
 ///
 /// This may run a version manager, each time for at most [`locate::PATIENCE`], so callers keep the result.
-pub fn view(sandbox: &Sandbox, host: &Host) -> Result<View, HostError> {
+pub fn toolchain(sandbox: &Sandbox, host: &Host) -> Result<Toolchain, HostError> {
     let (mut binds, mut links) = system::system(Path::new("/"));
     let mut directories: Vec<PathBuf> = Vec::new();
-    let mut wanted: Vec<(&str, PathBuf)> = Vec::new();
+    let mut wanted: Vec<(String, PathBuf)> = Vec::new();
     let mut launch = Launch::default();
 
-    let programs = programs(sandbox);
-    for program in &programs {
-        let located = locate::locate(program, sandbox.id, host)?;
-        let shown = prefix::shown(program, &located, sandbox.id, host)?;
+    let mut programs = Vec::new();
+    for program in self::programs(sandbox) {
+        let located = locate::locate(&program, sandbox.id, host)?;
+        let shown = prefix::shown(&program, &located, sandbox.id, host)?;
         binds.extend(shown.binds.into_iter().map(Bind::in_place));
         links.extend(shown.links);
         let directory = located.path.parent().unwrap_or(Path::new("/")).to_owned();
@@ -258,7 +263,9 @@ pub fn view(sandbox: &Sandbox, host: &Host) -> Result<View, HostError> {
         if program == "java" {
             launch = java::launch(&located.path, sandbox)?;
         }
-        wanted.extend(command::names_served(program).into_iter().map(|name| (name, located.path.clone())));
+        let names = command::names_served(&program).into_iter().map(str::to_owned);
+        wanted.extend(names.map(|name| (name, located.path.clone())));
+        programs.push((program, located.path));
     }
     let binds = without_nested(binds);
     links.retain(|link| !is_shown(&link.path, &binds));
@@ -266,15 +273,22 @@ pub fn view(sandbox: &Sandbox, host: &Host) -> Result<View, HostError> {
     let path: Vec<PathBuf> = directories.into_iter().chain(SYSTEM_PATH.map(PathBuf::from)).collect();
     let mut link_directory = None;
     for (name, program) in wanted {
-        if first_on(&path, name, &binds) != fs::canonicalize(&program).ok() {
+        if first_on(&path, &name, &binds) != fs::canonicalize(&program).ok() {
             links.push(Link::new(Path::new(LINKS).join(name), program));
             link_directory = Some(PathBuf::from(LINKS));
         }
     }
     links.sort();
     links.dedup();
+    let has = |shown: &str| {
+        let name = sandbox::name_of(shown);
+        let is_linked = links.iter().any(|link| link.path == Path::new(LINKS).join(name));
+        is_linked || first_on(&path, name, &binds).is_some_and(|program| locate::is_executable(&program))
+    };
+    let offered = sandbox.programs.names.iter().copied().filter(|shown| has(shown)).collect();
     let path: Vec<String> = link_directory.into_iter().chain(path).map(|path| path.display().to_string()).collect();
-    Ok(View { binds, links, path: path.join(":"), launch, ..View::empty() })
+    let view = View { binds, links, path: path.join(":"), launch, ..View::empty() };
+    Ok(Toolchain { programs, offered, view: Arc::new(view) })
 }
 
 fn is_on_system_path(directory: &Path) -> bool {

@@ -32,6 +32,9 @@
 //! 6. The [`outcome`] says how the program ended and what it printed, up to a cap ([`capture`]).
 //! 7. [`answer`] makes a text of it, with all that an agent acts on, and structured data.
 //!
+//! Before all that, a client is told which tools there are: those that have a [`ground`](mod@ground) to run on here, by a
+//! [`description`](mod@description) that is true of that ground.
+//!
 //! The command line ([`command_line`]) takes the same walk from step 3 on ([`run_once`]). Dependencies point one way: no
 //! file of this list uses one that comes before it.
 //!
@@ -65,10 +68,12 @@ pub mod closure;
 pub mod command_line;
 pub mod confine;
 pub mod derivation;
+pub mod description;
 pub mod doctor;
 pub mod executor;
 pub mod exported;
 pub mod file;
+pub mod ground;
 pub mod host;
 pub mod intake;
 pub mod job;
@@ -93,9 +98,11 @@ pub mod stage;
 pub mod stdio;
 pub mod store_path;
 pub mod surrogates;
+pub mod surroundings;
 #[cfg(test)]
 mod testing;
 pub mod tool;
+pub mod tool_list;
 pub mod transport;
 pub mod unpack;
 pub mod view;

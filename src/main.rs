@@ -5,23 +5,21 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sandbox_mcp::command_line::{Command, CommandLine, Settings};
 use sandbox_mcp::run_once::Given;
 use sandbox_mcp::runner::{Options, Runner};
-use sandbox_mcp::tool::TOOLS;
-use sandbox_mcp::{build_all, doctor, package_list, reproduce, run_once, stdio};
+use sandbox_mcp::{build_all, doctor, package_list, reproduce, run_once, stdio, surroundings, tool_list};
 use tokio::runtime;
 
 /// A read of standard input can't be interrupted, and must not keep the process alive.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
+    surroundings::settle();
     let line = CommandLine::parse();
     log_to_stderr(if line.command.is_some() { "warn" } else { "info,rmcp=warn" });
-    raise_open_files();
     match line.command {
-        Some(Command::List) => list(),
+        Some(Command::List { settings }) => block_on(async { tool_list::run(&Runner::new(settings.options())).await }),
         Some(Command::Packages) => packages(),
         Some(Command::Run { tool, files, packages, out, settings }) => {
             // After the one call nobody needs a sandbox.
@@ -64,14 +62,6 @@ fn serve(settings: &Settings, structured_results: bool) -> ExitCode {
     })
 }
 
-fn list() -> ExitCode {
-    let widest = TOOLS.iter().map(|tool| tool.sandbox.id.len()).max().unwrap_or_default();
-    for tool in TOOLS {
-        println!("{:widest$}  {}", tool.sandbox.id, tool.sandbox.description);
-    }
-    ExitCode::SUCCESS
-}
-
 fn packages() -> ExitCode {
     if package_list::is_empty() {
         eprintln!("This server has no packages: they come with pinned environments, and it was built without Nix.");
@@ -93,15 +83,6 @@ fn block_on(future: impl Future<Output = ExitCode>) -> ExitCode {
     let code = runtime.block_on(future);
     runtime.shutdown_timeout(PATIENCE);
     code
-}
-
-/// A sandbox with an allow-list takes a descriptor for each entry, and two for each connection. That the usual soft limit
-/// is low is for programs that can't count further; programs in sandboxes get a limit of their own.
-fn raise_open_files() {
-    let limit = getrlimit(Resource::Nofile);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
-        tracing::debug!("the limit of open files stays as it was: {error}");
-    }
 }
 
 /// Standard output is the protocol's or the program's. rmcp logs whole requests below the level of a warning.

@@ -171,9 +171,24 @@ pub struct Mount {
 pub struct Tool {
     pub name: String,
     pub title: String,
+    /// With places for what differs from server to server; see src/description.rs.
     pub description: String,
+    /// What the pinned environment has besides.
+    #[serde(default)]
+    pub contents: String,
+    #[serde(default)]
+    pub programs: Programs,
     pub input_schema: serde_json::Map<String, serde_json::Value>,
     pub annotations: Annotations,
+}
+
+/// Programs for a call's own use, of which a host may have some.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Programs {
+    /// What names them, in which `{programs}` stands for the list.
+    pub sentence: String,
+    pub names: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

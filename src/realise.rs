@@ -119,6 +119,19 @@ impl Realiser {
         self.nix_store.as_deref()
     }
 
+    /// Refuses an environment that is not in the store, if nothing can bring it there.
+    pub fn check(&self, environment: &Environment) -> Result<(), RealiseError> {
+        match self.nix_store.is_some() || Path::new(environment.out).exists() {
+            true => Ok(()),
+            false => Err(self.no_nix(environment)),
+        }
+    }
+
+    fn no_nix(&self, environment: &Environment) -> RealiseError {
+        let looked_in = env::join_paths(&self.search_path).unwrap_or_else(|_| OsString::from("PATH"));
+        RealiseError::NoNix { out: environment.out, looked_in: looked_in.to_string_lossy().into_owned() }
+    }
+
     /// Makes sure that the environment is in the store and stays there, by a root of this name. Nix's lines are told as they
     /// come.
     pub async fn realise(
@@ -139,11 +152,7 @@ impl Realiser {
                 // Without Nix there is no garbage collector either, so nothing can take it away.
                 return Ok(());
             }
-            let looked_in = env::join_paths(&self.search_path).unwrap_or_else(|_| OsString::from("PATH"));
-            return Err(RealiseError::NoNix {
-                out: environment.out,
-                looked_in: looked_in.to_string_lossy().into_owned(),
-            });
+            return Err(self.no_nix(environment));
         };
         let root = root.filter(|root| match root.parent().map(fs::create_dir_all) {
             Some(Ok(())) => true,

@@ -25,6 +25,7 @@ use crate::runner::Runner;
 use crate::sandbox::Sandbox;
 use crate::stage::Stage;
 use crate::store_path::StorePathError;
+use crate::surroundings::with_inherited_mask;
 use crate::tool::{ArgumentError, Tool};
 
 /// The status of a call that could not be carried out, as `env` and `timeout` have it.
@@ -136,7 +137,7 @@ pub fn show_derivation(call: Given, export: Option<&Path>) -> ExitCode {
     let shown = derivation(call).and_then(|(derivation, files)| {
         match export {
             None => print!("{}", derivation.text),
-            Some(path) => fs::write(path, exported::write(&derivation, &files))
+            Some(path) => with_inherited_mask(|| fs::write(path, exported::write(&derivation, &files)))
                 .map_err(|source| DerivationError::Write { path: path.to_owned(), source })?,
         }
         Ok(derivation.path)
@@ -212,7 +213,9 @@ fn keep(artifacts: &Artifacts, out: Option<&Path>) -> Result<(), (PathBuf, io::E
     };
     for Artifact { path, content, .. } in &artifacts.files {
         let path = out.join(path);
-        let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, content));
+        let written = with_inherited_mask(|| {
+            path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, content))
+        });
         written.map_err(|error| (path, error))?;
     }
     Ok(())

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::executor::derivation::{Derivations, Remote, Way};
 use crate::executor::{Choice, Executor, ExecutorError, Executors, direct};
-use crate::host::{self, HostError};
+use crate::ground::Ground;
+use crate::host::{self, HostError, Toolchain};
 use crate::job::Job;
 use crate::joined::JoinedViews;
 use crate::launch::LaunchError;
@@ -129,7 +130,7 @@ pub struct Runner {
 #[derive(Default)]
 struct Views {
     pinned: Mutex<Option<Arc<View>>>,
-    host: Mutex<Option<Arc<View>>>,
+    host: Mutex<Option<Arc<Toolchain>>>,
 }
 
 impl Runner {
@@ -158,7 +159,34 @@ impl Runner {
 
     /// Whether calls have options: there is something to choose, and the operator lets clients.
     pub fn takes_call_options(&self) -> bool {
-        self.options.call_options && SYSTEM.is_some()
+        self.options.call_options && SYSTEM.is_some() && self.options.executor != Choice::Direct
+    }
+
+    /// What the programs of a sandbox run on, or why no call of it can be carried out here; as far as that is known
+    /// without a call.
+    pub async fn ground(&self, sandbox: &'static Sandbox) -> Result<Ground, RunError> {
+        let executor = self.expected(sandbox).await?;
+        self.executors.check(executor, sandbox).await?;
+        match sandbox.environment.as_ref().filter(|_| executor.is_pinned()) {
+            Some(environment) => {
+                self.realiser.check(environment).map_err(RunError::Realise)?;
+                Ok(Ground::Pinned)
+            }
+            None => Ok(Ground::Host(self.host(sandbox).await?)),
+        }
+    }
+
+    /// The executor that calls of this sandbox will have.
+    ///
+    /// Whether Nix can take the place of namespaces may take minutes to try. Until that is known, it is expected to.
+    async fn expected(&self, sandbox: &'static Sandbox) -> Result<Executor, RunError> {
+        let preferred = sandbox.executor.filter(|_| sandbox.environment.is_some());
+        let is_left_open = self.options.executor.or(preferred) == Choice::Auto && sandbox.environment.is_some();
+        if is_left_open && self.executors.walls().await.namespaces.is_err() && !self.derivations_stand.initialized() {
+            let by_nix = sandbox.network == Network::None;
+            return Ok(if by_nix { Executor::Derivation(Way::Daemon) } else { Executor::Direct });
+        }
+        self.executor(sandbox).await
     }
 
     /// Which executor carries out calls of this sandbox.
@@ -317,7 +345,16 @@ impl Runner {
 
     /// How long a job may run.
     pub fn limit(&self, job: &Job) -> Duration {
-        job.deadline.min(self.options.longest.unwrap_or(Duration::MAX))
+        self.bounded(job.deadline)
+    }
+
+    /// How long programs of a sandbox may run.
+    pub fn longest(&self, sandbox: &Sandbox) -> Duration {
+        self.bounded(sandbox.timeout)
+    }
+
+    fn bounded(&self, time: Duration) -> Duration {
+        time.min(self.options.longest.unwrap_or(Duration::MAX))
     }
 
     async fn slot(&self, on_stage: OnStage<'_>) -> Option<SemaphorePermit<'_>> {
@@ -340,7 +377,7 @@ impl Runner {
     ) -> Result<Arc<View>, RunError> {
         match (executor.is_pinned(), packages.is_empty()) {
             (false, false) => Err(RunError::NoPackages { tool: sandbox.id }),
-            (false, true) => self.host(sandbox).await,
+            (false, true) => Ok(self.host(sandbox).await?.view.clone()),
             (true, true) => self.pinned(sandbox, on_stage).await,
             (true, false) => self.joined(self.pinned(sandbox, on_stage).await?, packages, on_stage).await,
         }
@@ -367,15 +404,15 @@ impl Runner {
         Ok(known.insert(Arc::new(view)).clone())
     }
 
-    async fn host(&self, sandbox: &'static Sandbox) -> Result<Arc<View>, RunError> {
+    async fn host(&self, sandbox: &'static Sandbox) -> Result<Arc<Toolchain>, RunError> {
         let mut known = self.views[sandbox.id].host.lock().await;
-        if let Some(view) = known.as_ref() {
-            return Ok(view.clone());
+        if let Some(toolchain) = known.as_ref() {
+            return Ok(toolchain.clone());
         }
         let host = direct::host(self.executors.walls().await);
         // A version manager may be asked, which takes its time.
-        let view = spawn_blocking(move || host::view(sandbox, &host)).await;
-        let view = view.map_err(|_| RunError::Panicked)?.map_err(RunError::Host)?;
-        Ok(known.insert(Arc::new(view)).clone())
+        let toolchain = spawn_blocking(move || host::toolchain(sandbox, &host)).await;
+        let toolchain = toolchain.map_err(|_| RunError::Panicked)?.map_err(RunError::Host)?;
+        Ok(known.insert(Arc::new(toolchain)).clone())
     }
 }

@@ -14,7 +14,11 @@ pub struct Sandbox {
     /// The name for people.
     pub name: &'static str,
     pub version: &'static str,
+    /// What clients are told of it, with places for what [`description`](mod@crate::description) fills in.
     pub description: &'static str,
+    /// What the pinned environment has besides, in sentences.
+    pub contents: &'static str,
+    pub programs: Programs,
     /// The JSON schema of the parameters, as text.
     pub input_schema: &'static str,
     pub annotations: Annotations,
@@ -48,6 +52,24 @@ pub struct Sandbox {
     pub environment: Option<Environment>,
     /// The sets whose packages a call may ask for.
     pub package_sets: &'static [&'static PackageSet],
+}
+
+/// Programs for a call's own use, of which the pinned environment has all, and a host perhaps some.
+#[derive(Debug, Clone, Copy)]
+pub struct Programs {
+    /// What names them, in which `{programs}` stands for the list.
+    pub sentence: &'static str,
+    /// A name each, perhaps with a word of explanation after it.
+    pub names: &'static [&'static str],
+}
+
+impl Programs {
+    pub const NONE: Self = Self { sentence: "", names: &[] };
+}
+
+/// The name in an entry of [`Programs::names`].
+pub fn name_of(shown: &str) -> &str {
+    shown.split(' ').next().unwrap_or_default()
 }
 
 /// Packages of one kind.

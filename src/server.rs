@@ -21,6 +21,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::answer::{self, Answer, Item};
 use crate::call_options::{self, CallOptions};
+use crate::description::description;
+use crate::ground::Ground;
 use crate::job::Job;
 use crate::package_list;
 use crate::runner::{RunError, Runner};
@@ -52,7 +54,13 @@ pub struct Server {
 impl Server {
     /// `shutdown` ends every call when it is cancelled.
     pub fn new(runner: Runner, structured_results: bool, shutdown: CancellationToken) -> Self {
-        Self { runner: Arc::new(runner), calls: TaskTracker::new(), shutdown, structured_results }
+        let runner = Arc::new(runner);
+        // Toolchains are looked for while the client still greets, those of all tools at once.
+        for tool in TOOLS {
+            let runner = runner.clone();
+            tokio::spawn(async move { runner.ground(&tool.sandbox).await });
+        }
+        Self { runner, calls: TaskTracker::new(), shutdown, structured_results }
     }
 
     /// Waits until every call has ended and cleared away. No new one may begin.
@@ -65,8 +73,8 @@ impl Server {
     fn job(&self, tool: &'static Tool, mut arguments: Map<String, Value>) -> Result<Job, ArgumentError> {
         let schema = input_schema(tool).into();
         let options = match self.runner.takes_call_options() {
-            true => call_options::take(&schema, tool.sandbox.package_sets, &mut arguments)?,
-            false => call_options::refuse(&schema, &arguments).map(|()| CallOptions::default())?,
+            true => call_options::take(&schema, &tool.sandbox, &mut arguments)?,
+            false => call_options::refuse(&schema, &mut arguments).map(|()| CallOptions::default())?,
         };
         Ok(Job { options, ..Job::new(&tool.sandbox, tool.files(arguments)?) })
     }
@@ -74,6 +82,30 @@ impl Server {
     /// Whether there is a list of packages that clients may ask for.
     fn lists_packages(&self) -> bool {
         self.runner.takes_call_options() && !package_list::is_empty()
+    }
+
+    /// What a client is told of a tool whose programs run on this ground.
+    fn describe(&self, tool: &Tool, ground: &Ground, output_schema: Option<&Arc<Map<String, Value>>>) -> McpTool {
+        let sandbox = &tool.sandbox;
+        let hints = &sandbox.annotations;
+        let annotations = ToolAnnotations::from_raw(
+            Some(hints.title.to_owned()),
+            Some(hints.read_only),
+            Some(hints.destructive),
+            Some(hints.idempotent),
+            Some(hints.open_world),
+        );
+        let mut input_schema = input_schema(tool);
+        if ground.is_pinned() && self.runner.takes_call_options() {
+            call_options::describe(&mut input_schema, sandbox);
+        }
+        let description = description(sandbox, ground, self.runner.longest(sandbox));
+        let mut tool = McpTool::new(sandbox.id, description, Arc::new(input_schema))
+            .with_title(sandbox.name)
+            .with_annotations(annotations);
+        tool.output_schema = output_schema.cloned();
+        tool.meta = Some(metadata("anthropic/maxResultSizeChars", LARGEST_RESULT));
+        tool
     }
 
     /// Runs one call and tells the client how far it is.
@@ -165,8 +197,14 @@ impl ServerHandler for Server {
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let output_schema = self.structured_results.then(|| Arc::new(answer::schema()));
-        let options = self.runner.takes_call_options();
-        let tools = TOOLS.iter().map(|tool| describe(tool, options, output_schema.as_ref())).collect();
+        let mut tools = Vec::new();
+        for tool in TOOLS {
+            match self.runner.ground(&tool.sandbox).await {
+                Ok(ground) => tools.push(self.describe(tool, &ground, output_schema.as_ref())),
+                // What a model can't use only costs it.
+                Err(reason) => tracing::debug!("tool `{}` is not listed: {reason}", tool.sandbox.id),
+            }
+        }
         Ok(ListToolsResult { tools, ..Default::default() })
     }
 
@@ -272,26 +310,4 @@ fn input_schema(tool: &Tool) -> Map<String, Value> {
 /// Metadata with one entry.
 fn metadata(key: &str, value: impl Into<Value>) -> MetaObject {
     MetaObject(Map::from_iter([(key.to_owned(), value.into())]))
-}
-
-fn describe(tool: &Tool, options: bool, output_schema: Option<&Arc<Map<String, Value>>>) -> McpTool {
-    let sandbox = &tool.sandbox;
-    let hints = &sandbox.annotations;
-    let annotations = ToolAnnotations::from_raw(
-        Some(hints.title.to_owned()),
-        Some(hints.read_only),
-        Some(hints.destructive),
-        Some(hints.idempotent),
-        Some(hints.open_world),
-    );
-    let mut input_schema = input_schema(tool);
-    if options {
-        call_options::describe(&mut input_schema, sandbox.package_sets);
-    }
-    let mut tool = McpTool::new(sandbox.id, sandbox.description, Arc::new(input_schema))
-        .with_title(sandbox.name)
-        .with_annotations(annotations);
-    tool.output_schema = output_schema.cloned();
-    tool.meta = Some(metadata("anthropic/maxResultSizeChars", LARGEST_RESULT));
-    tool
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::file::{File, FileError};
 use crate::packages::PackageError;
 use crate::plan;
-use crate::sandbox::{Annotations, Network, Resources, Sandbox};
+use crate::sandbox::{Annotations, Network, Programs, Resources, Sandbox};
 
 pub mod table {
     //! The parameters of every tool, and [`TOOLS`].

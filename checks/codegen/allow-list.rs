@@ -16,6 +16,11 @@ impl Parameters for Shell {
         name: "Linux Shell",
         version: "0.1.0",
         description: "Runs it.",
+        contents: "",
+        programs: Programs {
+            sentence: "",
+            names: &[],
+        },
         input_schema: "{\"type\":\"object\",\"properties\":{\"main_sh\":{\"type\":\"string\",\"description\":\"The code\"},\"files\":{\"type\":\"array\",\"items\":{\"type\":\"object\"}}},\"required\":[\"main_sh\"],\"additionalProperties\":false}",
         annotations: Annotations {
             title: "Linux Shell",

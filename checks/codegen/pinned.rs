@@ -18,6 +18,11 @@ impl Parameters for Go {
         name: "Golang",
         version: "0.1.0",
         description: "Says \"hello, wörld\" \\ in Go.\nTwo lines.",
+        contents: "",
+        programs: Programs {
+            sentence: "",
+            names: &[],
+        },
         input_schema: "{\"type\":\"object\",\"properties\":{\"main_go\":{\"type\":\"string\",\"description\":\"The code\"},\"go_mod\":{\"type\":\"string\",\"description\":\"Go module file for dependencies\"},\"files\":{\"type\":\"array\",\"items\":{\"type\":\"object\"}}},\"required\":[\"main_go\",\"go_mod\"],\"additionalProperties\":false}",
         annotations: Annotations {
             title: "Golang",
@@ -74,6 +79,11 @@ impl Parameters for NetworkTools {
         name: "Network Tools",
         version: "0.1.0",
         description: "Runs it.",
+        contents: "",
+        programs: Programs {
+            sentence: "",
+            names: &[],
+        },
         input_schema: "{\"type\":\"object\",\"properties\":{\"main_sh\":{\"type\":\"string\",\"description\":\"The code\"}},\"required\":[\"main_sh\"],\"additionalProperties\":false}",
         annotations: Annotations {
             title: "Network Tools",

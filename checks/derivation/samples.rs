@@ -8,7 +8,7 @@ use sandbox_mcp::file::File;
 use sandbox_mcp::packages::Packages;
 use sandbox_mcp::run_derivation::Run;
 use sandbox_mcp::sandbox::{
-    Annotations, Environment, Network, Package, PackageSet, Readiness, Resources, Sandbox, Service,
+    Annotations, Environment, Network, Package, PackageSet, Programs, Readiness, Resources, Sandbox, Service,
 };
 use sandbox_mcp::store_path::StorePath;
 
@@ -24,6 +24,8 @@ pub const SANDBOX: Sandbox = Sandbox {
     name: "Python",
     version: "0.1.0",
     description: "Runs Python.",
+    contents: "",
+    programs: Programs::NONE,
     input_schema: "{}",
     annotations: Annotations {
         title: "Python",

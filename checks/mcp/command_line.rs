@@ -8,6 +8,7 @@ use sandbox_mcp::nix::hash::derivation_path;
 use serde_json::json;
 
 use crate::client::{Server, program};
+use crate::protocol::tools;
 use crate::sleeper::Sleeper;
 
 fn sandbox_mcp(arguments: &[&str], input: &str) -> Output {
@@ -141,11 +142,19 @@ fn show_derivation_refuses_what_run_refuses() {
 }
 
 #[test]
-fn list_names_every_tool_on_a_line() {
-    let output = sandbox_mcp(&["list"], "");
-    let names: Vec<String> =
-        text(&output.stdout).lines().filter_map(|line| line.split(' ').next().map(str::to_owned)).collect();
-    assert_eq!(names, ["apisix", "go", "java", "javascript", "network-tools", "python", "rust", "shell"]);
+fn list_names_every_tool_and_below_why_some_cannot_run() {
+    const EVERY: [&str; 8] = ["apisix", "go", "java", "javascript", "network-tools", "python", "rust", "shell"];
+    let listed: Vec<String> =
+        tools(&Server::ready(&[])).iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect();
+    let output = text(&sandbox_mcp(&["list"], "").stdout);
+    let (can, cannot) = output.split_once("\n\nCannot run here").unwrap_or((&output, ""));
+    let names = |lines: &str| -> Vec<String> {
+        lines.lines().map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect()
+    };
+    assert_eq!(names(can), listed, "{output}");
+    let mut every = [names(can), names(cannot).into_iter().skip(1).collect()].concat();
+    every.sort();
+    assert_eq!(every, EVERY, "{output}");
 }
 
 #[test]

@@ -21,6 +21,8 @@ mod packages;
 mod programs;
 mod protocol;
 mod sleeper;
+mod surroundings;
+mod tools;
 
 use client::Server;
 

@@ -5,10 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::client::{Reply, SESSIONS, STATELESS, Server, program, stateless};
 use crate::{schema, server};
 
-/// The manifest without store paths; what clients see is the same in every build.
-const MANIFEST: &str = include_str!("../../nix/manifest.json");
-
-fn tools(server: &Server) -> Vec<Value> {
+pub fn tools(server: &Server) -> Vec<Value> {
     let mut result = server.answer(server.request("tools/list", json!({}))).expect("the tools are listed");
     assert!(result.get("nextCursor").is_none_or(Value::is_null), "one page holds all");
     match result["tools"].take() {
@@ -17,7 +14,7 @@ fn tools(server: &Server) -> Vec<Value> {
     }
 }
 
-fn object(value: Value) -> Map<String, Value> {
+pub fn object(value: Value) -> Map<String, Value> {
     value.as_object().expect("an object").clone()
 }
 
@@ -29,7 +26,7 @@ fn each_version_with_a_session_is_spoken_when_it_is_asked_for() {
         assert_eq!(greeting["protocolVersion"], version);
         assert_eq!(greeting["serverInfo"]["name"], "sandbox-mcp");
         assert!(greeting["capabilities"]["tools"].is_object(), "{greeting}");
-        assert_eq!(tools(&server).len(), 8);
+        assert!(tools(&server).iter().any(|tool| tool["name"] == "shell"));
         assert_eq!(server.sh("echo spoken").output(), "spoken\n");
     }
 }
@@ -51,7 +48,7 @@ fn the_stateless_version_is_spoken_without_a_session() {
     let listed = server.answer(server.request("tools/list", stateless(Map::new()))).expect("the tools are listed");
     assert_eq!(listed["resultType"], "complete");
     assert!(listed["ttlMs"].is_u64() && listed["cacheScope"].is_string(), "{listed}");
-    assert_eq!(listed["tools"].as_array().map(Vec::len), Some(8));
+    assert!(listed["tools"].as_array().is_some_and(|tools| tools.iter().any(|tool| tool["name"] == "shell")));
 
     let call = object(json!({"name": "shell", "arguments": {"main_sh": "echo stateless"}}));
     let reply = Reply(server.answer(server.request("tools/call", stateless(call))).expect("the call has a result"));
@@ -91,34 +88,6 @@ fn a_call_before_the_session_is_an_error_and_the_session_can_still_begin() {
     assert!(server.answer(id).is_err());
     server.initialize(SESSIONS);
     assert_eq!(server.sh("echo now").output(), "now\n");
-}
-
-#[test]
-fn what_clients_see_of_a_tool_is_what_the_manifest_says() {
-    let manifest: Value = serde_json::from_str(MANIFEST).expect("the manifest is JSON");
-    let expected: Vec<Value> =
-        object(manifest["sandboxes"].clone()).into_iter().map(|(_, mut s)| s["tool"].take()).collect();
-    let listed = tools(&Server::ready(&["--no-call-options"]));
-    assert_eq!(listed.len(), expected.len());
-    for (tool, expected) in listed.iter().zip(&expected) {
-        for key in ["name", "title", "description", "inputSchema", "annotations"] {
-            assert_eq!(tool[key], expected[key], "{key} of {}", expected["name"]);
-        }
-    }
-}
-
-#[test]
-fn what_a_call_can_choose_is_told_unless_the_operator_forbids_it_or_there_is_no_choice() {
-    let properties = |listed: &[Value]| object(listed[0]["inputSchema"]["properties"].clone());
-    let open = tools(&server());
-    let pinned = server().sh("true").field("environment") != "host";
-    for option in ["executor", "cache", "packages"] {
-        assert_eq!(properties(&open).contains_key(option), pinned, "{option}");
-        let closed = Server::ready(&["--no-call-options"]);
-        assert!(!properties(&tools(&closed)).contains_key(option));
-        let refused = closed.call("shell", json!({"main_sh": "true", option: true}));
-        assert!(refused.refusal().contains(option), "{refused}");
-    }
 }
 
 #[test]

@@ -20,7 +20,7 @@ use sandbox_mcp::network::Refusals;
 use sandbox_mcp::network::policy::Entry;
 use sandbox_mcp::outcome::{Ending, Outcome};
 use sandbox_mcp::plan;
-use sandbox_mcp::sandbox::{Annotations, Network, Resources, Sandbox};
+use sandbox_mcp::sandbox::{Annotations, Network, Programs, Resources, Sandbox};
 use sandbox_mcp::view::{Bind, Link, View};
 use tokio_util::sync::CancellationToken;
 
@@ -44,6 +44,8 @@ fn sandbox(entries: &[&str], program: &[&dyn Display]) -> &'static Sandbox {
         name: "Online",
         version: "1",
         description: "Reaches what its list allows.",
+        contents: "",
+        programs: Programs::NONE,
         input_schema: "{}",
         annotations: Annotations {
             title: "Online",

@@ -77,7 +77,17 @@ let
   schema = record {
     id = default id (oneOf [ id ]);
     name = text;
+    # What holds wherever the tool runs.
     description = text;
+    # What the pinned environment has besides, in sentences: clients of a server that runs the tool on a host's toolchains are
+    # not told.
+    contents = default "" (scalar "a string" isString);
+    # Programs that the environment has for a call's own use, each perhaps with a word of explanation after its name. On a
+    # host's toolchains the sentence names those that the host has.
+    programs = record {
+      sentence = default "Available tools: {programs}." text;
+      names = default [ ] (listOf text);
+    };
     version = default "0.1.0" text;
     image = default "sandbox-mcp/${id}:latest" (oneOf [ "sandbox-mcp/${id}:latest" ]);
     user = default "sandbox" (matching "a user name" "[a-z][a-z0-9-]*");

@@ -12,7 +12,12 @@ let
     format = 1;
     system = if derivations == null then null else pkgs.stdenv.hostPlatform.system;
     sandboxes = builtins.mapAttrs (_: definition: {
-      definition = removeAttrs definition [ "packages" ];
+      # What the tool tells of them is all that the server needs.
+      definition = removeAttrs definition [
+        "contents"
+        "packages"
+        "programs"
+      ];
       tool = import ./tool.nix definition;
     }) definitions;
   }

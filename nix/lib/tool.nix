@@ -45,13 +45,29 @@ let
     in
     if last == 0 then elemAt items 0 else "${allButLast} and ${elemAt items last}";
 
-  # The definition's own description, then one sentence for each of its limits.
+  # The definition's own description, then one sentence for each of its limits. What is in braces is filled in by the server,
+  # which knows what the tool runs on there: see src/description.rs.
   description = concatStringsSep " " (
     [ ownDescription ]
+    ++ (if contents == "" && definition.programs.names == [ ] then [ ] else [ "{contents}" ])
     ++ limits
     ++ (if files == "" then [ ] else [ files ])
     ++ [ artifacts ]
-    ++ [ "The execution is limited to ${toString definition.timeout} seconds." ]
+    ++ [ "The execution is limited to {timeout} seconds." ]
+  );
+  # A host's own program may run none of those files.
+  contents = concatStringsSep " " (
+    (if definition.contents == "" then [ ] else [ definition.contents ])
+    ++ (
+      if instead == { } then
+        [ ]
+      else
+        [
+          "`${parameterName entrypoint}` may be empty if `files` has ${
+            concatStringsSep " or " (map (name: "`${name}`") (attrNames instead))
+          }, which is executed instead."
+        ]
+    )
   );
   ownDescription =
     if match ".*[.]" definition.description == null then
@@ -60,7 +76,6 @@ let
       definition.description;
   limits =
     let
-      environment = elemAt (match "(.*):latest" definition.image) 0;
       cores = "${toString resources.cpu} CPU ${if resources.cpu == 1 then "core" else "cores"}";
       network =
         if isClosed then
@@ -72,7 +87,7 @@ let
       access = if readOnly then "read-only" else "read-write";
     in
     [
-      "This sandbox uses the `${environment}` environment, with ${cores}, ${toString resources.memory} MB RAM, and ${toString resources.processes} processes."
+      "This sandbox uses {environment}, with ${cores}, ${toString resources.memory} MB RAM, and ${toString resources.processes} processes."
       "It has ${network} and ${access} filesystem permissions."
     ];
   files =
@@ -93,7 +108,7 @@ let
       (if parameters.additionalFiles then "${requires} and ${uploads}" else "${requires}.");
 
   # The directory is that of src/plan.rs.
-  artifacts = "Files left in `/sandbox/out` (`$OUT`) are returned with the output, up to a few megabytes: images as images, text as text, others as embedded resources.";
+  artifacts = "Files left in `/sandbox/out` (`$OUT`) are returned with the output: images as images (3 MB each at most), text as text (200 kB), others as embedded resources (1 MB).";
 
   string = description: {
     type = "string";
@@ -108,14 +123,7 @@ let
   requiredFiles = [
     {
       name = entrypoint;
-      description = "Code to be stored in a file named `${entrypoint}` and executed with the command `${concatStringsSep " " command}`.${
-        if instead == { } then
-          ""
-        else
-          " It may be empty if `files` has ${
-             concatStringsSep " or " (map (name: "`${name}`") (attrNames instead))
-           }, which is executed instead."
-      }";
+      description = "Code to be stored in a file named `${entrypoint}` and executed with the command `${concatStringsSep " " command}`.";
     }
   ]
   ++ parameters.files;
@@ -137,7 +145,8 @@ in
 {
   name = definition.id;
   title = definition.name;
-  inherit description;
+  inherit description contents;
+  inherit (definition) programs;
   inputSchema = object (
     listToAttrs (
       map (file: {

@@ -42,7 +42,7 @@ use crate::nix::reach::{ReachError, UnreachableNix};
 use crate::outcome::Outcome;
 use crate::receipt::takes_long;
 use crate::run_derivation::{Run, RunDerivation, builder_path, files_node};
-use crate::sandbox::Network;
+use crate::sandbox::{Network, Sandbox};
 use crate::stage::OnStage;
 use crate::store_path::{STORE, StorePath, StorePathError};
 use crate::tool::SYSTEM;
@@ -398,12 +398,18 @@ async fn derive(job: &Job, nonce: Option<String>, remote: Remote) -> Result<RunD
     made.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
+/// Refuses a sandbox that Nix can't make on any machine.
+pub fn check(sandbox: &Sandbox) -> Result<(), DerivationError> {
+    match sandbox.network {
+        Network::None => Ok(()),
+        Network::Bridge | Network::Allow(_) => Err(DerivationError::Network { tool: sandbox.id }),
+    }
+}
+
 /// The derivation of a run, with all that the call itself decides.
 fn derivation(job: &Job, nonce: Option<&str>, remote: Remote) -> Result<RunDerivation, DerivationError> {
     let sandbox = job.sandbox;
-    if sandbox.network != Network::None {
-        return Err(DerivationError::Network { tool: sandbox.id });
-    }
+    check(sandbox)?;
     let (Some(system), Some(environment)) = (SYSTEM, &sandbox.environment) else {
         unreachable!("only jobs with a pinned environment come here")
     };

@@ -19,7 +19,7 @@ use crate::job::Job;
 use crate::launch::{self, Controls};
 use crate::outcome::Outcome;
 use crate::plan;
-use crate::sandbox::Network;
+use crate::sandbox::{Network, Sandbox};
 use crate::view::View;
 use crate::walls::{Missing, Walls};
 
@@ -61,7 +61,7 @@ pub async fn run(
     cancelled: &CancellationToken,
 ) -> Result<Outcome, ExecutorError> {
     if !allow_unconfined {
-        check(job, walls)?;
+        check(job.sandbox, walls)?;
     }
     let directory = PrivateDirectory::new()?;
     let ground = Ground {
@@ -86,17 +86,17 @@ pub async fn run(
     Ok(outcome)
 }
 
-/// Refuses a job whose program would reach the host's files, or a network that it must not have.
-fn check(job: &Job, walls: &Walls) -> Result<(), ExecutorError> {
+/// Refuses a sandbox whose programs would reach the host's files, or a network that they must not have.
+pub fn check(sandbox: &Sandbox, walls: &Walls) -> Result<(), ExecutorError> {
     let Err(namespaces) = &walls.namespaces else { return Ok(()) };
     let refuse = |exposed, wall: &Missing| {
-        let (tool, namespaces, wall) = (job.sandbox.id, namespaces.clone(), wall.clone());
+        let (tool, namespaces, wall) = (sandbox.id, namespaces.clone(), wall.clone());
         Err(ExecutorError::Unconfined(Box::new(Unconfined { tool, exposed, namespaces, wall })))
     };
     match (&walls.landlock, &walls.seccomp) {
         (Err(wall), _) => refuse("files", wall),
         // Without the filter a program could also ask services of the host to act in its place.
-        (_, Err(wall)) if job.sandbox.network != Network::Bridge => refuse("network", wall),
+        (_, Err(wall)) if sandbox.network != Network::Bridge => refuse("network", wall),
         (_, Err(wall)) => refuse("services", wall),
         _ => Ok(()),
     }

@@ -17,18 +17,29 @@ pub fn launcher() -> io::Result<&'static PathBuf> {
     if let Some((path, _)) = STORED.get() {
         return Ok(path);
     }
-    let stored = match in_memory() {
+    let stored = match in_memory().map_err(too_large) {
         Ok(memory) => (PathBuf::from(format!("/proc/self/fd/{}", memory.as_raw_fd())), Box::new(memory) as _),
         Err(error) => {
             tracing::debug!("the launcher goes into a file, since memory can't be executed here: {error}");
             let directory = tempfile::Builder::new().prefix("sandbox-mcp-").tempdir()?;
             let path = directory.path().join("sandbox-launcher");
-            fs::write(&path, LAUNCHER)?;
+            fs::write(&path, LAUNCHER).map_err(too_large)?;
             fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o500))?;
             (path, Box::new(directory) as _)
         }
     };
     Ok(&STORED.get_or_init(|| stored).0)
+}
+
+/// Says what to change where the launcher is larger than files may be.
+fn too_large(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::FileTooLarge => io::Error::new(
+            error.kind(),
+            "the limit on file sizes (RLIMIT_FSIZE) is smaller than the launcher; raise it, in a shell by `ulimit -f unlimited`",
+        ),
+        _ => error,
+    }
 }
 
 fn in_memory() -> io::Result<fs::File> {

@@ -145,6 +145,8 @@ use std::os::unix::net::UnixStream;
 /// Where the process begins, called by the C entry point in [`sys`].
 fn launch() {
     sys::settle_signals();
+    // The directories of a sandbox's root must be open to the sandbox's user, whatever the mask of whoever started this.
+    sys::set_umask(0o022);
     if builder::is_meant() {
         builder::build();
     }

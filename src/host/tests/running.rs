@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use sandbox_launcher::Ending;
 use tokio_util::sync::CancellationToken;
 
-use super::super::{Host, HostError, view};
+use super::super::{Host, HostError, toolchain};
 use super::support::sandbox;
 use crate::file::File;
 use crate::job::{Job, Output};
@@ -18,7 +18,7 @@ use crate::view::View;
 fn output_as(caller: Caller, tool: &str, code: &str) -> Result<(View, String), HostError> {
     let sandbox = sandbox(tool);
     run(caller, &[], || async {
-        let view = view(sandbox, &Host::from_environment())?;
+        let view = (*toolchain(sandbox, &Host::from_environment())?.view).clone();
         let mut files = vec![File::parse(sandbox.entrypoint, code.to_owned()).unwrap()];
         if tool == "go" {
             files.push(File::parse("go.mod", "module hello".to_owned()).unwrap());

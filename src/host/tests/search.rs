@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::super::locate::output_within;
-use super::super::{Host, toolchains, view};
+use super::super::{Host, toolchain, toolchains};
 use super::support::{Home, sandbox};
 
 #[test]
@@ -94,7 +94,9 @@ fn for_other_users_a_toolchain_behind_a_closed_directory_does_not_hide_an_open_o
     std::fs::set_permissions(around, std::fs::Permissions::from_mode(0o755)).unwrap();
     let of = |for_others, search_path: &[&str]| {
         let host = Host { for_others, ..home.host(search_path) };
-        view(sandbox("javascript"), &host).map(|view| home.of_home(&view)).map_err(|error| error.to_string())
+        toolchain(sandbox("javascript"), &host)
+            .map(|found| home.of_home(&found.view))
+            .map_err(|error| error.to_string())
     };
     assert_eq!(of(false, &["shims", "open"]), Ok(vec!["closed/versions/bin/node".to_owned()]));
     assert_eq!(of(true, &["shims", "open"]), Ok(vec!["open/node".to_owned()]));
@@ -125,7 +127,8 @@ fn every_tool_is_listed_with_its_programs_or_why_they_are_missing() {
         crate::tool::TOOLS.iter().map(|tool| tool.sandbox.id).collect::<Vec<_>>()
     );
     let of = |tool: &str| found.iter().find(|found| found.tool == tool).unwrap();
-    assert!(of("shell").is_complete() && of("javascript").is_complete() && !of("go").is_complete());
+    let is_complete = |tool: &str| of(tool).programs.iter().all(|(_, path)| path.is_ok());
+    assert!(is_complete("shell") && is_complete("javascript") && !is_complete("go"));
     let programs: Vec<(&str, bool)> = of("rust").programs.iter().map(|(name, path)| (&**name, path.is_ok())).collect();
     assert_eq!(programs, [("sh", true), ("rustc", true), ("cc", false)]);
     assert_eq!(of("javascript").programs[0].1.as_ref().unwrap(), &home.at("bin/node"));
@@ -210,4 +213,15 @@ fn a_manager_whose_answer_is_long_or_on_both_streams_does_not_block() {
 fn a_manager_that_fails_is_quoted() {
     let error = output_within(sh("echo out; echo why >&2; exit 3"), Duration::from_secs(60)).unwrap_err().to_string();
     assert!(error.ends_with("3: why"), "{error}");
+}
+
+#[test]
+fn of_a_tools_further_programs_those_on_its_path_are_offered() {
+    let home = Home::new();
+    home.program("bin/sh").program("bin/jq");
+    let host = home.host(&["bin"]);
+    let offered = toolchain(sandbox("network-tools"), &host).expect("it needs a shell alone").offered;
+    assert!(!offered.contains(&"no-such-program") && !offered.contains(&"http (HTTPie)"), "{offered:?}");
+    let is_in_usr = |name: &str| Path::new("/usr/bin").join(name).exists();
+    assert_eq!(offered.contains(&"curl"), is_in_usr("curl"), "{offered:?}");
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::super::{Host, HostError, view};
+use super::super::{Host, HostError, toolchain};
 use crate::sandbox::Sandbox;
 use crate::tool::Tool;
 use crate::view::{Link, View};
@@ -73,7 +73,7 @@ impl Home {
     }
 
     pub fn view(&self, tool: &str, search_path: &[&str]) -> Result<View, HostError> {
-        view(sandbox(tool), &self.host(search_path))
+        Ok((*toolchain(sandbox(tool), &self.host(search_path))?.view).clone())
     }
 
     /// What the tool sees of the home.

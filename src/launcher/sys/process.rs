@@ -106,6 +106,8 @@ pub fn settle_signals() {
         libc::signal(libc::SIGCHLD, libc::SIG_DFL);
         // The server may be gone when it is written to.
         libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+        // A write beyond the limit on file sizes is an error then, which is reported.
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
         let none: libc::sigset_t = std::mem::zeroed();
         libc::sigprocmask(libc::SIG_SETMASK, &none, null_mut());
     }

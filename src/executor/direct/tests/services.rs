@@ -1,6 +1,5 @@
 //! Services before the command, in namespaces and without.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -11,7 +10,7 @@ use crate::executor::derivation::{Derivations, Remote};
 use crate::executor::{Executor, Executors};
 use crate::job::Job;
 use crate::outcome::{Ending, Outcome};
-use crate::sandbox::{Annotations, Network, Readiness, Resources, Sandbox, Service};
+use crate::sandbox::{Annotations, Network, Programs, Readiness, Resources, Sandbox, Service};
 
 /// Python's own server of the files of the working directory, which logs each request to its standard error.
 const FILES: Service = Service {
@@ -28,6 +27,8 @@ const SANDBOX: Sandbox = Sandbox {
     name: "Serving",
     version: "1",
     description: "Runs a command beside services.",
+    contents: "",
+    programs: Programs::NONE,
     input_schema: "{}",
     annotations: Annotations {
         title: "Serving",
@@ -58,9 +59,9 @@ fn run(setting: &Setting, sandbox: Sandbox) -> Outcome {
     let sandbox: &'static Sandbox = Box::leak(Box::new(sandbox));
     crate::testing::run(setting.caller, &setting.lacking, || async {
         let executors = Executors::new(Some(1), Derivations::new(None, false, Remote::Off), false);
-        let view = crate::host::view(sandbox, &host(executors.walls().await)).unwrap();
+        let view = crate::host::toolchain(sandbox, &host(executors.walls().await)).unwrap().view;
         let (job, never) = (Job::new(sandbox, Vec::new()), CancellationToken::new());
-        executors.run(Executor::Direct, &job, &Arc::new(view), &drop, &never).await.unwrap()
+        executors.run(Executor::Direct, &job, &view, &drop, &never).await.unwrap()
     })
 }
 

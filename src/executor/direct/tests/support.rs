@@ -50,8 +50,8 @@ impl Setting {
         testing::run(self.caller, &self.lacking, || async {
             let executors = Executors::new(Some(0), Derivations::new(None, false, Remote::Off), self.allow_unconfined);
             let job = job(tool, code);
-            let view = match crate::host::view(job.sandbox, &host(executors.walls().await)) {
-                Ok(view) => view,
+            let view = match crate::host::toolchain(job.sandbox, &host(executors.walls().await)) {
+                Ok(toolchain) => toolchain.view,
                 Err(
                     error @ (HostError::MissingToolchain { .. }
                     | HostError::UnknownShim { .. }
@@ -62,11 +62,7 @@ impl Setting {
                 }
                 Err(error) => panic!("{self:?}: {error}"),
             };
-            Some(
-                executors
-                    .run(Executor::Direct, &job, &std::sync::Arc::new(view), &|_| {}, &CancellationToken::new())
-                    .await,
-            )
+            Some(executors.run(Executor::Direct, &job, &view, &|_| {}, &CancellationToken::new()).await)
         })
     }
 
