@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn half_a_character_anywhere_in_a_request_is_replaced() {
-        for params in [r#""\ud83d""#, r#"{"\ude00":[{"a":"\ud83dx"}]}"#] {
+        for params in [r#"{"name":"\ud83d"}"#, r#"{"\ude00":[{"a":"\ud83dx"}]}"#] {
             let message = read(Line::Whole(request(params))).expect("it can be read").expect("it is a message");
             let text = serde_json::to_string(&message).unwrap();
             assert!(text.contains('\u{fffd}'), "{text}");

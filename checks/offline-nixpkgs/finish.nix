@@ -32,10 +32,6 @@ let
 in
 rec {
   bash = "ln -s bash bin/sh";
-  cargo = ''
-    mkdir nix-support
-    echo 'export CARGO_HOME=''${CARGO_HOME-$TMPDIR}' > nix-support/setup-hook
-  '';
   fd = "mv lib/cargo/bin/fd bin/fd; rm bin/fdfind";
   file = wrap "file" "MAGIC=$out/share/misc/magic.mgc";
   gitMinimal = wrap "git" "GIT_EXEC_PATH=$out/lib/git-core GIT_TEMPLATE_DIR=$out/share/git-core/templates";

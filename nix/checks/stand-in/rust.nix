@@ -29,9 +29,9 @@ let
           assert_eq!(variable("CARGO_PROFILE_RELEASE_STRIP").as_deref(), Some("false"));
           // The workspace's crates are compiled by way of cargo-auditable.
           assert!(variable("RUSTC_WORKSPACE_WRAPPER").unwrap().contains("cargo-auditable"));
-          // No home, and cargo's own directory is the one above the sources.
+          // Neither a home nor a directory of cargo's own.
           assert_eq!(variable("HOME").as_deref(), Some("/homeless-shelter"));
-          assert_eq!(variable("CARGO_HOME"), variable("NIX_BUILD_TOP"));
+          assert_eq!(variable("CARGO_HOME"), None);
       }
     ''} $out/build.rs
     cp ${text "main.rs" ''
