@@ -18,7 +18,7 @@ use crate::closure::closure;
 use crate::nix::addressed::Addressed;
 use crate::nix::daemon::{Connection, DaemonError};
 use crate::nix::export::Export;
-use crate::nix::reach::Reach;
+use crate::nix::reach::{Reach, ReachError, UnreachableNix};
 use crate::stage::{OnStage, Stage};
 use crate::store_path::StorePath;
 
@@ -27,12 +27,16 @@ pub static ARCHIVE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/archive"))
 
 /// How many paths are added at once: what is told in between is how far it has come.
 const BATCH: usize = 256;
+/// How often it is tried.
+const TRIES: usize = 3;
 
 /// Why a derivation is not in the store.
 #[derive(Debug)]
 pub enum UnpackError {
     Archive(ArchiveError),
     Daemon(DaemonError),
+    /// Nix was reached, and is not any more.
+    Unreachable(UnreachableNix),
     /// Neither way to Nix works.
     Command {
         unreachable: String,
@@ -45,6 +49,7 @@ impl fmt::Display for UnpackError {
         match self {
             Self::Archive(error) => write!(f, "{error}; install this server's package again"),
             Self::Daemon(error) => error.fmt(f),
+            Self::Unreachable(error) => error.fmt(f),
             Self::Command { unreachable, reason } => write!(f, "nix-store --import: {reason}; {unreachable}"),
         }
     }
@@ -55,7 +60,17 @@ impl std::error::Error for UnpackError {
         match self {
             Self::Archive(error) => Some(error),
             Self::Daemon(error) => Some(error),
+            Self::Unreachable(error) => Some(error),
             Self::Command { .. } => None,
+        }
+    }
+}
+
+impl From<ReachError> for UnpackError {
+    fn from(error: ReachError) -> Self {
+        match error {
+            ReachError::Daemon(error) => Self::Daemon(error),
+            ReachError::Unreachable(error) => Self::Unreachable(error),
         }
     }
 }
@@ -91,7 +106,18 @@ impl Unpacker {
         let _turn = self.turn.lock().await;
         match self.reach.connect().await {
             Ok(mut connection) => {
-                self.add(&mut connection, drv, what, on_stage).await?;
+                let mut tries = TRIES;
+                while let Err(error) = self.add(&mut connection, drv, what, on_stage).await {
+                    tries -= 1;
+                    match error {
+                        // Somebody else may have added the same meanwhile, at which Nix 2.8 stumbles.
+                        UnpackError::Daemon(DaemonError::Refused { .. }) if tries > 0 => {
+                            tracing::debug!("the derivations are added again: {error}");
+                            connection = self.reach.connect().await?;
+                        }
+                        error => return Err(error),
+                    }
+                }
                 Ok(Kept { _connection: Some(connection) })
             }
             Err(_) if Path::new(drv.as_str()).exists() => Ok(Kept { _connection: None }),

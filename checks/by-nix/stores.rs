@@ -90,18 +90,17 @@ impl Private {
         self.beside(&["test", "!", "-e", path]);
     }
 
-    /// Takes the environment of `shell` away, with every `.drv` file that has a part in it; gives its path.
+    /// Takes the environment of `shell` away with the `.drv` files that are its own; gives its path.
     pub fn without_derivations(&self) -> String {
         let first = self.server.sh("echo first");
         let environment = Self::environment(&first).to_owned();
         self.delete(&environment);
-        let delete = "set -o pipefail
-            for drv in /nix/store/*-sandbox-mcp-shell.drv; do
-              [ ! -e $drv ] || nix-store --query --requisites $drv
-            done | grep '[.]drv$' | xargs --no-run-if-empty nix-store --query --referrers-closure |
-            grep '[.]drv$' | sort -u | xargs --no-run-if-empty nix-store --delete --ignore-liveness
-            ! ls /nix/store/*-sandbox-mcp-shell.drv";
-        self.beside(&["bash", "-c", delete]);
+        let own = self.beside(&["find", "/nix/store", "-maxdepth", "1", "-name", "*-sandbox-mcp-shell-links.drv"]);
+        text(&own.stdout).lines().for_each(|drv| self.delete(drv));
+        assert_eq!(
+            text(&self.beside(&["find", "/nix/store", "-maxdepth", "1", "-name", "*-sandbox-mcp-shell.drv"]).stdout),
+            ""
+        );
         environment
     }
 

@@ -231,6 +231,7 @@ impl Connection {
     }
 
     /// Adds paths, each behind those that it refers to. Nix takes them from anybody, since their content decides their names.
+    /// None may be valid already: Nix 2.8 takes what follows such a path for something else.
     pub async fn add_all(&mut self, paths: &[Addressed]) -> Result<(), DaemonError> {
         let content = paths.iter().fold(Message::default().number(paths.len() as u64), |message, added| {
             message
