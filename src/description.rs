@@ -6,19 +6,19 @@
 
 use std::time::Duration;
 
-use crate::ground::Ground;
+use crate::backend::Backend;
 use crate::host::Toolchain;
 use crate::sandbox::{Programs, Sandbox};
 
-/// The description of a tool on this ground, whose programs may run for `limit`.
-pub fn description(sandbox: &Sandbox, ground: &Ground, limit: Duration) -> String {
-    let (contents, environment) = match ground {
-        Ground::Pinned => {
+/// The description of a tool with this backend, whose programs may run for `limit`.
+pub fn description(sandbox: &Sandbox, backend: &Backend, limit: Duration) -> String {
+    let (contents, environment) = match backend {
+        Backend::Pinned => {
             let all = sentence(&sandbox.programs, sandbox.programs.names);
             let contents: Vec<&str> = [sandbox.contents, &all].into_iter().filter(|text| !text.is_empty()).collect();
             (contents.join(" "), format!("the `sandbox-mcp/{}` environment", sandbox.id))
         }
-        Ground::Host(toolchain) => (sentence(&sandbox.programs, &toolchain.offered), own(toolchain)),
+        Backend::Host(toolchain) => (sentence(&sandbox.programs, &toolchain.offered), own(toolchain)),
     };
     let text = match contents.is_empty() {
         true => sandbox.description.replace(" {contents}", ""),
@@ -54,16 +54,16 @@ mod tests {
         &Tool::by_name(tool).expect("the tool exists").sandbox
     }
 
-    fn host() -> Ground {
+    fn host() -> Backend {
         let programs = vec![("sh".to_owned(), PathBuf::from("/opt/shell"))];
-        Ground::Host(Arc::new(Toolchain { programs, offered: vec!["curl", "jq"], view: Arc::new(View::empty()) }))
+        Backend::Host(Arc::new(Toolchain { programs, offered: vec!["curl", "jq"], view: Arc::new(View::empty()) }))
     }
 
     #[test]
-    fn every_place_is_filled_on_every_ground() {
+    fn every_place_is_filled_for_every_backend() {
         for tool in TOOLS {
-            for ground in [Ground::Pinned, host()] {
-                let text = description(&tool.sandbox, &ground, LIMIT);
+            for backend in [Backend::Pinned, host()] {
+                let text = description(&tool.sandbox, &backend, LIMIT);
                 assert!(!text.contains(['{', '}']) && !text.contains("  "), "{text}");
                 assert!(text.contains("limited to 7 seconds"), "{text}");
             }
@@ -72,9 +72,9 @@ mod tests {
 
     #[test]
     fn a_pinned_environment_is_said_to_have_all_that_it_has() {
-        let text = description(sandbox("network-tools"), &Ground::Pinned, LIMIT);
+        let text = description(sandbox("network-tools"), &Backend::Pinned, LIMIT);
         assert!(text.contains("curl, wget, dig") && text.contains("`sandbox-mcp/network-tools` environment"), "{text}");
-        assert!(description(sandbox("python"), &Ground::Pinned, LIMIT).contains("numpy"));
+        assert!(description(sandbox("python"), &Backend::Pinned, LIMIT).contains("numpy"));
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use crate::archive::Archive;
+use crate::backend::Backend;
 use crate::executor::direct;
-use crate::ground::Ground;
 use crate::host;
 use crate::plan;
 use crate::realise::Realiser;
@@ -223,13 +223,13 @@ async fn tools(runner: &Runner) -> Vec<Finding> {
     let mut findings = Vec::new();
     for tool in TOOLS {
         let id = tool.sandbox.id;
-        // It tries what stands in for namespaces, which `ground` takes for granted until then.
+        // It tries what stands in for namespaces, which `backend` takes for granted until then.
         let executor = runner.executor(&tool.sandbox).await;
-        let ground = runner.ground(&tool.sandbox).await;
-        findings.push(match executor.and_then(|executor| Ok((executor, ground?))) {
+        let backend = runner.backend(&tool.sandbox).await;
+        findings.push(match executor.and_then(|executor| Ok((executor, backend?))) {
             Err(error) => bad(id, format!("{error}\nuntil then it is not listed to clients")),
-            Ok((executor, Ground::Pinned)) => good(id, format!("in its pinned environment (executor `{executor}`)")),
-            Ok((executor, Ground::Host(_))) => {
+            Ok((executor, Backend::Pinned)) => good(id, format!("in its pinned environment (executor `{executor}`)")),
+            Ok((executor, Backend::Host(_))) => {
                 lacking(id, format!("on this host's toolchains (executor `{executor}`): versions are the host's"))
             }
         });

@@ -32,8 +32,8 @@
 //! 6. The [`outcome`] says how the program ended and what it printed, up to a cap ([`capture`]).
 //! 7. [`answer`] makes a text of it, with all that an agent acts on, and structured data.
 //!
-//! Before all that, a client is told which tools there are: those that have a [`ground`](mod@ground) to run on here, by a
-//! [`description`](mod@description) that is true of that ground.
+//! Before all that, a client is told which tools there are: those that have a [`backend`](mod@backend) to run on here, by a
+//! [`description`](mod@description) that is true of that backend.
 //!
 //! The command line ([`command_line`]) takes the same walk from step 3 on ([`run_once`]). Dependencies point one way: no
 //! file of this list uses one that comes before it.
@@ -61,6 +61,7 @@
 pub mod answer;
 pub mod archive;
 pub mod artifacts;
+pub mod backend;
 pub mod build_all;
 pub mod call_options;
 pub mod capture;
@@ -73,7 +74,6 @@ pub mod doctor;
 pub mod executor;
 pub mod exported;
 pub mod file;
-pub mod ground;
 pub mod host;
 pub mod intake;
 pub mod job;

@@ -10,9 +10,9 @@ use tokio::sync::{Mutex, OnceCell, Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
+use crate::backend::Backend;
 use crate::executor::derivation::{Derivations, Remote, Way};
 use crate::executor::{Choice, Executor, ExecutorError, Executors, direct};
-use crate::ground::Ground;
 use crate::host::{self, HostError, Toolchain};
 use crate::job::Job;
 use crate::joined::JoinedViews;
@@ -164,15 +164,15 @@ impl Runner {
 
     /// What the programs of a sandbox run on, or why no call of it can be carried out here; as far as that is known
     /// without a call.
-    pub async fn ground(&self, sandbox: &'static Sandbox) -> Result<Ground, RunError> {
+    pub async fn backend(&self, sandbox: &'static Sandbox) -> Result<Backend, RunError> {
         let executor = self.expected(sandbox).await?;
         self.executors.check(executor, sandbox).await?;
         match sandbox.environment.as_ref().filter(|_| executor.is_pinned()) {
             Some(environment) => {
                 self.realiser.check(environment).map_err(RunError::Realise)?;
-                Ok(Ground::Pinned)
+                Ok(Backend::Pinned)
             }
-            None => Ok(Ground::Host(self.host(sandbox).await?)),
+            None => Ok(Backend::Host(self.host(sandbox).await?)),
         }
     }
 

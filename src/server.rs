@@ -20,9 +20,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::answer::{self, Answer, Item};
+use crate::backend::Backend;
 use crate::call_options::{self, CallOptions};
 use crate::description::description;
-use crate::ground::Ground;
 use crate::job::Job;
 use crate::package_list;
 use crate::runner::{RunError, Runner};
@@ -58,7 +58,7 @@ impl Server {
         // Toolchains are looked for while the client still greets, those of all tools at once.
         for tool in TOOLS {
             let runner = runner.clone();
-            tokio::spawn(async move { runner.ground(&tool.sandbox).await });
+            tokio::spawn(async move { runner.backend(&tool.sandbox).await });
         }
         Self { runner, calls: TaskTracker::new(), shutdown, structured_results }
     }
@@ -84,8 +84,8 @@ impl Server {
         self.runner.takes_call_options() && !package_list::is_empty()
     }
 
-    /// What a client is told of a tool whose programs run on this ground.
-    fn describe(&self, tool: &Tool, ground: &Ground, output_schema: Option<&Arc<Map<String, Value>>>) -> McpTool {
+    /// What a client is told of a tool whose programs run on this backend.
+    fn describe(&self, tool: &Tool, backend: &Backend, output_schema: Option<&Arc<Map<String, Value>>>) -> McpTool {
         let sandbox = &tool.sandbox;
         let hints = &sandbox.annotations;
         let annotations = ToolAnnotations::from_raw(
@@ -96,10 +96,10 @@ impl Server {
             Some(hints.open_world),
         );
         let mut input_schema = input_schema(tool);
-        if ground.is_pinned() && self.runner.takes_call_options() {
+        if backend.is_pinned() && self.runner.takes_call_options() {
             call_options::describe(&mut input_schema, sandbox);
         }
-        let description = description(sandbox, ground, self.runner.longest(sandbox));
+        let description = description(sandbox, backend, self.runner.longest(sandbox));
         let mut tool = McpTool::new(sandbox.id, description, Arc::new(input_schema))
             .with_title(sandbox.name)
             .with_annotations(annotations);
@@ -199,8 +199,8 @@ impl ServerHandler for Server {
         let output_schema = self.structured_results.then(|| Arc::new(answer::schema()));
         let mut tools = Vec::new();
         for tool in TOOLS {
-            match self.runner.ground(&tool.sandbox).await {
-                Ok(ground) => tools.push(self.describe(tool, &ground, output_schema.as_ref())),
+            match self.runner.backend(&tool.sandbox).await {
+                Ok(backend) => tools.push(self.describe(tool, &backend, output_schema.as_ref())),
                 // What a model can't use only costs it.
                 Err(reason) => tracing::debug!("tool `{}` is not listed: {reason}", tool.sandbox.id),
             }

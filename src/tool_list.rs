@@ -11,9 +11,9 @@ pub async fn run(runner: &Runner) -> ExitCode {
     let widest = TOOLS.iter().map(|tool| tool.sandbox.id.len()).max().unwrap_or_default();
     let mut missing = Vec::new();
     for sandbox in TOOLS.iter().map(|tool| &tool.sandbox) {
-        match runner.ground(sandbox).await {
-            Ok(ground) => {
-                println!("{:widest$}  {}", sandbox.id, description(sandbox, &ground, runner.longest(sandbox)));
+        match runner.backend(sandbox).await {
+            Ok(backend) => {
+                println!("{:widest$}  {}", sandbox.id, description(sandbox, &backend, runner.longest(sandbox)));
             }
             Err(reason) => missing.push((sandbox.id, reason)),
         }

@@ -1,17 +1,18 @@
-//! What a tool's programs run on where this server runs.
+//! Where the programs of a tool come from on this machine.
 
 use std::sync::Arc;
 
 use crate::host::Toolchain;
 
-/// Environments are pinned, or else the host lends its programs.
 #[derive(Debug, Clone)]
-pub enum Ground {
+pub enum Backend {
+    /// The environment that the server was built with.
     Pinned,
+    /// Programs that were found on this host.
     Host(Arc<Toolchain>),
 }
 
-impl Ground {
+impl Backend {
     pub fn is_pinned(&self) -> bool {
         matches!(self, Self::Pinned)
     }
