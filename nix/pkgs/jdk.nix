@@ -5,7 +5,7 @@
 # the environment on stderr.
 #
 # A source file that is run with preview features, as the tool's command has it, is run by a class of ours: it takes files that
-# the JDK's own launcher does not (../../src/host/java/RunSource.java), and where SANDBOX_MCP_AHEAD is set it waits for the
+# the JDK's own launcher does not (ahead/RunSource.java), and where SANDBOX_MCP_AHEAD is set it waits for the
 # call first, whose coming descriptor 3 tells. That is to run the Java compiler. Its classes, loaded and linked, are taken from an
 # AOT cache, which is made by running the programs of jdk/ with the same flags, and holds for this very JDK alone: the check
 # `java-aot-cache` finds out whether it is taken. Nothing else that a JVM is started for fits it.
@@ -26,7 +26,7 @@ pkgs.runCommand "jdk-for-one-core" { meta.mainProgram = "java"; } ''
   mkdir -p $out/bin $share
   cp -r ${./jdk} programs
 
-  ${jdk}/bin/javac ${exported} -d classes ${./ahead/SandboxAhead.java} ${../../src/host/java/RunSource.java}
+  ${jdk}/bin/javac ${exported} -d classes ${./ahead/SandboxAhead.java} ${./ahead/RunSource.java}
   printf 'Main-Class: SandboxAhead\nAdd-Exports: ${toString exports}\n' > manifest
   ${jdk}/bin/jar --create --date=1980-01-01T00:00:02Z --file $share/ahead.jar --manifest manifest -C classes .
   # The cache holds for the jar of this time, and this is the time that all files of the store have.

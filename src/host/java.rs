@@ -1,7 +1,7 @@
 //! What Javas of several ages need to run a source file.
 //!
 //! The JDK's own launcher of source files takes not every file that programs come as, and older ones take `--enable-preview`
-//! only with the version of the language. A class of ours (java/RunSource.java) does without both: this JDK's compiler makes it,
+//! only with the version of the language. A class of ours (nix/pkgs/ahead/RunSource.java) does without both: this JDK's compiler makes it,
 //! once, for all calls of a server.
 
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ pub(super) const OLDEST: u32 = 11;
 const KNOWS_ITS_SOURCE: u32 = 23;
 
 /// Runs a source file; its name begins those of the classes that the compiler makes of it.
-const RUN_SOURCE: &str = include_str!("java/RunSource.java");
+const RUN_SOURCE: &str = include_str!("../../nix/pkgs/ahead/RunSource.java");
 const MAIN: &str = "RunSource";
 
 /// How long the compiler may take.
