@@ -34,6 +34,8 @@ pkgs.rustPlatform.buildRustPackage (
           (root + "/build.rs")
           (difference (root + "/src") launcherTests)
           (root + "/nix/manifest.json")
+          # The server has a host's JDK compile it.
+          (root + "/nix/pkgs/ahead/RunSource.java")
         ]
         ++ lib.optionals tests [
           launcherTests
