@@ -19,7 +19,9 @@ let
     "java.base/jdk.internal.access"
     "jdk.compiler/com.sun.tools.javac.launcher"
   ];
-  exported = builtins.concatStringsSep " " (map (package: "--add-exports ${package}=ALL-UNNAMED") exports);
+  exported = builtins.concatStringsSep " " (
+    map (package: "--add-exports ${package}=ALL-UNNAMED") exports
+  );
 in
 pkgs.runCommand "jdk-for-one-core" { meta.mainProgram = "java"; } ''
   share=$out/share/sandbox-mcp

@@ -79,6 +79,8 @@ fn of_the_home_nothing_but_toolchains_is_visible() {
         let code = format!("SHOWN = {shown:?}\nTREES = [{home:?}, '/home', '/root', '/opt', '/srv']\n{code}");
         let (_, text) = text_as(caller, "python", &code);
         let mut seen: Vec<&Path> = text.lines().map(Path::new).collect();
+        // That directory is the sandbox's own, and holds a link.
+        seen.retain(|path| *path != Path::new("/mnt"));
         seen.retain(|path| !shown.iter().any(|shown| shown.starts_with(path) || path.starts_with(shown)));
         assert!(seen.is_empty(), "as {caller:?}: {seen:?}");
     }
