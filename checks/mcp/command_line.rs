@@ -175,6 +175,16 @@ fn stdio_and_no_argument_at_all_serve_alike() {
 }
 
 #[test]
+fn variables_that_switch_something_on_take_1_and_0() {
+    for variable in ["SANDBOX_MCP_NO_CALL_OPTIONS", "SANDBOX_MCP_STRUCTURED_RESULTS"] {
+        for value in ["1", "0", "true", "false", ""] {
+            let listed = Command::new(program()).arg("list").env(variable, value).output().expect("start it");
+            assert!(listed.status.success() && !listed.stdout.is_empty(), "{variable}={value}: {listed:?}");
+        }
+    }
+}
+
+#[test]
 fn nobody_who_is_served_finds_hints_in_the_protocol() {
     let output = sandbox_mcp(&["--stdio"], "");
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), String::new()), "{output:?}");
