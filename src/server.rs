@@ -272,8 +272,9 @@ impl ServerHandler for Server {
     }
 }
 
-/// Clients that find structured content show a model nothing else, and lose the images and files: it is for programs that
-/// ask for it. Whoever looks for the data otherwise finds it in the result's metadata, which no model is shown.
+/// Many clients that find structured content show a model nothing else, and lose the images and files: it is for programs
+/// that ask for it. Otherwise the data is in the result's metadata, of which models are shown nothing, or no more than
+/// with an error.
 fn content(answer: Answer, structured: bool) -> CallToolResult {
     let mut content = vec![ContentBlock::text(answer.text)];
     content.extend(answer.items.into_iter().map(block));
