@@ -53,7 +53,8 @@ where
             match read(line) {
                 Ok(None) => {}
                 Ok(message) => return Ok(message),
-                Err(Unreadable { answer, error }) => {
+                Err(unreadable) => {
+                    let Unreadable { answer, error } = *unreadable;
                     tracing::warn!("{}", error.message);
                     if let Some(id) = answer {
                         let answer = TxJsonRpcMessage::<RoleServer>::error(error, id);
@@ -104,15 +105,15 @@ struct Unreadable {
 }
 
 /// The message of a line; none if it is to be ignored.
-fn read(line: Line) -> Result<Option<RxJsonRpcMessage<RoleServer>>, Unreadable> {
+fn read(line: Line) -> Result<Option<RxJsonRpcMessage<RoleServer>>, Box<Unreadable>> {
     let mut line = match line {
         Line::Whole(line) => line,
         Line::TooLong { length, id } => {
             let error = format!("the request has {length} bytes, {LONGEST_LINE} at most: give fewer or smaller files");
-            return Err(Unreadable {
+            return Err(Box::new(Unreadable {
                 answer: request_id(id).map(Some),
                 error: ErrorData::invalid_request(error, None),
-            });
+            }));
         }
     };
     if trimmed(&line).is_empty() {
@@ -129,7 +130,7 @@ fn read(line: Line) -> Result<Option<RxJsonRpcMessage<RoleServer>>, Unreadable> 
         Err(error) => error,
     };
     match replace_halves(&mut line) {
-        0 => Err(no_json(&line, &syntax)),
+        0 => Err(Box::new(no_json(&line, &syntax))),
         count => {
             tracing::info!("{count} halves of characters in a request were replaced by U+FFFD");
             read(Line::Whole(line))
@@ -148,7 +149,7 @@ fn trimmed(line: &[u8]) -> &[u8] {
 }
 
 /// Says what is wrong with JSON that is no message.
-fn no_message(value: Value) -> Result<Option<RxJsonRpcMessage<RoleServer>>, Unreadable> {
+fn no_message(value: Value) -> Result<Option<RxJsonRpcMessage<RoleServer>>, Box<Unreadable>> {
     let is_method = value["method"].is_string();
     if is_method && value.get("id").is_none() {
         // Nobody waits for the answer to a notification.
@@ -161,7 +162,7 @@ fn no_message(value: Value) -> Result<Option<RxJsonRpcMessage<RoleServer>>, Unre
          or an integer, and a `method`"
     };
     let id = is_method.then(|| value["id"].clone());
-    Err(Unreadable { answer: Some(request_id(id)), error: ErrorData::invalid_request(error, None) })
+    Err(Box::new(Unreadable { answer: Some(request_id(id)), error: ErrorData::invalid_request(error, None) }))
 }
 
 /// Says what is wrong with what is no JSON. It is answered if it was to be a request.
@@ -188,7 +189,10 @@ mod tests {
     fn refused(line: &[u8]) -> Option<(i32, Option<Value>)> {
         match read(Line::Whole(line.to_vec())) {
             Ok(_) => None,
-            Err(Unreadable { answer, error }) => answer.map(|id| (error.code.0, id.map(|id| id.into_json_value()))),
+            Err(unreadable) => {
+                let Unreadable { answer, error } = *unreadable;
+                answer.map(|id| (error.code.0, id.map(|id| id.into_json_value())))
+            }
         }
     }
 
