@@ -3,6 +3,12 @@
 # Made where nothing else can be seen but what builds it: the server has its environments' names as text, which is no reference.
 { pkgs }:
 paths:
-pkgs.runCommand "registration" { inherit paths; } ''
-  bash ${./visible-paths.sh} > $out
-''
+pkgs.runCommand "registration"
+  {
+    inherit paths;
+    # It is to be seen where these paths are.
+    register = ./register.sh;
+  }
+  ''
+    bash ${./visible-paths.sh} > $out
+  ''
