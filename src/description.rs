@@ -56,7 +56,7 @@ mod tests {
 
     fn host() -> Backend {
         let programs = vec![("sh".to_owned(), PathBuf::from("/opt/shell"))];
-        Backend::Host(Arc::new(Toolchain { programs, offered: vec!["curl", "jq"], view: Arc::new(View::empty()) }))
+        Backend::Host(Arc::new(Toolchain::new(programs, vec!["curl", "jq"], View::empty())))
     }
 
     #[test]

@@ -16,12 +16,13 @@ mod tests;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::{env, fmt, fs, io};
 
+use self::java::Java;
 use crate::sandbox::{self, Sandbox};
 use crate::tool::TOOLS;
-use crate::view::{Bind, Launch, Link, View};
+use crate::view::{Bind, Link, View};
 
 /// The directory of the sandbox with links to programs that `PATH` would not find by the name they are wanted by.
 pub(crate) const LINKS: &str = "/run/host/bin";
@@ -203,7 +204,25 @@ pub struct Toolchain {
     pub programs: Vec<(String, PathBuf)>,
     /// Those of the definition's further programs that this host has, as the definition writes them.
     pub offered: Vec<&'static str>,
-    pub view: Arc<View>,
+    /// The view, but for what is made at the first call.
+    found: View,
+    java: Option<Java>,
+    view: OnceLock<Arc<View>>,
+}
+
+impl Toolchain {
+    pub fn new(programs: Vec<(String, PathBuf)>, offered: Vec<&'static str>, view: View) -> Self {
+        Self { programs, offered, found: view, java: None, view: OnceLock::new() }
+    }
+
+    /// Returns what programs see. The first time, this may run a compiler for a second or two.
+    pub fn view(&self) -> Arc<View> {
+        let whole = || {
+            let launch = self.java.as_ref().map(Java::launch).unwrap_or_default();
+            Arc::new(View { launch, ..self.found.clone() })
+        };
+        self.view.get_or_init(whole).clone()
+    }
 }
 
 /// A tool and the programs of this host that it would run on, for `doctor`.
@@ -248,7 +267,7 @@ pub fn toolchain(sandbox: &Sandbox, host: &Host) -> Result<Toolchain, HostError>
     let (mut binds, mut links) = system::system(Path::new("/"));
     let mut directories: Vec<PathBuf> = Vec::new();
     let mut wanted: Vec<(String, PathBuf)> = Vec::new();
-    let mut launch = Launch::default();
+    let mut java = None;
 
     let mut programs = Vec::new();
     for program in self::programs(sandbox) {
@@ -261,7 +280,7 @@ pub fn toolchain(sandbox: &Sandbox, host: &Host) -> Result<Toolchain, HostError>
             directories.push(directory);
         }
         if program == "java" {
-            launch = java::launch(&located.path, sandbox)?;
+            java = java::java(&located.path, sandbox)?;
         }
         let names = command::names_served(&program).into_iter().map(str::to_owned);
         wanted.extend(names.map(|name| (name, located.path.clone())));
@@ -287,8 +306,8 @@ pub fn toolchain(sandbox: &Sandbox, host: &Host) -> Result<Toolchain, HostError>
     };
     let offered = sandbox.programs.names.iter().copied().filter(|shown| has(shown)).collect();
     let path: Vec<String> = link_directory.into_iter().chain(path).map(|path| path.display().to_string()).collect();
-    let view = View { binds, links, path: path.join(":"), launch, ..View::empty() };
-    Ok(Toolchain { programs, offered, view: Arc::new(view) })
+    let view = View { binds, links, path: path.join(":"), ..View::empty() };
+    Ok(Toolchain { java, ..Toolchain::new(programs, offered, view) })
 }
 
 fn is_on_system_path(directory: &Path) -> bool {

@@ -377,7 +377,10 @@ impl Runner {
     ) -> Result<Arc<View>, RunError> {
         match (executor.is_pinned(), packages.is_empty()) {
             (false, false) => Err(RunError::NoPackages { tool: sandbox.id }),
-            (false, true) => Ok(self.host(sandbox).await?.view.clone()),
+            (false, true) => {
+                let toolchain = self.host(sandbox).await?;
+                spawn_blocking(move || toolchain.view()).await.map_err(|_| RunError::Panicked)
+            }
             (true, true) => self.pinned(sandbox, on_stage).await,
             (true, false) => self.joined(self.pinned(sandbox, on_stage).await?, packages, on_stage).await,
         }

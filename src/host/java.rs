@@ -1,8 +1,8 @@
 //! What Javas of several ages need to run a source file.
 //!
 //! The JDK's own launcher of source files takes not every file that programs come as, and older ones take `--enable-preview`
-//! only with the version of the language. A class of ours (nix/pkgs/ahead/RunSource.java) does without both: this JDK's compiler makes it,
-//! once, for all calls of a server.
+//! only with the version of the language. A class of ours (nix/pkgs/ahead/RunSource.java) does without both: this JDK's
+//! compiler makes it at a server's first call.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -26,24 +26,40 @@ const MAIN: &str = "RunSource";
 /// How long the compiler may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How this Java is to be told to run the sandbox's source file.
-pub(super) fn launch(java: &Path, sandbox: &Sandbox) -> Result<Launch, HostError> {
-    let version = version(java);
+/// A Java of this host that runs a sandbox's source file.
+#[derive(Debug)]
+pub(super) struct Java {
+    path: PathBuf,
+    version: Option<u32>,
+    /// Whether the sandbox's command asks for preview features without naming the version of the language.
+    previews: bool,
+}
+
+/// Looks at a Java that a sandbox's command starts; none if it is not given a source file.
+///
+/// Fails where it is too old to run one.
+pub(super) fn java(path: &Path, sandbox: &Sandbox) -> Result<Option<Java>, HostError> {
+    let version = version(path);
     if let Some(version) = version.filter(|version| *version < OLDEST) {
-        return Err(HostError::OldJava { tool: sandbox.id, path: java.to_owned(), version });
+        return Err(HostError::OldJava { tool: sandbox.id, path: path.to_owned(), version });
     }
     let runs_source = sandbox.command.first() == Some(&"java") && sandbox.entrypoint.ends_with(".java");
-    if !runs_source {
-        return Ok(Launch::default());
-    }
-    match compiled(&java.with_file_name("javac")) {
-        Ok(files) => Ok(Launch { arguments: ["-cp", LINKS, MAIN].map(str::to_owned).into(), files }),
-        Err(error) => {
-            tracing::warn!("{} could not compile what runs Java programs of every form: {error}", java.display());
-            let previews = sandbox.command.contains(&"--enable-preview") && !sandbox.command.contains(&"--source");
-            let version = version.filter(|version| previews && *version < KNOWS_ITS_SOURCE);
-            let told = |version: u32| vec!["--source".to_owned(), version.to_string()];
-            Ok(Launch { arguments: version.map(told).unwrap_or_default(), files: Vec::new() })
+    let previews = sandbox.command.contains(&"--enable-preview") && !sandbox.command.contains(&"--source");
+    Ok(runs_source.then(|| Java { path: path.to_owned(), version, previews }))
+}
+
+impl Java {
+    /// How it is to be told to run the source file. This compiles a class, which takes a second or two.
+    pub(super) fn launch(&self) -> Launch {
+        match compiled(&self.path.with_file_name("javac")) {
+            Ok(files) => Launch { arguments: ["-cp", LINKS, MAIN].map(str::to_owned).into(), files },
+            Err(error) => {
+                let path = self.path.display();
+                tracing::warn!("{path} could not compile what runs Java programs of every form: {error}");
+                let version = self.version.filter(|version| self.previews && *version < KNOWS_ITS_SOURCE);
+                let told = |version: u32| vec!["--source".to_owned(), version.to_string()];
+                Launch { arguments: version.map(told).unwrap_or_default(), files: Vec::new() }
+            }
         }
     }
 }

@@ -23,7 +23,7 @@ fn script(text: &str) -> Plan {
 
 fn script_for(tool: &str, controls: &Controls, text: &str) -> Plan {
     let sandbox = &Tool::by_name(tool).expect("the tool exists").sandbox;
-    let view = host::toolchain(sandbox, &Host::from_environment()).expect("this machine has it").view;
+    let view = host::toolchain(sandbox, &Host::from_environment()).expect("this machine has it").view();
     let files = vec![File::parse(sandbox.entrypoint, text.to_owned()).expect("a file")];
     plan::bounded_by(controls, &Job::new(sandbox, files), &view)
 }

@@ -18,7 +18,7 @@ use crate::view::View;
 fn output_as(caller: Caller, tool: &str, code: &str) -> Result<(View, String), HostError> {
     let sandbox = sandbox(tool);
     run(caller, &[], || async {
-        let view = (*toolchain(sandbox, &Host::from_environment())?.view).clone();
+        let view = (*toolchain(sandbox, &Host::from_environment())?.view()).clone();
         let mut files = vec![File::parse(sandbox.entrypoint, code.to_owned()).unwrap()];
         if tool == "go" {
             files.push(File::parse("go.mod", "module hello".to_owned()).unwrap());

@@ -95,7 +95,7 @@ fn for_other_users_a_toolchain_behind_a_closed_directory_does_not_hide_an_open_o
     let of = |for_others, search_path: &[&str]| {
         let host = Host { for_others, ..home.host(search_path) };
         toolchain(sandbox("javascript"), &host)
-            .map(|found| home.of_home(&found.view))
+            .map(|found| home.of_home(&found.view()))
             .map_err(|error| error.to_string())
     };
     assert_eq!(of(false, &["shims", "open"]), Ok(vec!["closed/versions/bin/node".to_owned()]));

@@ -73,7 +73,7 @@ impl Home {
     }
 
     pub fn view(&self, tool: &str, search_path: &[&str]) -> Result<View, HostError> {
-        Ok((*toolchain(sandbox(tool), &self.host(search_path))?.view).clone())
+        Ok((*toolchain(sandbox(tool), &self.host(search_path))?.view()).clone())
     }
 
     /// What the tool sees of the home.

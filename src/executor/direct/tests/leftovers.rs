@@ -37,7 +37,7 @@ fn interrupted(setting: &Setting, by_drop: bool) -> PathBuf {
         let walls = Walls::probe().await;
         let script = "trap '' TERM HUP INT; (setsid sh -c 'while :; do echo x > $TMPDIR/x; done' &); sleep 900";
         let job = job("shell", script);
-        let view = crate::host::toolchain(job.sandbox, &host(&walls)).unwrap().view;
+        let view = crate::host::toolchain(job.sandbox, &host(&walls)).unwrap().view();
         let cancelled = CancellationToken::new();
         let before = directories();
         let running = run(&job, &view, &walls, false, &cancelled);

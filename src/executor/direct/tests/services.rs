@@ -59,7 +59,7 @@ fn run(setting: &Setting, sandbox: Sandbox) -> Outcome {
     let sandbox: &'static Sandbox = Box::leak(Box::new(sandbox));
     crate::testing::run(setting.caller, &setting.lacking, || async {
         let executors = Executors::new(Some(1), Derivations::new(None, false, Remote::Off), false);
-        let view = crate::host::toolchain(sandbox, &host(executors.walls().await)).unwrap().view;
+        let view = crate::host::toolchain(sandbox, &host(executors.walls().await)).unwrap().view();
         let (job, never) = (Job::new(sandbox, Vec::new()), CancellationToken::new());
         executors.run(Executor::Direct, &job, &view, &drop, &never).await.unwrap()
     })

@@ -51,7 +51,7 @@ impl Setting {
             let executors = Executors::new(Some(0), Derivations::new(None, false, Remote::Off), self.allow_unconfined);
             let job = job(tool, code);
             let view = match crate::host::toolchain(job.sandbox, &host(executors.walls().await)) {
-                Ok(toolchain) => toolchain.view,
+                Ok(toolchain) => toolchain.view(),
                 Err(
                     error @ (HostError::MissingToolchain { .. }
                     | HostError::UnknownShim { .. }
