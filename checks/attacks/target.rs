@@ -277,17 +277,16 @@ fn command(executor: &str, user: User, host: &Host) -> (Command, Option<Daemon>)
     (command, daemon)
 }
 
-/// The limits that each tool's description states.
+/// The limits that each tool's description states; none of a tool that is not listed, since nothing can run it here.
 fn limits(server: &Server) -> BTreeMap<&'static str, Vec<(&'static str, Option<String>)>> {
     let id = server.request("tools/list", json!({}));
     let listed = server.answer(id).unwrap_or_else(|error| panic!("the tools can't be listed: {error:?}"));
     let description = |tool: &str| {
-        let tools = listed["tools"].as_array().into_iter().flatten();
-        let found = tools.clone().find(|listed| listed["name"] == tool);
-        found.and_then(|tool| tool["description"].as_str()).unwrap_or_default().to_owned()
+        let found = listed["tools"].as_array()?.iter().find(|listed| listed["name"] == tool)?;
+        Some(found["description"].as_str().unwrap_or_default().to_owned())
     };
     let limit = |tool: &str, pattern: &str| {
-        let text = description(tool);
+        let text = description(tool)?;
         let found = Regex::new(pattern).expect("the pattern is one").captures(&text);
         Some(found.unwrap_or_else(|| panic!("{tool} states no {pattern}: {text:?}"))[1].to_owned())
     };
