@@ -11,7 +11,7 @@ use crate::client::{Server, program};
 use crate::protocol::tools;
 use crate::sleeper::Sleeper;
 
-fn sandbox_mcp(arguments: &[&str], input: &str) -> Output {
+pub fn sandbox_mcp(arguments: &[&str], input: &str) -> Output {
     let mut command = Command::new(program());
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("start it");

@@ -21,6 +21,7 @@ mod packages;
 mod programs;
 mod protocol;
 mod sleeper;
+mod snapshot;
 mod surroundings;
 mod tools;
 
