@@ -147,7 +147,7 @@ fn launcher(output: &Path) -> Result<(), String> {
     if !built.status.success() {
         let log = String::from_utf8_lossy(&built.stderr).into_owned();
         let hint = if log.contains("cannot find -lc") || log.contains("libc.a") {
-            "the static C library is missing (Debian: libc6-dev, Fedora: glibc-static, Nix: glibc.static); "
+            "the static C library is missing (Debian: libc6-dev, Fedora: glibc-static, Nix: glibc.out before glibc.static); "
         } else {
             ""
         };
