@@ -4,8 +4,9 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::executor::Choice;
-use crate::executor::derivation::{self, Way};
+use crate::choice::{Choice, Way};
+use crate::executor::derivation;
+use crate::job::CallOptions;
 use crate::package_list;
 use crate::packages::{PackageError, Packages};
 use crate::sandbox::Sandbox;
@@ -14,17 +15,6 @@ use crate::tool::{ArgumentError, kind};
 const EXECUTOR: &str = "executor";
 const CACHE: &str = "cache";
 const PACKAGES: &str = "packages";
-
-/// The choices of one call.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct CallOptions {
-    /// Instead of the server's own choice.
-    pub executor: Option<Choice>,
-    /// Whether the result of an earlier call that was the same will do. It is a derivation's.
-    pub cache: bool,
-    /// What the program has besides its tool's environment.
-    pub packages: Packages,
-}
 
 /// Adds the options to the input schema of a tool, as far as it has them. A parameter of the tool's own keeps its name.
 pub fn describe(schema: &mut Map<String, Value>, sandbox: &Sandbox) {

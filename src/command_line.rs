@@ -7,8 +7,7 @@ use std::time::Duration;
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand};
 
-use crate::executor::Choice;
-use crate::executor::derivation::Remote;
+use crate::choice::{Choice, Remote};
 use crate::runner::Options;
 
 /// Runs code for AI agents in pinned Nix environments, isolated by Linux namespaces.

@@ -21,7 +21,7 @@ use crate::launch::Controls;
 use crate::plan::{self, HOME, OUT};
 use crate::sandbox::{Network, Sandbox};
 use crate::view::View;
-use crate::walls::Landlock;
+use sandbox_launcher::landlock::Landlock;
 
 /// Where temporary files are in a sandbox.
 pub const TMP: &str = "/tmp";

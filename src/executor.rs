@@ -7,7 +7,6 @@ mod online;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::{fmt, io};
 
@@ -17,100 +16,20 @@ use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use self::derivation::{DerivationError, Derivations, Way};
+use self::derivation::{DerivationError, Derivations};
 use self::direct::Unconfined;
 use self::environments::Environments;
 use crate::artifacts::{self, Artifacts};
+use crate::choice::Executor;
 use crate::job::Job;
 use crate::launch::{LaunchError, Pool, Run};
 use crate::network::Refusals;
 use crate::outcome::Outcome;
 use crate::plan;
-use crate::sandbox::{Network, Preference, Sandbox};
+use crate::sandbox::{Network, Sandbox};
 use crate::stage::OnStage;
 use crate::view::View;
 use crate::walls::{Missing, Walls};
-
-/// Which executor the operator wants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Choice {
-    /// Pinned environments where this server has them, by what the sandbox's definition says, if it says so; or else this
-    /// host's toolchains.
-    Auto,
-    Namespace,
-    Direct,
-    Derivation(Way),
-}
-
-impl Choice {
-    /// This choice, unless it is left to the machine: then what the sandbox's definition says, if it says so.
-    pub fn or(self, preference: Option<Preference>) -> Self {
-        match (self, preference) {
-            (Self::Auto, Some(Preference::Namespace)) => Self::Namespace,
-            (Self::Auto, Some(Preference::Derivation)) => Self::Derivation(Way::Daemon),
-            (choice, _) => choice,
-        }
-    }
-}
-
-impl FromStr for Choice {
-    type Err = UnknownExecutor;
-
-    fn from_str(text: &str) -> Result<Self, UnknownExecutor> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "namespace" => Ok(Self::Namespace),
-            "direct" => Ok(Self::Direct),
-            "derivation" => Ok(Self::Derivation(Way::Daemon)),
-            "derivation-cli" => Ok(Self::Derivation(Way::Command)),
-            _ => Err(UnknownExecutor),
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UnknownExecutor;
-
-impl fmt::Display for UnknownExecutor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the executors are auto, namespace, derivation, derivation-cli and direct")
-    }
-}
-
-impl std::error::Error for UnknownExecutor {}
-
-/// Which executor carried a job out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Executor {
-    /// Our own launcher, around a pinned environment.
-    Namespace,
-    /// Our own launcher, around toolchains of this host.
-    Direct,
-    /// Nix, around a pinned environment and our own launcher.
-    Derivation(Way),
-}
-
-impl Executor {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Namespace => "namespace",
-            Self::Direct => "direct",
-            Self::Derivation(Way::Daemon) => "derivation",
-            Self::Derivation(Way::Command) => "derivation-cli",
-        }
-    }
-
-    /// Whether it runs programs in pinned environments. What was found on the host is never called pinned.
-    pub fn is_pinned(self) -> bool {
-        self != Self::Direct
-    }
-}
-
-impl fmt::Display for Executor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// All executors, with what they keep from call to call.
 pub struct Executors {
@@ -305,25 +224,5 @@ impl From<DerivationError> for ExecutorError {
 impl From<LaunchError> for ExecutorError {
     fn from(error: LaunchError) -> Self {
         Self::Launch(error)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_operator_names_goes_before_what_the_definition_says_and_that_before_what_the_machine_offers() {
-        let derivation = Choice::Derivation(Way::Daemon);
-        for (operator, definition, chosen) in [
-            (Choice::Auto, None, Choice::Auto),
-            (Choice::Auto, Some(Preference::Namespace), Choice::Namespace),
-            (Choice::Auto, Some(Preference::Derivation), derivation),
-            (Choice::Namespace, Some(Preference::Derivation), Choice::Namespace),
-            (Choice::Direct, Some(Preference::Derivation), Choice::Direct),
-            (derivation, Some(Preference::Namespace), derivation),
-        ] {
-            assert_eq!(operator.or(definition), chosen);
-        }
     }
 }

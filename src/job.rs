@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::call_options::CallOptions;
+use crate::choice::Choice;
 use crate::file::File;
+use crate::packages::Packages;
 use crate::sandbox::Sandbox;
 
 #[derive(Debug, Clone)]
@@ -33,4 +34,15 @@ pub enum Output {
     Captured,
     /// To this process's own standard output and error, as it comes.
     Inherited,
+}
+
+/// The choices of one call.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CallOptions {
+    /// Instead of the server's own choice.
+    pub executor: Option<Choice>,
+    /// Whether the result of an earlier call that was the same will do. It is a derivation's.
+    pub cache: bool,
+    /// What the program has besides its tool's environment.
+    pub packages: Packages,
 }

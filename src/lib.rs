@@ -65,6 +65,7 @@ pub mod backend;
 pub mod build_all;
 pub mod call_options;
 pub mod capture;
+pub mod choice;
 pub mod closure;
 pub mod command_line;
 pub mod confine;

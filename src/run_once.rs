@@ -11,11 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::answer;
 use crate::artifacts::{Artifact, Artifacts};
-use crate::call_options::CallOptions;
 use crate::capture::Captured;
 use crate::exported;
 use crate::file::File;
-use crate::job::{Job, Output};
+use crate::job::{CallOptions, Job, Output};
 use crate::outcome::{Ending, Outcome};
 use crate::package_list;
 use crate::packages::Packages;

@@ -11,8 +11,9 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::Backend;
-use crate::executor::derivation::{Derivations, Remote, Way};
-use crate::executor::{Choice, Executor, ExecutorError, Executors, direct};
+use crate::choice::{Choice, Executor, Remote, Way};
+use crate::executor::derivation::Derivations;
+use crate::executor::{ExecutorError, Executors, direct};
 use crate::host::{self, HostError, Toolchain};
 use crate::job::Job;
 use crate::joined::JoinedViews;

@@ -21,9 +21,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::answer::{self, Answer, Item};
 use crate::backend::Backend;
-use crate::call_options::{self, CallOptions};
+use crate::call_options;
 use crate::description::description;
-use crate::job::Job;
+use crate::job::{CallOptions, Job};
 use crate::package_list;
 use crate::runner::{RunError, Runner};
 use crate::stage::Stage;

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use sandbox_launcher::plan::OUT;
+
 use crate::file::{File, FileError};
 use crate::packages::PackageError;
-use crate::plan;
 use crate::sandbox::{Annotations, Network, Programs, Resources, Sandbox};
 
 pub mod table {
@@ -63,7 +64,7 @@ impl Tool {
     pub fn files(&self, arguments: Map<String, Value>) -> Result<Vec<File>, ArgumentError> {
         let files = (self.parse)(Arguments(arguments))?;
         let workdir = Path::new(self.sandbox.workdir);
-        match files.iter().find(|file| workdir.join(file.name.as_path()) == Path::new(plan::OUT)) {
+        match files.iter().find(|file| workdir.join(file.name.as_path()) == Path::new(OUT)) {
             Some(file) => Err(FileError::taken(&file.name, "the directory whose files are returned").into()),
             None => Ok(files),
         }

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
 
+use sandbox_launcher::plan::OUT;
 use sandbox_launcher::view::{self, CLOSURE};
 pub use sandbox_launcher::view::{Bind, Link};
 
 use crate::packages::Packages;
-use crate::plan;
 use crate::sandbox::{ENVIRONMENT_PLACEHOLDER, Sandbox};
 use crate::store_path::{StorePath, StorePathError};
 
@@ -147,7 +147,7 @@ impl View {
             ("HOME", "/sandbox"),
             // Of all that LANG would say too, this is what differs from C, and one file to be read instead of twelve.
             ("LC_CTYPE", "C.UTF-8"),
-            ("OUT", plan::OUT),
+            ("OUT", OUT),
             ("PATH", &self.path),
             ("PWD", sandbox.workdir),
             // As /etc/passwd has it, which a shell need not read then.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 use std::{fmt, fs, io};
 
+use sandbox_launcher::landlock::Landlock;
 use sandbox_launcher::{Call, Ending, Environment, Failure, Plan, Program, Step, Watch};
 use tokio_util::sync::CancellationToken;
 
@@ -25,22 +26,6 @@ pub struct Walls {
     pub namespaces: Result<(), Missing>,
     pub landlock: Result<Landlock, Missing>,
     pub seccomp: Result<(), Missing>,
-}
-
-/// A version of Landlock, as the kernel counts them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Landlock(pub u32);
-
-impl Landlock {
-    /// Whether a file that may only be read is kept from being emptied.
-    pub fn guards_content(self) -> bool {
-        self.0 >= 3
-    }
-
-    /// Whether signals and abstract unix sockets are kept inside.
-    pub fn guards_signals(self) -> bool {
-        self.0 >= 6
-    }
 }
 
 /// Why a wall can't be put up: what was tried, and what the kernel said to that.
@@ -142,14 +127,7 @@ fn without_namespaces(wall: Step) -> Plan {
 
 /// The newest version that the kernel speaks.
 fn landlock_version() -> Result<Landlock, Refusal> {
-    const VERSION: libc::c_uint = 1;
-    let none = std::ptr::null::<u8>();
-    // SAFETY: with the version flag, the kernel asks for a null pointer and no size.
-    let version = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, 0usize, VERSION) };
-    match u32::try_from(version) {
-        Ok(version) => Ok(Landlock(version)),
-        Err(_) => Err(("ask for Landlock's version".to_owned(), io::Error::last_os_error().to_string())),
-    }
+    Landlock::of_this_kernel().map_err(|error| ("ask for Landlock's version".to_owned(), error.to_string()))
 }
 
 const LANDLOCK_REMEDY: &str = "Landlock needs Linux 5.13 with `landlock` in the kernel's list of security modules, \
@@ -204,11 +182,5 @@ mod tests {
             assert!(walls.namespaces.is_err(), "no sandbox goes without");
             assert!(walls.landlock.is_ok());
         }
-    }
-
-    #[test]
-    fn landlock_is_known_by_what_its_version_guards() {
-        let guards = |version| (Landlock(version).guards_content(), Landlock(version).guards_signals());
-        assert_eq!([2, 3, 5, 6].map(guards), [(false, false), (true, false), (true, false), (true, true)]);
     }
 }

@@ -8,8 +8,9 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sandbox_mcp::executor::derivation::{Derivations, Remote, Way};
-use sandbox_mcp::executor::{Executor, Executors};
+use sandbox_mcp::choice::{Executor, Remote, Way};
+use sandbox_mcp::executor::Executors;
+use sandbox_mcp::executor::derivation::Derivations;
 use sandbox_mcp::file::File;
 use sandbox_mcp::job::Job;
 use sandbox_mcp::sandbox::{Environment, Sandbox};

@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use sandbox_mcp::executor::derivation::{Derivations, Remote};
-use sandbox_mcp::executor::{Executor, ExecutorError, Executors};
+use sandbox_mcp::choice::{Executor, Remote};
+use sandbox_mcp::executor::derivation::Derivations;
+use sandbox_mcp::executor::{ExecutorError, Executors};
 use sandbox_mcp::job::{Job, Output};
 use sandbox_mcp::launch::Pool;
 use sandbox_mcp::network::Refusals;

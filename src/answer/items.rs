@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use crate::artifacts::{Artifact, Artifacts, Kind, LeftOut};
-use crate::plan::OUT;
+use sandbox_launcher::plan::OUT;
 
 /// One thing that a client is given.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use sandbox_launcher::left::Left;
 
 use crate::artifacts::{Artifacts, shown};
 use crate::outcome::{Ending, Outcome};
-use crate::plan::OUT;
+use sandbox_launcher::plan::OUT;
 
 /// How many are named.
 const MOST: usize = 10;

@@ -6,7 +6,7 @@
 use libc::{c_int, c_long};
 
 use crate::sandbox::Network;
-use crate::walls::Landlock;
+use sandbox_launcher::landlock::Landlock;
 use sandbox_launcher::seccomp::{Bounds, Condition, Refusal, is, is_not, masked, stricter_filter};
 
 /// What a filter depends on.

@@ -11,7 +11,7 @@ use crate::job::Job;
 use crate::launch::Controls;
 use crate::tool::Tool;
 use crate::view::{Bind, Link, Origin, View};
-use crate::walls::Landlock;
+use sandbox_launcher::landlock::Landlock;
 
 fn ground() -> Ground<'static> {
     static CONTROLS: LazyLock<Controls> = LazyLock::new(|| Controls::none("a test"));

@@ -32,6 +32,7 @@ use self::leavings::Leavings;
 use self::log::Log;
 use super::Executor;
 use crate::artifacts;
+use crate::choice::{Remote, Way};
 use crate::file::File;
 use crate::job::Job;
 use crate::launch::LAUNCHER;
@@ -47,26 +48,6 @@ use crate::stage::OnStage;
 use crate::store_path::{STORE, StorePath, StorePathError};
 use crate::tool::SYSTEM;
 use crate::view::View;
-
-/// By which way Nix is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
-    /// The protocol of the daemon, over its socket or to a child of our own.
-    Daemon,
-    /// The commands `nix-store --import` and `nix-store --realise`.
-    Command,
-}
-
-/// Whether runs go to the builders on other machines that Nix is configured with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Remote {
-    /// None does.
-    Off,
-    /// Those do that such a builder takes.
-    Prefer,
-    /// All do.
-    Only,
-}
 
 /// How long it may take to add a derivation, which takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -5,6 +5,8 @@
 
 mod bytes;
 pub mod capture;
+#[path = "landlock_version.rs"]
+pub mod landlock;
 pub mod left;
 pub mod machine;
 mod message;

@@ -6,7 +6,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::host;
 use super::support::{Setting, lacking, without_namespaces};
-use crate::executor::derivation::{Derivations, Remote};
+use crate::choice::Remote;
+use crate::executor::derivation::Derivations;
 use crate::executor::{Executor, Executors};
 use crate::job::Job;
 use crate::outcome::{Ending, Outcome};

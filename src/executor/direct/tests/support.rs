@@ -8,7 +8,8 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::super::host;
-use crate::executor::derivation::{Derivations, Remote};
+use crate::choice::Remote;
+use crate::executor::derivation::Derivations;
 use crate::executor::{Executor, ExecutorError, Executors};
 use crate::file::File;
 use crate::host::HostError;
