@@ -1,38 +1,18 @@
 //! Reads the manifest, writes the tool table and builds the launcher. Nix is never started here.
 
-#[path = "src/network/address.rs"]
-#[allow(dead_code)]
-mod address;
-#[path = "src/archive.rs"]
-#[allow(dead_code)]
-mod archive;
-#[path = "src/codegen.rs"]
-mod codegen;
-#[path = "src/derivation.rs"]
-#[allow(dead_code)]
-mod derivation;
-#[path = "src/manifest.rs"]
-#[allow(dead_code)]
-mod manifest;
-#[path = "src/nix"]
-mod nix {
-    #[allow(dead_code)]
-    pub mod nar;
-}
-#[path = "src/network/policy.rs"]
-#[allow(dead_code)]
-mod policy;
-#[path = "src/store_path.rs"]
-#[allow(dead_code)]
-mod store_path;
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 use std::{env, fmt, fs};
 
+use nix_store::archive::{Archive, Paths};
+use sandbox_manifest::{Environment, Manifest, codegen};
+
+/// Where the workspace is.
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
 /// The manifest to build from; without it, the portable one that holds no store paths.
 const MANIFEST: &str = "SANDBOX_MCP_MANIFEST";
-const PORTABLE_MANIFEST: &str = "nix/manifest.json";
+const PORTABLE_MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../nix/manifest.json");
 
 fn main() {
     println!("cargo::rerun-if-env-changed={MANIFEST}");
@@ -56,7 +36,7 @@ fn sandboxes(output: &Path, archive: &Path) -> Result<(), String> {
     let text =
         fs::read_to_string(&path).map_err(|error| format!("cannot read the manifest {}: {error}", path.display()))?;
     let refuse = |error: &dyn fmt::Display| format!("manifest {}: {error}", path.display());
-    let manifest = manifest::Manifest::parse(&text).map_err(|error| refuse(&error))?;
+    let manifest = Manifest::parse(&text).map_err(|error| refuse(&error))?;
     let compressed = match &manifest.archive {
         Some(file) => {
             println!("cargo::rerun-if-changed={}", file.display());
@@ -74,8 +54,8 @@ fn sandboxes(output: &Path, archive: &Path) -> Result<(), String> {
     write(archive, &compressed)
 }
 
-fn check_derivations(manifest: &manifest::Manifest, system: &str, compressed: &[u8]) -> Result<(), String> {
-    let unpacked = archive::Archive::unpack(compressed).map_err(|error| format!("archive: {error}"))?;
+fn check_derivations(manifest: &Manifest, system: &str, compressed: &[u8]) -> Result<(), String> {
+    let unpacked = Archive::unpack(compressed).map_err(|error| format!("archive: {error}"))?;
     let paths = unpacked.paths().map_err(|error| format!("archive: {error}"))?;
     for (id, sandbox) in &manifest.sandboxes {
         if let Some(environment) = &sandbox.environment {
@@ -93,11 +73,7 @@ fn check_derivations(manifest: &manifest::Manifest, system: &str, compressed: &[
 }
 
 /// Checks that the archive has the .drv and that it makes what the manifest says: the same output for the same system.
-fn check_derivation(
-    paths: &archive::Paths,
-    system: &str,
-    environment: &manifest::Environment,
-) -> Result<(), (&'static str, String)> {
+fn check_derivation(paths: &Paths, system: &str, environment: &Environment) -> Result<(), (&'static str, String)> {
     let drv = environment.drv.as_str();
     let Some(name) = environment.drv.name().strip_suffix(".drv") else {
         return Err(("drv", format!("{drv} is not the path of a derivation: it does not end in .drv")));
@@ -122,8 +98,8 @@ fn check_derivation(
 /// break procedural macros, and cargo cannot set it for one package. It is static so that it runs where its file is
 /// all there is: in a sandbox, or as the builder of a derivation.
 fn launcher(output: &Path) -> Result<(), String> {
-    for file in ["Cargo.toml", "Cargo.lock", "src/launcher"] {
-        println!("cargo::rerun-if-changed={file}");
+    for file in ["Cargo.toml", "Cargo.lock", "src/launcher", "src/plan"] {
+        println!("cargo::rerun-if-changed={ROOT}/{file}");
     }
     let target = env::var("TARGET").expect("cargo sets TARGET");
     let target_dir = output.with_file_name("launcher-target");

@@ -2,11 +2,6 @@
 { pkgs, server }:
 import ../lib/rust.nix { inherit pkgs; } {
   pname = "clippy";
-  # What tests include at compile time.
-  files = [
-    ../../checks/codegen
-    ../../checks/derivation
-  ];
   nativeBuildInputs = [ pkgs.clippy ];
   buildPhase = ''
     cargo clippy --offline --workspace --all-targets -- --deny warnings

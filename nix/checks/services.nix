@@ -1,4 +1,4 @@
-# Services before the command, in derivations as the server makes them: what src/run_derivation.rs says of their variables is all
+# Services before the command, in derivations as the server makes them: what src/server/src/nix/run_derivation.rs says of their variables is all
 # that a builder needs.
 { pkgs, server }:
 let

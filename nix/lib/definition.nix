@@ -43,7 +43,7 @@ let
 
   variables = setOf "the name of an environment variable" "[A-Za-z_][A-Za-z0-9_]*" variable;
 
-  # The form only: src/network/policy.rs says what else is wrong with one, such as an address that is not public.
+  # The form only: src/manifest/src/policy.rs says what else is wrong with one, such as an address that is not public.
   destination =
     let
       label = "[a-z0-9]([a-z0-9-]*[a-z0-9])?";

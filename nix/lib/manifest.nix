@@ -1,4 +1,4 @@
-# The manifest: what build.rs compiles the server from. Its contract is src/manifest.rs.
+# The manifest: what build.rs compiles the server from. Its contract is src/manifest/src/lib.rs.
 #
 # Without a system it is the portable one, which holds no store paths and is kept in the repository, for a build without Nix.
 {

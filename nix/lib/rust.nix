@@ -4,18 +4,21 @@ let
   inherit (pkgs) lib;
   inherit (lib.fileset)
     difference
-    fileFilter
     toSource
     unions
     ;
   root = ../..;
-  launcherTests = root + "/src/launcher/tests";
-  cargo = lib.importTOML (root + "/Cargo.toml");
-  inherit (cargo.package) version description;
+  # What only tests read.
+  testFiles = unions [
+    (root + "/src/launcher/tests")
+    (root + "/src/manifest/tests")
+    (root + "/src/server/benches")
+    (root + "/src/server/tests")
+  ];
+  inherit ((lib.importTOML (root + "/Cargo.toml")).workspace.package) version description;
+  targets = lib.importTOML (root + "/src/server/Cargo.toml");
 in
 {
-  # Besides what cargo needs to compile the server.
-  files ? [ ],
   # Whether tests are compiled.
   tests ? true,
   ...
@@ -32,23 +35,20 @@ pkgs.rustPlatform.buildRustPackage (
           (root + "/Cargo.toml")
           (root + "/Cargo.lock")
           (root + "/build.rs")
-          (difference (root + "/src") launcherTests)
+          (difference (root + "/src") testFiles)
           (root + "/nix/manifest.json")
           # The server has a host's JDK compile it.
           (root + "/nix/pkgs/ahead/RunSource.java")
         ]
-        ++ lib.optionals tests [
-          launcherTests
-          (fileFilter (file: file.hasExt "rs") (root + "/checks"))
-        ]
-        ++ files
+        ++ lib.optional tests testFiles
       );
     };
     cargoLock.lockFile = root + "/Cargo.lock";
 
-    # Cargo wants every target of Cargo.toml to be there, whether or not it compiles it.
+    # Cargo wants every target of a Cargo.toml to be there, whether or not it compiles it.
     postPatch = lib.optionalString (!tests) (
-      lib.concatMapStrings (target: "install -D /dev/null ${target.path}\n") (cargo.test ++ cargo.bench)
+      lib.concatMapStrings (test: "install -D /dev/null src/server/tests/${test.name}.rs\n") targets.test
+      + lib.concatMapStrings (bench: "install -D /dev/null src/server/benches/${bench.name}.rs\n") targets.bench
     );
 
     # build.rs links the launcher statically. The linker takes what the first directory has, so what links dynamically comes first.
@@ -64,8 +64,5 @@ pkgs.rustPlatform.buildRustPackage (
       platforms = lib.platforms.linux;
     };
   }
-  // removeAttrs arguments [
-    "files"
-    "tests"
-  ]
+  // removeAttrs arguments [ "tests" ]
 )

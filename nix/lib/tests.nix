@@ -6,11 +6,6 @@
 { pkgs }:
 import ./rust.nix { inherit pkgs; } {
   pname = "sandbox-mcp-tests";
-  files = [
-    ../../checks/codegen
-    ../../checks/derivation
-  ];
-
   buildType = "debug";
   cargoBuildFlags = [
     "--workspace"
@@ -22,14 +17,14 @@ import ./rust.nix { inherit pkgs; } {
     "--lib"
     "--test=build"
     "--test=codegen"
-    "--test=derivation"
+    "--test=store"
   ];
   # These run the programs of a machine, of which a builder has none where they look for them: `cargo test` runs them.
   checkFlags = map (module: "--skip=${module}::tests") [
     "executor::direct"
-    "host"
-    "launch"
-    "walls"
+    "sandbox::host"
+    "sandbox::launch"
+    "sandbox::walls"
   ];
 
   # Cargo puts a hash after the name of a test's program. The launcher is what build.rs has made for the server.

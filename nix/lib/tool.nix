@@ -46,7 +46,7 @@ let
     if last == 0 then elemAt items 0 else "${allButLast} and ${elemAt items last}";
 
   # The definition's own description, then one sentence for each of its limits. What is in braces is filled in by the server,
-  # which knows what the tool runs on there: see src/description.rs.
+  # which knows what the tool runs on there: see src/server/src/mcp/description.rs.
   description = concatStringsSep " " (
     [ ownDescription ]
     ++ (if contents == "" && definition.programs.names == [ ] then [ ] else [ "{contents}" ])
@@ -107,7 +107,7 @@ let
     else
       (if parameters.additionalFiles then "${requires} and ${uploads}" else "${requires}.");
 
-  # The directory is that of src/plan.rs.
+  # The directory is that of src/plan/src/plan.rs.
   artifacts = "Files left in `/sandbox/out` (`$OUT`) are returned with the output: images as images (3 MB each at most), text as text (200 kB), others as embedded resources (1 MB).";
 
   string = description: {

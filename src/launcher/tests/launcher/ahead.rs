@@ -3,7 +3,7 @@
 use std::io::PipeReader;
 use std::time::{Duration, Instant};
 
-use sandbox_launcher::{Ahead, Call, Ending, LARGEST_REPORT, Plan, Report, Step, decode};
+use sandbox_plan::{Ahead, Call, Ending, LARGEST_REPORT, Plan, Report, Step, decode};
 
 use crate::descriptors::receive;
 use crate::serving::{processes, settled, wait_until_gone};

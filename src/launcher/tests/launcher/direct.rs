@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use sandbox_launcher::{Ending, Report, Resource, Step};
+use sandbox_plan::{Ending, Report, Resource, Step};
 
 use crate::support::{Change, Sleeper, as_everybody_once, kill};
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use sandbox_launcher::{Ending, Report};
+use sandbox_plan::{Ending, Report};
 
 use crate::support::{Change, Sleeper, as_everybody};
 

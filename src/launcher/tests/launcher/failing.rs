@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 
-use sandbox_launcher::{Failure, LARGEST_REPORT, Report, Step, read_message};
+use sandbox_plan::{Failure, LARGEST_REPORT, Report, Step, read_message};
 
 use crate::support::{Change, as_everybody, as_everybody_once, program, programs};
 

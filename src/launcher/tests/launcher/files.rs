@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sandbox_launcher::{Resource, Step};
+use sandbox_plan::{Resource, Step};
 
 use crate::support::{as_everybody, host_programs};
 

@@ -2,7 +2,7 @@
 
 use std::net::{TcpListener, UdpSocket};
 
-use sandbox_launcher::{LARGEST_REPORT, Plan, Report, Route, Step, decode};
+use sandbox_plan::{LARGEST_REPORT, Plan, Report, Route, Step, decode};
 
 use crate::descriptors::receive;
 use crate::support::{Caller, as_everybody};

@@ -5,8 +5,8 @@ use std::io::Write;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use sandbox_launcher::machine::kernel_bounds_pids;
-use sandbox_launcher::{Ending, Limit, Report, Resource, Step};
+use sandbox_plan::machine::kernel_bounds_pids;
+use sandbox_plan::{Ending, Limit, Report, Resource, Step};
 
 use crate::support::{Caller, Change, Running, Sleeper, as_everybody, as_everybody_once, once};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sandbox_launcher::{Directory, Ending, Limit, Namespace, Plan, Resource, Step, Watch};
+use sandbox_plan::{Directory, Ending, Limit, Namespace, Plan, Resource, Step, Watch};
 
 use crate::support::{Caller, Change, as_everybody};
 
@@ -35,7 +35,7 @@ fn more_memory_than_allowed_ends_the_sandbox_and_is_named() {
         let over =
             caller.run(&watched(&caller, "head -c 900000000 /dev/zero | tail -c 900000000 | wc -c; sleep 900", limit));
         assert_eq!(over.ending(), memory(limit), "{over:?}");
-        let Some(sandbox_launcher::Report::Ended { usage, .. }) = over.report else { unreachable!() };
+        let Some(sandbox_plan::Report::Ended { usage, .. }) = over.report else { unreachable!() };
         assert!(usage.peak_memory < 4 * limit, "{usage:?}");
     });
 }

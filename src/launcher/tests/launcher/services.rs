@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sandbox_launcher::{Ending, Plan, Readiness, Service};
+use sandbox_plan::{Ending, Plan, Readiness, Service};
 
 use crate::support::{Caller, Change, Sleeper, as_everybody, as_everybody_once};
 

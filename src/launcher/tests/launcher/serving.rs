@@ -5,7 +5,7 @@ use std::fs;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use sandbox_launcher::{Call, Ending, Report, Step};
+use sandbox_plan::{Call, Ending, Report, Step};
 
 use crate::support::{Caller, Change, Served, Sleeper, as_everybody_served, kill, programs};
 

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use std::{env, fmt};
 
 use crate::descriptors::send;
-use sandbox_launcher::{
+use sandbox_plan::{
     Call, Ending, Environment, Failure, Identity, LARGEST_REPORT, Namespace, Order, Plan, Program, Report, Resource,
     Step, Watch, call_header, encode, read_message,
 };

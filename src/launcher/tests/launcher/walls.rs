@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use sandbox_launcher::{Ending, Namespace, Plan, Resource, Step};
+use sandbox_plan::{Ending, Namespace, Plan, Resource, Step};
 
 use crate::support::{Caller, Change, Way, as_everybody};
 

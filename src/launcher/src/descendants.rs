@@ -1,0 +1,96 @@
+//! The end of a sandbox that has no pid namespace: all that came from this process is found and killed.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::os::fd::AsFd;
+use std::thread::sleep;
+use std::time::Duration;
+
+use sandbox_plan::Usage;
+
+use crate::sys;
+
+/// Kills all descendants of this process, which must be their subreaper, and tells what they took.
+///
+/// A process whose parent dies becomes this process's child, so that none is left when it has no child any more.
+pub fn kill_all() -> Usage {
+    let mut usage = Usage::default();
+    loop {
+        for process in stop_all() {
+            signal(process, libc::SIGKILL);
+        }
+        loop {
+            match sys::reap(-1, false) {
+                Ok(Some(reaped)) => {
+                    usage.cpu += reaped.cpu;
+                    usage.peak_memory = usage.peak_memory.max(reaped.peak_memory);
+                }
+                Ok(None) => break,
+                Err(_) => return usage,
+            }
+        }
+        sleep(Duration::from_micros(500));
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Process {
+    pid: i32,
+    parent: i32,
+}
+
+/// Stops processes until no new ones turn up. Were they killed as they are found, a program that forks without end
+/// would use the room that the dead leave; the stopped fill up its limit.
+fn stop_all() -> HashSet<Process> {
+    const ROUNDS: usize = 100;
+    let mut stopped = HashSet::new();
+    for _ in 0..ROUNDS {
+        let known = stopped.len();
+        for process in all() {
+            if stopped.insert(process) {
+                signal(process, libc::SIGSTOP);
+            }
+        }
+        if stopped.len() == known {
+            break;
+        }
+    }
+    stopped
+}
+
+fn all() -> Vec<Process> {
+    let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        if let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok())
+            && let Some(parent) = parent_of(pid)
+        {
+            children.entry(parent).or_default().push(pid);
+        }
+    }
+    let mut found = Vec::new();
+    let mut parents = vec![sys::own_pid()];
+    while let Some(parent) = parents.pop() {
+        for pid in children.remove(&parent).unwrap_or_default() {
+            found.push(Process { pid, parent });
+            parents.push(pid);
+        }
+    }
+    found
+}
+
+/// The fourth field of stat, after a name in parentheses that may hold anything.
+fn parent_of(pid: i32) -> Option<i32> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let name_end = stat.iter().rposition(|byte| *byte == b')')?;
+    str::from_utf8(&stat[name_end + 1..]).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// Sends a signal, unless the pid is another process's by now: the parent is asked for after the descriptor is open.
+fn signal(process: Process, signal: i32) {
+    if let Ok(pidfd) = sys::open_pidfd(process.pid)
+        && let Some(parent) = parent_of(process.pid)
+        && (parent == process.parent || parent == sys::own_pid())
+    {
+        sys::send_signal(pidfd.as_fd(), signal);
+    }
+}

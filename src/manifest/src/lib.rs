@@ -1,0 +1,427 @@
+//! The manifest: the contract between Nix, which evaluates the sandboxes, and Rust, which is compiled from them.
+//!
+//! build.rs parses it at the edge; what passes [`Manifest::parse`] needs no further check. It is known to the build
+//! alone: the server holds the sandboxes as static data that [`codegen`](crate) made of it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use nix_store::store_path::{StorePath, StorePathError};
+
+pub mod address;
+#[cfg(feature = "codegen")]
+pub mod codegen;
+mod network;
+pub mod policy;
+mod services;
+
+pub use network::Network;
+pub use services::{Ready, Service};
+
+/// The format that this version reads. It changes when a manifest of an older evaluation would be misread.
+pub const FORMAT: u64 = 1;
+
+/// Ids become part of names in the store, which have 211 characters at most.
+const LONGEST_ID: usize = 64;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    pub format: u64,
+    /// The system of the derivations; none in the portable manifest, which holds no store paths.
+    pub system: Option<String>,
+    /// The file that holds the derivations and all that they refer to, as `archive.rs` reads it; none in the portable manifest.
+    #[serde(default)]
+    pub archive: Option<PathBuf>,
+    pub sandboxes: BTreeMap<String, Sandbox>,
+    /// The sets of packages that calls may ask for; none in the portable manifest.
+    #[serde(default, rename = "packageSets")]
+    pub package_sets: BTreeMap<String, PackageSet>,
+}
+
+/// Packages of one kind, by their names.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct PackageSet {
+    pub description: String,
+    /// The environment variables that lead programs to a package, and the directory in it that each names.
+    pub search_paths: BTreeMap<String, String>,
+    pub packages: BTreeMap<String, Package>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Package {
+    pub version: String,
+    pub description: String,
+    pub environment: Environment,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sandbox {
+    pub definition: Definition,
+    pub tool: Tool,
+    pub environment: Option<Environment>,
+}
+
+/// The sandbox as its Nix file states it, in the keys of the JSON config.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Definition {
+    pub id: String,
+    pub name: String,
+    pub description: String,
+    pub version: String,
+    pub image: String,
+    pub user: String,
+    pub entrypoint: String,
+    /// Files that may be there instead of the entrypoint, each with the entrypoint that then runs it.
+    #[serde(default)]
+    pub instead: BTreeMap<String, String>,
+    /// Seconds of wall clock.
+    pub timeout: u32,
+    /// Variables by which the command is told to wait, if it can be started before there is a call for it.
+    #[serde(default)]
+    pub ahead: BTreeMap<String, String>,
+    /// What is started before the command; of the list of strings that the JSON config has here, one service.
+    #[serde(deserialize_with = "services::services")]
+    pub before: Vec<Service>,
+    pub command: Vec<String>,
+    pub hints: Hints,
+    pub parameters: Parameters,
+    pub security: Security,
+    pub resources: Resources,
+    pub mount: Mount,
+    pub variables: BTreeMap<String, String>,
+    /// The ids of the sets whose packages a call may ask for.
+    #[serde(default)]
+    pub package_sets: Vec<String>,
+    #[serde(default)]
+    pub executor: Option<Executor>,
+}
+
+/// By what calls are carried out, where the operator does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Executor {
+    Namespace,
+    Derivation,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Hints {
+    pub is_read_only: Option<bool>,
+    pub is_destructive: Option<bool>,
+    pub is_idempotent: Option<bool>,
+    pub is_external_interaction: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Parameters {
+    pub additional_files: bool,
+    pub files: Vec<RequiredFile>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequiredFile {
+    pub name: String,
+    pub description: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Security {
+    pub read_only: bool,
+    pub cap_drop: Vec<String>,
+    pub security_opt: Vec<String>,
+    pub network: Network,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resources {
+    /// Cores.
+    pub cpu: u32,
+    /// Megabytes (2^20 bytes).
+    pub memory: u32,
+    pub processes: u32,
+    /// Open files of one process.
+    pub files: u32,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Mount {
+    pub workdir: String,
+    pub tmpdir_prefix: String,
+    /// An octal number as text, such as `0755`.
+    pub script_perms: String,
+    pub read_only: bool,
+}
+
+/// The tool as a client sees it, in MCP's words.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Tool {
+    pub name: String,
+    pub title: String,
+    /// With places for what differs from server to server; see src/description.rs.
+    pub description: String,
+    /// What the pinned environment has besides.
+    #[serde(default)]
+    pub contents: String,
+    #[serde(default)]
+    pub programs: Programs,
+    pub input_schema: serde_json::Map<String, serde_json::Value>,
+    pub annotations: Annotations,
+}
+
+/// Programs for a call's own use, of which a host may have some.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Programs {
+    /// What names them, in which `{programs}` stands for the list.
+    pub sentence: String,
+    pub names: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Annotations {
+    pub title: String,
+    pub read_only_hint: bool,
+    pub destructive_hint: bool,
+    pub idempotent_hint: bool,
+    pub open_world_hint: bool,
+}
+
+/// Which derivation makes the environment, and the output path that it will have.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Environment {
+    #[serde(deserialize_with = "store_path")]
+    pub drv: StorePath,
+    #[serde(deserialize_with = "store_path")]
+    pub out: StorePath,
+}
+
+fn store_path<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<StorePath, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    StorePath::parse(&text).map_err(|error: StorePathError| serde::de::Error::custom(error))
+}
+
+/// Why a manifest is refused: the key, as a path from the top, and the reason.
+#[derive(Debug)]
+pub struct ManifestError {
+    pub key: String,
+    pub reason: String,
+}
+
+impl fmt::Display for ManifestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.key.as_str() {
+            "" => write!(f, "{}", self.reason),
+            key => write!(f, "{key}: {}", self.reason),
+        }
+    }
+}
+
+impl std::error::Error for ManifestError {}
+
+impl Manifest {
+    pub fn parse(text: &str) -> Result<Self, ManifestError> {
+        let deserializer = &mut serde_json::Deserializer::from_str(text);
+        let manifest: Self = serde_path_to_error::deserialize(deserializer).map_err(|error| {
+            // Where the text stops being JSON, `?` stands for a key that is not known.
+            let key = error.path().to_string();
+            let key = key.trim_end_matches('?').trim_end_matches('.');
+            ManifestError { key: key.to_owned(), reason: error.inner().to_string() }
+        })?;
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    /// What the types alone do not say.
+    fn check(&self) -> Result<(), ManifestError> {
+        if self.format != FORMAT {
+            return refuse("format", format!("it is {}, and this version reads format {FORMAT}", self.format));
+        }
+        if self.sandboxes.is_empty() {
+            return refuse("sandboxes", "there is none");
+        }
+        for (id, sandbox) in &self.sandboxes {
+            sandbox.check(id, self.system.is_some())?;
+            self.check_sets_of(id, &sandbox.definition.package_sets)?;
+        }
+        for (id, set) in &self.package_sets {
+            let refuse = |(rest, reason): (String, _)| ManifestError { key: format!("packageSets.{id}{rest}"), reason };
+            match self.system {
+                None => Err((String::new(), "a manifest without a system has no packages".to_owned())),
+                Some(_) if !is_name(id) => {
+                    Err((String::new(), "an id has lower-case letters, digits and `-` only".into()))
+                }
+                Some(_) => set.check(),
+            }
+            .map_err(refuse)?;
+        }
+        if self.system.is_some() != self.archive.is_some() {
+            return self::refuse(
+                "archive",
+                "a manifest with a system has an archive of its derivations, one without has none",
+            );
+        }
+        Ok(())
+    }
+
+    /// The portable manifest has no sets, but its definitions name them.
+    fn check_sets_of(&self, id: &str, names: &[String]) -> Result<(), ManifestError> {
+        let key = || format!("sandboxes.{id}.definition.packageSets");
+        for (index, name) in names.iter().enumerate() {
+            if self.system.is_some() && !self.package_sets.contains_key(name) {
+                return refuse(&key(), format!("there is no set of packages named `{name}`"));
+            }
+            if names[..index].contains(name) {
+                return refuse(&key(), format!("`{name}` is listed twice"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl PackageSet {
+    /// What the types alone do not say, as the key below the set and the reason.
+    fn check(&self) -> Result<(), (String, String)> {
+        for (variable, directory) in &self.search_paths {
+            let plain = |part: &str| !["", ".", ".."].contains(&part);
+            if variable.is_empty() || variable.contains(['=', '\0']) || directory.contains('\0') {
+                return Err((".searchPaths".into(), "it holds what no environment variable can".into()));
+            }
+            if !directory.split('/').all(plain) {
+                let reason = format!("`{directory}` must be a directory within a package, such as `bin`");
+                return Err((format!(".searchPaths.{variable}"), reason));
+            }
+        }
+        let is_package = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-._".contains(&byte));
+        match self.packages.keys().find(|name| name.is_empty() || !is_package(name)) {
+            Some(name) => Err((format!(".packages.{name}"), "a name has letters, digits and `+-._` only".into())),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Sandbox {
+    fn check(&self, id: &str, pinned: bool) -> Result<(), ManifestError> {
+        let key = |rest: &str| format!("sandboxes.{id}.{rest}");
+        if !is_name(id) || id.len() > LONGEST_ID {
+            let reason = format!("an id has lower-case letters, digits and `-` only, and {LONGEST_ID} of them at most");
+            return refuse(&format!("sandboxes.{id}"), reason);
+        }
+        if self.definition.id != id {
+            return refuse(&key("definition.id"), format!("it is `{}`, but the sandbox is `{id}`", self.definition.id));
+        }
+        if self.tool.name != id {
+            return refuse(&key("tool.name"), format!("it is `{}`, but the sandbox is `{id}`", self.tool.name));
+        }
+        if let Err((rest, reason)) = self.definition.check() {
+            return refuse(&key(&format!("definition.{rest}")), reason);
+        }
+        if pinned != self.environment.is_some() {
+            return refuse(
+                &key("environment"),
+                "a manifest with a system has an environment for every sandbox, one without has none",
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Definition {
+    /// What the types alone do not say, as the key below the definition and the reason.
+    fn check(&self) -> Result<(), (&'static str, &'static str)> {
+        // Every program runs without capabilities and without new privileges; a definition that asks for less would
+        // be told a lie if it were accepted.
+        if self.security.cap_drop != ["all"] {
+            return Err(("security.capDrop", "only [\"all\"] is offered"));
+        }
+        if self.security.security_opt != ["no-new-privileges:true"] {
+            return Err(("security.securityOpt", "only [\"no-new-privileges:true\"] is offered"));
+        }
+        for service in &self.before {
+            service.check().map_err(|reason| ("before", reason))?;
+        }
+        let Resources { cpu, memory, processes, files } = self.resources;
+        for (key, limit) in [
+            ("timeout", self.timeout),
+            ("resources.cpu", cpu),
+            ("resources.memory", memory),
+            ("resources.processes", processes),
+            ("resources.files", files),
+        ] {
+            if limit == 0 {
+                return Err((key, "it is 0: nothing could run"));
+            }
+        }
+        // It becomes a line of /etc/passwd.
+        if !is_name(&self.user) {
+            return Err(("user", "a user name has lower-case letters, digits and `-` only"));
+        }
+        if self.command.is_empty() || self.command[0].is_empty() {
+            return Err(("command", "it names no program"));
+        }
+        if self.command.iter().any(|argument| argument.contains('\0')) {
+            return Err(("command", "it holds a NUL character, which no argument can"));
+        }
+        if !is_workdir(&self.mount.workdir) {
+            return Err(("mount.workdir", "it must be /sandbox or a directory below it"));
+        }
+        if self.script_mode().is_none() {
+            return Err(("mount.scriptPerms", "it must be an octal mode such as 0755"));
+        }
+        if self.executor == Some(Executor::Derivation) && self.security.network != Network::None {
+            return Err(("executor", "Nix's build sandbox, in which a derivation runs, has no network to give"));
+        }
+        for (key, variables) in [("ahead", &self.ahead), ("variables", &self.variables)] {
+            let is_wrong = |(name, value): (&String, &String)| {
+                name.is_empty() || name.contains(['=', '\0']) || value.contains('\0')
+            };
+            if variables.iter().any(is_wrong) {
+                return Err((key, "a name is empty or holds `=`, or a name or value holds a NUL character"));
+            }
+        }
+        if !self.ahead.is_empty() && !self.before.is_empty() {
+            return Err(("ahead", "a command that has services before it can't be started ahead of its call"));
+        }
+        Ok(())
+    }
+
+    pub fn script_mode(&self) -> Option<u32> {
+        let text = &self.mount.script_perms;
+        let octal = (3..=4).contains(&text.len()) && text.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
+        u32::from_str_radix(text, 8).ok().filter(|mode| octal && *mode <= 0o777)
+    }
+}
+
+/// Names that mean the same to a client, to Rust (`network-tools` → `NetworkTools`) and to /etc/passwd.
+fn is_name(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+fn is_workdir(path: &str) -> bool {
+    let Some(below) = path.strip_prefix("/sandbox") else { return false };
+    let plain = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+    };
+    below.is_empty() || below.strip_prefix('/').is_some_and(|below| below.split('/').all(plain))
+}
+
+fn refuse<T>(key: &str, reason: impl Into<String>) -> Result<T, ManifestError> {
+    Err(ManifestError { key: key.to_owned(), reason: reason.into() })
+}

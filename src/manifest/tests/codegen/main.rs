@@ -1,0 +1,429 @@
+//! Manifest → Rust source: what is generated, and what is refused with its key and reason.
+//!
+//! Each `<case>.json` is a manifest, and `<case>.rs` beside it is what must come of it.
+
+use std::fs;
+use std::path::Path;
+
+use proc_macro2::{TokenStream, TokenTree};
+use sandbox_manifest::{Manifest, codegen};
+use serde_json::{Value, json};
+
+/// Set to renew the golden files instead of comparing with them.
+const RENEW: &str = "SANDBOX_MCP_RENEW_GOLDENS";
+const CASES: &str = "tests/codegen";
+
+/// The source that a manifest gives, or the error as build.rs prints it.
+fn generate(manifest: &str) -> Result<String, String> {
+    Manifest::parse(manifest).and_then(|manifest| codegen::generate(&manifest)).map_err(|error| error.to_string())
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))
+}
+
+fn manifest(case: &str) -> String {
+    read(&Path::new(CASES).join(case).with_extension("json"))
+}
+
+#[test]
+fn each_manifest_gives_its_golden_source() {
+    let mut cases = 0;
+    for entry in fs::read_dir(CASES).expect("the tests run in the repository's root") {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        cases += 1;
+        let generated = generate(&read(&path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let golden = path.with_extension("rs");
+        if std::env::var_os(RENEW).is_some() {
+            fs::write(&golden, generated).unwrap();
+        } else if fs::read_to_string(&golden).ok().as_ref() != Some(&generated) {
+            panic!(
+                "{} is not what {} gives; if the change is meant, renew it:\n\n    \
+                    {RENEW}=1 cargo test --test codegen\n\nGenerated:\n{generated}",
+                golden.display(),
+                path.display()
+            );
+        }
+    }
+    assert!(cases > 0);
+}
+
+#[test]
+fn the_same_manifest_in_another_order_of_keys_gives_the_same_source() {
+    let pinned = manifest("pinned");
+    let value: Value = serde_json::from_str(&pinned).unwrap();
+    let [sandboxes, sets] = ["sandboxes", "packageSets"].map(|key| {
+        let reversed: serde_json::Map<_, _> = value[key].as_object().unwrap().clone().into_iter().rev().collect();
+        reversed
+    });
+    let (system, archive) = (&value["system"], &value["archive"]);
+    let other =
+        json!({ "packageSets": sets, "sandboxes": sandboxes, "archive": archive, "system": system, "format": 1 });
+    assert_eq!(generate(&pinned), generate(&other.to_string()));
+}
+
+/// Applies `change` to the value at `pointer` of the portable manifest and gives the error that it leads to.
+fn refusal(case: &str, pointer: &str, change: impl FnOnce(&mut Value)) -> String {
+    let mut value: Value = serde_json::from_str(&manifest(case)).unwrap();
+    change(value.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer} is not in {case}.json")));
+    match generate(&value.to_string()) {
+        Ok(_) => panic!("{case}.json was accepted with another {pointer}"),
+        Err(error) => error,
+    }
+}
+
+fn remove(key: &str) -> impl FnOnce(&mut Value) {
+    move |object| drop(object.as_object_mut().unwrap().remove(key).unwrap())
+}
+
+#[test]
+fn an_unknown_key_is_refused_by_its_path() {
+    for (pointer, path) in [
+        ("", "colour"),
+        ("/sandboxes/shell", "sandboxes.shell.colour"),
+        ("/sandboxes/shell/definition", "sandboxes.shell.definition.colour"),
+        ("/sandboxes/shell/definition/security", "sandboxes.shell.definition.security.colour"),
+        ("/sandboxes/shell/tool/annotations", "sandboxes.shell.tool.annotations.colour"),
+    ] {
+        let error = refusal("portable", pointer, |object| object["colour"] = json!("red"));
+        assert!(error.starts_with(&format!("{path}: unknown field `colour`, expected")), "{error}");
+    }
+}
+
+#[test]
+fn a_missing_key_is_refused_by_its_name_and_place() {
+    for (pointer, key, path) in [
+        ("/sandboxes/shell", "tool", "sandboxes.shell"),
+        ("/sandboxes/shell/definition", "timeout", "sandboxes.shell.definition"),
+        ("/sandboxes/shell/definition/resources", "memory", "sandboxes.shell.definition.resources"),
+    ] {
+        let error = refusal("portable", pointer, remove(key));
+        assert!(error.starts_with(&format!("{path}: missing field `{key}`")), "{error}");
+    }
+    let error = refusal("portable", "", remove("sandboxes"));
+    assert!(error.starts_with("missing field `sandboxes`"), "{error}");
+}
+
+#[test]
+fn a_value_of_a_wrong_type_or_size_is_refused_with_what_is_expected() {
+    for (key, value, reason) in [
+        ("timeout", json!("60"), "invalid type: string \"60\", expected u32"),
+        ("timeout", json!(-1), "invalid value: integer `-1`, expected u32"),
+        ("timeout", json!(1.5), "invalid type: floating point `1.5`, expected u32"),
+        ("resources.memory", json!(1_u64 << 40), "invalid value: integer `1099511627776`, expected u32"),
+        ("command", json!("sh main.sh"), "invalid type: string \"sh main.sh\", expected a sequence"),
+        ("command[1]", json!(7), "invalid type: integer `7`, expected a string"),
+        ("hints.isReadOnly", json!("no"), "invalid type: string \"no\", expected a boolean"),
+        ("security.network", json!(true), "invalid type: boolean `true`, expected `none`, `bridge` or a list"),
+        ("security.network", json!(["a.org:1", "a.org:1"]), "`a.org:1` is listed twice: remove one"),
+        (
+            "security.network",
+            json!("host"),
+            "invalid value: string \"host\", expected `none`, `bridge` or a list of hosts and ports",
+        ),
+    ] {
+        let pointer = format!("/sandboxes/shell/definition/{}", key.replace(['.', '['], "/").replace(']', ""));
+        let error = refusal("portable", &pointer, |place| *place = value);
+        assert!(error.starts_with(&format!("sandboxes.shell.definition.{key}: {reason}")), "{error}");
+    }
+}
+
+#[test]
+fn before_as_a_list_of_strings_is_one_service_that_is_ready_when_it_has_returned() {
+    let mut value: Value = serde_json::from_str(&manifest("portable")).unwrap();
+    value["sandboxes"]["shell"]["definition"]["before"] = json!(["nginx", "-p", "."]);
+    let strings = generate(&value.to_string()).unwrap();
+    value["sandboxes"]["shell"]["definition"]["before"] =
+        json!([{ "name": "nginx", "command": ["nginx", "-p", "."], "deadline": 30 }]);
+    assert!(strings.contains("Readiness::Returned"));
+    assert_eq!(strings, generate(&value.to_string()).unwrap());
+}
+
+#[test]
+fn a_command_with_services_before_it_can_t_be_started_ahead() {
+    let error = refusal("services", "/sandboxes/shell/definition/ahead", |place| *place = json!({"WAIT": "1"}));
+    let reason = "a command that has services before it can't be started ahead of its call";
+    assert!(error.starts_with(&format!("sandboxes.shell.definition.ahead: {reason}")), "{error}");
+}
+
+#[test]
+fn a_wrong_service_is_refused_by_its_place() {
+    for (key, value, reason) in [
+        ("[0]", json!(7), "invalid type: integer `7`, expected a service, or an argument of the one command"),
+        ("[1].ready", json!({ "prot": 1 }), "unknown field `prot`, expected `port` or `file`"),
+        ("[2].deadline", json!(-1), "invalid value: integer `-1`, expected u32"),
+    ] {
+        let pointer = key.replace(['.', '['], "/").replace(']', "");
+        let pointer = format!("/sandboxes/shell/definition/before{pointer}");
+        let error = refusal("services", &pointer, |place| *place = value);
+        assert!(error.starts_with(&format!("sandboxes.shell.definition.before{key}")), "{error}");
+        assert!(error.contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn a_wrong_entry_of_an_allow_list_is_refused_by_its_place_and_what_to_change() {
+    for (index, value, reason) in [
+        (0, json!(443), "invalid type: integer `443`, expected a string"),
+        (1, json!("example.org"), "network entry \"example.org\" has no port: write host:port"),
+        (2, json!("10.0.0.1:443"), "network entry \"10.0.0.1:443\" names a private address (RFC 1918)"),
+    ] {
+        let pointer = format!("/sandboxes/shell/definition/security/network/{index}");
+        let error = refusal("allow-list", &pointer, |place| *place = value);
+        let place = format!("sandboxes.shell.definition.security.network[{index}]");
+        assert!(error.starts_with(&format!("{place}: {reason}")), "{error}");
+    }
+}
+
+#[test]
+fn a_sandbox_with_a_network_can_not_have_its_calls_carried_out_by_nix() {
+    let error = refusal("allow-list", "/sandboxes/shell/definition", |definition| {
+        definition["executor"] = json!("derivation");
+    });
+    assert_eq!(
+        error,
+        "sandboxes.shell.definition.executor: Nix's build sandbox, in which a derivation runs, has no network to give"
+    );
+}
+
+#[test]
+fn what_the_sandbox_does_not_offer_or_could_not_run_is_refused_by_its_key() {
+    for (key, value, reason) in [
+        ("id", json!("bash"), "it is `bash`, but the sandbox is `shell`"),
+        ("security.capDrop", json!(["net_raw"]), "only [\"all\"] is offered"),
+        ("security.capDrop", json!([]), "only [\"all\"] is offered"),
+        ("security.securityOpt", json!([]), "only [\"no-new-privileges:true\"] is offered"),
+        (
+            "before",
+            json!(["nginx", { "name": "a", "command": ["a"], "deadline": 1 }]),
+            "it mixes services with arguments",
+        ),
+        ("before", json!([{ "name": "a", "command": [], "deadline": 1 }]), "a service has no name, or its command"),
+        ("before", json!([{ "name": "a", "command": ["a"], "deadline": 0 }]), "a port or a deadline of a service is 0"),
+        (
+            "before",
+            json!([{ "name": "a", "command": ["a"], "deadline": 1, "logs": ["log"] }]),
+            "`logs` and `ready.file` of a service are absolute paths",
+        ),
+        (
+            "before",
+            json!([{ "name": "a", "command": ["a"], "deadline": 1, "errors": [""] }]),
+            "`errors` of a service holds an empty word",
+        ),
+        (
+            "before",
+            json!([{ "name": "a", "command": ["a"], "deadline": 1, "ready": { "port": 1, "file": "/a" } }]),
+            "a service is ready by a port or by a file, not by both",
+        ),
+        ("timeout", json!(0), "it is 0: nothing could run"),
+        ("resources.cpu", json!(0), "it is 0: nothing could run"),
+        ("resources.memory", json!(0), "it is 0: nothing could run"),
+        ("resources.processes", json!(0), "it is 0: nothing could run"),
+        ("resources.files", json!(0), "it is 0: nothing could run"),
+        ("user", json!("root:x:0:0\n"), "a user name has"),
+        ("command", json!([]), "it names no program"),
+        ("command", json!(["sh", "a\0b"]), "it holds a NUL character"),
+        ("mount.workdir", json!("/home"), "it must be /sandbox or a directory below it"),
+        ("mount.workdir", json!("/sandbox/../etc"), "it must be /sandbox or a directory below it"),
+        ("mount.workdir", json!("/sandboxes"), "it must be /sandbox or a directory below it"),
+        ("mount.scriptPerms", json!("4755"), "it must be an octal mode"),
+        ("mount.scriptPerms", json!("+755"), "it must be an octal mode"),
+        ("variables", json!({"A=B": ""}), "a name is empty or holds `=`"),
+        ("ahead", json!({"A=B": ""}), "a name is empty or holds `=`"),
+        (
+            "entrypoint",
+            json!("../main.sh"),
+            "the file `../main.sh` gives the parameter `__/main_sh`, which is no identifier",
+        ),
+        ("entrypoint", json!("files"), "the file `files` gives the parameter `files`, which is taken"),
+    ] {
+        let pointer = format!("/sandboxes/shell/definition/{}", key.replace('.', "/"));
+        let error = refusal("portable", &pointer, |place| *place = value);
+        assert!(error.starts_with(&format!("sandboxes.shell.definition.{key}: {reason}")), "{error}");
+    }
+}
+
+#[test]
+fn a_file_that_would_take_the_parameter_of_another_is_refused() {
+    let error = refusal("portable", "/sandboxes/shell/definition/parameters/files", |files| {
+        *files = json!([{ "name": "main_sh", "description": "" }]);
+    });
+    assert_eq!(
+        error,
+        "sandboxes.shell.definition.parameters.files: the file `main_sh` gives the parameter `main_sh`, which is taken"
+    );
+}
+
+#[test]
+fn a_schema_that_tells_clients_something_else_than_the_definition_is_refused() {
+    for (pointer, value, reason) in [
+        ("/type", json!("array"), ".type: it must be `object`"),
+        ("/required", json!([]), ".required: it is [], but the definition's files give [\"main_sh\"]"),
+        ("/properties/main_sh/type", json!("number"), ".properties.main_sh.type: it must be `string`"),
+        ("/properties/files", json!({}), ".properties.files.type: it must be `array`"),
+        (
+            "/properties",
+            json!({ "main_sh": { "type": "string" }, "files": { "type": "array" }, "verbose": {} }),
+            ".properties.verbose: the definition gives no such parameter",
+        ),
+    ] {
+        let error = refusal("portable", &format!("/sandboxes/shell/tool/inputSchema{pointer}"), |place| *place = value);
+        assert!(error.starts_with(&format!("sandboxes.shell.tool.inputSchema{reason}")), "{error}");
+    }
+}
+
+#[test]
+fn a_manifest_of_another_format_is_refused_with_both_numbers() {
+    let error = refusal("portable", "/format", |format| *format = json!(2));
+    assert_eq!(error, "format: it is 2, and this version reads format 1");
+}
+
+#[test]
+fn a_path_outside_the_store_is_refused_by_its_key() {
+    let out = "/sandboxes/go/environment/out";
+    for (path, reason) in [
+        ("/usr", "`/usr` is not a store path: it does not start with /nix/store/"),
+        ("/nix/store/short-go", "`/nix/store/short-go` is not a store path: its hash is not 32 digits"),
+    ] {
+        let error = refusal("pinned", out, |place| *place = json!(path));
+        assert!(error.starts_with(&format!("sandboxes.go.environment.out: {reason}")), "{error}");
+    }
+}
+
+#[test]
+fn either_all_sandboxes_have_an_environment_or_none_has() {
+    let reason = "a manifest with a system has an environment for every sandbox, one without has none";
+    let error = refusal("pinned", "/sandboxes/network-tools/environment", |place| *place = Value::Null);
+    assert_eq!(error, format!("sandboxes.network-tools.environment: {reason}"));
+    let error = refusal("pinned", "/system", |place| *place = Value::Null);
+    assert_eq!(error, format!("sandboxes.go.environment: {reason}"));
+    assert_eq!(refusal("portable", "/sandboxes", |place| *place = json!({})), "sandboxes: there is none");
+}
+
+#[test]
+fn a_manifest_has_an_archive_where_it_has_a_system() {
+    let reason = "archive: a manifest with a system has an archive of its derivations, one without has none";
+    assert_eq!(refusal("pinned", "/archive", |place| *place = Value::Null), reason);
+    assert_eq!(refusal("portable", "", |manifest| manifest["archive"] = json!("/archive")), reason);
+}
+
+#[test]
+fn a_set_of_packages_that_is_not_there_or_listed_twice_is_refused() {
+    for (sets, reason) in [
+        (json!(["commands", "perl"]), "there is no set of packages named `perl`"),
+        (json!(["commands", "commands"]), "`commands` is listed twice"),
+    ] {
+        let error = refusal("pinned", "/sandboxes/go/definition/packageSets", |place| *place = sets);
+        assert_eq!(error, format!("sandboxes.go.definition.packageSets: {reason}"));
+    }
+}
+
+#[test]
+fn a_wrong_set_of_packages_is_refused_by_its_key() {
+    let package = |out: &str| {
+        let drv = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-jq.drv";
+        json!({"version": "", "description": "", "environment": {"drv": drv, "out": out}})
+    };
+    let jq = package("/nix/store/zyxwvsrqpnmlkjihgfdcba9876543210-jq");
+    for (key, value, error) in [
+        ("searchPaths", json!({"PATH": "../bin"}), ".searchPaths.PATH: `../bin` must be a directory within a package"),
+        ("searchPaths", json!({"PATH": "/bin"}), ".searchPaths.PATH: `/bin` must be a directory within a package"),
+        ("searchPaths", json!({"A=B": "bin"}), ".searchPaths: it holds what no environment variable can"),
+        ("packages", json!({"a b": jq}), ".packages.a b: a name has letters, digits and `+-._` only"),
+        ("packages", json!({"": jq}), ".packages.: a name has letters"),
+        ("packages", json!({"jq": package("/usr")}), ".packages.jq.environment.out: `/usr` is not a store path"),
+    ] {
+        let found = refusal("pinned", &format!("/packageSets/commands/{key}"), |place| *place = value);
+        assert!(found.starts_with(&format!("packageSets.commands{error}")), "{found}");
+    }
+}
+
+#[test]
+fn a_manifest_without_a_system_has_no_packages() {
+    let sets = json!({"commands": {"description": "", "searchPaths": {}, "packages": {}}});
+    let error = refusal("portable", "", |manifest| manifest["packageSets"] = sets);
+    assert_eq!(error, "packageSets.commands: a manifest without a system has no packages");
+}
+
+/// The portable manifest with its sandbox under other ids.
+fn renamed(ids: &[&str]) -> Result<String, String> {
+    let mut value: Value = serde_json::from_str(&manifest("portable")).unwrap();
+    let shell = value["sandboxes"]["shell"].take();
+    value["sandboxes"] = json!({});
+    for id in ids {
+        value["sandboxes"][id] = shell.clone();
+        value["sandboxes"][id]["definition"]["id"] = json!(id);
+        value["sandboxes"][id]["tool"]["name"] = json!(id);
+    }
+    generate(&value.to_string())
+}
+
+#[test]
+fn ids_whose_structs_would_meet_are_refused() {
+    let error = renamed(&["a1", "a-1"]).unwrap_err();
+    assert_eq!(error, "sandboxes.a1: its struct would be named A1, as that of `a-1` is: rename one");
+}
+
+#[test]
+fn an_id_that_is_no_name_is_refused() {
+    for id in ["", "Shell", "7zip", "a_b", "a b", "-a", &"a".repeat(65)] {
+        let error = renamed(&[id]).unwrap_err();
+        assert!(error.starts_with(&format!("sandboxes.{id}: an id has")), "{error}");
+    }
+}
+
+#[test]
+fn an_id_whose_struct_would_hide_a_type_of_the_server_is_refused() {
+    let mut used = Vec::new();
+    for case in ["pinned", "allow-list", "services"] {
+        type_names(generate(&manifest(case)).unwrap().parse().unwrap(), &mut used);
+    }
+    used.retain(|name| !["Go", "NetworkTools", "Shell"].contains(&&**name));
+    assert!(used.contains(&"Sandbox".into()) && used.contains(&"Vec".into()), "{used:?}");
+    for name in used {
+        let id: String = name
+            .chars()
+            .flat_map(|letter| if letter.is_uppercase() { vec!['-', letter] } else { vec![letter] })
+            .collect();
+        let id = id.trim_start_matches('-').to_lowercase();
+        // Derives, constants and variants are looked up elsewhere than structs.
+        let elsewhere = [
+            "clone",
+            "debug",
+            "eq",
+            "partial-eq",
+            "ok",
+            "some",
+            "none",
+            "bridge",
+            "allow",
+            "below",
+            "name",
+            "address",
+            "returned",
+            "port",
+            "derivation",
+        ];
+        if elsewhere.contains(&&*id) || name == name.to_uppercase() {
+            continue;
+        }
+        let error = renamed(&[&id]).map(|_| ()).unwrap_err();
+        assert!(error.contains("which the server's source uses"), "{error}");
+    }
+}
+
+/// All identifiers that begin with a capital letter.
+fn type_names(tokens: TokenStream, names: &mut Vec<String>) {
+    for token in tokens {
+        match token {
+            TokenTree::Group(group) => type_names(group.stream(), names),
+            TokenTree::Ident(ident) if ident.to_string().starts_with(|first: char| first.is_ascii_uppercase()) => {
+                names.push(ident.to_string());
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What a call costs in an environment of few store paths and of many, which differ in nothing that the program sees.
+//!
+//!     nix build && SANDBOX_MCP_BIN=result/bin/sandbox-mcp cargo bench --bench closure
+//!
+//! The server only brings the shell there; the calls are made by its library, as the server would.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use nix_store::store_path::STORE;
+use sandbox_mcp::call::choice::Executor;
+use sandbox_mcp::call::choice::Remote;
+use sandbox_mcp::call::job::Job;
+use sandbox_mcp::call::tool::Tool;
+use sandbox_mcp::executor::Executors;
+use sandbox_mcp::executor::derivation::Derivations;
+use sandbox_mcp::sandbox::view::{Origin, View};
+use sandbox_plan::view;
+use serde_json::json;
+use test_support::client::Server;
+use test_support::local_store as store;
+use test_support::measure::{median, timed};
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+/// Store paths of the larger environment.
+const MANY: usize = 400;
+const RUNS: usize = 500;
+/// Between two calls: a sandbox is made ready meanwhile.
+const PAUSE: Duration = Duration::from_millis(12);
+
+fn main() {
+    // `cargo test --benches` only asks whether it starts.
+    if std::env::args().any(|argument| argument == "--test") {
+        return;
+    }
+    let environment = environment();
+    let shell = fs::canonicalize(environment.join("bin/sh")).expect("the shell's environment has a shell");
+    let few = store::requisites(&[store::store_path(&shell)].into());
+    let mut many = few.clone();
+    many.extend(store::others().filter(|path| !few.contains(path)).take(MANY - few.len()));
+    let bin = shell.parent().expect("a program has a directory");
+    let ways = [&few, &many].map(|paths| {
+        let executors = Executors::new(None, Derivations::new(None, false, Remote::Off), false);
+        (executors, Arc::new(self::view(&environment, paths, bin)))
+    });
+
+    let runtime = Runtime::new().expect("start threads");
+    let mut times = [const { Vec::new() }; 2];
+    for run in 0..RUNS {
+        for ((executors, view), times) in ways.iter().zip(&mut times) {
+            let time = timed(|| runtime.block_on(call(executors, view)));
+            thread::sleep(PAUSE);
+            // The first calls start the managers.
+            if run >= RUNS / 10 {
+                times.push(time);
+            }
+        }
+    }
+    let [few_take, many_take] = times.map(|mut times| median(&mut times).as_secs_f64() * 1000.0);
+    println!("{} store paths: {few_take:.2} ms, {} store paths: {many_take:.2} ms", few.len(), many.len());
+    println!("ratio: {:.3}", many_take / few_take);
+}
+
+/// The environment of the shell.
+fn environment() -> PathBuf {
+    let reply = Server::ready(&["--executor", "namespace"]).sh("true");
+    let environment = PathBuf::from(reply.field("environment").as_str().unwrap_or_else(|| panic!("{reply}")));
+    assert!(environment.starts_with(STORE), "a server with pinned environments is needed");
+    environment
+}
+
+fn view(environment: &Path, paths: &BTreeSet<String>, bin: &Path) -> View {
+    let (binds, links) = view::pinned(environment, paths.iter().map(String::as_str));
+    let path = bin.display().to_string();
+    // The locale of the sandbox's definition may be in one of the environments alone.
+    let variables = vec![("LANG".to_owned(), "C".to_owned())];
+    View { origin: Origin::Pinned(environment.to_owned()), binds, links, path, variables, ..View::empty() }
+}
+
+async fn call(executors: &Executors, view: &Arc<View>) {
+    let tool = Tool::by_name("shell").expect("the tool exists");
+    let serde_json::Value::Object(arguments) = json!({"main_sh": "echo hello"}) else { unreachable!() };
+    let job = Job::new(&tool.sandbox, tool.files(arguments).expect("the arguments are right"));
+    let never = CancellationToken::new();
+    let outcome = executors.run(Executor::Namespace, &job, view, &drop, &never).await.expect("it runs");
+    assert_eq!(outcome.stdout.text(), "hello\n");
+}

@@ -1,0 +1,82 @@
+//! What it costs to have Nix build something that takes no time, by the way that Nix is reached:
+//! `cargo bench --bench daemon`. Compare within one run only: disks and Nix versions differ.
+
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Failed;
+use nix_store::protocol::BuildMode;
+use test_support::daemon_fixture::{Fixture, Kind, Script};
+use test_support::own_store;
+
+const RUNS: usize = 30;
+
+/// Runs something on a number that no other run has, and gives the time without what prepared it.
+type Way = fn(&Fixture, usize) -> Result<Duration, Failed>;
+
+fn main() -> Result<(), Failed> {
+    if !own_store::is_here() || own_store::static_shell().is_none() {
+        println!("A Nix and a static shell are needed.");
+        return Ok(());
+    }
+    let ways: [(&str, Kind, Way); 5] = [
+        ("nix-store --realise", Kind::Socket, realise),
+        ("socket", Kind::Socket, |fixture, number| build(fixture, number, false)),
+        ("socket, warm", Kind::Socket, |fixture, number| build(fixture, number, true)),
+        ("child", Kind::Child, |fixture, number| build(fixture, number, false)),
+        ("child, warm", Kind::Child, |fixture, number| build(fixture, number, true)),
+    ];
+    let fixtures = ways.iter().map(|(_, kind, _)| Fixture::new(*kind)).collect::<Result<Vec<_>, _>>()?;
+    let mut times = ways.map(|_| Vec::new());
+    // In turns, so that what else the machine does hits all alike.
+    for number in 0..RUNS {
+        for ((way, fixture), times) in ways.iter().zip(&fixtures).zip(&mut times) {
+            times.push((way.2)(fixture, number)?);
+        }
+    }
+    println!("{:>20}  {:>9}  {:>9}  of the first", "way", "median", "p95");
+    let mut first = None;
+    for ((name, ..), mut times) in ways.into_iter().zip(times) {
+        times.sort();
+        let (median, p95) = (times[RUNS / 2], times[RUNS * 95 / 100]);
+        let ratio = median.as_secs_f64() / first.get_or_insert(median).as_secs_f64();
+        println!("{name:>20}  {median:>9.1?}  {p95:>9.1?}  {ratio:.2}");
+    }
+    Ok(())
+}
+
+fn script(number: usize) -> String {
+    format!("echo {number} > $out")
+}
+
+/// The derivation and its output, over a connection that is made for it, or that is there already.
+fn build(fixture: &Fixture, number: usize, warm: bool) -> Result<Duration, Failed> {
+    fixture.runtime.block_on(async {
+        // The shell is there for every run but the first, as the launcher would be.
+        let prepared = Script::new(&mut fixture.connect().await?, &script(number)).await?;
+        let text = prepared.derivation.text();
+        let mut connection = None;
+        if warm {
+            connection = Some(fixture.connect().await?);
+        }
+        let begun = Instant::now();
+        let mut connection = match connection {
+            Some(connection) => connection,
+            None => fixture.connect().await?,
+        };
+        connection.add_text("script.drv", &text, &prepared.references).await?;
+        let result = connection.build(&prepared.path, BuildMode::Normal, &mut |_| {}).await?;
+        assert!(result.status.succeeded(), "{}", result.message);
+        Ok(begun.elapsed())
+    })
+}
+
+/// The command, on a derivation that is in the store already.
+fn realise(fixture: &Fixture, number: usize) -> Result<Duration, Failed> {
+    let added = fixture.runtime.block_on(async {
+        let mut connection = fixture.connect().await?;
+        Script::added(&mut connection, &script(number)).await
+    })?;
+    let begun = Instant::now();
+    fixture.store.realise(&added.path)?;
+    Ok(begun.elapsed())
+}

@@ -1,0 +1,59 @@
+//! What a receipt costs: `cargo bench --bench receipt`.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use nix_store::store_path::StorePath;
+use sandbox_mcp::call::definition::Environment;
+use sandbox_mcp::call::file::File;
+use sandbox_mcp::call::packages::Packages;
+use sandbox_mcp::call::tool::Tool;
+use sandbox_mcp::nix::run_derivation::{Run, builder_path, fits_inline};
+
+const RUNS: usize = 500;
+
+/// Stands for a pinned environment: a receipt names it, and nothing is looked up.
+const ENVIRONMENT: Environment = Environment {
+    drv: "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-sandbox-mcp-python.drv",
+    out: "/nix/store/zyxwvsrqpnmlkjihgfdcba9876543210-sandbox-mcp-python",
+};
+
+fn main() {
+    let packages = Packages::default();
+    let begun = Instant::now();
+    let builder = builder_path();
+    println!("the launcher's own path, once: {:?}", begun.elapsed());
+    println!("{:>9}  {:>8}  {:>9}  {:>9}", "code", "held", "median", "p95");
+    for size in [100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000] {
+        // A line break in every 40 characters, as in code.
+        let code: String = "print(\"a line of about forty characters\")\n".chars().cycle().take(size).collect();
+        let files = [File::parse("main.py", code).expect("the name is good")];
+        let mut times: Vec<Duration> = (0..RUNS.min(500_000_000 / size))
+            .map(|_| {
+                let begun = Instant::now();
+                let files = black_box(&files);
+                black_box(run(builder, files, &packages).derivation().expect("the sample is right"));
+                begun.elapsed()
+            })
+            .collect();
+        times.sort();
+        let held = if fits_inline(&files) { "inline" } else { "apart" };
+        let at = |percent: usize| format!("{:.1?}", times[times.len() * percent / 100]);
+        println!("{size:>9}  {held:>8}  {:>9}  {:>9}", at(50), at(95));
+    }
+}
+
+fn run<'a>(builder: &'a StorePath, files: &'a [File], packages: &'a Packages) -> Run<'a> {
+    let sandbox = &Tool::by_name("python").expect("the tool exists").sandbox;
+    Run {
+        system: "x86_64-linux",
+        sandbox,
+        environment: &ENVIRONMENT,
+        packages,
+        builder,
+        files,
+        deadline: sandbox.timeout,
+        nonce: None,
+        remote: false,
+    }
+}

@@ -1,0 +1,254 @@
+//! Images that Pillow has written, of five by three pixels, and what becomes of them.
+
+use super::*;
+
+/// The MIME type, what it is a sample of, and the bytes.
+const SAMPLES: [(&str, &str, &str); 10] = [
+    (
+        "image/png",
+        "png",
+        "89504e470d0a1a0a0000000d4948445200000005000000030802000000d45452af0000001a4944415478\
+         9c633c21a7c18004981818182c1ede80f319d1e40175030412eff133c90000000049454e44ae426082",
+    ),
+    (
+        "image/png",
+        "palette",
+        "89504e470d0a1a0a0000000d494844520000000500000003010300000061f857bb00000006504c544500\
+         ff00c81e28114b2e9e0000000e49444154789c63f8c1b083e1070007fe02a9b1cb09d80000000049454e\
+         44ae426082",
+    ),
+    (
+        "image/jpeg",
+        "jpeg",
+        "ffd8ffe000104a46494600010100000100010000ffdb004300a06e788c7864a08c828cb4aaa0bef0ffff\
+         f0dcdcf0ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff\
+         ffffffffffffc0000b080003000501011100ffc40014000100000000000000000000000000000002ffc4\
+         0014100100000000000000000000000000000000ffda0008010100003f002fffd9",
+    ),
+    (
+        "image/jpeg",
+        "progressive",
+        "ffd8ffe000104a46494600010100000100010000ffdb004300a06e788c7864a08c828cb4aaa0bef0ffff\
+         f0dcdcf0ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff\
+         ffffffffffffdb004301aab4b4f0d2f0ffffffffffffffffffffffffffffffffffffffffffffffffffff\
+         ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffc20011080003000503\
+         012200021101031101ffc4001500010100000000000000000000000000000001ffc40015010101000000\
+         00000000000000000000000102ffda000c0301000210031000000180afffc40014100100000000000000\
+         000000000000000000ffda00080101000105027fffc40014110100000000000000000000000000000000\
+         ffda0008010301013f017fffc40014110100000000000000000000000000000000ffda0008010201013f\
+         017fffc40014100100000000000000000000000000000000ffda0008010100063f027fffc40014100100\
+         000000000000000000000000000000ffda0008010100013f217fffda000c030100020003000000100bff\
+         c40014110100000000000000000000000000000000ffda0008010301013f107fffc40014110100000000\
+         000000000000000000000000ffda0008010201013f107fffc40014100100000000000000000000000000\
+         000000ffda0008010100013f107fffd9",
+    ),
+    (
+        "image/gif",
+        "gif",
+        "4749463837610500030081000000ff00c81e280000000000002c000000000500030000080b0003081c08\
+         60a0c1000101003b",
+    ),
+    (
+        "image/gif",
+        "animated gif",
+        "4749463837610500030081000000ff00c81e280000000000002c000000000500030000080b0003081c08\
+         60a0c10001010021f90401000000002c00000000050003000008080001081c48b06040003b",
+    ),
+    (
+        "image/webp",
+        "webp",
+        "52494646300000005745425056503820240000007001009d012a050003000900ac25b0027401400000fe\
+         e0b908c346bf8a1eeffd48f00000",
+    ),
+    ("image/webp", "lossless", "5249464622000000574542505650384c150000002f048000000ff08fff411e94f98f34bce323a2ff5100"),
+    (
+        "image/webp",
+        "alpha",
+        "524946465800000057454250565038580a00000010000000040000020000414c50480d000000010f30ff\
+         1111e21e1f11fd0f030056503820240000007001009d012a050003000900ac25b0027401400000fee0b9\
+         08c346bf8a1eeffd48f00000",
+    ),
+    (
+        "image/webp",
+        "animated webp",
+        "52494646ba00000057454250565038580a00000002000000040000020000414e494d0600000000000000\
+         0000414e4d465600000000000000000004000002000064000002565038203e0000005001009d012a0500\
+         030001402625b00004740000fef10b0df799fee8bd488e2d9c39bffe2dfb47f7b6507fffddaf47c39180\
+         4cfffb8cffffb8cffe440000414e4d463000000000000000000004000002000064000000565038201800\
+         00003401009d012a0500030000002625a400037000fefd366800",
+    ),
+];
+
+fn bytes(hexadecimal: &str) -> Vec<u8> {
+    let digit = |byte: u8| (byte as char).to_digit(16).expect("a digit") as u8;
+    hexadecimal.as_bytes().chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
+}
+
+fn samples() -> impl Iterator<Item = (&'static str, &'static str, Vec<u8>)> {
+    SAMPLES.into_iter().map(|(mime, name, text)| (mime, name, bytes(text)))
+}
+
+fn sample(name: &str) -> Vec<u8> {
+    samples().find(|(_, other, _)| *other == name).expect("there is such a sample").2
+}
+
+fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
+    let checked = [kind, data].concat();
+    [&(data.len() as u32).to_be_bytes(), &checked[..], &crc(&checked).to_be_bytes()].concat()
+}
+
+/// A PNG of 57 bytes and its pixels, which nobody has compressed.
+pub(in crate::call::artifacts) fn png_of(width: u32, height: u32, pixels: usize) -> Vec<u8> {
+    let header = [&width.to_be_bytes()[..], &height.to_be_bytes(), &[8, 2, 0, 0, 0]].concat();
+    [PNG, &chunk(b"IHDR", &header), &chunk(b"IDAT", &vec![1; pixels]), &chunk(b"IEND", b"")].concat()
+}
+
+/// The bytes with some of them changed.
+fn with(mut content: Vec<u8>, at: usize, changed: &[u8]) -> Vec<u8> {
+    content[at..at + changed.len()].copy_from_slice(changed);
+    content
+}
+
+fn position(content: &[u8], part: &[u8]) -> usize {
+    content.windows(part.len()).position(|window| window == part).expect("it has this part")
+}
+
+#[test]
+fn images_of_every_format_are_read_with_their_sides() {
+    for (mime, name, content) in samples() {
+        assert_eq!(read(&content), Some(Image { mime, width: 5, height: 3 }), "{name}");
+        assert_eq!(may_be(&content[..64.min(content.len())]), Some(mime), "{name}");
+    }
+    assert_eq!(read(&png_of(70_000, 2, 1)).map(Image::longest_side), Some(70_000));
+}
+
+#[test]
+fn an_image_that_is_cut_short_is_none() {
+    for (_, name, content) in samples() {
+        for length in 0..content.len() {
+            assert_eq!(read(&content[..length]), None, "{length} bytes of {name}");
+        }
+    }
+}
+
+#[test]
+fn zeros_behind_an_image_are_passed_over_where_writers_pad() {
+    for (mime, name, content) in samples() {
+        let padded = [&content[..], &[0; 16]].concat();
+        assert_eq!(read(&padded).is_some(), mime != "image/png", "{name}");
+    }
+}
+
+#[test]
+fn a_png_needs_a_header_that_is_right() {
+    let good = png_of(5, 3, 1);
+    assert!(read(&good).is_some());
+    // The length of the header, its name, a side without its checksum.
+    for (at, changed) in [(8, &[0, 0, 0, 12][..]), (12, b"IHDX"), (16, &[0, 0, 0, 6])] {
+        assert_eq!(read(&with(good.clone(), at, changed)), None, "{at}");
+    }
+    let with_header = |header: [u8; 13]| {
+        read(&[PNG, &chunk(b"IHDR", &header), &chunk(b"IDAT", b"x"), &chunk(b"IEND", b"")].concat()).is_some()
+    };
+    let header = |end: [u8; 5]| [0, 0, 0, 5, 0, 0, 0, 3, end[0], end[1], end[2], end[3], end[4]];
+    assert!(with_header(header([16, 6, 0, 0, 1])) && with_header(header([1, 0, 0, 0, 0])));
+    for end in [[3, 0, 0, 0, 0], [4, 2, 0, 0, 0], [8, 1, 0, 0, 0], [8, 2, 1, 0, 0], [8, 2, 0, 1, 0], [8, 2, 0, 0, 2]] {
+        assert!(!with_header(header(end)), "{end:?}");
+    }
+    assert!(!with_header(header([8, 3, 0, 0, 0])), "a palette is missing");
+}
+
+#[test]
+fn a_png_needs_pixels_and_nothing_behind_its_end() {
+    let header = chunk(b"IHDR", &[0, 0, 0, 5, 0, 0, 0, 3, 8, 2, 0, 0, 0]);
+    assert_eq!(read(&[PNG, &header, &chunk(b"IEND", b"")].concat()), None);
+    assert_eq!(read(&[&png_of(5, 3, 1)[..], b"x"].concat()), None);
+    // A chunk that goes beyond the file.
+    assert_eq!(read(&[PNG, &header, &[0xff; 4], b"IDAT", &chunk(b"IEND", b"")].concat()), None);
+}
+
+#[test]
+fn a_side_of_no_pixels_makes_no_image() {
+    assert_eq!((read(&png_of(0, 3, 1)), read(&png_of(5, 0, 1))), (None, None));
+    let jpeg = sample("jpeg");
+    assert_eq!(read(&with(jpeg.clone(), position(&jpeg, b"\xff\xc0") + 5, &[0, 0])), None);
+    assert_eq!(read(&with(sample("gif"), 6, &[0, 0])), None);
+    assert_eq!(read(&with(sample("webp"), 26, &[0, 0])), None);
+}
+
+#[test]
+fn a_jpeg_is_read_up_to_its_frame_whatever_comes_before() {
+    let jpeg = sample("jpeg");
+    // A comment that holds what looks like a frame, and fill bytes before the next marker.
+    let comment = b"\xff\xfe\x00\x0d\xff\xc0\x00\x0b\x08\xff\xff\xff\xff\x01\x01\xff\xff";
+    let with_comment = [&jpeg[..2], comment, &jpeg[2..]].concat();
+    assert_eq!(read(&with_comment), read(&jpeg));
+    let frame = position(&jpeg, b"\xff\xc0");
+    // Twelve bits, no component, a kind of frame that no reader has, no frame.
+    for (at, changed) in [(frame + 4, &[12][..]), (frame + 9, &[0]), (frame + 1, &[0xc3]), (frame + 1, &[0xfe])] {
+        assert_eq!(read(&with(jpeg.clone(), at, changed)), None, "{changed:?}");
+    }
+    for none in [&b"\xff\xd8\xff\xe0garbage\xff\xd9"[..], b"\xff\xd8\xff\xd9", b"\xff\xd8\xff\xda\x00\x02\xff\xd9"] {
+        assert_eq!(read(none), None, "{none:?}");
+    }
+}
+
+#[test]
+fn a_gif_needs_a_frame_and_none_beyond_its_screen() {
+    assert_eq!(read(b"GIF89a\x01\0\x01\0\0\0\0;"), None);
+    assert_eq!(read(b"GIF89a is the name of a format;"), None);
+    let gif = sample("gif");
+    let frame = position(&gif, b",\0\0\0\0") + 1;
+    for (at, side) in [(frame, 1), (frame + 2, 1), (frame + 4, 6), (frame + 6, 0), (frame + 5, 0x4e)] {
+        assert_eq!(read(&with(gif.clone(), at, &[side])), None, "{at}");
+    }
+}
+
+#[test]
+fn a_webp_needs_pixels_of_the_size_that_it_claims() {
+    let extended = sample("alpha");
+    assert_eq!(read(&with(extended.clone(), 24, &[9])), None);
+    let name = position(&extended, b"VP8 ");
+    assert_eq!(read(&with(extended, name, b"VP8X")), None);
+    let animated = sample("animated webp");
+    let frame = position(&animated, b"ANMF") + 8;
+    assert_eq!(read(&with(animated.clone(), frame, &[1])), None);
+    assert_eq!(read(&with(animated, 27, &[0x1f])).map(|image| image.height), Some(32), "frames may be smaller");
+    // A key frame is one that needs no other.
+    assert_eq!(read(&with(sample("webp"), 20, &[0x71])), None);
+    assert_eq!(read(&with(sample("lossless"), 20, &[0x2e])), None);
+    assert_eq!(read(b"RIFF\x24\0\0\0WAVEfmt "), None);
+}
+
+/// Numbers that look random and are the same every time.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self, below: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % below as u64) as usize
+    }
+}
+
+#[test]
+fn arbitrary_bytes_are_read_without_a_panic() {
+    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+    for (_, _, content) in samples() {
+        for _ in 0..5000 {
+            let mut changed = content.clone();
+            for _ in 0..=numbers.next(4) {
+                let at = numbers.next(changed.len());
+                changed[at] = [0, 1, 0x7f, 0x80, 0xff, numbers.next(256) as u8][numbers.next(6)];
+            }
+            changed.truncate(numbers.next(4) * changed.len() + numbers.next(changed.len()));
+            read(&changed);
+        }
+        for _ in 0..2000 {
+            let random: Vec<u8> = (0..numbers.next(200)).map(|_| numbers.next(256) as u8).collect();
+            read(&[&content[..12.min(content.len())], &random].concat());
+            read(&random);
+        }
+    }
+}

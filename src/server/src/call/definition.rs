@@ -1,0 +1,159 @@
+//! A sandbox as the compiled server knows it: the data that Nix evaluated and build.rs wrote down.
+
+use std::time::Duration;
+
+pub use sandbox_plan::plan::Resources;
+
+use sandbox_manifest::policy::Entry;
+
+/// One sandbox, which is one tool.
+#[derive(Debug, Clone, Copy)]
+pub struct Sandbox {
+    /// The tool's name.
+    pub id: &'static str,
+    /// The name for people.
+    pub name: &'static str,
+    pub version: &'static str,
+    /// What clients are told of it, with places for what [`description`](mod@crate::mcp::description) fills in.
+    pub description: &'static str,
+    /// What the pinned environment has besides, in sentences.
+    pub contents: &'static str,
+    pub programs: Programs,
+    /// The JSON schema of the parameters, as text.
+    pub input_schema: &'static str,
+    pub annotations: Annotations,
+    /// The name of the user that programs run as.
+    pub user: &'static str,
+    /// The file that the command runs.
+    pub entrypoint: &'static str,
+    /// The files that may be there instead of it.
+    pub instead: &'static [&'static str],
+    pub command: &'static [&'static str],
+    /// Variables by which the pinned program is told to wait for its call, so that it can be started before there is one.
+    /// None: it can't be. A value may hold `{environment}`.
+    pub ahead: &'static [(&'static str, &'static str)],
+    /// What is started before the command.
+    pub services: &'static [Service],
+    /// How long a program may run, by the wall clock.
+    pub timeout: Duration,
+    pub network: Network,
+    pub resources: Resources,
+    /// Where the files are; `/sandbox` or below.
+    pub workdir: &'static str,
+    /// The permissions of the files that a caller gives.
+    pub script_mode: u32,
+    /// Whether the working directory is read-only.
+    pub read_only: bool,
+    /// Environment variables; `{environment}` in a value stands for the environment's output path.
+    pub variables: &'static [(&'static str, &'static str)],
+    /// None where the definition does not say.
+    pub executor: Option<Preference>,
+    /// None when the server was built without Nix.
+    pub environment: Option<Environment>,
+    /// The sets whose packages a call may ask for.
+    pub package_sets: &'static [&'static PackageSet],
+}
+
+/// Programs for a call's own use, of which the pinned environment has all, and a host perhaps some.
+#[derive(Debug, Clone, Copy)]
+pub struct Programs {
+    /// What names them, in which `{programs}` stands for the list.
+    pub sentence: &'static str,
+    /// A name each, perhaps with a word of explanation after it.
+    pub names: &'static [&'static str],
+}
+
+impl Programs {
+    pub const NONE: Self = Self { sentence: "", names: &[] };
+}
+
+/// The name in an entry of [`Programs::names`].
+pub fn name_of(shown: &str) -> &str {
+    shown.split(' ').next().unwrap_or_default()
+}
+
+/// Packages of one kind.
+#[derive(Debug)]
+pub struct PackageSet {
+    pub id: &'static str,
+    pub description: &'static str,
+    /// Sorted by name.
+    pub packages: &'static [Package],
+}
+
+/// A package that a call may ask for.
+#[derive(Debug)]
+pub struct Package {
+    pub name: &'static str,
+    /// Empty if it has none.
+    pub version: &'static str,
+    /// Empty if it has none.
+    pub description: &'static str,
+    /// The environment variables that lead programs to it, and the directory in its output that each names.
+    pub search_paths: &'static [(&'static str, &'static str)],
+    pub environment: Environment,
+}
+
+/// A program that runs beside the command, from before its start: a launcher's
+/// [`Service`](sandbox_plan::Service) as static data.
+#[derive(Debug, Clone, Copy)]
+pub struct Service {
+    /// What messages call it.
+    pub name: &'static str,
+    pub command: &'static [&'static str],
+    pub ready: Readiness,
+    /// How long it may take to get ready.
+    pub deadline: Duration,
+    /// Files that it logs to.
+    pub logs: &'static [&'static str],
+    /// Words by which a line of them tells of an error.
+    pub errors: &'static [&'static str],
+}
+
+/// How it is known that a service is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// Its command has returned, with success.
+    Returned,
+    /// A TCP port of the loopback interface accepts connections.
+    Port(u16),
+    /// A file is there.
+    File(&'static str),
+}
+
+/// What a client is told of the tool's nature, in MCP's words.
+#[derive(Debug, Clone, Copy)]
+pub struct Annotations {
+    pub title: &'static str,
+    pub read_only: bool,
+    pub destructive: bool,
+    pub idempotent: bool,
+    pub open_world: bool,
+}
+
+/// By what calls are carried out, where the operator does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preference {
+    Namespace,
+    Derivation,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// Nothing but a loopback interface of its own.
+    None,
+    /// The host's network.
+    Bridge,
+    /// A loopback interface of its own, and the way to these hosts and ports.
+    Allow(&'static [Entry<'static>]),
+}
+
+/// A pinned environment: the derivation that makes it, and its output.
+#[derive(Debug, Clone, Copy)]
+pub struct Environment {
+    pub drv: &'static str,
+    pub out: &'static str,
+}
+
+/// The place of the environment's output path in a variable's value.
+pub const ENVIRONMENT_PLACEHOLDER: &str = "{environment}";

@@ -1,0 +1,50 @@
+//! The list of all packages that calls may ask for, as a text for models and people.
+
+use std::fmt::Write;
+
+use crate::call::definition::{Package, PackageSet};
+use crate::call::packages::find;
+use crate::call::tool::{PACKAGE_SETS, TOOLS};
+
+/// What names the list to clients.
+pub const URI: &str = "sandbox-mcp://packages";
+pub const NAME: &str = "packages";
+pub const TITLE: &str = "Packages that a call may ask for";
+pub const MIME: &str = "text/markdown";
+
+/// Whether there is anything to ask for.
+pub fn is_empty() -> bool {
+    PACKAGE_SETS.iter().all(|set| set.packages.is_empty())
+}
+
+/// The tools that have a package of this name.
+pub fn tools_with(name: &str) -> Vec<&'static str> {
+    tools(|set| find(set, name).is_some())
+}
+
+fn tools(is_meant: impl Fn(&'static PackageSet) -> bool) -> Vec<&'static str> {
+    let takes = |sets: &[&'static PackageSet]| sets.iter().any(|set| is_meant(set));
+    TOOLS.iter().filter(|tool| takes(tool.sandbox.package_sets)).map(|tool| tool.sandbox.id).collect()
+}
+
+/// The list, in Markdown.
+pub fn markdown() -> String {
+    let mut text = format!(
+        "# {TITLE}\n\nGive their names in the parameter `packages` of a call. They are there for that call, beside what the \
+         tool has anyway.\n"
+    );
+    for set in PACKAGE_SETS {
+        let tools = tools(|other| std::ptr::eq(*set, other));
+        let tools = if tools.len() == TOOLS.len() { "all tools".to_owned() } else { tools.join(", ") };
+        // What is written to a string always succeeds.
+        let _ = write!(text, "\n## {}, for {tools}\n\n", set.description);
+        set.packages.iter().for_each(|package| text.push_str(&line(package)));
+    }
+    text
+}
+
+fn line(Package { name, version, description, .. }: &Package) -> String {
+    let space = if version.is_empty() { "" } else { " " };
+    let colon = if description.is_empty() { "" } else { ": " };
+    format!("- `{name}`{space}{version}{colon}{description}\n")
+}

@@ -1,0 +1,272 @@
+//! Packages on demand: from the names in a call's arguments to packages of the sets that its tool takes from.
+//!
+//! The sets are fixed when the server is compiled, as the environments are: a name stands for a derivation that Nix has
+//! evaluated then, so that a call asks for nothing but that it be realised.
+
+use std::collections::BTreeSet;
+use std::{fmt, iter};
+
+use crate::call::definition::{Package, PackageSet};
+
+/// How many packages one call may ask for.
+pub const MOST: usize = 16;
+
+/// How many names are suggested in place of an unknown one.
+const SUGGESTED: usize = 3;
+/// How many characters of an unknown name are repeated.
+const SHOWN: usize = 64;
+
+/// The packages of one call, each once. Their order is one of their own, so that the same packages make the same call.
+#[derive(Debug, Clone, Default)]
+pub struct Packages(Vec<&'static Package>);
+
+impl PartialEq for Packages {
+    fn eq(&self, other: &Self) -> bool {
+        self.outs().eq(other.outs())
+    }
+}
+
+impl Eq for Packages {}
+
+/// Why packages are refused; the text says what to change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PackageError {
+    Unknown {
+        name: String,
+        /// The tools that have a package of this name.
+        elsewhere: Vec<&'static str>,
+        nearest: Vec<&'static str>,
+        /// All names that the tool has.
+        known: Vec<&'static str>,
+    },
+    TooMany {
+        count: usize,
+    },
+    /// This server joins no packages to any tool.
+    None,
+}
+
+impl fmt::Display for PackageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let quoted = |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        match self {
+            Self::Unknown { name, elsewhere, nearest, known } => {
+                let shown: String = name.chars().take(SHOWN).collect();
+                let more = if shown.len() < name.len() { "…" } else { "" };
+                write!(f, "parameter `packages`: this tool has no package {shown:?}{more}")?;
+                if !elsewhere.is_empty() {
+                    write!(f, ", only {} has", quoted(elsewhere))?;
+                }
+                match (nearest.as_slice(), elsewhere.as_slice()) {
+                    ([], []) => write!(f, "; it has {}", known.join(", ")),
+                    ([], _) => Ok(()),
+                    (nearest, _) => write!(f, "; the nearest names are {}", quoted(nearest)),
+                }
+            }
+            Self::TooMany { count } => write!(f, "parameter `packages` names {count} packages: {MOST} at most"),
+            Self::None => f.write_str(
+                "parameter `packages`: this server has none to give, because it was built without Nix or its operator has \
+                 switched them off: leave the parameter out",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for PackageError {}
+
+impl Packages {
+    /// The packages of these names. A name that several sets have stands for all that it names, as a Python module and the
+    /// program that it drives. `elsewhere` tells which tools have a name that these sets don't.
+    pub fn choose(
+        names: &[String],
+        sets: &[&'static PackageSet],
+        elsewhere: impl Fn(&str) -> Vec<&'static str>,
+    ) -> Result<Self, PackageError> {
+        let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+        if names.len() > MOST {
+            return Err(PackageError::TooMany { count: names.len() });
+        }
+        let mut chosen = Vec::new();
+        for name in names {
+            let before = chosen.len();
+            chosen.extend(sets.iter().filter_map(|set| find(set, name)));
+            if chosen.len() == before {
+                let mut known: Vec<&str> =
+                    sets.iter().flat_map(|set| set.packages).map(|package| package.name).collect();
+                known.sort_unstable();
+                known.dedup();
+                let nearest = nearest(name, &known);
+                return Err(PackageError::Unknown {
+                    name: name.to_owned(),
+                    elsewhere: elsewhere(name),
+                    nearest,
+                    known,
+                });
+            }
+        }
+        Ok(Self(chosen))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &'static Package> {
+        self.0.iter().copied()
+    }
+
+    /// Their output paths.
+    pub fn outs(&self) -> impl Iterator<Item = &'static str> {
+        self.iter().map(|package| package.environment.out)
+    }
+
+    /// What each adds to an environment variable that names directories.
+    pub fn search_paths(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let of = |package: &'static Package| iter::repeat(package.environment.out).zip(package.search_paths);
+        self.iter().flat_map(of).map(|(out, (variable, directory))| (*variable, format!("{out}/{directory}")))
+    }
+}
+
+/// The package of this name.
+pub fn find(set: &'static PackageSet, name: &str) -> Option<&'static Package> {
+    let index = set.packages.binary_search_by_key(&name, |package| package.name).ok()?;
+    Some(&set.packages[index])
+}
+
+/// The names that may be meant by an unknown one, the likeliest first: those that few typing errors lead to, then those
+/// that hold it or that it holds, then those that abbreviate it or that it abbreviates.
+fn nearest(name: &str, known: &[&'static str]) -> Vec<&'static str> {
+    let plain = |name: &str| name.chars().take(SHOWN).collect::<String>().to_lowercase().replace(['_', '.', ' '], "-");
+    let wanted = plain(name);
+    let length = wanted.chars().count();
+    let rank = |known: &str| {
+        let (known, errors) = (plain(known), strsim::osa_distance(&wanted, &plain(known)));
+        if errors <= length.div_ceil(4) {
+            Some(errors)
+        } else if length > 2 && (known.contains(&wanted) || known.len() > 2 && wanted.contains(&known)) {
+            Some(SHOWN + known.len().abs_diff(wanted.len()))
+        } else if abbreviates(&wanted, &known) || abbreviates(&known, &wanted) {
+            Some(2 * SHOWN + known.len().abs_diff(wanted.len()))
+        } else {
+            None
+        }
+    };
+    let mut ranked: Vec<(usize, &str)> = known.iter().filter_map(|known| Some((rank(known)?, *known))).collect();
+    ranked.sort_unstable();
+    ranked.into_iter().map(|(_, name)| name).take(SUGGESTED).collect()
+}
+
+/// Whether both begin alike and the letters of `short` come in the same order in `long`, as those of sklearn do in
+/// scikit-learn.
+fn abbreviates(short: &str, long: &str) -> bool {
+    let mut letters = long.chars();
+    let alike = short.chars().next() == long.chars().next();
+    short.len() > 3 && alike && short.chars().all(|letter| letters.any(|other| other == letter))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::definition::Environment;
+
+    const fn package(name: &'static str, out: &'static str, search_paths: &'static [(&str, &str)]) -> Package {
+        Package { name, version: "", description: "", search_paths, environment: Environment { drv: "", out } }
+    }
+
+    const PATH: &[(&str, &str)] = &[("PATH", "bin")];
+    const MODULES: &[(&str, &str)] = &[("PYTHONPATH", "lib/modules")];
+
+    static COMMANDS: PackageSet = PackageSet {
+        id: "commands",
+        description: "",
+        packages: &[
+            package("graphviz", "/c-graphviz", PATH),
+            package("imagemagick", "/c-imagemagick", PATH),
+            package("lua", "/c-lua", PATH),
+            package("ripgrep", "/c-ripgrep", PATH),
+        ],
+    };
+    static PYTHON: PackageSet = PackageSet {
+        id: "python",
+        description: "",
+        packages: &[
+            package("graphviz", "/p-graphviz", MODULES),
+            package("python-docx", "/p-python-docx", MODULES),
+            package("ruamel-yaml", "/p-ruamel-yaml", MODULES),
+            package("scikit-learn", "/p-scikit-learn", MODULES),
+        ],
+    };
+
+    fn choose(names: &[&str], sets: &[&'static PackageSet]) -> Result<Packages, PackageError> {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        Packages::choose(&names, sets, |name| find(&PYTHON, name).map(|_| "python").into_iter().collect())
+    }
+
+    fn outs(names: &[&str], sets: &[&'static PackageSet]) -> Vec<&'static str> {
+        choose(names, sets).expect("the names are known").outs().collect()
+    }
+
+    #[test]
+    fn the_same_names_in_any_order_and_number_are_the_same_packages() {
+        let given = choose(&["ripgrep", "lua"], &[&COMMANDS]).unwrap();
+        assert_eq!(given, choose(&["lua", "ripgrep", "lua"], &[&COMMANDS]).unwrap());
+        assert_ne!(given, choose(&["lua"], &[&COMMANDS]).unwrap());
+        assert_eq!(outs(&["ripgrep", "lua"], &[&COMMANDS]), ["/c-lua", "/c-ripgrep"]);
+        assert!(choose(&[], &[&COMMANDS]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_name_of_two_sets_stands_for_both_packages_where_the_tool_has_both() {
+        assert_eq!(outs(&["graphviz"], &[&COMMANDS, &PYTHON]), ["/c-graphviz", "/p-graphviz"]);
+        assert_eq!(outs(&["graphviz"], &[&COMMANDS]), ["/c-graphviz"]);
+    }
+
+    #[test]
+    fn search_paths_are_directories_of_the_packages() {
+        let packages = choose(&["lua", "graphviz"], &[&COMMANDS, &PYTHON]).unwrap();
+        let expected = [("PATH", "/c-graphviz/bin"), ("PYTHONPATH", "/p-graphviz/lib/modules"), ("PATH", "/c-lua/bin")];
+        let found: Vec<_> = packages.search_paths().collect();
+        assert_eq!(found, expected.map(|(variable, directory)| (variable, directory.to_owned())));
+    }
+
+    #[test]
+    fn an_unknown_name_is_refused_with_the_nearest() {
+        for (name, nearest) in [
+            ("ripgrpe", "`ripgrep`"),
+            ("Image_Magick", "`imagemagick`"),
+            ("ruamel.yaml", "`ruamel-yaml`"),
+            ("sklearn", "`scikit-learn`"),
+            ("rip-and-grep", "`ripgrep`"),
+            ("docx", "`python-docx`"),
+            ("lua5", "`lua`"),
+        ] {
+            let error = choose(&[name], &[&COMMANDS, &PYTHON]).unwrap_err().to_string();
+            assert!(error.contains(&format!("no package {name:?}; the nearest names are {nearest}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_that_resembles_none_is_refused_with_all_that_there_are() {
+        let error = choose(&["xyzzy"], &[&COMMANDS]).unwrap_err().to_string();
+        assert!(error.contains("\"xyzzy\"; it has graphviz, imagemagick, lua, ripgrep"), "{error}");
+    }
+
+    #[test]
+    fn a_name_that_only_another_tool_has_is_refused_with_that_tool() {
+        let error = choose(&["scikit-learn"], &[&COMMANDS]).unwrap_err().to_string();
+        assert!(error.contains("no package \"scikit-learn\", only `python` has"), "{error}");
+    }
+
+    #[test]
+    fn too_many_names_are_refused_with_the_number_that_is_allowed() {
+        let names: Vec<String> = (0..=MOST).map(|index| index.to_string()).collect();
+        let error = Packages::choose(&names, &[&COMMANDS], |_| Vec::new()).unwrap_err();
+        assert_eq!(error.to_string(), "parameter `packages` names 17 packages: 16 at most");
+    }
+
+    #[test]
+    fn of_an_endless_name_only_the_beginning_is_repeated() {
+        let error = choose(&[&"é".repeat(100_000)], &[&COMMANDS]).unwrap_err().to_string();
+        assert!(error.len() < 300, "{} bytes", error.len());
+    }
+}

@@ -1,0 +1,194 @@
+//! The command `reproduce`: realises the derivation that a call is, runs the same once more, and compares.
+
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::{fmt, fs, io};
+
+use crate::call::definition::Package;
+use crate::call::file::File;
+use crate::call::stage::{OnStage, Stage};
+use crate::call::tool::{PACKAGE_SETS, TOOLS};
+use crate::cli::run::{FilesError, Given, OWN_FAILURE, job};
+use crate::executor::derivation::{DerivationError, nonce};
+use crate::nix::exported::{self, ExportedError};
+use crate::nix::receipt::{Receipt, ReceiptError, receipt};
+use crate::runner::{RunError, Runner};
+use nix_store::store_path::{StorePath, StorePathError};
+
+#[derive(Debug)]
+enum ReproduceError {
+    Files(FilesError),
+    NotPinned {
+        tool: &'static str,
+    },
+    Path(StorePathError),
+    Read {
+        path: PathBuf,
+        source: io::Error,
+    },
+    Receipt {
+        path: PathBuf,
+        source: ReceiptError,
+    },
+    Exported {
+        path: PathBuf,
+        source: ExportedError,
+    },
+    /// The derivation names its files by a path, and they are not there.
+    NoFiles {
+        path: StorePath,
+    },
+    Run(RunError),
+    Derivation(DerivationError),
+}
+
+impl fmt::Display for ReproduceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Files(error) => error.fmt(f),
+            Self::NotPinned { tool } => write!(
+                f,
+                "`{tool}` has no pinned environment, without which a call is no derivation: build this server with \
+                 `nix build`"
+            ),
+            Self::Path(error) => error.fmt(f),
+            Self::Read { path, source } => write!(f, "cannot read {}: {source}", path.display()),
+            Self::Receipt { path, source } => write!(f, "{}: {source}", path.display()),
+            Self::Exported { path, source } => write!(f, "{}: {source}", path.display()),
+            Self::NoFiles { path } => write!(
+                f,
+                "the files of the call, {path}, are not in this store: take a receipt that holds them, from \
+                 `show-derivation --export`"
+            ),
+            Self::Run(error) => error.fmt(f),
+            Self::Derivation(error) => error.fmt(f),
+        }
+    }
+}
+
+/// Tells whether the call does the same each time: the status is 0 if so, and 1 if not. `tool` may be a receipt instead,
+/// in the store or outside of it, and has no files then.
+pub async fn run(call: Given<'_>, runner: Runner) -> ExitCode {
+    let result = reproduce(call, &runner).await;
+    runner.finish().await;
+    match result {
+        Ok(differences) if differences.is_empty() => {
+            println!("reproducible: both runs did the same");
+            ExitCode::SUCCESS
+        }
+        Ok(differences) => {
+            println!("not reproducible:");
+            differences.iter().for_each(|difference| println!("  {difference}"));
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("sandbox-mcp: {error}");
+            ExitCode::from(OWN_FAILURE)
+        }
+    }
+}
+
+async fn reproduce(call: Given<'_>, runner: &Runner) -> Result<Vec<String>, ReproduceError> {
+    let (receipt, files) = match call.files {
+        [] => read(Path::new(call.tool))?,
+        _ => make(call)?,
+    };
+    let on_stage = |stage: Stage| {
+        if let Some(line) = stage.of_realising() {
+            eprintln!("{line}");
+        }
+    };
+    let quiet: OnStage<'_> = &|_| {};
+    // Of another server's receipt the environment and the packages must be there.
+    let of_ours = |sandbox: &&crate::call::definition::Sandbox| {
+        sandbox.environment.as_ref().is_some_and(|environment| environment.out == receipt.environment())
+    };
+    if let Some(sandbox) = TOOLS.iter().map(|tool| &tool.sandbox).find(of_ours) {
+        runner.realise(sandbox, &on_stage).await.map_err(ReproduceError::Run)?;
+    }
+    let is_needed = |package: &&Package| receipt.packages().any(|out| out == package.environment.out);
+    for package in PACKAGE_SETS.iter().flat_map(|set| set.packages).filter(is_needed) {
+        runner.realise_package(package, &on_stage).await.map_err(ReproduceError::Run)?;
+    }
+    let failed = |source| ReproduceError::Receipt { path: call.tool.into(), source };
+    let (first, second) =
+        (receipt.run().map_err(failed)?, receipt.apart(&nonce()).and_then(|run| run.run()).map_err(failed)?);
+    if let Some(path) = first.files.iter().find(|path| files.is_empty() && !Path::new(path.as_str()).exists()) {
+        return Err(ReproduceError::NoFiles { path: path.clone() });
+    }
+    eprintln!("{}", first.path);
+    let derivations = runner.executors().derivations();
+    derivations.realise(&first, &files, quiet).await.map_err(ReproduceError::Derivation)?;
+    println!("{}", first.out);
+    let again = derivations.realise(&second, &files, quiet).await;
+    let compared = again.map_err(ReproduceError::Derivation).and_then(|()| {
+        let [one, other] = [&first.out, &second.out].map(|out| PathBuf::from(out.as_str()));
+        differences(&one, &other).map_err(|source| ReproduceError::Read { path: other, source })
+    });
+    // The first is what was asked for; files that both have stay for it.
+    derivations.forget(crate::nix::run_derivation::RunDerivation { files: None, ..second });
+    compared
+}
+
+fn make(call: Given) -> Result<(Receipt, Arc<[File]>), ReproduceError> {
+    let job = job(call).map_err(ReproduceError::Files)?;
+    let derivation = receipt(&job).map_err(ReproduceError::Path)?;
+    let derivation = derivation.ok_or(ReproduceError::NotPinned { tool: job.sandbox.id })?;
+    let parsed = Receipt::parse(&derivation.text);
+    let receipt = parsed.map_err(|source| ReproduceError::Receipt { path: derivation.path.as_str().into(), source })?;
+    Ok((receipt, job.files))
+}
+
+fn read(path: &Path) -> Result<(Receipt, Arc<[File]>), ReproduceError> {
+    if !path.is_file() {
+        let name = path.display().to_string();
+        return Err(ReproduceError::Files(FilesError::NoReceipt { name }));
+    }
+    let bytes = fs::read(path).map_err(|source| ReproduceError::Read { path: path.into(), source })?;
+    let read = exported::read(&bytes).map_err(|source| ReproduceError::Exported { path: path.into(), source });
+    read.map(|(receipt, files)| (receipt, files.into()))
+}
+
+/// What is different in two outputs, a line for each file.
+fn differences(one: &Path, other: &Path) -> io::Result<Vec<String>> {
+    let (first, second) = (content(one)?, content(other)?);
+    let names: std::collections::BTreeSet<_> = first.keys().chain(second.keys()).collect();
+    let difference = |name: &&PathBuf| {
+        let shown = name.display().to_string().escape_debug().to_string();
+        match (first.get(*name), second.get(*name)) {
+            (Some(one), Some(other)) if one == other => None,
+            (Some(one), Some(other)) => {
+                let same = one.iter().zip(other).take_while(|(one, other)| one == other).count();
+                Some(format!("{shown}: byte {same} and what follows ({} and {} bytes)", one.len(), other.len()))
+            }
+            (Some(_), None) => Some(format!("{shown}: only the first run left it")),
+            (None, _) => Some(format!("{shown}: only the second run left it")),
+        }
+    };
+    Ok(names.iter().filter_map(difference).collect())
+}
+
+/// Every file with its content, directory and link, by its path; the first byte tells which of them it is.
+fn content(root: &Path) -> io::Result<BTreeMap<PathBuf, Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    let mut directories = vec![PathBuf::new()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(root.join(&directory))? {
+            let entry = entry?;
+            let (path, kind) = (directory.join(entry.file_name()), entry.file_type()?);
+            let content = if kind.is_dir() {
+                directories.push(path.clone());
+                b"d".to_vec()
+            } else if kind.is_symlink() {
+                [b"l", fs::read_link(entry.path())?.as_os_str().as_bytes()].concat()
+            } else {
+                [&b"f"[..], &fs::read(entry.path())?].concat()
+            };
+            found.insert(path, content);
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,137 @@
+//! The way by commands: for a Nix whose daemon can't be reached, and to compare with.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio_util::sync::CancellationToken;
+
+use super::{Built, DerivationError, Log, Remote, failure};
+use crate::call::file::File;
+use crate::nix::run_derivation::{RunDerivation, builder_node, builder_path, files_node};
+use nix_store::export::Export;
+use nix_store::nar::Node;
+
+/// How many of a command's last lines an error shows.
+const LAST_LINES: usize = 10;
+/// How long a command may take to end once it was told to.
+const GRACE: Duration = Duration::from_secs(2);
+
+pub struct NixStore {
+    program: Option<PathBuf>,
+    remote: Remote,
+}
+
+impl NixStore {
+    pub fn new(program: Option<&Path>, remote: Remote) -> Self {
+        Self { program: program.map(Path::to_owned), remote }
+    }
+
+    /// Adds the derivation and realises it.
+    pub(super) async fn realise(
+        &self,
+        derivation: &RunDerivation,
+        files: &[File],
+        log: &mut Log<'_>,
+        cancelled: &CancellationToken,
+    ) -> Result<Built, DerivationError> {
+        let export = export(derivation, files);
+        self.run("add to the store", &["--import"], &export, log, cancelled).await?;
+        let path = derivation.path.as_str();
+        let builders: &[_] = match self.remote {
+            Remote::Off => &["--option", "builders", ""],
+            Remote::Prefer => &[],
+            Remote::Only => &["--max-jobs", "0"],
+        };
+        // A log would stay when all else of the run is deleted.
+        let options: &[_] = &["--option", "substitute", "false", "--option", "keep-build-log", "false"];
+        let arguments = [&["--realise", path], options, builders].concat();
+        match self.run("realise the derivation", &arguments, &[], log, cancelled).await {
+            Ok(()) => Ok(Built { cost: log.cost }),
+            Err(DerivationError::Command { reason, .. }) => Err(failure(derivation, log, &reason)),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn run(
+        &self,
+        operation: &'static str,
+        arguments: &[&str],
+        input: &[u8],
+        log: &mut Log<'_>,
+        cancelled: &CancellationToken,
+    ) -> Result<(), DerivationError> {
+        let failed = |reason: String| DerivationError::Command { operation, reason };
+        let program = self.program.as_ref().ok_or_else(|| failed("there is no nix-store on this machine".into()))?;
+        let start = |error| failed(format!("{} does not start: {error}", program.display()));
+        let mut child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            // Of a command that is killed the builder sees that its log has no reader any more.
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(start)?;
+        let (Some(mut stdin), Some(stderr)) = (child.stdin.take(), child.stderr.take()) else {
+            unreachable!("they were asked for")
+        };
+        let mut lines = Vec::new();
+        let talk = async {
+            // One that refuses does not read all of it, and says why.
+            let write = async {
+                let _ = stdin.write_all(input).await;
+                drop(stdin);
+            };
+            let read = async {
+                let mut stderr = BufReader::new(stderr).split(b'\n');
+                while let Ok(Some(line)) = stderr.next_segment().await {
+                    let line = String::from_utf8_lossy(&line).into_owned();
+                    log.line(&line);
+                    lines.push(line);
+                    let excess = lines.len().saturating_sub(LAST_LINES);
+                    lines.drain(..excess);
+                }
+            };
+            tokio::join!(write, read);
+        };
+        tokio::select! {
+            () = talk => {}
+            () = cancelled.cancelled() => {
+                end(&mut child).await;
+                return Err(DerivationError::Cancelled);
+            }
+        }
+        match child.wait().await.map_err(start)? {
+            status if status.success() => Ok(()),
+            status => Err(failed(format!("{status}: {}", lines.join("\n")))),
+        }
+    }
+}
+
+/// Asks a command to end, which then ends its builder.
+async fn end(child: &mut Child) {
+    if let Some(pid) = child.id().and_then(|pid| Pid::from_raw(pid as i32)) {
+        let _ = rustix::process::kill_process(pid, Signal::TERM);
+    }
+    if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
+        let _ = child.kill().await;
+    }
+}
+
+/// All that must be in the store, for `nix-store --import`, which passes over what is there.
+fn export(derivation: &RunDerivation, files: &[File]) -> Vec<u8> {
+    let mut export = Export::default();
+    if !Path::new(builder_path().as_str()).exists() {
+        export.add(builder_path(), &builder_node(), []);
+    }
+    if let Some(path) = &derivation.files {
+        export.add(path, &files_node(files), []);
+    }
+    let text = Node::File { content: derivation.text.as_bytes(), executable: false };
+    export.add(&derivation.path, &text, &derivation.references);
+    export.finish()
+}

@@ -1,0 +1,108 @@
+//! Services before the command, in namespaces and without.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::super::host;
+use super::support::{Setting, lacking, without_namespaces};
+use crate::call::choice::Remote;
+use crate::call::definition::{Annotations, Network, Programs, Readiness, Resources, Sandbox, Service};
+use crate::call::job::Job;
+use crate::call::outcome::{Ending, Outcome};
+use crate::executor::derivation::Derivations;
+use crate::executor::{Executor, Executors};
+
+/// Python's own server of the files of the working directory, which logs each request to its standard error.
+const FILES: Service = Service {
+    name: "files",
+    command: &["python3", "-m", "http.server", "--bind", "127.0.0.1", "8000"],
+    ready: Readiness::Port(8000),
+    deadline: Duration::from_secs(20),
+    logs: &[],
+    errors: &[],
+};
+
+const SANDBOX: Sandbox = Sandbox {
+    id: "serving",
+    name: "Serving",
+    version: "1",
+    description: "Runs a command beside services.",
+    contents: "",
+    programs: Programs::NONE,
+    input_schema: "{}",
+    annotations: Annotations {
+        title: "Serving",
+        read_only: false,
+        destructive: false,
+        idempotent: true,
+        open_world: false,
+    },
+    user: "sandbox",
+    entrypoint: "main",
+    instead: &[],
+    command: &[],
+    ahead: &[],
+    services: &[],
+    timeout: Duration::from_secs(60),
+    network: Network::None,
+    resources: Resources { cpu: 1, memory_mb: 256, processes: 64, files: 256 },
+    workdir: "/sandbox",
+    script_mode: 0o644,
+    read_only: false,
+    variables: &[],
+    executor: None,
+    environment: None,
+    package_sets: &[],
+};
+
+fn run(setting: &Setting, sandbox: Sandbox) -> Outcome {
+    let sandbox: &'static Sandbox = Box::leak(Box::new(sandbox));
+    crate::testing::run(setting.caller, &setting.lacking, || async {
+        let executors = Executors::new(Some(1), Derivations::new(None, false, Remote::Off), false);
+        let view = crate::sandbox::host::toolchain(sandbox, &host(executors.walls().await)).unwrap().view();
+        let (job, never) = (Job::new(sandbox, Vec::new()), CancellationToken::new());
+        executors.run(Executor::Direct, &job, &view, &drop, &never).await.unwrap()
+    })
+}
+
+#[test]
+fn a_server_is_up_when_the_command_starts_and_its_log_is_no_output() {
+    const FETCH: &str = "import urllib.request as r\nprint(r.urlopen('http://127.0.0.1:8000/').status)";
+    for setting in lacking(&[]) {
+        for _ in 0..2 {
+            let outcome = run(&setting, Sandbox { services: &[FILES], command: &["python3", "-c", FETCH], ..SANDBOX });
+            let (stdout, stderr) = (outcome.stdout.text(), outcome.stderr.text());
+            assert_eq!((stdout.as_str(), stderr.as_str()), ("200\n", ""), "{setting:?}");
+        }
+    }
+}
+
+#[test]
+fn without_a_network_a_server_fails_and_says_so() {
+    for setting in without_namespaces() {
+        let outcome = run(&setting, Sandbox { services: &[FILES], command: &["echo", "run"], ..SANDBOX });
+        let (stdout, stderr) = (outcome.stdout.text(), outcome.stderr.text());
+        assert_eq!((outcome.ending, stdout.as_str()), (Ending::Unready, ""), "{setting:?}");
+        assert!(stderr.starts_with("The service `files` did not start: it exited with status 1."), "{stderr}");
+        assert!(stderr.contains("ermission"), "{stderr}");
+    }
+}
+
+#[test]
+fn paths_of_a_service_are_in_the_private_directory_where_there_are_no_namespaces() {
+    const WRITER: Service = Service {
+        name: "writer",
+        command: &["sh", "-c", "echo 'error: one' > $TMPDIR/log; echo up > up; sleep 900"],
+        ready: Readiness::File("/sandbox/up"),
+        deadline: Duration::from_secs(20),
+        logs: &["/tmp/log"],
+        errors: &["error"],
+    };
+    for setting in [lacking(&[]), without_namespaces()].concat() {
+        let outcome = run(&setting, Sandbox { services: &[WRITER], command: &["cat", "up"], ..SANDBOX });
+        let (stdout, stderr) = (outcome.stdout.text(), outcome.stderr.text());
+        let logged = "The service `writer` logged errors:\nerror: one\n";
+        assert_eq!((stdout.as_str(), stderr.as_str()), ("up\n", logged), "{setting:?}");
+    }
+}

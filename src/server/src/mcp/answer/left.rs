@@ -1,0 +1,93 @@
+//! Files in the working directory → the sentence that names them, so that whoever wrote them for the caller writes them
+//! elsewhere the next time.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use sandbox_plan::left::Left;
+
+use crate::call::artifacts::{Artifacts, shown};
+use crate::call::outcome::{Ending, Outcome};
+use sandbox_plan::plan::OUT;
+
+/// How many are named.
+const MOST: usize = 10;
+
+/// The sentence for an outcome, unless nothing was left that is not in the directory of artifacts too. What was broken off has
+/// left half-made files.
+pub fn sentence(outcome: &Outcome) -> Option<String> {
+    let ended = matches!(outcome.ending, Ending::Exited { .. } | Ending::Signalled { .. });
+    if ended { of(&outcome.left, &outcome.artifacts, outcome.workdir) } else { None }
+}
+
+fn of(left: &Left, artifacts: &Artifacts, workdir: &str) -> Option<String> {
+    let returned = artifacts.files.iter().map(|file| &file.path);
+    let known: Vec<&Path> =
+        returned.chain(artifacts.left_out.iter().map(|file| &file.path)).map(|path| &**path).collect();
+    let is_known = |name: &OsStr| {
+        let name = Path::new(name).file_name();
+        known.iter().any(|path| path.file_name() == name || path.iter().next() == name)
+    };
+    let names: Vec<String> =
+        left.names.iter().filter(|name| !is_known(name)).map(|name| shown(Path::new(name))).collect();
+    let more = names.len().saturating_sub(MOST) as u64 + left.more;
+    let mut named: Vec<String> = names.into_iter().take(MOST).collect();
+    if more > 0 {
+        named.push(format!("{more} more"));
+    }
+    let last = named.pop()?;
+    let were = if named.is_empty() && more <= 1 { "was" } else { "were" };
+    let listed = if named.is_empty() { last } else { format!("{} and {last}", named.join(", ")) };
+    Some(format!("{listed} {were} left in {workdir}: only files in $OUT ({OUT}) are returned"))
+}
+
+/// Puts a sentence below the program's output.
+pub(super) fn append(text: &mut String, sentence: Option<&str>) {
+    let Some(sentence) = sentence else { return };
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text.push_str(sentence);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::artifacts::{Artifact, Kind, LeftOut, Reason};
+
+    fn left(names: &[&str], more: u64) -> Left {
+        Left { names: names.iter().map(Into::into).collect(), more }
+    }
+
+    fn said(left: &Left, artifacts: &Artifacts) -> Option<String> {
+        let sentence = of(left, artifacts, "/sandbox")?;
+        let end = " left in /sandbox: only files in $OUT (/sandbox/out) are returned";
+        Some(sentence.strip_suffix(end).expect("what to do instead").to_owned())
+    }
+
+    #[test]
+    fn what_was_left_is_named_up_to_a_number() {
+        let none = Artifacts::default();
+        let many: Vec<String> = (10..22).map(|number| number.to_string()).collect();
+        let many: Vec<&str> = many.iter().map(|name| &**name).collect();
+        for (left, sentence) in [
+            (left(&["plot.png"], 0), "plot.png was"),
+            (left(&["a\n", "b/"], 0), "a\\n and b/ were"),
+            (left(&["a", "b", "c"], 0), "a, b and c were"),
+            (left(&many, 3), "10, 11, 12, 13, 14, 15, 16, 17, 18, 19 and 5 more were"),
+        ] {
+            assert_eq!(said(&left, &none).as_deref(), Some(sentence));
+        }
+        assert_eq!(said(&left(&[], 0), &none), None);
+    }
+
+    #[test]
+    fn what_is_an_artifact_too_is_not_named() {
+        let file = |path: &str| Artifact { path: path.into(), kind: Kind::Text, content: vec![] };
+        let large = LeftOut { path: "large".into(), size: None, reason: Reason::TooLarge { most: 1 } };
+        let artifacts =
+            Artifacts { files: vec![file("plot.png"), file("tables/a.csv")], left_out: vec![large], not_named: 0 };
+        assert_eq!(said(&left(&["a.csv", "large", "plot.png", "tables/"], 0), &artifacts), None);
+        assert_eq!(said(&left(&["plot.png", "plot2.png"], 0), &artifacts).as_deref(), Some("plot2.png was"));
+    }
+}

@@ -1,0 +1,314 @@
+//! The MCP server: the only file that knows MCP's own types.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD as BASE64;
+use rmcp::model::{
+    CallToolRequestMethod, CallToolRequestParams, CallToolResponse, CallToolResult, ConstString, ContentBlock,
+    CustomRequest, CustomResult, ErrorData, Implementation, ListResourcesResult, ListToolsResult, MetaObject,
+    PaginatedRequestParams, ProgressNotificationParam, ProgressToken, ReadResourceRequestParams, ReadResourceResponse,
+    ReadResourceResult, Resource, ResourceContents, ServerCapabilities, ServerConfig, Tool as McpTool, ToolAnnotations,
+};
+use rmcp::service::{Peer, RequestContext};
+use rmcp::{RoleServer, ServerHandler};
+use serde_json::{Map, Value};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::call::job::{CallOptions, Job};
+use crate::call::package_list;
+use crate::call::stage::Stage;
+use crate::call::tool::{ArgumentError, TOOLS, Tool};
+use crate::mcp::answer::{self, Answer, Item};
+use crate::mcp::description::description;
+use crate::mcp::options;
+use crate::runner::{RunError, Runner};
+use crate::sandbox::backend::Backend;
+
+/// How often a client that gave a progress token hears of a call that goes on: clients give silent calls up.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// How many stages of one call may wait to be sent; further ones are left out.
+const STAGES: usize = 64;
+
+/// Characters of a result that a client may show whole; one large client cuts results shorter otherwise.
+const LARGEST_RESULT: u64 = 100_000;
+
+/// Where a result's metadata has its data.
+const RESULT: &str = "sandbox-mcp/result";
+
+#[derive(Clone)]
+pub struct Server {
+    runner: Arc<Runner>,
+    /// Every call at work, for whoever shuts the server down.
+    calls: TaskTracker,
+    shutdown: CancellationToken,
+    /// Whether results carry their data where programs look for it, and tools a schema of that.
+    structured_results: bool,
+}
+
+impl Server {
+    /// `shutdown` ends every call when it is cancelled.
+    pub fn new(runner: Runner, structured_results: bool, shutdown: CancellationToken) -> Self {
+        let runner = Arc::new(runner);
+        // Toolchains are looked for while the client still greets, those of all tools at once.
+        for tool in TOOLS {
+            let runner = runner.clone();
+            tokio::spawn(async move { runner.backend(&tool.sandbox).await });
+        }
+        Self { runner, calls: TaskTracker::new(), shutdown, structured_results }
+    }
+
+    /// Waits until every call has ended and cleared away. No new one may begin.
+    pub async fn finish(&self) {
+        self.calls.close();
+        self.calls.wait().await;
+        self.runner.finish().await;
+    }
+
+    fn job(&self, tool: &'static Tool, mut arguments: Map<String, Value>) -> Result<Job, ArgumentError> {
+        let schema = input_schema(tool).into();
+        let options = match self.runner.takes_call_options() {
+            true => options::take(&schema, &tool.sandbox, &mut arguments)?,
+            false => options::refuse(&schema, &mut arguments).map(|()| CallOptions::default())?,
+        };
+        Ok(Job { options, ..Job::new(&tool.sandbox, tool.files(arguments)?) })
+    }
+
+    /// Whether there is a list of packages that clients may ask for.
+    fn lists_packages(&self) -> bool {
+        self.runner.takes_call_options() && !package_list::is_empty()
+    }
+
+    /// What a client is told of a tool whose programs run on this backend.
+    fn describe(&self, tool: &Tool, backend: &Backend, output_schema: Option<&Arc<Map<String, Value>>>) -> McpTool {
+        let sandbox = &tool.sandbox;
+        let hints = &sandbox.annotations;
+        let annotations = ToolAnnotations::from_raw(
+            Some(hints.title.to_owned()),
+            Some(hints.read_only),
+            Some(hints.destructive),
+            Some(hints.idempotent),
+            Some(hints.open_world),
+        );
+        let mut input_schema = input_schema(tool);
+        if backend.is_pinned() && self.runner.takes_call_options() {
+            options::describe(&mut input_schema, sandbox);
+        }
+        let description = description(sandbox, backend, self.runner.longest(sandbox));
+        let mut tool = McpTool::new(sandbox.id, description, Arc::new(input_schema))
+            .with_title(sandbox.name)
+            .with_annotations(annotations);
+        tool.output_schema = output_schema.cloned();
+        tool.meta = Some(metadata("anthropic/maxResultSizeChars", LARGEST_RESULT));
+        tool
+    }
+
+    /// Runs one call and tells the client how far it is.
+    async fn call(
+        &self,
+        tool: &'static Tool,
+        job: Job,
+        context: RequestContext<RoleServer>,
+    ) -> Result<Answer, RunError> {
+        let seconds = self.runner.limit(&job).as_secs();
+        let cancelled = self.shutdown.child_token();
+        // If this future is dropped, the run below must not go on.
+        let _guard = cancelled.clone().drop_guard();
+        let (sender, mut stages) = mpsc::channel(STAGES);
+        let run = {
+            let (runner, cancelled) = (self.runner.clone(), cancelled.clone());
+            async move {
+                let on_stage = |stage| drop(sender.try_send(stage));
+                runner.run(job, &on_stage, &cancelled).await
+            }
+        };
+        // In a task of its own, so that a panic becomes an answer.
+        let mut run = self.calls.spawn(run);
+        let mut progress = Progress::new(tool, &context);
+        let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                Some(stage) = stages.recv() => progress.enter(stage).await,
+                ended = &mut run => {
+                    let outcome = ended.map_err(|_| RunError::Panicked)??;
+                    return Ok(Answer::of(outcome, seconds));
+                }
+                () = context.ct.cancelled(), if !cancelled.is_cancelled() => cancelled.cancel(),
+                _ = heartbeat.tick() => progress.beat().await,
+            }
+        }
+    }
+}
+
+/// What is told to a client that gave a progress token.
+struct Progress {
+    to: Option<(Peer<RoleServer>, ProgressToken)>,
+    tool: &'static Tool,
+    stage: Option<Stage>,
+    sent: u32,
+}
+
+impl Progress {
+    fn new(tool: &'static Tool, context: &RequestContext<RoleServer>) -> Self {
+        let to = context.meta.get_progress_token().map(|token| (context.peer.clone(), token));
+        Self { to, tool, stage: None, sent: 0 }
+    }
+
+    async fn enter(&mut self, stage: Stage) {
+        self.stage = Some(stage);
+        self.beat().await;
+    }
+
+    async fn beat(&mut self) {
+        if let (Some((peer, token)), Some(stage)) = (&self.to, &self.stage) {
+            self.sent += 1;
+            let message = format!("{}: {stage}", self.tool.sandbox.id);
+            let progress = ProgressNotificationParam::new(token.clone(), self.sent.into()).with_message(message);
+            // A client that is gone needs no progress.
+            let _ = peer.notify_progress(progress).await;
+        }
+    }
+}
+
+impl ServerHandler for Server {
+    fn get_info(&self) -> ServerConfig {
+        let mut capabilities = ServerCapabilities::builder().enable_tools().build();
+        capabilities.resources = self.lists_packages().then(Default::default);
+        ServerConfig::new(capabilities)
+            .with_server_info(
+                Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).with_title("Sandbox MCP"),
+            )
+            .with_instructions(
+                "Each tool runs code in a fresh sandbox of its own: nothing is kept from one call to the next. \
+                 Give the files that the code needs with the call.",
+            )
+    }
+
+    async fn list_tools(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let output_schema = self.structured_results.then(|| Arc::new(answer::schema()));
+        let mut tools = Vec::new();
+        for tool in TOOLS {
+            match self.runner.backend(&tool.sandbox).await {
+                Ok(backend) => tools.push(self.describe(tool, &backend, output_schema.as_ref())),
+                // What a model can't use only costs it.
+                Err(reason) => tracing::debug!("tool `{}` is not listed: {reason}", tool.sandbox.id),
+            }
+        }
+        Ok(ListToolsResult { tools, ..Default::default() })
+    }
+
+    async fn list_resources(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        let list = Resource::new(package_list::URI, package_list::NAME)
+            .with_title(package_list::TITLE)
+            .with_mime_type(package_list::MIME);
+        let resources = self.lists_packages().then_some(list).into_iter().collect();
+        Ok(ListResourcesResult { resources, ..Default::default() })
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        if request.uri != package_list::URI || !self.lists_packages() {
+            return Err(ErrorData::resource_not_found(
+                "unknown resource: resources/list names those that there are",
+                None,
+            ));
+        }
+        let list =
+            ResourceContents::text(package_list::markdown(), package_list::URI).with_mime_type(package_list::MIME);
+        Ok(ReadResourceResult::new(vec![list]).into())
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let Some(tool) = Tool::by_name(&request.name) else {
+            let message = format!("unknown tool `{}`: the tools are {}", request.name, Tool::names());
+            return Err(ErrorData::invalid_params(message, None));
+        };
+        let result = match self.job(tool, request.arguments.unwrap_or_default()) {
+            Err(error) => refusal(error.to_string()),
+            Ok(job) => match self.call(tool, job, context).await {
+                Ok(answer) => content(answer, self.structured_results),
+                Err(error) => {
+                    tracing::warn!("tool `{}`: {error}", tool.sandbox.id);
+                    refusal(error.to_string())
+                }
+            },
+        };
+        Ok(result.into())
+    }
+
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        // What rmcp can't read as one of its own requests comes here, too.
+        if request.method == CallToolRequestMethod::VALUE {
+            let message = "a call of a tool has a `name`, which is a string, and `arguments`, which are an object";
+            return Err(ErrorData::invalid_params(message, None));
+        }
+        Err(ErrorData::new(rmcp::model::ErrorCode::METHOD_NOT_FOUND, request.method, None))
+    }
+}
+
+/// Many clients that find structured content show a model nothing else, and lose the images and files: it is for programs
+/// that ask for it. Otherwise the data is in the result's metadata, of which models are shown nothing, or no more than
+/// with an error.
+fn content(answer: Answer, structured: bool) -> CallToolResult {
+    let mut content = vec![ContentBlock::text(answer.text)];
+    content.extend(answer.items.into_iter().map(block));
+    let mut result = CallToolResult::success(content);
+    if structured {
+        result.structured_content = Some(answer.structured.into());
+    } else {
+        result.meta = Some(metadata(RESULT, answer.structured));
+    }
+    result.is_error = Some(answer.is_error);
+    result
+}
+
+fn block(item: Item) -> ContentBlock {
+    match item {
+        Item::Text(text) => ContentBlock::text(text),
+        Item::Image { mime, data } => ContentBlock::image(BASE64.encode(data), mime),
+        Item::Resource { uri, mime, data } => {
+            ContentBlock::resource(ResourceContents::blob(BASE64.encode(data), uri).with_mime_type(mime))
+        }
+    }
+}
+
+/// What a model can read and act on, where a protocol error would be hidden from it.
+fn refusal(message: String) -> CallToolResult {
+    CallToolResult::error(vec![ContentBlock::text(message)])
+}
+
+/// The schema of the tool's own parameters.
+fn input_schema(tool: &Tool) -> Map<String, Value> {
+    serde_json::from_str(tool.sandbox.input_schema).expect("build.rs wrote the schema as an object")
+}
+
+/// Metadata with one entry.
+fn metadata(key: &str, value: impl Into<Value>) -> MetaObject {
+    MetaObject(Map::from_iter([(key.to_owned(), value.into())]))
+}

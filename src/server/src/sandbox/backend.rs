@@ -1,0 +1,19 @@
+//! Where the programs of a tool come from on this machine.
+
+use std::sync::Arc;
+
+use crate::sandbox::host::Toolchain;
+
+#[derive(Debug, Clone)]
+pub enum Backend {
+    /// The environment that the server was built with.
+    Pinned,
+    /// Programs that were found on this host.
+    Host(Arc<Toolchain>),
+}
+
+impl Backend {
+    pub fn is_pinned(&self) -> bool {
+        matches!(self, Self::Pinned)
+    }
+}

@@ -1,0 +1,118 @@
+//! Toolchains of this machine, found and run for real.
+
+use std::path::{Path, PathBuf};
+
+use sandbox_plan::Ending;
+use tokio_util::sync::CancellationToken;
+
+use super::super::{Host, HostError, toolchain};
+use super::support::sandbox;
+use crate::call::file::File;
+use crate::call::job::{Job, Output};
+use crate::sandbox::launch;
+use crate::sandbox::plan;
+use crate::sandbox::view::View;
+use crate::testing::{Caller, everybody, run};
+
+/// What a program printed that ran on this machine's toolchains and ended with 0; or why it can't.
+fn output_as(caller: Caller, tool: &str, code: &str) -> Result<(View, String), HostError> {
+    let sandbox = sandbox(tool);
+    run(caller, &[], || async {
+        let view = (*toolchain(sandbox, &Host::from_environment())?.view()).clone();
+        let mut files = vec![File::parse(sandbox.entrypoint, code.to_owned()).unwrap()];
+        if tool == "go" {
+            files.push(File::parse("go.mod", "module hello".to_owned()).unwrap());
+        }
+        let job = Job::new(sandbox, files);
+        let plan = plan::in_namespaces(&job, &view);
+        let run = launch::run(&plan, Output::Captured, &CancellationToken::new()).await.expect("the sandbox works");
+        assert_eq!(run.ending, Ending::Exited { code: 0 }, "{caller:?}: {}{}", run.stdout.text(), run.stderr.text());
+        Ok((view, run.stdout.text()))
+    })
+}
+
+#[track_caller]
+fn text_as(caller: Caller, tool: &str, code: &str) -> (View, String) {
+    output_as(caller, tool, code).unwrap_or_else(|error| panic!("as {caller:?}: {error}"))
+}
+
+#[test]
+fn hello_runs_in_every_tool_that_this_machine_has_a_toolchain_for_and_others_name_it_and_nix() {
+    let hello = [
+        ("shell", "echo hello from $(basename $0)", "hello from main.sh\n"),
+        ("python", "import sqlite3, ssl, sys; print('hello from', sys.version_info.major)", "hello from 3\n"),
+        ("javascript", "console.log('hello from', typeof require('fs').readFileSync)", "hello from function\n"),
+        ("rust", "fn main() { println!(\"hello from {}\", std::env::args().next().unwrap()) }", "hello from ./main\n"),
+        ("go", "package main\nimport \"fmt\"\nfunc main() { fmt.Println(\"hello\") }", "hello\n"),
+        ("java", "class Main { public static void main(String[] a) { System.out.println(\"hello\"); } }", "hello\n"),
+    ];
+    for caller in everybody() {
+        for (tool, code, expected) in hello {
+            match output_as(caller, tool, code) {
+                Ok((_, text)) => assert_eq!(text, expected, "{tool} as {caller:?}"),
+                Err(error) => {
+                    eprintln!("as {caller:?}: {error}");
+                    let text = error.to_string();
+                    assert_ne!(tool, "shell", "every machine has a shell: {text}");
+                    assert!(text.contains(&format!("`{tool}`")) && text.contains("install Nix"), "{text}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn of_the_home_nothing_but_toolchains_is_visible() {
+    // Prints each path that is on the way to a toolchain, and each toolchain without its content.
+    let code = "import os, sys\n\
+                for tree in TREES:\n\
+                \x20   for directory, below, files in os.walk(tree):\n\
+                \x20       print(directory)\n\
+                \x20       if directory in SHOWN: below.clear(); continue\n\
+                \x20       for file in files: print(os.path.join(directory, file))\n\
+                for name in os.listdir('/mnt'):\n\
+                \x20   if name != 'data': print('/mnt/' + name)\n";
+    for caller in everybody() {
+        let (view, _) = text_as(caller, "python", "");
+        let home = std::env::home_dir().expect("tests have a home");
+        let shown: Vec<&Path> = view.binds.iter().map(|bind| &*bind.target).collect();
+        let code = format!("SHOWN = {shown:?}\nTREES = [{home:?}, '/home', '/root', '/opt', '/srv']\n{code}");
+        let (_, text) = text_as(caller, "python", &code);
+        let mut seen: Vec<&Path> = text.lines().map(Path::new).collect();
+        // That directory is the sandbox's own, and holds a link.
+        seen.retain(|path| *path != Path::new("/mnt"));
+        seen.retain(|path| !shown.iter().any(|shown| shown.starts_with(path) || path.starts_with(shown)));
+        assert!(seen.is_empty(), "as {caller:?}: {seen:?}");
+    }
+}
+
+#[test]
+fn the_hosts_secrets_processes_and_programs_are_out_of_reach() {
+    let code = "ls -d /etc/shadow /etc/passwd /etc/ssl/private /var /boot 2>/dev/null; \
+                grep -c root /etc/passwd; ls -d /proc/[0-9]* | wc -l; \
+                for at in /usr/bin/x /usr/x /bin/x /etc/x /x; do echo x 2>/dev/null >$at && echo wrote $at; done; \
+                echo $HOME $PWD; echo x > /tmp/x && cat /tmp/x";
+    for caller in everybody() {
+        let (_, text) = text_as(caller, "shell", code);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!((lines[0], lines[1]), ("/etc/passwd", "0"), "{text}");
+        // Pid 1, the shell, its ls and its wc.
+        assert!(lines[2].parse::<u32>().unwrap() <= 5, "{text}");
+        assert_eq!(lines[3..], ["/sandbox /sandbox", "x"], "{text}");
+    }
+}
+
+#[test]
+fn a_tool_on_the_hosts_network_has_its_resolver_files() {
+    for caller in everybody() {
+        let code = "cat /etc/services /etc/hosts >/dev/null && test -e /etc/resolv.conf && echo there";
+        assert_eq!(text_as(caller, "network-tools", code).1, "there\n");
+    }
+}
+
+#[test]
+fn the_tools_path_leads_to_the_toolchain_that_was_found_first() {
+    let (view, text) = text_as(Caller::Own, "python", "import sys; print(sys.executable); print(sys.prefix)");
+    let lines: Vec<PathBuf> = text.lines().map(PathBuf::from).collect();
+    assert!(lines[0].starts_with(view.path.split(':').next().unwrap()), "{text} is not on {}", view.path);
+}

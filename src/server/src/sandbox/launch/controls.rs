@@ -1,0 +1,385 @@
+//! What this machine offers to hold sandboxes to their limits: control groups, of version 2 in a part of the tree that
+//! is delegated to this process, of version 1 to root. Without them the launcher looks at the processes' memory itself,
+//! and seccomp refuses the kinds of memory that can't be seen that way.
+//!
+//! Nothing is believed that was not tried: a group is made and its limits are set before a controller counts as there.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use std::{env, fs, io};
+
+use sandbox_plan::machine::{Controlled, Machine, SocketBuffers};
+use sandbox_plan::{Alarm, Cgroup, Identity, Limit, Watch};
+
+use crate::call::definition::Resources;
+use sandbox_plan::seccomp::Bounds;
+
+/// Set to anything, it has this process do without control groups.
+pub const WITHOUT: &str = "SANDBOX_MCP_WITHOUT_CGROUPS";
+
+const MB: u64 = 1 << 20;
+/// In which the share of the processors is measured, in µs: what the kernel begins with.
+const PERIOD: u64 = 100_000;
+
+/// The controllers that sandboxes can be put under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Controls {
+    directories: Vec<(Controller, PathBuf)>,
+    /// Why there is not more.
+    reason: Option<String>,
+}
+
+/// One hierarchy of control groups: the one of version 2, or one of version 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Controller {
+    All,
+    Memory,
+    Processes,
+    Processors,
+}
+
+impl Controls {
+    /// What was found when it was first asked for. This may move the process into a control group of its own.
+    pub fn of_this_machine() -> &'static Self {
+        // Root and others find different things, and a thread can be either.
+        static FOUND: [OnceLock<Controls>; 2] = [OnceLock::new(), OnceLock::new()];
+        FOUND[usize::from(rustix::process::geteuid().is_root())].get_or_init(|| {
+            let controls = match env::var_os(WITHOUT) {
+                Some(_) => Self::none(format!("{WITHOUT} is set")),
+                None => Self::find(),
+            };
+            if let Some(reason) = &controls.reason {
+                tracing::info!("control groups: {reason}");
+            }
+            controls
+        })
+    }
+
+    /// As on a machine that has none.
+    pub fn none(reason: impl Into<String>) -> Self {
+        Self { directories: Vec::new(), reason: Some(reason.into()) }
+    }
+
+    fn find() -> Self {
+        let hierarchies = match Hierarchy::all() {
+            Ok(hierarchies) => hierarchies,
+            Err(error) => return Self::none(format!("/proc tells nothing of them: {error}")),
+        };
+        let older = Self::version_1(&hierarchies);
+        if older.has(Controller::Memory) {
+            return older;
+        }
+        match version_2(&hierarchies) {
+            Ok(directory) => Self { directories: vec![(Controller::All, directory)], reason: None },
+            Err(reason) => {
+                let reasons = [older.reason, Some(format!("version 2: {reason}"))];
+                let reason = reasons.into_iter().flatten().collect::<Vec<_>>().join("; ");
+                Self { reason: Some(reason), directories: older.directories }
+            }
+        }
+    }
+
+    fn version_1(hierarchies: &[Hierarchy]) -> Self {
+        let mut directories = Vec::new();
+        let mut refused = Vec::new();
+        for (controller, name) in
+            [(Controller::Memory, "memory"), (Controller::Processes, "pids"), (Controller::Processors, "cpu")]
+        {
+            let Some(hierarchy) = hierarchies.iter().find(|hierarchy| hierarchy.controls(name)) else { continue };
+            match try_out(controller, &hierarchy.own) {
+                Ok(()) => directories.push((controller, hierarchy.own.clone())),
+                Err(error) => refused.push(format!("{name}: {error}")),
+            }
+        }
+        Self { directories, reason: (!refused.is_empty()).then(|| format!("version 1: {}", refused.join(", "))) }
+    }
+
+    fn has(&self, controller: Controller) -> bool {
+        self.directories.iter().any(|(known, _)| *known == controller || *known == Controller::All)
+    }
+
+    /// Why not everything is bounded by control groups, if that is so.
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+
+    /// What is bounded, for the seccomp filter to know what it must refuse.
+    pub fn bounds(&self) -> Bounds {
+        self.controlled().bounds()
+    }
+
+    /// Whether processes are counted by a control group.
+    pub fn counts_processes(&self) -> bool {
+        self.controlled().processes
+    }
+
+    /// The groups of a sandbox with these resources.
+    pub fn cgroups(&self, resources: &Resources) -> Vec<Cgroup> {
+        self.directories.iter().map(|(controller, directory)| controller.cgroup(directory, resources)).collect()
+    }
+
+    /// What the launcher must watch itself, in sandboxes of this user.
+    pub fn watch(&self, resources: &Resources, host_uid: u32) -> Watch {
+        self.controlled().watch(resources, host_uid, socket_buffers())
+    }
+
+    /// What control groups see to.
+    pub fn controlled(&self) -> Controlled {
+        Controlled {
+            memory: self.has(Controller::Memory),
+            processes: self.has(Controller::Processes),
+            processors: self.has(Controller::Processors),
+        }
+    }
+
+    /// What a plan must know of this machine.
+    pub fn machine(&self, identity: Identity, resources: &Resources) -> Machine {
+        let (controlled, cgroups) = (self.controlled(), self.cgroups(resources));
+        Machine { identity, controlled, cgroups, buffers: socket_buffers() }
+    }
+}
+
+fn socket_buffers() -> SocketBuffers {
+    use rustix::net::{AddressFamily, SocketType, socket, sockopt};
+    let generous = SocketBuffers::GENEROUS;
+    let size = |size: rustix::io::Result<usize>, otherwise| size.map_or(otherwise, |size| size as u64);
+    match socket(AddressFamily::UNIX, SocketType::DGRAM, None) {
+        Ok(socket) => SocketBuffers {
+            send: size(sockopt::socket_send_buffer_size(&socket), generous.send),
+            receive: size(sockopt::socket_recv_buffer_size(&socket), generous.receive),
+        },
+        Err(_) => generous,
+    }
+}
+
+impl Controller {
+    fn cgroup(self, directory: &Path, resources: &Resources) -> Cgroup {
+        let memory = resources.memory_mb * MB;
+        let quota = u64::from(resources.cpu) * PERIOD;
+        let set = |file: &str, value: String| (file.to_owned(), value);
+        let alarm = |file: &str, key: &str, limit| Alarm { file: file.to_owned(), key: key.to_owned(), limit };
+        let over_memory = Limit::Memory { bytes: memory };
+        let over_processes = Limit::Processes { count: resources.processes };
+        let (settings, alarms) = match self {
+            Self::All => (
+                vec![
+                    set("memory.max", memory.to_string()),
+                    set("memory.oom.group", "1".to_owned()),
+                    set("pids.max", resources.processes.to_string()),
+                    set("cpu.max", format!("{quota} {PERIOD}")),
+                ],
+                vec![alarm("memory.events", "oom_kill ", over_memory), alarm("pids.events", "max ", over_processes)],
+            ),
+            Self::Memory => (
+                vec![set("memory.limit_in_bytes", memory.to_string())],
+                vec![alarm("memory.oom_control", "oom_kill ", over_memory)],
+            ),
+            Self::Processes => (
+                vec![set("pids.max", resources.processes.to_string())],
+                vec![alarm("pids.events", "max ", over_processes)],
+            ),
+            Self::Processors => (vec![set("cpu.cfs_quota_us", quota.to_string())], vec![]),
+        };
+        let mut cgroup = Cgroup { directory: directory.to_owned(), settings, alarms };
+        // Where the kernel does not account for swap, or is older than 5.14, there is no such file.
+        let of_some_kernels = match self {
+            // Memory that is swapped out is memory.
+            Self::All => vec![("memory.swap.max", 0), ("cpu.max.burst", quota)],
+            Self::Memory => vec![("memory.memsw.limit_in_bytes", memory)],
+            // What is left of a period can be used in the next. Most programs run for less than one, on several processors
+            // as they start.
+            Self::Processors => vec![("cpu.cfs_burst_us", quota)],
+            Self::Processes => vec![],
+        };
+        for (file, value) in of_some_kernels {
+            if has_file(directory, file) {
+                cgroup.settings.push(set(file, value.to_string()));
+            }
+        }
+        cgroup
+    }
+}
+
+/// Whether the groups of a hierarchy have a file. The root may not have one that all others have.
+fn has_file(directory: &Path, file: &str) -> bool {
+    directory.join(file).exists()
+        || fs::read_dir(directory)
+            .is_ok_and(|mut entries| entries.any(|entry| entry.is_ok_and(|entry| entry.path().join(file).exists())))
+}
+
+/// Makes a group and sets all its limits, so that what a sandbox needs is known to work.
+fn try_out(controller: Controller, directory: &Path) -> io::Result<()> {
+    let some = Resources { cpu: 1, memory_mb: 64, processes: 16, files: 64 };
+    let trial = directory.join(format!(
+        "sandbox-mcp-trial-{}-{}",
+        std::process::id(),
+        rustix::thread::gettid().as_raw_nonzero()
+    ));
+    fs::create_dir(&trial)?;
+    let cgroup = controller.cgroup(directory, &some);
+    let settings = cgroup.settings.iter().try_for_each(|(file, value)| fs::write(trial.join(file), value));
+    let result = settings.and_then(|()| {
+        cgroup.alarms.iter().try_for_each(|alarm| fs::read_to_string(trial.join(&alarm.file)).map(drop))
+    });
+    fs::remove_dir(&trial)?;
+    result
+}
+
+/// A mounted hierarchy, and this process's place in it.
+struct Hierarchy {
+    /// Empty for version 2.
+    controllers: Vec<String>,
+    /// This process's own group.
+    own: PathBuf,
+}
+
+impl Hierarchy {
+    fn all() -> io::Result<Vec<Self>> {
+        let groups = fs::read_to_string("/proc/self/cgroup")?;
+        let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+        Ok(Self::parse(&groups, &mounts))
+    }
+
+    fn parse(groups: &str, mounts: &str) -> Vec<Self> {
+        let hierarchy = |line: &str| {
+            let mut fields = line.splitn(3, ':').skip(1);
+            let (controllers, own) = (fields.next()?, fields.next()?);
+            let controllers: Vec<String> =
+                controllers.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+            let own = mounts.lines().find_map(|mount| place(mount, &controllers, own))?;
+            Some(Self { controllers, own })
+        };
+        groups.lines().filter_map(hierarchy).collect()
+    }
+
+    fn controls(&self, name: &str) -> bool {
+        self.controllers.iter().any(|controller| controller == name)
+    }
+}
+
+/// Where a group is found below a mount of its hierarchy: a line of mountinfo has the mount's own root as its fourth
+/// field, its place as the fifth, and the type and the options behind a dash.
+fn place(mount: &str, controllers: &[String], own: &str) -> Option<PathBuf> {
+    let (before, after) = mount.split_once(" - ")?;
+    let mut before = before.split(' ').skip(3);
+    let (root, point) = (before.next()?, before.next()?);
+    let mut after = after.split(' ');
+    let (kind, options) = (after.next()?, after.nth(1)?);
+    let matches = match controllers {
+        [] => kind == "cgroup2",
+        names => kind == "cgroup" && names.iter().all(|name| options.split(',').any(|option| option == name)),
+    };
+    let below = if root == "/" { own } else { own.strip_prefix(root)? };
+    matches.then(|| Path::new(point).join(below.trim_start_matches('/')))
+}
+
+/// A group of version 2 below which groups with all controllers can be made.
+fn version_2(hierarchies: &[Hierarchy]) -> Result<PathBuf, String> {
+    let own = |hierarchies: &[Hierarchy]| {
+        hierarchies.iter().find(|hierarchy| hierarchy.controllers.is_empty()).map(|hierarchy| hierarchy.own.clone())
+    };
+    let first = own(hierarchies).ok_or("this kernel has none, or they are not mounted")?;
+    let available = fs::read_to_string(first.join("cgroup.controllers"))
+        .map_err(|error| format!("{} tells no controllers: {error}", first.display()))?;
+    if !available.split_whitespace().any(|name| name == "memory") {
+        return Err(format!("{} has no memory controller: `{}`", first.display(), available.trim()));
+    }
+    let refused = match settle(&first) {
+        Ok(()) => return Ok(first),
+        Err(error) => format!("{}: {error}", first.display()),
+    };
+    // Somebody else is in there, or it is not ours. Systemd makes us one of our own.
+    scope().map_err(|reason| format!("{refused}; {reason}"))?;
+    let second =
+        own(&Hierarchy::all().map_err(|error| error.to_string())?).ok_or("the group of this process is lost")?;
+    settle(&second).map_err(|error| format!("{}: {error}", second.display()))?;
+    Ok(second)
+}
+
+/// Hands the controllers of a group on to the groups below it, in one of which this process must then be itself: a
+/// group has processes or groups with controllers, not both.
+fn settle(group: &Path) -> io::Result<()> {
+    let leaf = group.join(format!("sandbox-mcp-{}", std::process::id()));
+    let is_root = !group.join("cgroup.type").exists();
+    if !is_root {
+        fs::create_dir(&leaf)?;
+        if let Err(error) = fs::write(leaf.join("cgroup.procs"), std::process::id().to_string()) {
+            fs::remove_dir(&leaf)?;
+            return Err(error);
+        }
+    }
+    let result = fs::write(group.join("cgroup.subtree_control"), "+memory +pids +cpu")
+        .and_then(|()| try_out(Controller::All, group));
+    if result.is_err() && !is_root {
+        fs::write(group.join("cgroup.procs"), std::process::id().to_string())?;
+        fs::remove_dir(&leaf)?;
+    }
+    result
+}
+
+/// Asks systemd for a scope whose groups are ours to make, and waits until this process is in it.
+fn scope() -> Result<(), String> {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let name = format!("sandbox-mcp-{}.scope", std::process::id());
+    let mut busctl = Command::new("busctl");
+    if !rustix::process::geteuid().is_root() {
+        busctl.arg("--user");
+    }
+    let service = "org.freedesktop.systemd1";
+    busctl
+        .args(["call", service, "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager", "StartTransientUnit"])
+        .args(["ssa(sv)a(sa(sv))", &name, "fail", "2", "Delegate", "b", "true"])
+        .args(["PIDs", "au", "1", &std::process::id().to_string(), "0"])
+        .stdin(Stdio::null());
+    let output = busctl.output().map_err(|error| format!("systemd can't be asked for a scope: busctl: {error}"))?;
+    if !output.status.success() {
+        let told = String::from_utf8_lossy(&output.stderr).trim().replace('\n', " ");
+        return Err(format!("systemd gives no scope: {told}"));
+    }
+    let begin = Instant::now();
+    while !fs::read_to_string("/proc/self/cgroup").is_ok_and(|groups| groups.contains(&name)) {
+        if begin.elapsed() > PATIENCE {
+            return Err(format!("systemd did not move this process into {name} within {PATIENCE:?}"));
+        }
+        sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_found_where_its_hierarchy_is_mounted() {
+        let groups = "9:name=systemd:/\n4:memory:/a/b\n2:cpu,cpuacct:/docker/x/y\n0::/user.slice/session.scope\n";
+        let mounts = "30 20 0:25 / /sys/fs/cgroup/unified rw - cgroup2 cgroup rw\n\
+                      31 20 0:26 / /sys/fs/cgroup/memory rw,nosuid shared:1 - cgroup cgroup rw,memory\n\
+                      32 20 0:27 /docker/x /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct\n";
+        let found = Hierarchy::parse(groups, mounts);
+        let own =
+            |name: &str| found.iter().find(|hierarchy| hierarchy.controls(name)).map(|h| h.own.display().to_string());
+        assert_eq!(own("memory").as_deref(), Some("/sys/fs/cgroup/memory/a/b"));
+        assert_eq!(own("cpu").as_deref(), Some("/sys/fs/cgroup/cpu/y"));
+        assert_eq!(own("pids"), None);
+        let newer = found.iter().find(|hierarchy| hierarchy.controllers.is_empty()).expect("version 2 is there");
+        assert_eq!(newer.own, Path::new("/sys/fs/cgroup/unified/user.slice/session.scope"));
+    }
+
+    #[test]
+    fn what_no_control_group_bounds_is_watched_or_refused() {
+        let resources = Resources { cpu: 1, memory_mb: 256, processes: 64, files: 256 };
+        let none = Controls::none("");
+        let socket = Some(socket_buffers().most());
+        let watch =
+            Watch { memory: Some(256 << 20), socket, processes: Some(64), ends_forks: false, processors: Some(1) };
+        assert_eq!((none.watch(&resources, 65534), none.cgroups(&resources)), (watch, vec![]));
+        assert_eq!(none.bounds(), Bounds { memory: false, processors: false });
+        let all = Controls { directories: vec![(Controller::All, "/sys/fs/cgroup/x".into())], reason: None };
+        assert_eq!(all.watch(&resources, 0), Watch::default());
+        assert_eq!(all.bounds(), Bounds { memory: true, processors: true });
+    }
+}

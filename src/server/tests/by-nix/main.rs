@@ -1,0 +1,279 @@
+//! The executor `derivation` over the real server and the Nix that is here: receipts, caching, cancelling, what is left in
+//! the store, and failures. The cases and the attacks have it run programs.
+//!
+//! `SANDBOX_MCP_BIN` names the server, if not the one that cargo built; it needs pinned environments. One that is named must
+//! get its calls carried out by Nix; where the other can't, all is shown as ignored.
+
+mod damage;
+mod failures;
+mod remote;
+mod stores;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, ExitCode, Output};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use serde_json::json;
+use test_support::client::{Reply, Server, program};
+use test_support::sleeper::Sleeper;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let unavailable = if std::env::var_os("SANDBOX_MCP_BIN").is_some() { None } else { unavailable() };
+    if let Some(reason) = &unavailable {
+        eprintln!("Ignored, since Nix carries out no call here: {reason}");
+    }
+    let is_root = rustix::process::geteuid().is_root();
+    let (needs_nix, needs_root) = (unavailable.is_some(), unavailable.is_some() || !is_root);
+    let trial = |name, test: fn() -> Result<(), Failed>| Trial::test(name, test).with_ignored_flag(needs_nix);
+    let as_root = |name, test: fn() -> Result<(), Failed>| Trial::test(name, test).with_ignored_flag(needs_root);
+    let trials = vec![
+        trial("every_executor_gives_the_same_receipt", receipts),
+        trial("what_a_receipt_gives_by_nix_itself_is_what_the_call_gave", realised),
+        trial("a_call_runs_anew_unless_it_asks_for_what_an_earlier_one_has_left", cached),
+        trial("a_call_leaves_nothing_in_the_store_when_the_server_has_ended", cleaned),
+        trial("a_cancelled_call_ends_its_builder", cancelled),
+        trial("a_killed_server_ends_its_builders", killed),
+        trial("what_nix_begins_is_told_to_a_client_that_wants_progress", told),
+        trial("a_tool_with_network_access_is_refused_with_what_to_do", network),
+        trial("many_and_odd_files_come_through", files),
+        trial("a_reproducible_program_is_told_from_one_that_is_not", reproduced),
+        trial("a_receipt_is_replayed_from_its_text_and_a_forged_one_is_refused", replayed),
+        trial("a_program_that_cannot_be_started_is_refused_and_the_next_call_works", failures::unstartable),
+        trial("without_its_build_sandbox_nix_runs_no_program", failures::unsandboxed),
+        as_root("without_user_namespaces_auto_has_nix_run_the_programs", failures::without_namespaces),
+        as_root("a_call_leaves_no_log_with_nix", stores::logless),
+        as_root("an_environment_that_was_collected_is_realised_again", stores::collected),
+        as_root("sandboxes_show_what_was_collected_and_realised_again", stores::collected_under_sandboxes),
+        as_root(
+            "an_exported_receipt_is_replayed_in_another_store_and_one_with_other_files_is_refused",
+            stores::replayed,
+        ),
+        as_root("a_store_that_is_read_only_is_an_error_until_it_is_not", stores::read_only),
+        as_root("a_disk_that_is_full_is_an_error_until_it_is_not", stores::full),
+        as_root("derivations_that_are_missing_are_added_from_the_archive", damage::derivations_missing),
+        as_root("derivations_that_are_missing_are_added_for_an_ordinary_user", damage::derivations_missing_to_a_user),
+        as_root("a_launcher_that_is_damaged_is_put_right_or_named_with_how_to", damage::launcher_damaged),
+        as_root("a_call_that_gets_no_build_user_is_an_error_until_one_is_free", damage::build_users_in_use),
+        as_root("calls_go_to_remote_builders_of_which_one_may_end", remote::spread)
+            .with_ignored_flag(needs_root || !remote::is_possible()),
+        as_root("calls_that_prefer_remote_builders_are_carried_out_here_when_there_is_none", remote::preferred)
+            .with_ignored_flag(needs_root || !remote::is_possible()),
+        as_root("who_may_not_use_the_store_is_told_what_would_help", failures::unreachable),
+        as_root("who_may_not_reach_the_daemons_socket_is_told_and_served_once_he_may", failures::forbidden),
+        as_root("a_daemon_that_is_stopped_is_an_error_and_one_that_is_started_again_is_used", failures::restarted),
+        as_root("a_daemons_worker_that_is_killed_takes_its_call_along_and_no_other", failures::worker_killed),
+    ];
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// Why nothing can be tested.
+fn unavailable() -> Option<String> {
+    let reply = by_nix().sh("echo here");
+    (reply.is_error() || reply.text() != "here\n").then(|| reply.text_content().to_owned())
+}
+
+/// A server with the executor.
+fn by_nix() -> Server {
+    Server::ready(&["--executor", "derivation"])
+}
+
+/// A script that no other run has: it holds a word that is made up.
+fn marked(script: &str) -> (String, String) {
+    use std::hash::{BuildHasher, RandomState};
+    let mark = format!("mark-{:016x}", RandomState::new().hash_one(0));
+    (format!("{script}\n# {mark}\n"), mark)
+}
+
+fn command(arguments: &[&str]) -> Output {
+    Command::new(program()).args(arguments).output().expect("start the server's program")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The derivations of runs in the store whose files hold the mark.
+fn left(mark: &str) -> Vec<String> {
+    let names = fs::read_dir("/nix/store").expect("list the store").flatten();
+    let derivations = names.filter(|entry| entry.file_name().to_string_lossy().ends_with("-sandbox-mcp-run-shell.drv"));
+    let holds =
+        |path: &Path| fs::read(path).is_ok_and(|text| text.windows(mark.len()).any(|part| part == mark.as_bytes()));
+    derivations.map(|entry| entry.path()).filter(|path| holds(path)).map(|path| path.display().to_string()).collect()
+}
+
+fn receipt(reply: &Reply) -> &str {
+    reply.field("derivation").as_str().unwrap_or_else(|| panic!("no receipt: {reply}"))
+}
+
+/// Deletes what a test has left on purpose.
+struct Leavings<'a>(&'a str);
+
+impl Drop for Leavings<'_> {
+    fn drop(&mut self) {
+        let out = Command::new("nix-store").args(["--query", "--outputs", self.0]).output();
+        let out = out.map(|output| text(&output.stdout)).unwrap_or_default();
+        let _ = Command::new("nix-store").args(["--delete", out.trim(), self.0]).output();
+    }
+}
+
+fn receipts() -> Result<(), Failed> {
+    let (script, mark) = marked("echo same");
+    let receipts = ["namespace", "derivation", "derivation-cli"].map(|executor| {
+        let reply = Server::ready(&["--executor", executor]).sh(&script);
+        assert_eq!(reply.output(), "same\n");
+        assert_eq!(reply.field("executor"), executor);
+        receipt(&reply).to_owned()
+    });
+    assert!(receipts.iter().all(|receipt| *receipt == receipts[0]), "{receipts:?}");
+    // The receipt itself is in no store: runs have nonces.
+    assert!(!Path::new(&receipts[0]).exists(), "{mark}");
+    Ok(())
+}
+
+fn realised() -> Result<(), Failed> {
+    let (script, _) = marked("echo out; echo err >&2; printf 1 > $OUT/one; exit 3");
+    let reply = Server::ready(&["--executor", "namespace"]).sh(&script);
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("main.sh");
+    fs::write(&file, &script)?;
+    let shown = command(&["reproduce", "shell", file.to_str().ok_or("a path of UTF-8")?]);
+    assert!(shown.status.success(), "{shown:?}");
+    let receipt = receipt(&reply);
+    let _leavings = Leavings(receipt);
+    assert_eq!(text(&shown.stderr).trim(), receipt);
+    let checked = Command::new("nix-store").args(["--realise", "--check", receipt]).output()?;
+    assert!(checked.status.success(), "{checked:?}");
+    let out = text(&checked.stdout);
+    let content = |name: &str| fs::read_to_string(Path::new(out.trim()).join(name));
+    assert_eq!(content("stdout")?, reply.field("stdout").as_str().unwrap_or_default());
+    assert_eq!(content("stderr")?, reply.field("stderr").as_str().unwrap_or_default());
+    assert_eq!(content("ending")?, "exited 3\nstdout 4\nstderr 4\n");
+    assert_eq!(content("artifacts/one")?, "1");
+    Ok(())
+}
+
+fn cached() -> Result<(), Failed> {
+    let (script, _) = marked("cat /proc/sys/kernel/random/uuid");
+    let server = by_nix();
+    let call = |cache: bool| server.call("shell", json!({"main_sh": script, "cache": cache}));
+    let [one, two] = [call(false), call(false)];
+    assert_ne!(one.output(), two.output());
+    assert_eq!(one.field("cached"), &serde_json::Value::Null);
+    let first = call(true);
+    let _leavings = Leavings(receipt(&first));
+    assert!(first.field("cached").is_null(), "{first}");
+    let second = call(true);
+    assert_eq!((second.output(), second.field("cached")), (first.output(), &true.into()));
+    assert_ne!(call(false).output(), first.output());
+    // The namespace executor's clients may ask for it, too.
+    let other = Server::ready(&["--executor", "namespace"]);
+    let third = other.call("shell", json!({"main_sh": script, "cache": true}));
+    assert_eq!((third.output(), third.field("executor")), (first.output(), &"derivation".into()));
+    Ok(())
+}
+
+fn cleaned() -> Result<(), Failed> {
+    let (script, mark) = marked("echo out > $OUT/file");
+    let server = by_nix();
+    for _ in 0..3 {
+        assert!(!server.sh(&script).is_error());
+    }
+    server.close_input();
+    assert!(server.wait().success());
+    assert_eq!(left(&mark), Vec::<String>::new());
+    Ok(())
+}
+
+fn cancelled() -> Result<(), Failed> {
+    let server = by_nix();
+    let sleeper = Sleeper::new();
+    let id = server.begin_call("shell", json!({"main_sh": format!("{sleeper} & {sleeper}")}));
+    sleeper.wait_for(2);
+    server.notify("notifications/cancelled", json!({"requestId": id}));
+    sleeper.wait_for(0);
+    assert_eq!(server.sh("echo next").output(), "next\n");
+    Ok(())
+}
+
+fn killed() -> Result<(), Failed> {
+    let server = by_nix();
+    let sleeper = Sleeper::new();
+    server.begin_call("shell", json!({"main_sh": format!("{sleeper} & {sleeper}")}));
+    sleeper.wait_for(2);
+    drop(server);
+    sleeper.wait_for(0);
+    Ok(())
+}
+
+fn told() -> Result<(), Failed> {
+    let server = by_nix();
+    let call = json!({"name": "shell", "arguments": {"main_sh": "true"}, "_meta": {"progressToken": "told"}});
+    assert!(!server.reply(server.request("tools/call", call)).is_error());
+    let received = server.received();
+    let messages: Vec<_> = received.iter().filter_map(|message| message["params"]["message"].as_str()).collect();
+    let builds = |message: &&str| message.contains("running by Nix: building") && message.contains("-run-shell.drv");
+    assert!(messages.iter().any(builds), "{messages:?}");
+    Ok(())
+}
+
+fn network() -> Result<(), Failed> {
+    let reply = by_nix().call("network-tools", json!({"main_sh": "true"}));
+    let refusal = reply.refusal();
+    assert!(
+        refusal.contains("`network-tools` has network access") && refusal.contains("--executor namespace"),
+        "{refusal}"
+    );
+    Ok(())
+}
+
+fn files() -> Result<(), Failed> {
+    let server = by_nix();
+    let many: Vec<_> =
+        (0..100).map(|n| json!({"filename": format!("d {n}/f=\n{n}"), "content": format!("{n}\0\n")})).collect();
+    let script = "import os\nfor n in range(100):\n  assert open(f'd {n}/f=\\n{n}').read() == f'{n}\\0\\n'\nprint(len(open('big').read()))";
+    let big = "x".repeat(5_000_000);
+    let files: Vec<_> = many.into_iter().chain([json!({"filename": "big", "content": big})]).collect();
+    let reply = server.call("python", json!({"main_py": script, "files": files}));
+    assert_eq!(reply.output(), "5000000\n");
+    Ok(())
+}
+
+fn reproduced() -> Result<(), Failed> {
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("main.sh");
+    let run = |script: &str| {
+        fs::write(&file, marked(script).0).expect("write a file");
+        command(&["reproduce", "shell", file.to_str().expect("a path of UTF-8")])
+    };
+    let same = run("echo same; exit 7");
+    let _leavings = [Leavings(text(&same.stderr).trim().to_owned().leak())];
+    assert!(same.status.success() && text(&same.stdout).contains("\nreproducible"), "{same:?}");
+    let other = run("echo same >&2; cat /proc/sys/kernel/random/uuid; date +%N > $OUT/time; ln -s a $OUT/$$");
+    let _leavings = [Leavings(text(&other.stderr).trim().to_owned().leak())];
+    assert_eq!(other.status.code(), Some(1), "{other:?}");
+    let told = text(&other.stdout);
+    assert!(told.contains("not reproducible:") && told.contains("stdout: byte"), "{told}");
+    assert!(told.contains("artifacts/time: byte") && !told.contains("stderr"), "{told}");
+    Ok(())
+}
+
+fn replayed() -> Result<(), Failed> {
+    let directory = tempfile::tempdir()?;
+    let (file, receipt) = (directory.path().join("main.sh"), directory.path().join("receipt.drv"));
+    fs::write(&file, marked("echo replayed").0)?;
+    let [file, path] = [&file, &receipt].map(|path| path.to_str().expect("a path of UTF-8"));
+    let shown = command(&["show-derivation", "shell", file]);
+    fs::write(&receipt, &shown.stdout)?;
+    let replayed = command(&["reproduce", path]);
+    let _leavings = [Leavings(text(&replayed.stderr).trim().to_owned().leak())];
+    assert!(replayed.status.success() && replayed.stderr == shown.stderr, "{replayed:?}");
+    let out = text(&replayed.stdout);
+    assert_eq!(fs::read_to_string(Path::new(out.lines().next().unwrap_or_default()).join("stdout"))?, "replayed\n");
+    fs::write(&receipt, text(&shown.stdout).replace("replayed", "forged"))?;
+    let forged = command(&["reproduce", path]);
+    assert_eq!(forged.status.code(), Some(125), "{forged:?}");
+    assert!(text(&forged.stderr).contains("its output has another path"), "{forged:?}");
+    Ok(())
+}

@@ -1,0 +1,207 @@
+//! The same program from a shell.
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use nix_store::derivation::Derivation;
+use nix_store::hash::derivation_path;
+use serde_json::json;
+
+use crate::protocol::tools;
+use test_support::client::{Server, program};
+use test_support::sleeper::Sleeper;
+
+pub fn sandbox_mcp(arguments: &[&str], input: &str) -> Output {
+    let mut command = Command::new(program());
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("start it");
+    // Who reads no input may be gone before it is written.
+    let _ = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
+    child.wait_with_output().expect("wait for it")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn run_takes_a_script_from_standard_input_and_passes_both_streams_on() {
+    let output = sandbox_mcp(&["run", "shell", "-"], "echo out; echo err >&2");
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "out\n".to_owned()));
+    assert!(text(&output.stderr).contains("err\n"), "{output:?}");
+}
+
+#[test]
+fn run_ends_with_the_exit_status_of_the_program() {
+    for status in [0, 1, 42, 255] {
+        assert_eq!(sandbox_mcp(&["run", "shell", "-"], &format!("exit {status}")).status.code(), Some(status));
+    }
+}
+
+#[test]
+fn run_tells_of_a_signal_and_of_the_time_limit_as_a_shell_does() {
+    assert_eq!(sandbox_mcp(&["run", "shell", "-"], "kill -SEGV $$").status.code(), Some(128 + 11));
+    let output = sandbox_mcp(&["run", "--timeout", "1", "shell", "-"], "sleep 900");
+    assert_eq!(output.status.code(), Some(124));
+    assert!(text(&output.stderr).contains("execution timeout after 1 seconds"), "{output:?}");
+}
+
+#[test]
+fn run_keeps_what_the_program_left_where_it_is_told_to_and_else_says_that_it_is_lost() {
+    let directory = tempfile::tempdir().expect("make a directory");
+    let out = directory.path().join("kept");
+    let script =
+        "mkdir $OUT/below; echo 1 > $OUT/a.txt; echo 2 > $OUT/below/b.txt; ln -s /etc/passwd $OUT/link; exit 3";
+    let output = sandbox_mcp(&["run", "--out", out.to_str().expect("a path of UTF-8"), "shell", "-"], script);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let read = |name: &str| std::fs::read_to_string(out.join(name)).expect("read what was kept");
+    assert_eq!((read("a.txt"), read("below/b.txt")), ("1\n".to_owned(), "2\n".to_owned()));
+    assert!(!out.join("link").exists() && text(&output.stderr).contains("link is not kept"), "{output:?}");
+    let lost = sandbox_mcp(&["run", "shell", "-"], script);
+    assert!(text(&lost.stderr).contains("left 2 files") && text(&lost.stderr).contains("--out"), "{lost:?}");
+}
+
+#[test]
+fn run_takes_files_and_calls_the_first_one_by_the_name_of_the_entrypoint() {
+    let directory = tempfile::tempdir().expect("make a directory");
+    let write = |name: &str, content: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, content).expect("write a file");
+        path.into_os_string().into_string().expect("a path of UTF-8")
+    };
+    let script = write("anything.sh", "basename $0; cat data.txt");
+    let data = write("data.txt", "data\n");
+    let output = sandbox_mcp(&["run", "shell", &script, &data], "");
+    assert_eq!(text(&output.stdout), "main.sh\ndata\n", "{output:?}");
+}
+
+#[test]
+fn run_prints_a_flood_whole() {
+    let output = sandbox_mcp(&["run", "shell", "-"], "yes | head -c 1000000");
+    assert_eq!(output.status.code(), Some(0));
+    if crate::is_by_nix() {
+        assert!(text(&output.stdout).contains("bytes left out"), "{output:?}");
+    } else {
+        assert_eq!(output.stdout.len(), 1_000_000);
+    }
+}
+
+#[test]
+fn run_refuses_what_it_cannot_run_with_a_status_of_its_own() {
+    for (arguments, reason) in [
+        (&["run", "perl", "-"][..], "unknown tool `perl`"),
+        (&["run", "shell", "/no/such/file.sh"], "/no/such/file.sh"),
+        (&["run", "go", "-"], "go.mod file is required"),
+    ] {
+        let output = sandbox_mcp(arguments, "x");
+        assert_eq!(output.status.code(), Some(125), "{output:?}");
+        assert!(text(&output.stderr).contains(reason), "{output:?}");
+    }
+    assert_eq!(sandbox_mcp(&["run", "shell", "-"], "").status.code(), Some(125), "an empty script");
+}
+
+#[test]
+fn run_killed_by_sigkill_leaves_nothing() {
+    let sleeper = Sleeper::new();
+    let mut child = Command::new(program())
+        .args(["run", "shell", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("start it");
+    let script = format!("trap '' TERM; {sleeper} & {sleeper}");
+    child.stdin.take().expect("a pipe").write_all(script.as_bytes()).expect("it reads");
+    sleeper.wait_for(2);
+    child.kill().expect("kill it");
+    sleeper.wait_for(0);
+    child.wait().expect("wait for it");
+}
+
+#[test]
+fn show_derivation_prints_what_a_result_names_and_what_nix_takes_for_that_path() {
+    let reply = Server::ready(&[]).call("shell", json!({"main_sh": "echo 1"}));
+    let output = sandbox_mcp(&["show-derivation", "shell", "-"], "echo 1");
+    let Some(derivation) = reply.field("derivation").as_str() else {
+        // Toolchains of the host are no part of a derivation.
+        assert_eq!(reply.field("executor"), "direct", "{reply}");
+        return;
+    };
+    assert_eq!((output.status.code(), text(&output.stderr).trim()), (Some(0), derivation), "{output:?}");
+    let parsed = Derivation::parse(&text(&output.stdout)).expect("a derivation");
+    let path = derivation_path("sandbox-mcp-run-shell", &parsed, &text(&output.stdout)).expect("a store path");
+    assert_eq!(path.as_str(), derivation);
+    let other = sandbox_mcp(&["show-derivation", "shell", "-"], "echo 2");
+    assert_ne!(text(&other.stderr).trim(), derivation);
+}
+
+#[test]
+fn show_derivation_refuses_what_run_refuses() {
+    let output = sandbox_mcp(&["show-derivation", "perl", "-"], "1");
+    assert_eq!(output.status.code(), Some(125), "{output:?}");
+    assert!(text(&output.stderr).contains("unknown tool `perl`"), "{output:?}");
+}
+
+#[test]
+fn list_names_every_tool_and_below_why_some_cannot_run() {
+    const EVERY: [&str; 8] = ["apisix", "go", "java", "javascript", "network-tools", "python", "rust", "shell"];
+    let listed: Vec<String> =
+        tools(&Server::ready(&[])).iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect();
+    let output = text(&sandbox_mcp(&["list"], "").stdout);
+    let (can, cannot) = output.split_once("\n\nCannot run here").unwrap_or((&output, ""));
+    let names = |lines: &str| -> Vec<String> {
+        lines.lines().map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect()
+    };
+    assert_eq!(names(can), listed, "{output}");
+    let mut every = [names(can), names(cannot).into_iter().skip(1).collect()].concat();
+    every.sort();
+    assert_eq!(every, EVERY, "{output}");
+}
+
+#[test]
+fn pull_and_force_say_that_there_is_nothing_to_fetch() {
+    for arguments in [&["--pull"][..], &["--force"], &["--pull", "--force"]] {
+        let output = sandbox_mcp(arguments, "");
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), String::new()), "{arguments:?}");
+        assert!(text(&output.stderr).contains("nothing to fetch"), "{output:?}");
+    }
+}
+
+#[test]
+fn stdio_and_no_argument_at_all_serve_alike() {
+    for arguments in [&["--stdio"][..], &[]] {
+        let reply = Server::ready(arguments).call("shell", json!({"main_sh": "echo served"}));
+        assert_eq!(reply.output(), "served\n");
+    }
+}
+
+#[test]
+fn variables_that_switch_something_on_take_1_and_0() {
+    for variable in ["SANDBOX_MCP_NO_CALL_OPTIONS", "SANDBOX_MCP_STRUCTURED_RESULTS"] {
+        for value in ["1", "0", "true", "false", ""] {
+            let listed = Command::new(program()).arg("list").env(variable, value).output().expect("start it");
+            assert!(listed.status.success() && !listed.stdout.is_empty(), "{variable}={value}: {listed:?}");
+        }
+    }
+}
+
+#[test]
+fn nobody_who_is_served_finds_hints_in_the_protocol() {
+    let output = sandbox_mcp(&["--stdio"], "");
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), String::new()), "{output:?}");
+}
+
+#[test]
+fn arguments_that_make_no_sense_are_refused_with_what_would() {
+    for (arguments, reason) in [
+        (&["--executor", "docker"][..], "namespace"),
+        (&["--timeout", "0"], "--timeout"),
+        (&["--calls-at-once", "none"], "--calls-at-once"),
+        (&["--stdio", "--build"], "cannot be used with"),
+        (&["serve"], "unrecognized"),
+        (&["run", "shell"], "required"),
+    ] {
+        let output = sandbox_mcp(arguments, "");
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+        assert!(text(&output.stderr).contains(reason), "{arguments:?}: {output:?}");
+    }
+}

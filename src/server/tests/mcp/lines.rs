@@ -1,0 +1,224 @@
+//! What comes on the server's standard input besides proper requests.
+
+use serde_json::{Value, json};
+
+use crate::server;
+use test_support::client::{SESSIONS, Server};
+
+/// No JSON, or JSON that is no message.
+const NOISE: [&[u8]; 14] = [
+    b"",
+    b"   ",
+    b"hello",
+    b"{",
+    b"}",
+    b"{\"jsonrpc\": \"2.0\", \"id\": 901, \"method\": \"tools/call\"",
+    b"\xff\xfe\x00\x80",
+    b"{\"jsonrpc\": \"2.0\", \"id\": 902, \"method\": \"\xc3\x28\"}",
+    b"Content-Length: 100\r",
+    b"{\"jsonrpc\": \"2.0\" \"id\"}",
+    b"{'jsonrpc': '2.0'}",
+    b"\x00\x00\x00",
+    b"[[[[[[[[[[",
+    b"nul",
+];
+
+#[test]
+fn malformed_lines_between_good_ones_change_nothing() {
+    let server = server();
+    for line in NOISE {
+        server.send_line(line);
+        assert_eq!(server.sh("echo on").output(), "on\n", "after {:?}", String::from_utf8_lossy(line));
+    }
+}
+
+#[test]
+fn malformed_lines_before_the_session_change_nothing() {
+    let server = Server::start(&[]);
+    for line in NOISE {
+        server.send_line(line);
+    }
+    server.initialize(SESSIONS);
+    assert_eq!(server.sh("echo on").output(), "on\n");
+}
+
+#[test]
+fn json_that_is_no_message_does_not_end_the_session() {
+    let server = server();
+    for line in [
+        "null",
+        "42",
+        "\"text\"",
+        "[]",
+        "{}",
+        r#"{"jsonrpc": "1.0", "id": 77, "method": "ping"}"#,
+        r#"{"id": 78}"#,
+        r#"{"jsonrpc": "2.0", "id": 79, "method": "tools/call", "params": []}"#,
+    ] {
+        server.send_line(line.as_bytes());
+        assert_eq!(server.sh("echo on").output(), "on\n", "after {line}");
+    }
+}
+
+/// Sends a call of the shell with this as the JSON of its script, and waits for the response.
+fn called_with(server: &Server, id: u64, script: &[u8]) -> Value {
+    let begin = br#"{"method":"tools/call","params":{"name":"shell","arguments":{"main_sh":"#;
+    let end = format!(r#"}}}},"jsonrpc":"2.0","id":{id}}}"#);
+    server.send_line(&[begin, script, end.as_bytes()].concat());
+    server.receive(|message| message["id"] == id)
+}
+
+#[test]
+fn a_request_with_half_a_character_is_carried_out_without_it() {
+    let server = server();
+    for (id, script) in
+        [(500, r#""echo '<\ud83d>'""#), (501, r#""echo '<\uDE00>'""#), (502, r#""echo '<\ud83d\ud83d\ude00>'""#)]
+    {
+        let text = called_with(&server, id, script.as_bytes())["result"]["content"][0]["text"].take();
+        let expected = if id == 502 { "<\u{fffd}\u{1f600}>\n" } else { "<\u{fffd}>\n" };
+        assert_eq!(text, expected, "{script}");
+    }
+    // In the content and the name of a file, in an unknown key, in a tool's name and in metadata.
+    let file = r#""cat *.txt", "files": [{"filename": "a\ud83d.txt", "content": "b\ud83d\n"}]"#;
+    assert_eq!(called_with(&server, 503, file.as_bytes())["result"]["content"][0]["text"], "b\u{fffd}\n");
+    let key = called_with(&server, 504, br#""true", "\ud83d": 1"#);
+    assert!(key["result"]["content"][0]["text"].to_string().contains('\u{fffd}'), "{key}");
+    server.send_line(
+        br#"{"jsonrpc":"2.0","id":505,"method":"tools/call","params":{"name":"\ud83d","_meta":{"a":"\ude00"}}}"#,
+    );
+    assert_eq!(server.receive(|message| message["id"] == 505)["error"]["code"], -32602);
+}
+
+#[test]
+fn a_request_that_cannot_be_read_is_answered_with_what_is_wrong() {
+    let server = server();
+    let deep = [&b"[".repeat(128)[..], &b"]".repeat(128)].concat();
+    let unreadable: [(&[u8], &str); 12] = [
+        (b"NaN", "expected value"),
+        (b"-Infinity", "number"),
+        (b"1e400", "out of range"),
+        (&deep, "recursion limit"),
+        (b"\"a\tb\"", "control character"),
+        (b"\"\x01\"", "control character"),
+        (b"\"\0\"", "control character"),
+        (b"\"\xff\"", "unicode"),
+        (b"\"\xed\xa0\xbd\"", "unicode"),
+        (b"\"x\",", "trailing comma"),
+        (b"'x'", "expected value"),
+        (b"\"\\x\"", "escape"),
+    ];
+    for (id, (script, reason)) in (600u64..).zip(unreadable) {
+        let error = called_with(&server, id, script)["error"].take();
+        assert_eq!(error["code"], -32700, "{error}");
+        let message = error["message"].as_str().expect("a message");
+        assert!(message.starts_with("cannot read a message: ") && message.contains(reason), "{message}");
+        assert_eq!(server.sh("echo on").output(), "on\n");
+    }
+    let warnings = server.log().lines().filter(|line| line.contains("WARN") && line.contains("cannot read")).count();
+    assert_eq!(warnings, 12, "{}", server.log());
+}
+
+#[test]
+fn json_that_is_no_request_is_answered_by_its_id_if_it_has_a_method() {
+    let server = server();
+    server.send_line(br#"{"jsonrpc": "1.0", "id": 700, "method": "ping"}"#);
+    assert_eq!(server.receive(|message| message["id"] == 700)["error"]["code"], -32600);
+    server.send_line(br#"[{"jsonrpc": "2.0", "id": 701, "method": "ping"}]"#);
+    let batch = server.receive(|message| message.get("error").is_some());
+    assert_eq!((&batch["error"]["code"], batch.get("id")), (&json!(-32600), None));
+}
+
+#[test]
+fn a_notification_or_response_that_cannot_be_read_is_not_answered() {
+    let server = server();
+    for line in [
+        r#"{"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": NaN}}"#,
+        r#"{"jsonrpc": "2.0", "method": "notifications/x", "params": 7}"#,
+        r#"{"jsonrpc": "2.0", "id": 1, "result": NaN}"#,
+    ] {
+        server.send_line(line.as_bytes());
+    }
+    assert_eq!(server.sh("echo on").output(), "on\n");
+    assert_eq!(server.received(), Vec::<Value>::new());
+}
+
+#[test]
+fn a_request_that_cannot_be_read_is_answered_before_a_session_too() {
+    let server = Server::start(&[]);
+    assert_eq!(called_with(&server, 800, b"NaN")["error"]["code"], -32700);
+    server.initialize(SESSIONS);
+    assert_eq!(server.sh("echo on").output(), "on\n");
+}
+
+#[test]
+fn a_deeply_nested_line_does_not_end_the_session() {
+    let server = server();
+    server.send_line(&b"[".repeat(1 << 20));
+    server.send_line(&[b"{\"a\":".repeat(1 << 20), b"1".to_vec(), b"}".repeat(1 << 20)].concat());
+    assert_eq!(server.sh("echo on").output(), "on\n");
+}
+
+#[test]
+fn a_request_of_64_mb_is_answered_with_an_error_and_the_next_one_works() {
+    let server = server();
+    let before = server.peak_memory();
+    let id = server.begin_call("shell", json!({"main_sh": "x".repeat(64 << 20)}));
+    let error = server.answer(id).expect_err("it is too large");
+    assert!(error.message.contains("bytes"), "{error:?}");
+    assert_eq!(server.sh("echo on").output(), "on\n");
+    let grown = server.peak_memory() - before;
+    assert!(grown < 100 << 20, "the server grew by {grown} bytes");
+}
+
+#[test]
+fn a_line_without_an_end_takes_no_more_memory_than_the_longest_request() {
+    let server = server();
+    let piece = [b"x".repeat(1 << 20)].concat();
+    for _ in 0..200 {
+        server.send(&piece);
+    }
+    server.send_line(b"");
+    assert_eq!(server.sh("echo on").output(), "on\n");
+    let peak = server.peak_memory();
+    assert!(peak < 150 << 20, "the server took {peak} bytes");
+}
+
+#[test]
+fn an_unknown_method_is_not_found() {
+    let server = server();
+    for method in ["tools/run", "no-such-method", ""] {
+        let error = server.answer(server.request(method, json!({}))).expect_err("there is no such method");
+        assert_eq!(error.code, -32601, "{error:?}");
+    }
+    assert_eq!(server.sh("echo on").output(), "on\n");
+}
+
+#[test]
+fn an_unknown_notification_is_ignored() {
+    let server = server();
+    server.notify("notifications/no-such-thing", json!({"a": [1]}));
+    assert_eq!(server.sh("echo on").output(), "on\n");
+}
+
+#[test]
+fn identifiers_come_back_as_they_were_given() {
+    let server = server();
+    for id in [json!("a string"), json!("7"), json!(7), json!(0)] {
+        server.send_line(json!({"jsonrpc": "2.0", "id": id, "method": "ping"}).to_string().as_bytes());
+        let response = server.receive(|message| message["id"] == id);
+        assert_eq!(response["result"], json!({}), "{response}");
+    }
+}
+
+#[test]
+fn programs_write_to_their_result_and_never_into_the_protocol() {
+    let server = server();
+    let forged = r#"{"jsonrpc":"2.0","id":1,"result":{"forged":true}}"#;
+    let script = format!(
+        "echo '{forged}'; echo '{forged}' >&2; echo '{forged}' > /dev/stdout; \
+         for n in 0 3 4 5 6 7 8 9; do (echo '{forged}' >&$n) 2> /dev/null; done; true"
+    );
+    let reply = server.sh(&script);
+    assert_eq!(reply.field("stdout").as_str().map(|text| text.matches("forged").count()), Some(2), "{reply}");
+    assert!(server.received().iter().all(|message| !message.to_string().contains("forged")));
+}

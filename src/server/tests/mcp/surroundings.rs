@@ -1,0 +1,137 @@
+//! The server in the states that whoever starts it can leave it in.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use test_support::client::{Server, program};
+
+const NOBODY: u32 = 65534;
+
+/// A copy of the server that everybody can reach, and a directory that everybody can write to.
+struct Copy(TempDir);
+
+impl Copy {
+    fn new() -> Self {
+        let everybody = || fs::Permissions::from_mode(0o777);
+        let directory = tempfile::Builder::new().tempdir().expect("make a directory");
+        fs::set_permissions(directory.path(), everybody()).expect("open it");
+        fs::copy(program(), directory.path().join("server")).expect("copy the server");
+        Self(directory)
+    }
+
+    /// The server, started by a shell after `preparation`.
+    fn after(&self, preparation: &str, is_nobody: bool, arguments: &[&str]) -> Command {
+        let mut command = Command::new("bash");
+        command.arg("-c").arg(format!("{preparation}; exec \"$0\" \"$@\"")).arg(self.0.path().join("server"));
+        command.args(arguments).current_dir(self.0.path());
+        if is_nobody {
+            // Where Nix keeps what holds environments, root's home is closed to nobody.
+            command.uid(NOBODY).gid(NOBODY).env("HOME", self.0.path());
+        }
+        command
+    }
+}
+
+/// Whether to be nobody: a store that root keeps without a daemon is closed to others.
+fn callers() -> Vec<bool> {
+    if rustix::process::geteuid().is_root() && !crate::is_by_nix() { vec![false, true] } else { vec![false] }
+}
+
+/// How a script sees its sandbox: who it is, its mask and signals, and the walls that the server names.
+fn seen(server: &Server) -> (String, Value, Value) {
+    let reply = server.sh("id -u; umask; grep -E 'Sig(Blk|Ign)' /proc/self/status; ls -d /tmp /etc/passwd; pwd");
+    (reply.output().to_owned(), reply.field("executor").clone(), reply.field("walls").clone())
+}
+
+#[test]
+fn whatever_state_it_is_started_in_calls_run_as_ever() {
+    let copy = Copy::new();
+    for is_nobody in callers() {
+        let start = |preparation| Server::spawn(&mut copy.after(preparation, is_nobody, &[])).greeted();
+        let usual = seen(&start("true"));
+        for state in [
+            "umask 007",
+            "umask 027",
+            "umask 077",
+            "umask 117",
+            "umask 177",
+            "umask 777",
+            "trap '' CHLD PIPE XFSZ ALRM",
+            "ulimit -S -f 1",
+            "ulimit -S -n 20",
+            "exec 2>&-",
+            "mkdir gone; cd gone; rmdir ../gone",
+            "mkdir -p closed; cd closed; chmod 0 .",
+        ] {
+            assert_eq!(seen(&start(state)), usual, "{state}, as nobody: {is_nobody}");
+        }
+    }
+}
+
+#[test]
+fn without_any_variable_calls_run_as_ever() {
+    if crate::is_by_nix() {
+        // Variables configure Nix, too.
+        return;
+    }
+    let mut bare = Command::new("env");
+    bare.arg("-i").arg(program()).args(["--executor", crate::executor().as_deref().unwrap_or("auto")]);
+    assert_eq!(seen(&Server::spawn(&mut bare).greeted()), seen(&crate::server()));
+}
+
+#[test]
+fn blocked_signals_do_not_keep_the_server_from_its_end() {
+    // Only a program of a language that can block signals leaves them blocked.
+    let block = "import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32)); os.execv(sys.argv[1], sys.argv[1:])";
+    let Ok(version) = Command::new("python3").arg("--version").output() else { return };
+    assert!(version.status.success());
+    let server = Server::spawn(Command::new("python3").args(["-c", block]).arg(program())).greeted();
+    assert_eq!(seen(&server).0, seen(&crate::server()).0);
+    server.signal(rustix::process::Signal::TERM);
+    server.wait();
+}
+
+fn run(copy: &Copy, preparation: &str, arguments: &[&str]) -> Output {
+    let mut command = copy.after(preparation, false, arguments);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().expect("run it")
+}
+
+#[test]
+fn closed_standard_streams_change_no_exit_status() {
+    let copy = Copy::new();
+    fs::write(copy.0.path().join("script"), "echo out; echo err >&2; exit 7").expect("write a script");
+    for state in ["exec <&-", "exec >&-", "exec 2>&-", "exec <&- >&- 2>&-"] {
+        let output = run(&copy, state, &["run", "shell", "script"]);
+        assert_eq!(output.status.code(), Some(7), "{state}: {output:?}");
+    }
+}
+
+#[test]
+fn a_hard_limit_on_file_sizes_is_named_with_its_remedy() {
+    if crate::is_by_nix() {
+        // It is Nix that writes the files then.
+        return;
+    }
+    let copy = Copy::new();
+    fs::write(copy.0.path().join("script"), "echo out").expect("write a script");
+    let output = run(&copy, "ulimit -f 1", &["run", "shell", "script"]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(125) && text.contains("ulimit -f unlimited"), "{output:?}");
+}
+
+#[test]
+fn what_a_user_keeps_has_the_modes_of_the_users_own_mask() {
+    let copy = Copy::new();
+    fs::write(copy.0.path().join("script"), "mkdir $OUT/below; echo 1 > $OUT/below/file").expect("write a script");
+    let output = run(&copy, "umask 077", &["run", "--out", "kept", "shell", "script"]);
+    assert!(output.status.success(), "{output:?}");
+    for (path, mode) in [("kept", 0o700), ("kept/below", 0o700), ("kept/below/file", 0o600)] {
+        let metadata = fs::metadata(copy.0.path().join(path)).expect("it was kept");
+        assert_eq!(metadata.permissions().mode() & 0o777, mode, "{path}");
+    }
+}

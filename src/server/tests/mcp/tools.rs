@@ -1,0 +1,157 @@
+//! What clients are told of the tools, and whether it is so.
+
+use serde_json::{Value, json};
+
+use crate::protocol::{object, tools};
+use crate::server;
+use test_support::client::Server;
+
+/// The manifest without store paths; what clients see of limits and parameters is the same in every build.
+const MANIFEST: &str = include_str!("../../../../nix/manifest.json");
+
+/// What the manifest says of each tool, sorted by name.
+fn manifest() -> Vec<Value> {
+    let manifest: Value = serde_json::from_str(MANIFEST).expect("the manifest is JSON");
+    object(manifest["sandboxes"].clone()).into_iter().map(|(_, mut sandbox)| sandbox["tool"].take()).collect()
+}
+
+fn is_pinned(server: &Server) -> bool {
+    server.sh("true").field("environment") != "host"
+}
+
+fn description(tool: &Value) -> &str {
+    tool["description"].as_str().expect("a description")
+}
+
+/// The tool's description where its environment is pinned.
+fn pinned_description(tool: &Value) -> String {
+    let text = |value: &Value| value.as_str().expect("a string").to_owned();
+    let names: Vec<String> = tool["programs"]["names"].as_array().expect("a list").iter().map(text).collect();
+    let sentence = text(&tool["programs"]["sentence"]).replace("{programs}", &names.join(", "));
+    let parts = [text(&tool["contents"]), if names.is_empty() { String::new() } else { sentence }];
+    let contents = parts.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join(" ");
+    let environment = format!("the `sandbox-mcp/{}` environment", text(&tool["name"]));
+    description(tool).replace("{contents}", &contents).replace("{environment}", &environment).replace("{timeout}", "60")
+}
+
+#[test]
+fn what_clients_see_of_a_tool_is_what_the_manifest_says() {
+    let manifest = manifest();
+    let server = Server::ready(&["--no-call-options"]);
+    let is_pinned = is_pinned(&server);
+    for tool in tools(&server) {
+        let expected =
+            manifest.iter().find(|expected| expected["name"] == tool["name"]).expect("it is in the manifest");
+        for key in ["name", "title", "inputSchema", "annotations"] {
+            assert_eq!(tool[key], expected[key], "{key} of {}", expected["name"]);
+        }
+        if is_pinned {
+            assert_eq!(description(&tool), pinned_description(expected));
+        }
+    }
+}
+
+#[test]
+fn tools_that_cannot_run_here_are_not_listed_and_say_why() {
+    let server = server();
+    let listed = tools(&server);
+    let is_listed = |name: &Value| listed.iter().any(|tool| tool["name"] == *name);
+    for tool in manifest().iter().filter(|tool| !is_listed(&tool["name"])) {
+        let required = tool["inputSchema"]["required"].as_array().expect("a list").clone();
+        let arguments = required.into_iter().map(|name| (name.as_str().unwrap_or_default().to_owned(), json!("x")));
+        let reply = server.call(tool["name"].as_str().expect("a name"), Value::Object(arguments.collect()));
+        assert!(reply.is_unavailable(), "{reply}");
+    }
+}
+
+#[test]
+fn without_an_environment_or_a_toolchain_no_tool_is_listed() {
+    if is_pinned(&Server::ready(&["--executor", "auto"])) {
+        return;
+    }
+    let server = Server::ready(&["--executor", "namespace"]);
+    assert_eq!(tools(&server), Vec::<Value>::new());
+    assert!(server.sh("true").refusal().contains("`nix build`"));
+}
+
+#[test]
+fn the_programs_that_a_description_names_are_where_it_says() {
+    for tool in tools(&Server::ready(&["--executor", "direct"])) {
+        let text = description(&tool);
+        let programs = text.split("libraries (").nth(1).and_then(|rest| rest.split(')').next()).expect("it names them");
+        for program in programs.split(", ") {
+            let path = program.split(" is ").nth(1).expect("a path");
+            assert!(std::path::Path::new(path).is_file(), "{text}");
+        }
+    }
+}
+
+#[test]
+fn on_host_toolchains_nothing_is_promised_that_is_not_there() {
+    let server = Server::ready(&["--executor", "direct"]);
+    if server.sh("true").is_error() {
+        // A builder of Nix has no toolchains but those of its derivation.
+        return;
+    }
+    let manifest = manifest();
+    let listed = tools(&server);
+    for tool in &listed {
+        let text = description(tool);
+        let expected =
+            manifest.iter().find(|expected| expected["name"] == tool["name"]).expect("it is in the manifest");
+        let contents = expected["contents"].as_str().expect("a string");
+        assert!(contents.is_empty() || !text.contains(contents), "{text}");
+        assert!(text.contains("this host's own programs") && !text.contains("`sandbox-mcp/"), "{text}");
+        for option in ["executor", "cache", "packages"] {
+            assert!(tool["inputSchema"]["properties"].get(option).is_none(), "{option} of {}", tool["name"]);
+        }
+    }
+    for name in ["shell", "network-tools"] {
+        let tool = listed.iter().find(|tool| tool["name"] == name).expect("it needs a shell only");
+        let expected = manifest.iter().find(|expected| expected["name"] == name).expect("it is in the manifest");
+        let (start, end) =
+            expected["programs"]["sentence"].as_str().and_then(|text| text.split_once("{programs}")).unwrap();
+        let named = description(tool).split_once(start).and_then(|(_, rest)| rest.split_once(end));
+        let named: Vec<&str> = named.map(|(list, _)| list.split(", ").collect()).unwrap_or_default();
+        let shown: Vec<&str> =
+            expected["programs"]["names"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+        let names: Vec<&str> = shown.iter().filter_map(|shown| shown.split(' ').next()).collect();
+        let script = format!("for name in {}; do command -v $name > /dev/null && echo $name; done; :", names.join(" "));
+        let reply = server.call(name, json!({"main_sh": script}));
+        let there: Vec<&str> = reply.output().lines().collect();
+        for (shown, name) in shown.iter().zip(names) {
+            assert_eq!(named.contains(shown), there.contains(&name), "{shown}: {reply}");
+        }
+    }
+}
+
+#[test]
+fn the_time_limit_that_the_operator_sets_is_told() {
+    for (seconds, told) in [("5", "limited to 5 seconds."), ("900", "limited to 60 seconds.")] {
+        for tool in tools(&Server::ready(&["--timeout", seconds])) {
+            assert!(description(&tool).ends_with(told), "{tool}");
+        }
+    }
+}
+
+#[test]
+fn what_a_call_can_choose_is_told_unless_the_operator_forbids_it_or_there_is_no_choice() {
+    let open = server();
+    let pinned = is_pinned(&open);
+    for tool in tools(&open) {
+        let properties = object(tool["inputSchema"]["properties"].clone());
+        // Nix's build sandbox has no network to give.
+        let by_nix = pinned && tool["name"] != "network-tools";
+        for (option, is_told) in [("executor", by_nix), ("cache", by_nix), ("packages", pinned)] {
+            assert_eq!(properties.contains_key(option), is_told, "{option} of {}", tool["name"]);
+        }
+    }
+    let closed = Server::ready(&["--no-call-options"]);
+    for option in ["executor", "cache", "packages"] {
+        assert!(tools(&closed).iter().all(|tool| tool["inputSchema"]["properties"].get(option).is_none()));
+        let refused = closed.call("shell", json!({"main_sh": "true", option: true}));
+        assert!(refused.refusal().contains(option), "{refused}");
+        let left_out = closed.call("shell", json!({"main_sh": "echo run", option: null}));
+        assert_eq!(left_out.output(), "run\n", "{option}");
+    }
+}

@@ -1,0 +1,146 @@
+//! What derivations come of calls, without Nix.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use libtest_mimic::Failed;
+use nix_store::derivation::Derivation;
+use nix_store::store_path::StorePath;
+use sandbox_manifest::policy::{Entry, Pattern};
+use sandbox_mcp::call::definition::{Environment, Network, Resources, Sandbox};
+use sandbox_mcp::nix::run_derivation::{Run, RunDerivation, fits_inline};
+
+use crate::samples::{self, builder, files, run};
+
+/// Set to renew the golden files instead of comparing with them.
+const RENEW: &str = "SANDBOX_MCP_RENEW_GOLDENS";
+
+pub fn samples() -> Result<(), Failed> {
+    let (none, packages) = (samples::packages(&[]), samples::packages(&["tabulate", "attrs"]));
+    for (name, sandbox, files, packages) in [
+        ("inline", &samples::SANDBOX, samples::inline(), &none),
+        ("apart", &samples::SANDBOX, samples::apart(), &none),
+        ("services", &samples::WITH_SERVICES, samples::inline(), &none),
+        ("packages", &samples::SANDBOX, vec![], &packages),
+    ] {
+        let RunDerivation { path, text, .. } = Run { sandbox, packages, ..run(&builder(), &files) }.derivation()?;
+        let golden = Path::new("tests/store/derivation").join(name).with_extension("golden");
+        // The receipt in the first line, what stands in its .drv file below.
+        let made = format!("{path}\n{text}\n");
+        if std::env::var_os(RENEW).is_some() {
+            fs::write(&golden, made)?;
+        } else if fs::read_to_string(&golden).ok().as_ref() != Some(&made) {
+            return Err(format!(
+                "{} is not what the sample gives; if the change is meant, renew it (every receipt of old changes):\n\n    \
+                 {RENEW}=1 cargo test --test derivation\n\nMade:\n{made}",
+                golden.display()
+            )
+            .into());
+        }
+    }
+    Ok(())
+}
+
+pub fn order() -> Result<(), Failed> {
+    for files in [samples::inline(), samples::apart()] {
+        let reversed: Vec<_> = files.iter().rev().cloned().collect();
+        assert_eq!(run(&builder(), &files).derivation()?, run(&builder(), &reversed).derivation()?);
+    }
+    Ok(())
+}
+
+const ALLOWED: [Entry; 2] =
+    [Entry { to: Pattern::Name("a.org"), port: 443 }, Entry { to: Pattern::Below("a.org"), port: 443 }];
+
+pub fn distinct() -> Result<(), Failed> {
+    let (builder, other_builder) =
+        (builder(), StorePath::parse("/nix/store/11111111111111111111111111111111-sandbox-launcher")?);
+    let (files, more) = (samples::inline(), files(&[("main.py", ""), ("b", "")]));
+    let base = run(&builder, &files);
+    let other_environment =
+        Environment { out: "/nix/store/11111111111111111111111111111111-x", ..samples::ENVIRONMENT };
+    let packages = [samples::packages(&["attrs"]), samples::packages(&["attrs", "tabulate"])];
+    let resources = samples::SANDBOX.resources;
+    let sandboxes = [
+        Sandbox { command: &["python", "-u", "main.py"], ..samples::SANDBOX },
+        Sandbox { command: &["python", "main.py", ""], ..samples::SANDBOX },
+        Sandbox { network: Network::Bridge, ..samples::SANDBOX },
+        Sandbox { network: Network::Allow(&[]), ..samples::SANDBOX },
+        Sandbox { network: Network::Allow(&ALLOWED[..1]), ..samples::SANDBOX },
+        Sandbox { network: Network::Allow(&ALLOWED), ..samples::SANDBOX },
+        Sandbox { resources: Resources { cpu: 2, ..resources }, ..samples::SANDBOX },
+        Sandbox { resources: Resources { memory_mb: 2, ..resources }, ..samples::SANDBOX },
+        Sandbox { resources: Resources { processes: 2, ..resources }, ..samples::SANDBOX },
+        Sandbox { resources: Resources { files: 2, ..resources }, ..samples::SANDBOX },
+        Sandbox { workdir: "/sandbox/src", ..samples::SANDBOX },
+        Sandbox { script_mode: 0o644, ..samples::SANDBOX },
+        Sandbox { read_only: true, ..samples::SANDBOX },
+        Sandbox { user: "me", ..samples::SANDBOX },
+        Sandbox { variables: &[], ..samples::SANDBOX },
+        samples::WITH_SERVICES,
+        Sandbox { services: &samples::WITH_SERVICES.services[1..], ..samples::SANDBOX },
+    ];
+    let mut runs = vec![
+        base,
+        Run { system: "aarch64-linux", ..base },
+        Run { environment: &other_environment, ..base },
+        Run { packages: &packages[0], ..base },
+        Run { packages: &packages[1], ..base },
+        Run { builder: &other_builder, ..base },
+        Run { files: &more, ..base },
+        Run { files: &more[..1], ..base },
+        Run { deadline: Duration::from_millis(1), ..base },
+    ];
+    runs.extend(sandboxes.iter().map(|sandbox| Run { sandbox, ..base }));
+    let mut paths = Vec::new();
+    for run in runs {
+        let RunDerivation { path, out, .. } = run.derivation()?;
+        assert!(!paths.contains(&path) && !paths.contains(&out), "{run:?} has the receipt of another");
+        paths.extend([path, out]);
+    }
+    Ok(())
+}
+
+pub fn nonce() -> Result<(), Failed> {
+    let (builder, files) = (builder(), samples::inline());
+    let receipt = run(&builder, &files).derivation()?;
+    let fresh = Run { nonce: Some("1"), ..run(&builder, &files) }.derivation()?;
+    assert!(fresh.path != receipt.path && fresh.out != receipt.out);
+    let mut fresh = Derivation::parse(&fresh.text)?;
+    let receipt = Derivation::parse(&receipt.text)?;
+    assert_eq!(fresh.environment.remove("nonce").as_deref(), Some("1"));
+    fresh.environment.insert("out".into(), receipt.environment["out"].clone());
+    fresh.outputs = receipt.outputs.clone();
+    assert_eq!(fresh, receipt);
+    Ok(())
+}
+
+pub fn inline() -> Result<(), Failed> {
+    let many: Vec<(String, String)> = (0..65).map(|index| (index.to_string(), String::new())).collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|(name, content)| (&**name, &**content)).collect();
+    let (large, largest) = ("x".repeat((128 << 10) + 1), "x".repeat(128 << 10));
+    let placeholder = format!("echo {}", nix_store::hash::placeholder("out"));
+    for (given, inline) in [
+        (&[("main.py", "")][..], true),
+        (&[("a/b-ö.py", "ö\u{1}\u{7f}")], true),
+        (&many[..64], true),
+        (&[("main.py", &*largest)], true),
+        (&many, false),
+        (&[("main.py", &large)], false),
+        (&[("main.py", "a\0b")], false),
+        (&[("a b", "")], false),
+        (&[("a=b", "")], false),
+        (&[("a\nb", "")], false),
+        (&[("main.sh", &placeholder)], false),
+    ] {
+        let given = files(given);
+        assert_eq!(fits_inline(&given), inline, "{:?}", given[0].name);
+        let derivation = run(&builder(), &given).derivation()?;
+        let variables = Derivation::parse(&derivation.text)?.environment;
+        assert_eq!(variables.contains_key("passAsFile"), inline);
+        assert_eq!(variables.get("files").map(String::as_str), derivation.files.as_ref().map(StorePath::as_str));
+        assert_eq!(derivation.references.len(), if inline { 2 } else { 3 });
+    }
+    Ok(())
+}

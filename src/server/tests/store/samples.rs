@@ -1,0 +1,125 @@
+//! Calls to make derivations of.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use nix_store::store_path::StorePath;
+use sandbox_mcp::call::definition::{
+    Annotations, Environment, Network, Package, PackageSet, Programs, Readiness, Resources, Sandbox, Service,
+};
+use sandbox_mcp::call::file::File;
+use sandbox_mcp::call::packages::Packages;
+use sandbox_mcp::nix::run_derivation::Run;
+
+pub const SYSTEM: &str = "x86_64-linux";
+
+pub const ENVIRONMENT: Environment = Environment {
+    drv: "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-sandbox-mcp-python.drv",
+    out: "/nix/store/zyxwvsrqpnmlkjihgfdcba9876543210-sandbox-mcp-python",
+};
+
+pub const SANDBOX: Sandbox = Sandbox {
+    id: "python",
+    name: "Python",
+    version: "0.1.0",
+    description: "Runs Python.",
+    contents: "",
+    programs: Programs::NONE,
+    input_schema: "{}",
+    annotations: Annotations {
+        title: "Python",
+        read_only: false,
+        destructive: false,
+        idempotent: true,
+        open_world: false,
+    },
+    user: "sandbox",
+    entrypoint: "main.py",
+    instead: &[],
+    command: &["python", "main.py"],
+    ahead: &[],
+    services: &[],
+    timeout: Duration::from_secs(60),
+    network: Network::None,
+    resources: Resources { cpu: 1, memory_mb: 1024, processes: 128, files: 1024 },
+    workdir: "/sandbox",
+    script_mode: 0o755,
+    read_only: false,
+    variables: &[("MPLCONFIGDIR", "/tmp"), ("PYTHONPATH", "{environment}/lib\t\"here\"")],
+    executor: None,
+    environment: Some(ENVIRONMENT),
+    package_sets: &[&PACKAGES],
+};
+
+pub static PACKAGES: PackageSet = PackageSet {
+    id: "python",
+    description: "Python modules",
+    packages: &[package("attrs", ATTRS), package("tabulate", TABULATE)],
+};
+const ATTRS: &str = "/nix/store/22222222222222222222222222222222-sandbox-mcp-python-attrs";
+const TABULATE: &str = "/nix/store/33333333333333333333333333333333-sandbox-mcp-python-tabulate";
+
+const fn package(name: &'static str, out: &'static str) -> Package {
+    let search_paths = &[("PATH", "bin"), ("PYTHONPATH", "lib/python3/site-packages"), ("SOMETHING_PATH", "lib")];
+    Package { name, version: "1", description: "", search_paths, environment: Environment { drv: out, out } }
+}
+
+pub fn packages(names: &[&str]) -> Packages {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    Packages::choose(&names, &[&PACKAGES], |_| Vec::new()).unwrap()
+}
+
+/// A sandbox with one service of each kind.
+pub const WITH_SERVICES: Sandbox = Sandbox {
+    services: &[
+        Service {
+            name: "the server",
+            command: &["python", "-m", "http.server", "8000"],
+            ready: Readiness::Port(8000),
+            deadline: Duration::from_secs(10),
+            logs: &["/tmp/access.log", "/tmp/error.log"],
+            errors: &["[error]", "[crit]"],
+        },
+        service("watcher", Readiness::File("/tmp/a b")),
+        service("daemon", Readiness::Returned),
+    ],
+    ..SANDBOX
+};
+
+const fn service(name: &'static str, ready: Readiness) -> Service {
+    Service { name, command: &["start"], ready, deadline: Duration::from_secs(30), logs: &[], errors: &[] }
+}
+
+pub fn builder() -> StorePath {
+    StorePath::parse("/nix/store/00000000000000000000000000000000-sandbox-launcher").unwrap()
+}
+
+pub fn files(files: &[(&str, &str)]) -> Vec<File> {
+    files.iter().map(|(name, content)| File::parse(name, (*content).to_owned()).unwrap()).collect()
+}
+
+static NONE: LazyLock<Packages> = LazyLock::new(Packages::default);
+
+/// The run of these files in [`SANDBOX`].
+pub fn run<'a>(builder: &'a StorePath, files: &'a [File]) -> Run<'a> {
+    Run {
+        system: SYSTEM,
+        sandbox: &SANDBOX,
+        environment: &ENVIRONMENT,
+        packages: &NONE,
+        builder,
+        files,
+        deadline: SANDBOX.timeout,
+        nonce: None,
+        remote: false,
+    }
+}
+
+/// Files that the derivation holds, and files that it does not.
+pub fn inline() -> Vec<File> {
+    files(&[("main.py", "print(\"6 * 7\\n\")\r\n\tpass\n"), ("data/größe.csv", "a,ß\n"), ("empty", "")])
+}
+
+pub fn apart() -> Vec<File> {
+    files(&[("main.py", "print(1)\0\n"), ("a b/c=d.txt", "x"), ("a b/e/f", "yy"), ("a.txt", "zzzzzzzz")])
+}
