@@ -12,10 +12,13 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 /// The manifest to build from; without it, the portable one that holds no store paths.
 const MANIFEST: &str = "SANDBOX_MCP_MANIFEST";
+/// A launcher to embed that was built already; without it, it is built here.
+const LAUNCHER: &str = "SANDBOX_MCP_LAUNCHER";
 const PORTABLE_MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../nix/manifest.json");
 
 fn main() {
     println!("cargo::rerun-if-env-changed={MANIFEST}");
+    println!("cargo::rerun-if-env-changed={LAUNCHER}");
     // For checks/build.rs, which runs this very program on other manifests.
     println!("cargo::rustc-env=SANDBOX_MCP_BUILD_SCRIPT={}", env::current_exe().unwrap_or_default().display());
     println!("cargo::rustc-env=SANDBOX_MCP_TARGET={}", env::var("TARGET").expect("cargo sets TARGET"));
@@ -92,21 +95,42 @@ fn check_derivation(paths: &Paths, system: &str, environment: &Environment) -> R
     }
 }
 
-/// Builds the launcher, which the server embeds, as a static binary.
+/// Provides the launcher, which the server embeds: the one that `SANDBOX_MCP_LAUNCHER` names, or one that is built here.
+fn launcher(output: &Path) -> Result<(), String> {
+    let binary = match env::var_os(LAUNCHER) {
+        Some(given) => {
+            println!("cargo::rerun-if-changed={}", given.display());
+            given.into()
+        }
+        None => build_launcher(output)?,
+    };
+    let bytes = fs::read(&binary).map_err(|error| format!("cannot read the launcher {}: {error}", binary.display()))?;
+    if !bytes.starts_with(b"\x7fELF") {
+        return Err(format!(
+            "cannot embed the launcher {}: it is not a program; set {LAUNCHER} to a built sandbox-launcher, or unset it",
+            binary.display()
+        ));
+    }
+    fs::write(output, bytes).map_err(|error| format!("cannot write {}: {error}", output.display()))
+}
+
+/// Builds the launcher as a static binary, and returns where it is.
 ///
 /// It is built by a cargo of its own because only this one binary is static: `+crt-static` for the whole build would
 /// break procedural macros, and cargo cannot set it for one package. It is static so that it runs where its file is
 /// all there is: in a sandbox, or as the builder of a derivation.
-fn launcher(output: &Path) -> Result<(), String> {
+fn build_launcher(output: &Path) -> Result<PathBuf, String> {
     for file in ["Cargo.toml", "Cargo.lock", "src/launcher", "src/plan"] {
         println!("cargo::rerun-if-changed={ROOT}/{file}");
     }
     let target = env::var("TARGET").expect("cargo sets TARGET");
     let target_dir = output.with_file_name("launcher-target");
+    // Optimising it as for a release takes a minute, which every edit of it would cost.
+    let profile = if env::var("PROFILE").is_ok_and(|profile| profile == "release") { "launcher" } else { "launcher-debug" };
     let mut cargo = Command::new(env::var_os("CARGO").expect("cargo sets CARGO"));
     cargo
         .args(["build", "--locked", "--package", "sandbox-launcher", "--bin", "sandbox-launcher"])
-        .args(["--profile", "launcher"])
+        .args(["--profile", profile])
         .args(["--target", &target, "--target-dir"])
         .arg(&target_dir)
         .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
@@ -129,7 +153,5 @@ fn launcher(output: &Path) -> Result<(), String> {
         };
         return Err(format!("the launcher does not build: {hint}{}", log.trim()));
     }
-    let binary = target_dir.join(target).join("launcher/sandbox-launcher");
-    fs::copy(&binary, output).map_err(|error| format!("cannot copy {}: {error}", binary.display()))?;
-    Ok(())
+    Ok(target_dir.join(target).join(profile).join("sandbox-launcher"))
 }
