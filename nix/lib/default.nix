@@ -37,7 +37,7 @@ let
     );
 
   ownSandboxes = definitionFiles ./..;
-  ownPackageSets = definitionFiles ../packages;
+  ownPackageSets = definitionFiles ../package-sets;
   # The ids that stand for the same file in both.
   common = own: given: filter (id: own.${id} or null == given.${id}) (attrNames given);
 
@@ -75,7 +75,7 @@ in
 {
   # The definition file of every sandbox, by its id: a file nix/<id>.nix is the sandbox <id>.
   sandboxes = ownSandboxes;
-  # The file of every set of packages that calls may ask for, likewise: nix/packages/<id>.nix is the set <id>.
+  # The file of every set of packages that calls may ask for, likewise: nix/package-sets/<id>.nix is the set <id>.
   packageSets = ownPackageSets;
 
   mkServer =

@@ -143,7 +143,7 @@ let
       "derivation"
     ]);
     packages = listOf package;
-    # The sets of packages that a call may ask for: a file packages/<id>.nix each.
+    # The sets of packages that a call may ask for: a file package-sets/<id>.nix each.
     packageSets = default [ "commands" ] (listOf text);
     variables = default { } variables;
   };

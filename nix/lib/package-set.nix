@@ -54,7 +54,7 @@ let
     if problems == [ ] then
       schema.complete given
     else
-      throw (concatStringsSep "\n" (map (problem: "packages/${baseNameOf file}: ${problem}") problems));
+      throw (concatStringsSep "\n" (map (problem: "package-sets/${baseNameOf file}: ${problem}") problems));
 
   attributes =
     listToAttrs (
