@@ -45,7 +45,7 @@ pkgs: {
   mount.workdir = "/sandbox";
   packages = [
     # Those that need neither a service of others nor the gateway's own patched runtime.
-    (import ./pkgs/apisix.nix ''
+    (import ./pkgs/apisix-gateway.nix ''
       api-breaker basic-auth body-transformer consumer-restriction cors csrf echo fault-injection file-logger forward-auth
       hmac-auth http-logger ip-restriction jwe-decrypt jwt-auth key-auth limit-conn limit-count limit-req mocking multi-auth
       opa prometheus proxy-cache proxy-mirror proxy-rewrite public-api redirect referer-restriction request-id

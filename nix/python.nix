@@ -17,7 +17,7 @@ pkgs: {
   resources.processes = 128;
   resources.files = 1024;
   mount.workdir = "/sandbox";
-  packages = import ./pkgs/python.nix ''
+  packages = import ./pkgs/python-environment.nix ''
     matplotlib numpy pandas polars pyarrow pydantic pympler scikit-learn scipy seaborn sympy
     beautifulsoup4 lxml networkx openpyxl pillow pyyaml requests
   '' pkgs;

@@ -18,5 +18,5 @@ pkgs: {
   resources.processes = 128;
   resources.files = 1024;
   mount.workdir = "/sandbox";
-  packages = [ (import ./pkgs/rust.nix pkgs) ] ++ import ./lib/named.nix "rustc stdenv.cc" pkgs;
+  packages = [ (import ./pkgs/cargo-with-crates.nix pkgs) ] ++ import ./lib/named.nix "rustc stdenv.cc" pkgs;
 }
