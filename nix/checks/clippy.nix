@@ -9,8 +9,14 @@ import ../lib/rust.nix { inherit pkgs; } {
   ];
   nativeBuildInputs = [ pkgs.clippy ];
   buildPhase = ''
+    runHook preBuild
     cargo clippy --offline --workspace --all-targets -- --deny warnings
+    runHook postBuild
   '';
   doCheck = false;
-  installPhase = "touch $out";
+  installPhase = ''
+    runHook preInstall
+    touch $out
+    runHook postInstall
+  '';
 }
