@@ -4,13 +4,14 @@
 #
 #   description   what the packages are
 #   from          where they are looked up: nixpkgs, or a set in it
-#   names         their names there, in one string
-#   renamed       names of more of them, and what each is called there
+#   names         their names there
+#   renamed       names of more of them, and the attribute path of each there
 #   paths         what of the store a package is linked from; itself, unless the set says otherwise
 #   searchPaths   the environment variables that lead programs to them, and the directory of a package that each names
 #
 # A package that can't be evaluated is left out, since a server is to be had from any nixpkgs, on any system: another
-# revision may lack it, or forbid it there. nix/checks/packages.nix fails where that is not meant.
+# revision may lack it, or forbid it there. nix/checks/packages.nix fails where that is not meant. For the same reason packages are
+# given by name: `inherit (pkgs) name;` of a name that is missing fails in a way that can't be caught.
 { id, file }:
 pkgs:
 let
@@ -20,28 +21,26 @@ let
     baseNameOf
     concatStringsSep
     filter
-    head
     isAttrs
     isFunction
-    isString
-    listToAttrs
     mapAttrs
-    split
     tryEval
     ;
+  inherit (pkgs) lib;
   inherit (import ./schema.nix)
     default
+    listOf
     matching
     record
     scalar
     setOf
     ;
 
-  text = scalar "a string that is not empty" (value: isString value && value != "");
+  text = scalar "a string that is not empty" (value: builtins.isString value && value != "");
   schema = record {
     description = text;
     from = scalar "a set" isAttrs;
-    names = scalar "a string" isString;
+    names = listOf text;
     renamed = default { } (setOf "a name" "[A-Za-z0-9][A-Za-z0-9+._-]*" text);
     paths = default (package: [ package ]) (scalar "a function" isFunction);
     searchPaths = setOf "the name of an environment variable" "[A-Za-z_][A-Za-z0-9_]*" (
@@ -54,21 +53,19 @@ let
     if problems == [ ] then
       schema.complete given
     else
-      throw (concatStringsSep "\n" (map (problem: "package-sets/${baseNameOf file}: ${problem}") problems));
+      throw (
+        concatStringsSep "\n" (map (problem: "package-sets/${baseNameOf file}: ${problem}") problems)
+      );
 
-  attributes =
-    listToAttrs (
-      map (name: {
-        inherit name;
-        value = name;
-      }) (filter (word: isString word && word != "") (split "[[:space:]]+" set.names))
-    )
-    // set.renamed;
+  attributes = lib.genAttrs set.names (name: name) // set.renamed;
+  find =
+    path:
+    lib.attrByPath (lib.splitString "." path) (throw "there is no package named ${path}") set.from;
 
   all = mapAttrs (
     name: attribute:
     let
-      package = head (import ./named.nix attribute set.from);
+      package = find attribute;
     in
     {
       version = package.version or "";
