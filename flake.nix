@@ -23,7 +23,7 @@
         // {
           default = server.package;
           sandbox-mcp = server.package;
-          inherit (server) manifest;
+          inherit (server) docs manifest;
           portable-manifest = server.portableManifest;
         }
       );

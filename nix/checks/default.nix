@@ -8,6 +8,7 @@ check ./cases.nix
   by-nix = check ./by-nix.nix;
   clippy = check ./clippy.nix;
   closed = check ./closed.nix;
+  docs = check ./docs.nix;
   format = check ./format.nix;
   fresh-store = check ./fresh-store.nix;
   go-build-cache = check ./go-build-cache.nix;
