@@ -19,6 +19,7 @@ check ./cases.nix
   module-arguments = check ./module-arguments.nix;
   modules = check ./modules.nix;
   network = check ./network.nix;
+  own-sandboxes = check ./own-sandboxes.nix;
   own-store = check ./own-store.nix;
   packages = check ./packages.nix;
   refusals = check ./refusals.nix;
