@@ -87,6 +87,8 @@ let
     "a refusal names the attribute" =
       lib.all (lib.hasPrefix "sandboxes.lua: timeouts: unknown key") misspelt.problems;
     "a changed sandbox gives another server" = other.package.drvPath != server.package.drvPath;
+    "the server can be made from another manifest" =
+      (server.package.override { inherit (other) manifest; }).drvPath == other.package.drvPath;
   };
   broken = lib.attrNames (lib.filterAttrs (_: holds: !holds) rules);
 in

@@ -126,7 +126,7 @@ let
         ;
       portableManifest = import ./manifest.nix { inherit pkgs definitions; };
       # With this package set again, and other sandboxes: `package.mkServer { sandboxes = …; }`.
-      package = (import ./package.nix { inherit pkgs manifest; }).overrideAttrs (previous: {
+      package = (pkgs.callPackage ./package.nix { inherit pkgs manifest; }).overrideAttrs (previous: {
         passthru = previous.passthru or { } // {
           mkServer = others: mkServer (arguments // others);
         };
