@@ -6,19 +6,16 @@
   outputs =
     { self, nixpkgs }:
     let
-      lib = import ./nix/lib;
-      systems = [
+      inherit (nixpkgs) lib;
+      sandboxMcp = import ./nix/lib;
+      servers = lib.genAttrs [
         "x86_64-linux"
         "aarch64-linux"
-      ];
-      forAllSystems =
-        outputs:
-        nixpkgs.lib.genAttrs systems (
-          system: outputs nixpkgs.legacyPackages.${system} (lib.mkServer { inherit nixpkgs system; })
-        );
+      ] (system: sandboxMcp.mkServer { inherit nixpkgs system; });
+      forAllSystems = outputs: lib.mapAttrs (system: outputs nixpkgs.legacyPackages.${system}) servers;
     in
     {
-      inherit lib;
+      lib = sandboxMcp;
 
       packages = forAllSystems (
         pkgs: server:
@@ -26,18 +23,8 @@
         // {
           default = server.package;
           sandbox-mcp = server.package;
-          inherit (server) manifest;
+          inherit (server) docs manifest;
           portable-manifest = server.portableManifest;
-        }
-      );
-
-      apps = forAllSystems (
-        pkgs: server: {
-          default = {
-            type = "app";
-            program = "${server.package}/bin/sandbox-mcp";
-            meta = { inherit (server.package.meta) description; };
-          };
         }
       );
 
@@ -46,7 +33,10 @@
       devShells = forAllSystems (
         pkgs: server: {
           default = pkgs.mkShell {
-            inputsFrom = [ server.package ];
+            inputsFrom = [
+              server.package
+              server.rust.launcher
+            ];
             packages = [
               pkgs.clippy
               pkgs.rustfmt
@@ -59,7 +49,7 @@
       formatter = forAllSystems (pkgs: server: pkgs.nixfmt-tree);
 
       overlays.default = final: prev: {
-        sandbox-mcp = (lib.mkServer { pkgs = final; }).package;
+        sandbox-mcp = (sandboxMcp.mkServer { pkgs = final; }).package;
       };
 
       nixosModules.default = import ./nix/modules/nixos.nix self.packages;

@@ -45,13 +45,55 @@ pkgs: {
   mount.workdir = "/sandbox";
   packages = [
     # Those that need neither a service of others nor the gateway's own patched runtime.
-    (import ./pkgs/apisix.nix ''
-      api-breaker basic-auth body-transformer consumer-restriction cors csrf echo fault-injection file-logger forward-auth
-      hmac-auth http-logger ip-restriction jwe-decrypt jwt-auth key-auth limit-conn limit-count limit-req mocking multi-auth
-      opa prometheus proxy-cache proxy-mirror proxy-rewrite public-api redirect referer-restriction request-id
-      request-validation response-rewrite serverless-post-function serverless-pre-function tcp-logger traffic-split
-      ua-restriction udp-logger uri-blocker workflow
-    '' pkgs)
-  ]
-  ++ import ./lib/named.nix "curl jq netcat-openbsd openssl python313 socat" pkgs;
+    (pkgs.callPackage ./pkgs/apisix-gateway.nix {
+      plugins = [
+        "api-breaker"
+        "basic-auth"
+        "body-transformer"
+        "consumer-restriction"
+        "cors"
+        "csrf"
+        "echo"
+        "fault-injection"
+        "file-logger"
+        "forward-auth"
+        "hmac-auth"
+        "http-logger"
+        "ip-restriction"
+        "jwe-decrypt"
+        "jwt-auth"
+        "key-auth"
+        "limit-conn"
+        "limit-count"
+        "limit-req"
+        "mocking"
+        "multi-auth"
+        "opa"
+        "prometheus"
+        "proxy-cache"
+        "proxy-mirror"
+        "proxy-rewrite"
+        "public-api"
+        "redirect"
+        "referer-restriction"
+        "request-id"
+        "request-validation"
+        "response-rewrite"
+        "serverless-post-function"
+        "serverless-pre-function"
+        "tcp-logger"
+        "traffic-split"
+        "ua-restriction"
+        "udp-logger"
+        "uri-blocker"
+        "workflow"
+      ];
+    })
+    pkgs.curl
+    pkgs.jq
+    pkgs.netcat-openbsd
+    pkgs.openssl
+    pkgs.python313
+    pkgs.socat
+  ];
 }

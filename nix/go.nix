@@ -22,7 +22,7 @@ pkgs: {
   resources.processes = 256;
   resources.files = 1024;
   mount.workdir = "/sandbox/src";
-  packages = [ (import ./pkgs/go.nix pkgs) ];
+  packages = [ (pkgs.callPackage ./pkgs/go-with-build-cache.nix { }) ];
   variables.GOCACHE = "{environment}/share/sandbox-mcp/go-build";
   variables.CGO_ENABLED = "0";
   variables.GOPROXY = "off";

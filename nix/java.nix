@@ -18,5 +18,5 @@ pkgs: {
   resources.processes = 256;
   resources.files = 1024;
   mount.workdir = "/sandbox";
-  packages = [ (import ./pkgs/jdk.nix pkgs) ];
+  packages = [ (pkgs.callPackage ./pkgs/jdk.nix { }) ];
 }

@@ -20,8 +20,8 @@ pkgs: {
   mount.workdir = "/sandbox/src";
   packages = [
     pkgs.nodejs-slim
-    (import ./pkgs/node-modules.nix pkgs)
-    (import ./pkgs/ahead.nix pkgs).javascript
+    (pkgs.callPackage ./pkgs/node-modules.nix { })
+    (pkgs.callPackage ./pkgs/ahead.nix { }).javascript
   ];
   variables.NODE_ENV = "production";
   variables.NODE_OPTIONS = "--no-warnings";

@@ -45,11 +45,26 @@ pkgs: {
   resources.files = 512;
   mount.workdir = "/sandbox";
   mount.readOnly = true;
-  packages = import ./lib/named.nix ''
-    curl dnsutils bind.host wget whois
-    iproute2 iputils mtr net-tools traceroute
-    iperf3 netcat-openbsd nmap socat tcpdump
-    cacert httpie jq openssl
-  '' pkgs;
+  packages = [
+    pkgs.curl
+    pkgs.dnsutils
+    pkgs.bind.host
+    pkgs.wget
+    pkgs.whois
+    pkgs.iproute2
+    pkgs.iputils
+    pkgs.mtr
+    pkgs.net-tools
+    pkgs.traceroute
+    pkgs.iperf3
+    pkgs.netcat-openbsd
+    pkgs.nmap
+    pkgs.socat
+    pkgs.tcpdump
+    pkgs.cacert
+    pkgs.httpie
+    pkgs.jq
+    pkgs.openssl
+  ];
   variables.SSL_CERT_FILE = "{environment}/etc/ssl/certs/ca-bundle.crt";
 }

@@ -1,5 +1,9 @@
 # Python with the libraries that agents reach for first.
-pkgs: {
+pkgs:
+let
+  environment = pkgs.callPackage ./pkgs/python-environment.nix { };
+in
+{
   name = "Python";
   description = "Safely execute Python code in a secure, isolated environment.";
   contents = "Available packages: beautifulsoup4, lxml, matplotlib, networkx, numpy, openpyxl, pandas, pillow, polars, pyarrow, pydantic, pympler, pyyaml, requests, scikit-learn, scipy, seaborn, sympy.";
@@ -17,10 +21,11 @@ pkgs: {
   resources.processes = 128;
   resources.files = 1024;
   mount.workdir = "/sandbox";
-  packages = import ./pkgs/python.nix ''
-    matplotlib numpy pandas polars pyarrow pydantic pympler scikit-learn scipy seaborn sympy
-    beautifulsoup4 lxml networkx openpyxl pillow pyyaml requests
-  '' pkgs;
+  packages = [
+    environment
+    # For its settings of matplotlib.
+    environment.figures
+  ];
   packageSets = [
     "commands"
     "python"

@@ -18,5 +18,9 @@ pkgs: {
   resources.processes = 128;
   resources.files = 1024;
   mount.workdir = "/sandbox";
-  packages = [ (import ./pkgs/rust.nix pkgs) ] ++ import ./lib/named.nix "rustc stdenv.cc" pkgs;
+  packages = [
+    (pkgs.callPackage ./pkgs/cargo-with-crates.nix { })
+    pkgs.rustc
+    pkgs.stdenv.cc
+  ];
 }

@@ -38,8 +38,24 @@ pkgs: {
   mount.workdir = "/sandbox";
   mount.readOnly = true;
   # Beside the base that every sandbox has: see lib/environment.nix.
-  packages = import ./lib/named.nix ''
-    bzip2 unzip xz zip
-    bc fd file gitMinimal gnupatch jq less openssl procps ripgrep sqlite tree unixtools.xxd yq
-  '' pkgs;
+  packages = [
+    pkgs.bzip2
+    pkgs.unzip
+    pkgs.xz
+    pkgs.zip
+    pkgs.bc
+    pkgs.fd
+    pkgs.file
+    pkgs.gitMinimal
+    pkgs.gnupatch
+    pkgs.jq
+    pkgs.less
+    pkgs.openssl
+    pkgs.procps
+    pkgs.ripgrep
+    pkgs.sqlite
+    pkgs.tree
+    pkgs.unixtools.xxd
+    pkgs.yq
+  ];
 }

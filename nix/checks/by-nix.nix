@@ -15,10 +15,10 @@ pkgs.runCommand "by-nix"
     ];
     registration = import ./registration.nix { inherit pkgs; } [ server.package ];
     environments = pkgs.closureInfo {
-      rootPaths = with server.environments; [
-        network-tools
-        python
-        shell
+      rootPaths = [
+        server.environments.network-tools
+        server.environments.python
+        server.environments.shell
       ];
     };
     SANDBOX_MCP_BIN = lib.getExe server.package;

@@ -6,22 +6,23 @@
 let
   inherit (pkgs) lib;
   root = ../../checks/cases;
-  inherit (server) packages;
+  commands = server.packages.commands.packages;
+  modules = server.packages.python.packages;
   # What cases ask for by name.
   asked = {
-    python = with packages.python.packages; [
-      jinja2
-      pandas
-      regex
-      rich
-      tabulate
+    python = [
+      modules.jinja2
+      modules.pandas
+      modules.regex
+      modules.rich
+      modules.tabulate
     ];
-    javascript = [ packages.commands.packages.lua ];
-    shell = with packages.commands.packages; [
-      hexyl
-      lua
-      miller
-      zstd
+    javascript = [ commands.lua ];
+    shell = [
+      commands.hexyl
+      commands.lua
+      commands.miller
+      commands.zstd
     ];
   };
 

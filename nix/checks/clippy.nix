@@ -1,11 +1,19 @@
 # Clippy finds nothing, in tests and benches too.
 { pkgs, server }:
-import ../lib/rust.nix { inherit pkgs; } {
+server.rust.build {
   pname = "clippy";
+  files = [ server.rust.sources ];
+  compiled = server.rust.debugDependencies;
   nativeBuildInputs = [ pkgs.clippy ];
+  env.SANDBOX_MCP_LAUNCHER = pkgs.lib.getExe server.rust.launcher;
   buildPhase = ''
-    cargo clippy --offline --workspace --all-targets -- --deny warnings
+    runHook preBuild
+    cargo clippy --offline --workspace --all-targets --target ${pkgs.stdenv.hostPlatform.rust.rustcTarget} -- --deny warnings
+    runHook postBuild
   '';
-  doCheck = false;
-  installPhase = "touch $out";
+  installPhase = ''
+    runHook preInstall
+    touch $out
+    runHook postInstall
+  '';
 }

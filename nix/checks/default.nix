@@ -8,6 +8,7 @@ check ./cases.nix
   by-nix = check ./by-nix.nix;
   clippy = check ./clippy.nix;
   closed = check ./closed.nix;
+  docs = check ./docs.nix;
   format = check ./format.nix;
   fresh-store = check ./fresh-store.nix;
   go-build-cache = check ./go-build-cache.nix;
@@ -18,6 +19,7 @@ check ./cases.nix
   module-arguments = check ./module-arguments.nix;
   modules = check ./modules.nix;
   network = check ./network.nix;
+  own-sandboxes = check ./own-sandboxes.nix;
   own-store = check ./own-store.nix;
   packages = check ./packages.nix;
   refusals = check ./refusals.nix;

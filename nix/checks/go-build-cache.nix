@@ -11,7 +11,7 @@ pkgs.runCommand "go-build-cache" variables ''
   export HOME=$TMPDIR
   ${environment}/bin/go build -v std 2>&1 | tee compiled
   if [ -s compiled ]; then
-    echo 'These were compiled anew, as they would be in every call: nix/pkgs/go.nix and nix/go.nix disagree.'
+    echo 'These were compiled anew, as they would be in every call: nix/pkgs/go-with-build-cache.nix and nix/go.nix disagree.'
     exit 1
   fi
   touch $out

@@ -7,7 +7,7 @@ pkgs.runCommand "launcher"
       pkgs.python313
       pkgs.util-linux
     ];
-    SANDBOX_LAUNCHER_BIN = "${server.tests}/bin/sandbox-launcher";
+    SANDBOX_LAUNCHER_BIN = "${pkgs.lib.getExe server.rust.launcher}";
   }
   ''
     ${server.tests}/bin/launcher

@@ -3,12 +3,12 @@
 pkgs.runCommand "mcp"
   {
     # Those that its calls use.
-    environments = with server.environments; [
-      java
-      javascript
-      network-tools
-      python
-      shell
+    environments = [
+      server.environments.java
+      server.environments.javascript
+      server.environments.network-tools
+      server.environments.python
+      server.environments.shell
     ];
     package = server.packages.commands.packages.lua.environment;
     SANDBOX_MCP_BIN = pkgs.lib.getExe server.package;

@@ -1,4 +1,4 @@
-# What the server's builder has evaluated is what the flake evaluates. Every name in nix/packages is
+# What the server's builder has evaluated is what the flake evaluates. Every name in nix/package-sets is
 # one of nixpkgs', and no other name is. A stand-in for nixpkgs lacks some, and so may nixpkgs for another system: there, they are
 # told.
 { pkgs, server }:

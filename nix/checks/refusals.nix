@@ -9,7 +9,10 @@ let
     let
       file = ./refusals + "/${name}";
       id = lib.removeSuffix ".nix" name;
-      definition = import ../lib/definition.nix { inherit id file; } pkgs;
+      definition = import ../lib/definition.nix {
+        inherit id;
+        definition = file;
+      } pkgs;
       expected = map (
         line: lib.replaceStrings [ "{bash}" ] [ "${pkgs.bash}" ] (lib.removePrefix "# " line)
       ) (lib.filter (lib.hasPrefix "# ") (lib.splitString "\n" (lib.readFile file)));

@@ -9,7 +9,7 @@ let
       {
         name = "sandbox-mcp-run-python";
         inherit (pkgs.stdenv.hostPlatform) system;
-        builder = "${server.tests}/bin/sandbox-launcher";
+        builder = "${pkgs.lib.getExe server.rust.launcher}";
         args = [
           "python"
           "-c"

@@ -1,8 +1,11 @@
-# From definitions to a server. Another flake adds sandboxes of its own by
+# From definitions to a server. Another flake adds sandboxes of its own, or changes ours, by
 #
 #     sandbox-mcp.lib.mkServer {
 #       inherit nixpkgs system;
-#       sandboxes = sandbox-mcp.lib.sandboxes // { perl = ./perl.nix; };
+#       sandboxes = own: own // {
+#         perl = ./perl.nix;
+#         python = own.python // { timeout = 120; };
+#       };
 #     }
 let
   inherit (builtins)
@@ -10,6 +13,7 @@ let
     concatMap
     filter
     head
+    isFunction
     listToAttrs
     mapAttrs
     match
@@ -37,46 +41,22 @@ let
     );
 
   ownSandboxes = definitionFiles ./..;
-  ownPackageSets = definitionFiles ../packages;
-  # The ids that stand for the same file in both.
-  common = own: given: filter (id: own.${id} or null == given.${id}) (attrNames given);
+  ownPackageSets = definitionFiles ../package-sets;
 
-  server =
-    {
-      pkgs,
-      nixpkgs,
-      sandboxes,
-      packageSets,
-    }:
-    rec {
-      definitions = mapAttrs (
-        id: file: (import ./definition.nix { inherit id file; } pkgs).value
-      ) sandboxes;
-      environments = mapAttrs (_: import ./environment.nix pkgs) definitions;
-      packages = mapAttrs (id: file: import ./package-set.nix { inherit id file; } pkgs) packageSets;
-      derivations = import ./derivations.nix {
-        inherit
-          pkgs
-          nixpkgs
-          environments
-          packages
-          ;
-        own = {
-          sandboxes = common ownSandboxes sandboxes;
-          packageSets = common ownPackageSets packageSets;
-        };
-      };
-      manifest = import ./manifest.nix { inherit pkgs definitions derivations; };
-      portableManifest = import ./manifest.nix { inherit pkgs definitions; };
-      package = import ./package.nix { inherit pkgs manifest; };
-      tests = import ./tests.nix { inherit pkgs; };
-    };
-in
-{
-  # The definition file of every sandbox, by its id: a file nix/<id>.nix is the sandbox <id>.
-  sandboxes = ownSandboxes;
-  # The file of every set of packages that calls may ask for, likewise: nix/packages/<id>.nix is the set <id>.
-  packageSets = ownPackageSets;
+  # What mkServer is given, with our own files in place of those that were only passed through.
+  select =
+    pkgs: files: given:
+    if isFunction given then
+      let
+        own = mapAttrs (_: (import ./resolve.nix pkgs).keys) files;
+        # Values in lists are not compared any further where they are the same ones.
+        isUnchanged = id: value: own ? ${id} && [ own.${id} ] == [ value ];
+      in
+      mapAttrs (id: value: if isUnchanged id value then files.${id} else value) (given own)
+    else
+      given;
+  # The ids that stand for one of these files.
+  common = files: given: filter (id: files.${id} or null == given.${id}) (attrNames given);
 
   mkServer =
     {
@@ -86,14 +66,82 @@ in
       # evaluated when the server is built, and not each time that the flake is.
       nixpkgs ? null,
       system ? null,
+      # Definitions by id, or a function that makes them from ours. Each is a file, a function of the package set, or a set of keys.
       sandboxes ? ownSandboxes,
+      # Likewise.
       packageSets ? ownPackageSets,
-    }:
+    }@arguments:
     if (pkgs == null) != (nixpkgs == null) then
       server {
         pkgs = if nixpkgs == null then pkgs else nixpkgs.legacyPackages.${system};
-        inherit nixpkgs sandboxes packageSets;
+        inherit
+          arguments
+          nixpkgs
+          packageSets
+          sandboxes
+          ;
       }
     else
       throw "mkServer takes either pkgs, or nixpkgs and system";
+
+  server =
+    {
+      arguments,
+      pkgs,
+      nixpkgs,
+      sandboxes,
+      packageSets,
+    }:
+    let
+      given = {
+        sandboxes = select pkgs ownSandboxes sandboxes;
+        packageSets = select pkgs ownPackageSets packageSets;
+      };
+      definitions = mapAttrs (
+        id: definition: (import ./definition.nix { inherit id definition; } pkgs).value
+      ) given.sandboxes;
+      environments = mapAttrs (_: import ./environment.nix pkgs) definitions;
+      packages = mapAttrs (id: set: import ./package-set.nix { inherit id set; } pkgs) given.packageSets;
+      derivations = import ./derivations.nix {
+        inherit
+          pkgs
+          nixpkgs
+          environments
+          packages
+          ;
+        own = {
+          sandboxes = common ownSandboxes given.sandboxes;
+          packageSets = common ownPackageSets given.packageSets;
+        };
+      };
+      manifest = import ./manifest.nix { inherit pkgs definitions derivations; };
+      rust = import ./rust.nix { inherit pkgs; };
+    in
+    {
+      inherit
+        definitions
+        derivations
+        environments
+        manifest
+        packages
+        rust
+        ;
+      portableManifest = import ./manifest.nix { inherit pkgs definitions; };
+      # With this package set again, and other sandboxes: `package.mkServer { sandboxes = …; }`.
+      package = (pkgs.callPackage ./package.nix { inherit rust manifest; }).overrideAttrs (previous: {
+        passthru = previous.passthru or { } // {
+          mkServer = others: mkServer (arguments // others);
+        };
+      });
+      docs = import ../docs { inherit pkgs definitions; };
+      tests = import ./tests.nix { inherit pkgs rust; };
+    };
+in
+{
+  inherit mkServer;
+
+  # The definition file of every sandbox, by its id: a file nix/<id>.nix is the sandbox <id>.
+  sandboxes = ownSandboxes;
+  # The file of every set of packages that calls may ask for, likewise: nix/package-sets/<id>.nix is the set <id>.
+  packageSets = ownPackageSets;
 }

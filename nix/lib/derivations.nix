@@ -41,7 +41,9 @@ let
       root = ../.;
       fileset = difference ../. (unions [
         ../checks
+        ../docs
         ../manifest.json
+        ../modules
       ]);
     };
     nixpkgs = nixpkgs.outPath;

@@ -10,9 +10,20 @@
 pkgs: definition:
 let
   # What a program may take for granted in every sandbox.
-  base = import ./named.nix ''
-    bash coreutils diffutils findutils gawk glibc.bin gnugrep gnused gnutar gzip tzdata.out which
-  '' pkgs;
+  base = [
+    pkgs.bash
+    pkgs.coreutils
+    pkgs.diffutils
+    pkgs.findutils
+    pkgs.gawk
+    pkgs.glibc.bin
+    pkgs.gnugrep
+    pkgs.gnused
+    pkgs.gnutar
+    pkgs.gzip
+    pkgs.tzdata.out
+    pkgs.which
+  ];
 in
 import ./closed.nix pkgs {
   name = "sandbox-mcp-${definition.id}";

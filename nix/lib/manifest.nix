@@ -13,11 +13,19 @@ let
     system = if derivations == null then null else pkgs.stdenv.hostPlatform.system;
     sandboxes = builtins.mapAttrs (_: definition: {
       # What the tool tells of them is all that the server needs.
-      definition = removeAttrs definition [
-        "contents"
-        "packages"
-        "programs"
-      ];
+      definition =
+        removeAttrs definition [
+          "contents"
+          "packages"
+          "programs"
+        ]
+        // {
+          image = "sandbox-mcp/${definition.id}:latest";
+          security = definition.security // {
+            capDrop = [ "all" ];
+            securityOpt = [ "no-new-privileges:true" ];
+          };
+        };
       tool = import ./tool.nix definition;
     }) definitions;
   }

@@ -1,89 +1,61 @@
 # A set of packages that calls may ask for by name, each an environment of its own: what a call asks for is joined to its view.
 #
-# The file of a set is a function from the package set to
-#
-#   description   what the packages are
-#   from          where they are looked up: nixpkgs, or a set in it
-#   names         their names there, in one string
-#   renamed       names of more of them, and what each is called there
-#   paths         what of the store a package is linked from; itself, unless the set says otherwise
-#   searchPaths   the environment variables that lead programs to them, and the directory of a package that each names
-#
 # A package that can't be evaluated is left out, since a server is to be had from any nixpkgs, on any system: another
 # revision may lack it, or forbid it there. nix/checks/packages.nix fails where that is not meant.
-{ id, file }:
+{ id, set }:
 pkgs:
 let
   inherit (builtins)
     attrNames
     attrValues
-    baseNameOf
     concatStringsSep
     filter
-    head
-    isAttrs
-    isFunction
-    isString
-    listToAttrs
     mapAttrs
-    split
     tryEval
     ;
-  inherit (import ./schema.nix)
-    default
-    matching
-    record
-    scalar
-    setOf
+  inherit (pkgs) lib;
+  inherit (import ./resolve.nix pkgs) keys nameOf;
+  schema = import ./package-set-keys.nix pkgs;
+
+  given = keys set;
+  problems = schema.problems "" given;
+  inherit
+    (
+      if problems == [ ] then
+        schema.complete given
+      else
+        throw (
+          concatStringsSep "\n" (map (problem: "${nameOf "packageSets.${id}" set}: ${problem}") problems)
+        )
+    )
+    description
+    from
+    names
+    paths
+    renamed
+    searchPaths
     ;
 
-  text = scalar "a string that is not empty" (value: isString value && value != "");
-  schema = record {
-    description = text;
-    from = scalar "a set" isAttrs;
-    names = scalar "a string" isString;
-    renamed = default { } (setOf "a name" "[A-Za-z0-9][A-Za-z0-9+._-]*" text);
-    paths = default (package: [ package ]) (scalar "a function" isFunction);
-    searchPaths = setOf "the name of an environment variable" "[A-Za-z_][A-Za-z0-9_]*" (
-      matching "a directory within a package, such as lib/node_modules" "[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*"
-    );
-  };
-  given = import file pkgs;
-  problems = schema.problems "" given;
-  set =
-    if problems == [ ] then
-      schema.complete given
-    else
-      throw (concatStringsSep "\n" (map (problem: "packages/${baseNameOf file}: ${problem}") problems));
-
-  attributes =
-    listToAttrs (
-      map (name: {
-        inherit name;
-        value = name;
-      }) (filter (word: isString word && word != "") (split "[[:space:]]+" set.names))
-    )
-    // set.renamed;
-
+  find =
+    path: lib.attrByPath (lib.splitString "." path) (throw "there is no package named ${path}") from;
   all = mapAttrs (
-    name: attribute:
+    name: path:
     let
-      package = head (import ./named.nix attribute set.from);
+      package = find path;
     in
     {
       version = package.version or "";
       description = package.meta.description or "";
       environment = import ./closed.nix pkgs {
         name = "sandbox-mcp-${id}-${name}";
-        paths = set.paths package;
-        pathsToLink = map (directory: "/${directory}") (attrValues set.searchPaths);
+        paths = paths package;
+        pathsToLink = map (directory: "/${directory}") (attrValues searchPaths);
       };
     }
-  ) attributes;
+  ) (lib.genAttrs names (name: name) // renamed);
   leftOut = filter (name: !(tryEval all.${name}.environment.drvPath).success) (attrNames all);
 in
 {
-  inherit (set) description searchPaths;
+  inherit description leftOut searchPaths;
   packages = removeAttrs all leftOut;
-  inherit leftOut;
 }

@@ -1,12 +1,23 @@
 # The server, compiled from a manifest.
-{ pkgs, manifest }:
-import ./rust.nix { inherit pkgs; } {
+{
+  lib,
+  rust,
+  manifest,
+}:
+rust.build {
   pname = "sandbox-mcp";
 
   # A user who installs the server compiles no tests: tests.nix does, and nix/checks runs them.
-  tests = false;
-  cargoBuildFlags = [ "--bins" ];
-  doCheck = false;
+  files = [ rust.serverSources ];
+  compiled = rust.releaseDependencies;
+  cargoBuildFlags = [
+    "--package"
+    "sandbox-mcp"
+    "--bins"
+  ];
 
-  env.SANDBOX_MCP_MANIFEST = manifest;
+  env = {
+    SANDBOX_MCP_LAUNCHER = lib.getExe rust.launcher;
+    SANDBOX_MCP_MANIFEST = manifest;
+  };
 }

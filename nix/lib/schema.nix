@@ -1,15 +1,30 @@
-# What a value must look like, as data: each schema finds the problems of a value and completes it with defaults.
+# What a value must look like, as data: a type finds the problems of a value, completes it with defaults, and tells of its keys.
 #
-#   a         what it asks for, in words
-#   problems  path: value: a list of messages, each of which starts with the key's path
-#   complete  value: the value with every key present
-#   default   the value of a missing key; without it, the key is required
+# The module system of nixpkgs does the same and more. It is not used because it belongs to nixpkgs' own `lib`, which is out of
+# reach where the checks run with the stand-in of checks/offline-nixpkgs.
+#
+# A type has
+#
+#   expected   what it asks for, in words
+#   problems   path: value: a list of messages, each of which starts with the key's path
+#   complete   value: the value with every key present
+#   document   path: the keys that a value at this path has, at any depth, as a list of { path, key }
+#
+# A key of a record has
+#
+#   type
+#   description   for the reference: sentences in Markdown
+#   example       a value of the type; a record has the examples of its keys
+#   default       the value where the key is missing; without it, the key is required
+#   exampleText   the example, or the default, as the reference shows it, where the value itself can't be printed
+#   defaultText
 let
   inherit (builtins)
     attrNames
     concatLists
     concatMap
     concatStringsSep
+    elem
     elemAt
     filter
     genList
@@ -26,8 +41,8 @@ let
     ;
 
   wrong =
-    path: a: value:
-    "${path}: must be ${a}, but is ${shown value}";
+    path: expected: value:
+    "${if path == "" then "it" else "${path}:"} must be ${expected}, but is ${shown value}";
   shown =
     value:
     if isString value || isInt value || isBool value then toJSON value else nouns.${typeOf value};
@@ -40,48 +55,80 @@ let
     set = "a set";
   };
 
-  below = path: key: if path == "" then key else "${path}.${key}";
+  below = path: name: if path == "" then name else "${path}.${name}";
+
+  # A record that may be left out stands for an empty one.
+  isOptional = key: key ? default || key.type ? default;
+  defaultOf = key: key.default or key.type.default;
+  hasExample = key: key ? example || key.type ? example;
+  exampleOf = key: key.example or key.type.example;
 in
 rec {
+  inherit
+    defaultOf
+    exampleOf
+    hasExample
+    isOptional
+    ;
+
   # A value for which `is` holds.
-  scalar = a: is: {
-    inherit a;
-    problems = path: value: if is value then [ ] else [ (wrong path a value) ];
+  scalar = expected: is: {
+    inherit expected;
+    problems = path: value: if is value then [ ] else [ (wrong path expected value) ];
     complete = value: value;
+    document = _: [ ];
   };
 
-  oneOf =
-    values: scalar (concatStringsSep " or " (map toJSON values)) (value: builtins.elem value values);
-  matching = a: pattern: scalar a (value: isString value && match pattern value != null);
+  text = scalar "a string that is not empty" (value: isString value && value != "");
+  oneOf = values: scalar (concatStringsSep " or " (map toJSON values)) (value: elem value values);
+  matching =
+    expected: pattern: scalar expected (value: isString value && match pattern value != null);
 
-  # A set that has these keys and no other. It may be left out when all of them may.
+  # A set that has these keys and no other.
   record = keys: {
-    a = "a set of ${concatStringsSep ", " (attrNames keys)}";
+    inherit keys;
+    expected = "a set of ${concatStringsSep ", " (attrNames keys)}";
     default = { };
+    example = mapAttrs (_: exampleOf) keys;
     problems =
       path: value:
       let
-        unknown = filter (key: !keys ? ${key}) (attrNames value);
+        unknown = filter (name: !keys ? ${name}) (attrNames value);
         known = if path == "" then "a definition" else path;
         problemsOf =
-          key:
-          if value ? ${key} || keys.${key} ? default then
-            keys.${key}.problems (below path key) (value.${key} or keys.${key}.default)
+          name:
+          let
+            key = keys.${name};
+          in
+          if value ? ${name} || isOptional key then
+            key.type.problems (below path name) (value.${name} or (defaultOf key))
           else
-            [ "${below path key}: missing; it must be ${keys.${key}.a}" ];
+            [ "${below path name}: missing; it must be ${key.type.expected}" ];
       in
       if isAttrs value then
         map (
-          key: "${below path key}: unknown key; ${known} has ${concatStringsSep ", " (attrNames keys)}"
+          name: "${below path name}: unknown key; ${known} has ${concatStringsSep ", " (attrNames keys)}"
         ) unknown
         ++ concatMap problemsOf (attrNames keys)
       else
         [ (wrong path "a set" value) ];
-    complete = value: mapAttrs (key: schema: schema.complete (value.${key} or schema.default)) keys;
+    complete = value: mapAttrs (name: key: key.type.complete (value.${name} or (defaultOf key))) keys;
+    document =
+      path:
+      concatMap (
+        name:
+        [
+          {
+            path = below path name;
+            key = keys.${name};
+          }
+        ]
+        ++ keys.${name}.type.document (below path name)
+      ) (attrNames keys);
   };
 
   listOf = item: {
-    a = "a list, each item ${item.a}";
+    expected = "a list, each item ${item.expected}";
     problems =
       path: value:
       if isList value then
@@ -89,17 +136,18 @@ rec {
       else
         [ (wrong path "a list" value) ];
     complete = map item.complete;
+    document = path: item.document "${path}[]";
   };
 
-  # A list of items, or what another schema asks for.
+  # A list of items, or what another type asks for.
   listOr =
     item: other:
     let
       list = listOf item;
-      a = "${other.a} or ${list.a}";
+      expected = "${other.expected} or ${list.expected}";
     in
     {
-      inherit a;
+      inherit expected;
       problems =
         path: value:
         if isList value then
@@ -107,48 +155,69 @@ rec {
         else if other.problems path value == [ ] then
           [ ]
         else
-          [ (wrong path a value) ];
+          [ (wrong path expected value) ];
       complete = value: if isList value then list.complete value else other.complete value;
+      inherit (list) document;
     };
 
-  # A string, or what another schema asks for.
+  # A string, or what another type asks for.
   stringOr =
     string: other:
     let
       chosen = value: if isString value then string else other;
     in
     {
-      a = "${string.a}, or ${other.a}";
+      expected = "${string.expected}, or ${other.expected}";
       problems = path: value: (chosen value).problems path value;
       complete = value: (chosen value).complete value;
+      inherit (other) document;
     };
 
   # A set whose keys are names that match the pattern, and nothing else is known of them.
-  setOf = a: pattern: item: {
-    a = "a set, each value ${item.a}";
+  setOf = name: pattern: item: {
+    expected = "a set, each value ${item.expected}";
     problems =
       path: value:
       if isAttrs value then
         concatMap (
-          name:
-          if match pattern name == null then
-            [ "${below path name}: the key must be ${a}" ]
+          key:
+          if match pattern key == null then
+            [ "${below path key}: the key must be ${name}" ]
           else
-            item.problems (below path name) value.${name}
+            item.problems (below path key) value.${key}
         ) (attrNames value)
       else
         [ (wrong path "a set" value) ];
     complete = mapAttrs (_: item.complete);
+    document = path: item.document (below path "<name>");
   };
 
   notEmpty =
-    schema:
-    schema
+    type:
+    type
     // {
       problems =
-        path: value: if value == [ ] then [ "${path}: must not be empty" ] else schema.problems path value;
+        path: value: if value == [ ] then [ "${path}: must not be empty" ] else type.problems path value;
     };
 
-  # Makes a key optional.
-  default = value: schema: schema // { default = value; };
+  # What is wrong with the keys of a type themselves: those without a description or an example, and examples and defaults that
+  # the key's own type refuses.
+  faults =
+    type:
+    concatMap (
+      { path, key }:
+      (if key.description or "" == "" then [ "${path}: has no description" ] else [ ])
+      ++ (
+        if hasExample key then
+          map (problem: "the example of ${problem}") (key.type.problems path (exampleOf key))
+        else
+          [ "${path}: has no example" ]
+      )
+      ++ (
+        if key ? default then
+          map (problem: "the default of ${problem}") (key.type.problems path key.default)
+        else
+          [ ]
+      )
+    ) (type.document "");
 }

@@ -1,41 +1,62 @@
 # The tests, compiled once: those that need no sandbox have passed when this is built, and the programs of the others are in its
-# bin, beside the launcher that they start. The server that they talk to is the package's own.
+# bin, beside a server that was built without Nix.
 #
 # Apart from the package, so that installing that takes no longer; with the portable manifest, so that a change of an
-# environment compiles no test anew; without optimisation, which takes longer than the tests.
-{ pkgs }:
-import ./rust.nix { inherit pkgs; } {
+# environment compiles no test again; without optimisation, which takes longer than the tests.
+{ pkgs, rust }:
+let
+  inherit (pkgs) lib;
+  # Unit tests that run the programs of a machine, of which a builder has none where they look for them.
+  onMachines = [
+    "executor::direct"
+    "sandbox::host"
+    "sandbox::launch"
+    "sandbox::walls"
+  ];
+in
+rust.build {
   pname = "sandbox-mcp-tests";
+  files = [
+    rust.sources
+    # Data of tests.
+    ../../checks/attacks
+    ../../checks/cases
+  ];
+  compiled = rust.debugDependencies;
   buildType = "debug";
   cargoBuildFlags = [
     "--workspace"
-    "--tests"
+    "--all-targets"
   ];
+  env.SANDBOX_MCP_LAUNCHER = lib.getExe rust.launcher;
+
+  doCheck = true;
   cargoTestFlags = [
     "--workspace"
     "--no-fail-fast"
     "--lib"
     "--test=build"
     "--test=codegen"
+    "--test=rooms"
     "--test=store"
   ];
-  # These run the programs of a machine, of which a builder has none where they look for them: `cargo test` runs them.
-  checkFlags = map (module: "--skip=${module}::tests") [
-    "executor::direct"
-    "sandbox::host"
-    "sandbox::launch"
-    "sandbox::walls"
-  ];
+  checkFlags = map (module: "--skip=${module}::tests") onMachines;
 
-  # Cargo puts a hash after the name of a test's program. The launcher is what build.rs has made for the server.
+  # Cargo puts a hash after the name of a test's program.
   installPhase = ''
     runHook preInstall
     mkdir -p $out/bin
     built=target/*/debug
-    for test in by-nix cases launcher mcp network; do
+    cp $built/sandbox-mcp $out/bin
+    for test in attacks by-nix cases launcher mcp network realise store; do
       cp "$(find $built/deps -name "''${test/-/_}-*" -type f -executable)" $out/bin/$test
     done
-    cp $built/build/sandbox-mcp-*/out/launcher $out/bin/sandbox-launcher
+    # The server's program is called like the unit tests of its library.
+    for program in $built/deps/sandbox_mcp-*; do
+      [ ! -x $program ] || cmp --silent $program $built/sandbox-mcp || cp $program $out/bin/unit
+    done
     runHook postInstall
   '';
+
+  passthru = { inherit onMachines; };
 }

@@ -12,7 +12,7 @@ lib.mkPackageOption ofThisSystem "sandbox-mcp" {
   example = ''
     (sandbox-mcp.lib.mkServer {
       inherit pkgs;
-      sandboxes = sandbox-mcp.lib.sandboxes // { perl = ./perl.nix; };
+      sandboxes = own: own // { perl = ./perl.nix; };
     }).package
   '';
 }

@@ -1,13 +1,10 @@
 # What makes interpreters wait for their call where they were started ahead of it.
-pkgs:
-let
-  python = pkgs.python313;
-in
+{ python313, runCommand }:
 {
   # A module that Python imports as it starts, if SANDBOX_MCP_AHEAD is set.
-  python = python.pkgs.toPythonModule (
-    pkgs.runCommand "sandbox-ahead" { nativeBuildInputs = [ python ]; } ''
-      modules=$out/${python.sitePackages}
+  python = python313.pkgs.toPythonModule (
+    runCommand "sandbox-ahead" { nativeBuildInputs = [ python313 ]; } ''
+      modules=$out/${python313.sitePackages}
       mkdir -p $modules
       cp ${./ahead/sandbox_ahead.py} $modules/sandbox_ahead.py
       cp ${./ahead/sandbox_ahead.pth} $modules/sandbox_ahead.pth
@@ -15,7 +12,7 @@ in
     ''
   );
   # What Node.js is told to load by NODE_OPTIONS.
-  javascript = pkgs.runCommand "sandbox-ahead" { } ''
+  javascript = runCommand "sandbox-ahead" { } ''
     mkdir -p $out/share/sandbox-mcp
     cp ${./ahead/wait.cjs} $out/share/sandbox-mcp/wait.cjs
   '';

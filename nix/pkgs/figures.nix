@@ -4,13 +4,10 @@
 # Settings in a file of the environment, since MPLBACKEND would stay set where the program runs on the host's Python, which
 # can't import the module. A program may still choose another backend, by that variable or by itself; those that only write
 # files show figures all the same (figures/sandbox_figures_hook.py).
-pkgs:
-let
-  python = pkgs.python313;
-in
-python.pkgs.toPythonModule (
-  pkgs.runCommand "sandbox-figures" { nativeBuildInputs = [ python ]; } ''
-    modules=$out/${python.sitePackages}
+{ python313, runCommand }:
+python313.pkgs.toPythonModule (
+  runCommand "sandbox-figures" { nativeBuildInputs = [ python313 ]; } ''
+    modules=$out/${python313.sitePackages}
     mkdir -p $modules $out/share/sandbox-mcp
     cp ${./figures/sandbox_figures.py} $modules/sandbox_figures.py
     cp ${./figures/sandbox_figures_hook.py} $modules/sandbox_figures_hook.py

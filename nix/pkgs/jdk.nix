@@ -9,9 +9,13 @@
 # call first, whose coming descriptor 3 tells. That is to run the Java compiler. Its classes, loaded and linked, are taken from an
 # AOT cache, which is made by running the programs of jdk/ with the same flags, and holds for this very JDK alone: the check
 # `java-aot-cache` finds out whether it is taken. Nothing else that a JVM is started for fits it.
-pkgs:
+{
+  bash,
+  jdk25_headless,
+  runCommand,
+}:
 let
-  jdk = pkgs.jdk25_headless;
+  jdk = jdk25_headless;
   flags = "-XX:ActiveProcessorCount=1 -XX:+UseSerialGC -XX:-UsePerfData -Xms32m -Xmx512m ${quiet}";
   # What a JVM has to say itself is none of a program's output.
   quiet = "-Xlog:disable -Xlog:all=warning:stderr";
@@ -23,7 +27,7 @@ let
     map (package: "--add-exports ${package}=ALL-UNNAMED") exports
   );
 in
-pkgs.runCommand "jdk-for-one-core" { meta.mainProgram = "java"; } ''
+runCommand "jdk-for-one-core" { meta.mainProgram = "java"; } ''
   share=$out/share/sandbox-mcp
   mkdir -p $out/bin $share
   cp -r ${./jdk} programs
@@ -42,7 +46,7 @@ pkgs.runCommand "jdk-for-one-core" { meta.mainProgram = "java"; } ''
   ln -s ${jdk}/bin/* $out/bin/
   rm $out/bin/java
   cat > $out/bin/java <<END
-  #!${pkgs.bash}/bin/bash
+  #!${bash}/bin/bash
   if [ "\$1" = --enable-preview ] && [[ \$2 == *.java ]]; then
     start=now
     if [ -n "\$SANDBOX_MCP_AHEAD" ]; then

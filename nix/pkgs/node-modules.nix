@@ -1,11 +1,14 @@
 # Modules that programs on Node.js may load, each as its repository has it: none has to be built, and none needs another.
 # nixpkgs has no modules of Node.js.
-pkgs:
+{
+  fetchFromGitHub,
+  lib,
+  runCommand,
+}:
 let
-  inherit (pkgs) lib;
-  sources = lib.mapAttrs (_: pkgs.fetchFromGitHub) (lib.importJSON ./node-modules.json);
+  sources = lib.mapAttrs (_: fetchFromGitHub) (lib.importJSON ./node-modules.json);
 in
-pkgs.runCommand "node-modules" { } (
+runCommand "node-modules" { } (
   ''
     mkdir -p $out/lib/node_modules
     cd $out/lib/node_modules

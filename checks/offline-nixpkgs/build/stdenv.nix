@@ -109,8 +109,11 @@ let
         };
         overrideAttrs =
           change:
+          let
+            of = previous: if lib.isFunction change then change previous else change;
+          in
           mkDerivationWith { inherit cc; } (
-            attrs // (if lib.isFunction (change attrs) then change attrs attrs else change attrs)
+            attrs // (if lib.isFunction (of attrs) then of attrs attrs else of attrs)
           );
       }
     ) built;

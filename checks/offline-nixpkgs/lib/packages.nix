@@ -50,7 +50,26 @@ lib: with lib; rec {
     let
       f = if isFunction function then function else import function;
     in
-    f (intersectAttrs (functionArgs f) set // arguments);
+    makeOverridable f (intersectAttrs (functionArgs f) set // arguments);
+  # What a function makes of its arguments, with `override` to have it made of others.
+  makeOverridable =
+    f: arguments:
+    let
+      result = f arguments;
+      again =
+        change: makeOverridable f (arguments // (if isFunction change then change arguments else change));
+      after = change: makeOverridable (arguments: change (f arguments)) arguments;
+    in
+    if isAttrs result then
+      result
+      // {
+        override = again;
+      }
+      // optionalAttrs (result ? overrideAttrs) {
+        overrideAttrs = change: after (package: package.overrideAttrs change);
+      }
+    else
+      result;
   licenses = {
     asl20 = {
       spdxId = "Apache-2.0";

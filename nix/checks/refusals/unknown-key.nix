@@ -1,4 +1,4 @@
-# refusals/unknown-key.nix: security.nework: unknown key; security has capDrop, network, readOnly, securityOpt
+# refusals/unknown-key.nix: security.nework: unknown key; security has network, readOnly
 import ./good.nix {
   security.network = "none";
   security.nework = "bridge";

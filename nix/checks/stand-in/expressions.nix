@@ -15,7 +15,25 @@ let
     ];
   };
 
+  called = pkgs.callPackage (
+    {
+      runCommand,
+      text ? "first",
+    }:
+    runCommand "called" { inherit text; } "echo $text > $out"
+  ) { };
+
   rules = {
+    "`callPackage` fills in packages, and the result can be overridden" =
+      (called.override { text = "second"; }).text == "second";
+    "`overrideAttrs` keeps `override`, and `override` the changed attributes" =
+      let
+        changed = (called.overrideAttrs { extra = "extra"; }).override { text = "second"; };
+      in
+      changed.text == "second" && changed.extra == "extra";
+    "what is not overridden is the same derivation" =
+      (called.override { text = "first"; }).drvPath == called.drvPath;
+
     "unfree packages are refused" = refuses {
       license = {
         free = false;

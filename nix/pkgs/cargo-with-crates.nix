@@ -4,9 +4,15 @@
 # Cargo takes a compiled crate for the same features, versions of what it depends on, profile and compiler only. So the
 # crates are compiled in every combination in which they share a dependency: see rust/compile.sh. What a program wants
 # otherwise is compiled in its call, from the sources.
-pkgs:
+{
+  bash,
+  cargo,
+  lib,
+  runCommandCC,
+  rustPlatform,
+  rustc,
+}:
 let
-  inherit (pkgs) lib;
   dependencies = (lib.importTOML ./rust/Cargo.lock).package;
   wanted = lib.attrNames (
     lib.mapAttrs' (
@@ -17,13 +23,13 @@ let
     lib.filter (package: lib.elem package.name wanted) dependencies
   );
 in
-pkgs.runCommandCC "cargo-with-crates"
+runCommandCC "cargo-with-crates"
   {
     nativeBuildInputs = [
-      pkgs.cargo
-      pkgs.rustc
+      cargo
+      rustc
     ];
-    sources = pkgs.rustPlatform.importCargoLock { lockFile = ./rust/Cargo.lock; };
+    sources = rustPlatform.importCargoLock { lockFile = ./rust/Cargo.lock; };
     meta.mainProgram = "cargo";
   }
   ''
@@ -44,7 +50,7 @@ pkgs.runCommandCC "cargo-with-crates"
     export HOME=$TMPDIR
     cargo="cargo --config $share/config.toml" target=$share/target bash ${./rust/compile.sh}
 
-    sed "s|@bash@|${pkgs.bash}|; s|@cargo@|${pkgs.cargo}|; s|@share@|$share|; s|@available@|${available}|" \
+    sed "s|@bash@|${bash}|; s|@cargo@|${cargo}|; s|@share@|$share|; s|@available@|${available}|" \
       ${./rust/cargo.sh} > $out/bin/cargo
     chmod +x $out/bin/cargo
   ''

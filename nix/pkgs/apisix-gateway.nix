@@ -2,16 +2,16 @@
 # gateway with the file apisix.yaml of the working directory, and returns when it listens.
 #
 # What APISIX makes of its configuration when it starts is made here, once. Its own start script is not used.
-plugins: pkgs:
+{
+  fetchFromGitHub,
+  lib,
+  luajitPackages,
+  openresty,
+  plugins,
+  stdenv,
+}:
 let
-  inherit (pkgs) lib openresty;
-  inherit (pkgs.lib) concatMapStrings splitString filter;
-
-  pluginNames = filter (name: name != "") (
-    splitString " " (lib.replaceStrings [ "\n" ] [ " " ] plugins)
-  );
-
-  sources = lib.mapAttrs (_: pkgs.fetchFromGitHub) (lib.importJSON ./apisix/sources.json);
+  sources = lib.mapAttrs (_: fetchFromGitHub) (lib.importJSON ./apisix/sources.json);
 
   # Where a source has its modules, if not in lib/.
   places = {
@@ -23,17 +23,17 @@ let
     "apisix"
     "lua-resty-nanoid"
   ];
-  modules = with pkgs.luajitPackages; [
-    binaryheap
-    dkjson
-    inspect
-    lua-ffi-zlib
-    lua-protobuf
-    lua-resty-openssl
-    luafilesystem
-    lyaml
-    penlight
-    xml2lua
+  modules = [
+    luajitPackages.binaryheap
+    luajitPackages.dkjson
+    luajitPackages.inspect
+    luajitPackages.lua-ffi-zlib
+    luajitPackages.lua-protobuf
+    luajitPackages.lua-resty-openssl
+    luajitPackages.luafilesystem
+    luajitPackages.lyaml
+    luajitPackages.penlight
+    luajitPackages.xml2lua
   ];
 
   config = home: {
@@ -80,7 +80,7 @@ let
       role = "data_plane";
       role_data_plane.config_provider = "yaml";
     };
-    plugins = pluginNames;
+    inherit plugins;
     stream_plugins = [ ];
     plugin_attr.prometheus.enable_export_server = false;
   };
@@ -103,7 +103,7 @@ let
     "worker-events"
   ];
 in
-pkgs.stdenv.mkDerivation {
+stdenv.mkDerivation {
   pname = "apisix";
   version = "3.9.0";
   src = sources.apisix;
@@ -130,7 +130,7 @@ pkgs.stdenv.mkDerivation {
     home=$out/apisix share=$out/apisix/deps/share/lua/5.1 lib=$out/apisix/deps/lib/lua/5.1
     mkdir -p $share/sandbox $lib $out/bin
     cp -r apisix conf $home/
-    ${concatMapStrings (name: ''
+    ${lib.concatMapStrings (name: ''
       cp -r --no-preserve=mode ${libraries.${name}}/${places.${name} or "lib/*"} $share/
     '') (lib.attrNames libraries)}
     for module in $modules; do
@@ -147,7 +147,7 @@ pkgs.stdenv.mkDerivation {
     export LUA_CPATH="$lib/?.so;${openresty}/lualib/?.so"
     (cd $home && luajit-openresty ${./apisix/init.lua})
 
-    sed "s|@luajit@|${openresty}/bin/luajit-openresty|; s|@openresty@|${openresty}/bin/openresty|; s|@home@|$home|; s|@plugins@|${toString pluginNames}|" \
+    sed "s|@luajit@|${openresty}/bin/luajit-openresty|; s|@openresty@|${openresty}/bin/openresty|; s|@home@|$home|; s|@plugins@|${toString plugins}|" \
       ${./apisix/gateway.lua} > $out/bin/apisix-gateway
     chmod +x $out/bin/apisix-gateway
     runHook postInstall

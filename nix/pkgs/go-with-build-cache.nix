@@ -6,10 +6,14 @@
 # and does without storing more.
 #
 # Where a module is missing, go advises to download it, which can't succeed: what can be done is said instead.
-pkgs:
-pkgs.runCommand "go-with-build-cache"
+{
+  bash,
+  go,
+  runCommand,
+}:
+runCommand "go-with-build-cache"
   {
-    nativeBuildInputs = [ pkgs.go ];
+    nativeBuildInputs = [ go ];
     meta.mainProgram = "go";
   }
   ''
@@ -23,11 +27,11 @@ pkgs.runCommand "go-with-build-cache"
     ln -sf /tmp/go-build-trim.txt $GOCACHE/trim.txt
 
     mkdir $out/bin
-    ln -s ${pkgs.go}/bin/* $out/bin/
+    ln -s ${go}/bin/* $out/bin/
     rm $out/bin/go
     cat > $out/bin/go <<'END'
-    #!${pkgs.bash}/bin/bash
-    ${pkgs.go}/bin/go "$@" || {
+    #!${bash}/bin/bash
+    ${go}/bin/go "$@" || {
       status=$?
       # A path of another module begins with a host name.
       if grep -qsE '^[^/]*"[a-z0-9-]+(\.[a-z0-9-]+)+/' *.go; then
