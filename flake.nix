@@ -23,7 +23,7 @@
         // {
           default = server.package;
           sandbox-mcp = server.package;
-          inherit (server) docs manifest;
+          inherit (server) docs manifest tests;
           portable-manifest = server.portableManifest;
         }
       );

@@ -55,8 +55,10 @@ rust.build {
     for program in $built/deps/sandbox_mcp-*; do
       [ ! -x $program ] || cmp --silent $program $built/sandbox-mcp || cp $program $out/bin/unit
     done
+    ln -s ${lib.getExe rust.launcher} $out/bin/sandbox-launcher
+    # checks/run reads which of the unit tests are left to it.
+    mkdir $out/share
+    echo ${toString onMachines} > $out/share/on-machines
     runHook postInstall
   '';
-
-  passthru = { inherit onMachines; };
 }
