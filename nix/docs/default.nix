@@ -1,5 +1,5 @@
-# The reference, as files in Markdown: what the keys of definitions and package sets mean, which tools this server has, and the
-# options of the modules for NixOS and home-manager.
+# The reference, as files in Markdown: the chapters in pages/, what the keys of definitions and package sets mean, which tools this
+# server has, and the options of the modules for NixOS and home-manager.
 { pkgs, definitions }:
 let
   inherit (pkgs) lib;
@@ -56,5 +56,6 @@ in
 pkgs.runCommand "sandbox-mcp-docs" { meta.description = "Reference of sandbox-mcp"; } ''
   docs=$out/share/doc/sandbox-mcp
   mkdir -p $docs
+  cp ${./pages}/* $docs
   ${lib.concatMapStrings (name: "cp ${files.${name}} $docs/${name}\n") (lib.attrNames files)}
 ''
