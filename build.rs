@@ -126,7 +126,8 @@ fn build_launcher(output: &Path) -> Result<PathBuf, String> {
     let target = env::var("TARGET").expect("cargo sets TARGET");
     let target_dir = output.with_file_name("launcher-target");
     // Optimising it as for a release takes a minute, which every edit of it would cost.
-    let profile = if env::var("PROFILE").is_ok_and(|profile| profile == "release") { "launcher" } else { "launcher-debug" };
+    let profile =
+        if env::var("PROFILE").is_ok_and(|profile| profile == "release") { "launcher" } else { "launcher-debug" };
     let mut cargo = Command::new(env::var_os("CARGO").expect("cargo sets CARGO"));
     cargo
         .args(["build", "--locked", "--package", "sandbox-launcher", "--bin", "sandbox-launcher"])

@@ -25,6 +25,9 @@ use host::Host;
 use libtest_mimic::{Arguments, Completion, Trial};
 use target::{Target, User};
 
+/// The group of attacks that use up memory, processes or time, and disturb each other.
+pub const BOMBS: &str = "bombs";
+
 /// A group's name, which is its file's, and its attacks.
 type Group = (String, Vec<Attack>);
 
@@ -63,6 +66,19 @@ fn trial(target: &Arc<Target>, groups: &Arc<Vec<Group>>, group: usize, index: us
     }))
 }
 
+/// Spreads the bombs evenly among the other attacks. Only one bomb runs at a time, and with all of them in a row every other
+/// thread would wait for that one.
+fn spread(bombs: Vec<Trial>, others: Vec<Trial>) -> Vec<Trial> {
+    let gap = others.len() / (bombs.len() + 1);
+    let (mut spread, mut others) = (Vec::new(), others.into_iter());
+    for bomb in bombs {
+        spread.push(bomb);
+        spread.extend(others.by_ref().take(gap));
+    }
+    spread.extend(others);
+    spread
+}
+
 fn main() {
     let arguments = Arguments::from_args();
     let directory = env::var_os("SANDBOX_MCP_ATTACKS")
@@ -78,13 +94,14 @@ fn main() {
             targets.push(Arc::new(Target::start(executor, user, &library, &host, named.is_some())));
         }
     }
-    let mut trials = Vec::new();
+    let (mut bombs, mut others) = (Vec::new(), Vec::new());
     for target in &targets {
-        for (group, (_, attacks)) in groups.iter().enumerate() {
+        for (group, (name, attacks)) in groups.iter().enumerate() {
+            let trials = if name == BOMBS { &mut bombs } else { &mut others };
             trials.extend((0..attacks.len()).filter_map(|index| trial(target, &groups, group, index)));
         }
     }
-    let conclusion = libtest_mimic::run(&arguments, trials);
+    let conclusion = libtest_mimic::run(&arguments, spread(bombs, others));
     // The servers and what was made on the host end with their owners, which `exit` would not wait for.
     drop((targets, host));
     conclusion.exit();

@@ -140,7 +140,7 @@ impl Target {
     }
 
     pub fn carry_out(&self, attack: &Attack, group: &str) -> Result<Completion, Failed> {
-        let _alone = (group == "bombs").then(|| ONE_BOMB.lock().unwrap_or_else(PoisonError::into_inner));
+        let _alone = (group == crate::BOMBS).then(|| ONE_BOMB.lock().unwrap_or_else(PoisonError::into_inner));
         let token = host::secret()[..15].to_owned();
         let secret = host::secret();
         let victim = attack.victim.as_ref().map(|program| self.begin_victim(program, &token, &secret));
@@ -152,7 +152,7 @@ impl Target {
             self.end_victim(victim, &token);
             return self.attack_once(attack, &token, &secret);
         }
-        if ["bombs", "results"].contains(&group) {
+        if [crate::BOMBS, "results"].contains(&group) {
             self.is_well()?;
         }
         if host::processes_named(&token) > 0 {
