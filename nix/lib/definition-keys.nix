@@ -17,6 +17,7 @@ let
     matching
     notEmpty
     oneOf
+    prose
     record
     scalar
     setOf
@@ -113,18 +114,18 @@ record {
     example = "Perl";
   };
   description = {
-    type = text;
+    type = prose text;
     description = ''
       What the tool does, for the agent. Say here what is true wherever the tool runs; sentences about limits, network and
-      files are added.
+      files are added. Line ends count as spaces.
     '';
     example = "Run Perl scripts in an isolated environment.";
   };
   contents = {
-    type = scalar "a string" isString;
+    type = prose (scalar "a string" isString);
     default = "";
     description = ''
-      What else the pinned environment has, in sentences. They are left out of the tool's description where it runs on a
+      What else the pinned environment has, in sentences; line ends count as spaces. They are left out of the tool's description where it runs on a
       host's own toolchain, which may lack it.
     '';
     example = "Available modules: JSON, Text::CSV.";

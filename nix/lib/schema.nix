@@ -80,6 +80,17 @@ rec {
   };
 
   text = scalar "a string that is not empty" (value: isString value && value != "");
+  # A text that may be wrapped: its line ends become spaces.
+  prose =
+    type:
+    type
+    // {
+      complete =
+        value:
+        concatStringsSep " " (
+          filter (part: isString part && part != "") (builtins.split "[ \n]*\n[ \n]*" value)
+        );
+    };
   oneOf = values: scalar (concatStringsSep " or " (map toJSON values)) (value: elem value values);
   matching =
     expected: pattern: scalar expected (value: isString value && match pattern value != null);
