@@ -90,6 +90,9 @@ pub struct Definition {
     #[serde(deserialize_with = "services::services")]
     pub before: Vec<Service>,
     pub command: Vec<String>,
+    /// The programs that a host without Nix must have; see [`Definition::host_programs`].
+    #[serde(default)]
+    pub host_programs: Option<Vec<String>>,
     pub hints: Hints,
     pub parameters: Parameters,
     pub security: Security,
@@ -377,6 +380,10 @@ impl Definition {
         if self.command.iter().any(|argument| argument.contains('\0')) {
             return Err(("command", "it holds a NUL character, which no argument can"));
         }
+        let is_program = |name: &&str| !name.is_empty() && !name.contains(['/', '\0']);
+        if !self.host_programs().iter().all(is_program) {
+            return Err(("hostPrograms", "a program is given by its name, without a directory"));
+        }
         if !is_workdir(&self.mount.workdir) {
             return Err(("mount.workdir", "it must be /sandbox or a directory below it"));
         }
@@ -398,6 +405,26 @@ impl Definition {
             return Err(("ahead", "a command that has services before it can't be started ahead of its call"));
         }
         Ok(())
+    }
+
+    /// Returns the programs that a host without Nix must have, each once. Where the definition does not list them, these are the
+    /// programs of its services and of its command, apart from those given by a path: these are files of the sandbox's own.
+    pub fn host_programs(&self) -> Vec<&str> {
+        let listed: Vec<&str> = match &self.host_programs {
+            Some(programs) => programs.iter().map(String::as_str).collect(),
+            None => {
+                let commands = self.before.iter().map(|service| &service.command).chain([&self.command]);
+                let first = commands.filter_map(|command| command.first()).map(String::as_str);
+                first.filter(|program| !program.contains('/')).collect()
+            }
+        };
+        let mut programs = Vec::new();
+        for program in listed {
+            if !programs.contains(&program) {
+                programs.push(program);
+            }
+        }
+        programs
     }
 
     pub fn script_mode(&self) -> Option<u32> {

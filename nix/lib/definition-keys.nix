@@ -30,6 +30,7 @@ let
   positive = scalar "a whole number above zero" (value: isInt value && value > 0);
   # Its dots become underscores in the name of the parameter that takes the file.
   fileName = matching "a file name of letters, digits, underscores and dots" "[A-Za-z_][A-Za-z0-9_]*([.][A-Za-z0-9_]+)*";
+  programName = matching "the name of a program, without a directory" "[^/]+";
   package = scalar "a package" (value: isAttrs value && value.type or null == "derivation");
   isPath = value: isString value && match "/.*" value != null;
   path = scalar "an absolute path" isPath;
@@ -215,6 +216,20 @@ record {
     example = [
       "perl"
       "main.pl"
+    ];
+  };
+  hostPrograms = {
+    type = listOr programName (oneOf [ null ]);
+    default = null;
+    defaultText = "the programs of `before` and `command`, apart from paths";
+    description = ''
+      The programs that a host without Nix must have for the tool to run on its own toolchain. A program that only some calls
+      need is left out, so that the others can run without it.
+    '';
+    example = [
+      "sh"
+      "rustc"
+      "cc"
     ];
   };
   ahead = {
