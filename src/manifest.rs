@@ -75,7 +75,9 @@ pub struct Definition {
     pub name: String,
     pub description: String,
     pub version: String,
-    pub image: String,
+    /// Older JSON configs name a container image; it is ignored.
+    #[serde(default)]
+    pub image: Option<String>,
     pub user: String,
     pub entrypoint: String,
     /// Files that may be there instead of the entrypoint, each with the entrypoint that then runs it.
@@ -141,8 +143,12 @@ pub struct RequiredFile {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Security {
     pub read_only: bool,
-    pub cap_drop: Vec<String>,
-    pub security_opt: Vec<String>,
+    /// Older JSON configs state it; only `["all"]` is accepted.
+    #[serde(default)]
+    pub cap_drop: Option<Vec<String>>,
+    /// Older JSON configs state it; only `["no-new-privileges:true"]` is accepted.
+    #[serde(default)]
+    pub security_opt: Option<Vec<String>>,
     pub network: Network,
 }
 
@@ -162,7 +168,9 @@ pub struct Resources {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Mount {
     pub workdir: String,
-    pub tmpdir_prefix: String,
+    /// Older JSON configs name the prefix of a temporary directory; it is ignored.
+    #[serde(default)]
+    pub tmpdir_prefix: Option<String>,
     /// An octal number as text, such as `0755`.
     pub script_perms: String,
     pub read_only: bool,
@@ -349,10 +357,11 @@ impl Definition {
     fn check(&self) -> Result<(), (&'static str, &'static str)> {
         // Every program runs without capabilities and without new privileges; a definition that asks for less would
         // be told a lie if it were accepted.
-        if self.security.cap_drop != ["all"] {
+        let differs = |given: &Option<Vec<String>>, only: &str| given.as_ref().is_some_and(|given| *given != [only]);
+        if differs(&self.security.cap_drop, "all") {
             return Err(("security.capDrop", "only [\"all\"] is offered"));
         }
-        if self.security.security_opt != ["no-new-privileges:true"] {
+        if differs(&self.security.security_opt, "no-new-privileges:true") {
             return Err(("security.securityOpt", "only [\"no-new-privileges:true\"] is offered"));
         }
         for service in &self.before {

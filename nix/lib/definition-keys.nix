@@ -365,12 +365,6 @@ record {
         description = "The working directory, in which the files of a call are.";
         example = "/sandbox";
       };
-      tmpdirPrefix = {
-        type = text;
-        default = "sandbox-mcp-";
-        description = "Has no effect: no temporary directory of the host is used.";
-        example = "sandbox-mcp-";
-      };
       scriptPerms = {
         type = matching "an octal mode such as 0755" "0[0-7]{3}";
         default = "0755";
