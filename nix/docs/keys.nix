@@ -13,7 +13,7 @@ let
         if isRecord then
           ""
         else if isOptional key then
-          "Default:${code (key.defaultText or (print (defaultOf key)))}"
+          "Default:${if key ? defaultText then " ${key.defaultText}\n" else code (print (defaultOf key))}"
         else
           "Required.\n";
     in

@@ -17,6 +17,7 @@ let
     matching
     notEmpty
     oneOf
+    prose
     record
     scalar
     setOf
@@ -29,6 +30,7 @@ let
   positive = scalar "a whole number above zero" (value: isInt value && value > 0);
   # Its dots become underscores in the name of the parameter that takes the file.
   fileName = matching "a file name of letters, digits, underscores and dots" "[A-Za-z_][A-Za-z0-9_]*([.][A-Za-z0-9_]+)*";
+  programName = matching "the name of a program, without a directory" "[^/]+";
   package = scalar "a package" (value: isAttrs value && value.type or null == "derivation");
   isPath = value: isString value && match "/.*" value != null;
   path = scalar "an absolute path" isPath;
@@ -113,18 +115,18 @@ record {
     example = "Perl";
   };
   description = {
-    type = text;
+    type = prose text;
     description = ''
       What the tool does, for the agent. Say here what is true wherever the tool runs; sentences about limits, network and
-      files are added.
+      files are added. Line ends count as spaces.
     '';
     example = "Run Perl scripts in an isolated environment.";
   };
   contents = {
-    type = scalar "a string" isString;
+    type = prose (scalar "a string" isString);
     default = "";
     description = ''
-      What else the pinned environment has, in sentences. They are left out of the tool's description where it runs on a
+      What else the pinned environment has, in sentences; line ends count as spaces. They are left out of the tool's description where it runs on a
       host's own toolchain, which may lack it.
     '';
     example = "Available modules: JSON, Text::CSV.";
@@ -214,6 +216,20 @@ record {
     example = [
       "perl"
       "main.pl"
+    ];
+  };
+  hostPrograms = {
+    type = listOr programName (oneOf [ null ]);
+    default = null;
+    defaultText = "the programs of `before` and `command`, apart from paths";
+    description = ''
+      The programs that a host without Nix must have for the tool to run on its own toolchain. A program that only some calls
+      need is left out, so that the others can run without it.
+    '';
+    example = [
+      "sh"
+      "rustc"
+      "cc"
     ];
   };
   ahead = {
@@ -348,12 +364,6 @@ record {
         type = matching "/sandbox or a directory below it" "/sandbox(/[A-Za-z0-9_-]+)*";
         description = "The working directory, in which the files of a call are.";
         example = "/sandbox";
-      };
-      tmpdirPrefix = {
-        type = text;
-        default = "sandbox-mcp-";
-        description = "Has no effect: no temporary directory of the host is used.";
-        example = "sandbox-mcp-";
       };
       scriptPerms = {
         type = matching "an octal mode such as 0755" "0[0-7]{3}";

@@ -13,19 +13,11 @@ let
     system = if derivations == null then null else pkgs.stdenv.hostPlatform.system;
     sandboxes = builtins.mapAttrs (_: definition: {
       # What the tool tells of them is all that the server needs.
-      definition =
-        removeAttrs definition [
-          "contents"
-          "packages"
-          "programs"
-        ]
-        // {
-          image = "sandbox-mcp/${definition.id}:latest";
-          security = definition.security // {
-            capDrop = [ "all" ];
-            securityOpt = [ "no-new-privileges:true" ];
-          };
-        };
+      definition = removeAttrs definition [
+        "contents"
+        "packages"
+        "programs"
+      ];
       tool = import ./tool.nix definition;
     }) definitions;
   }

@@ -48,7 +48,7 @@ record {
   paths = {
     type = scalar "a function" isFunction;
     default = package: [ package ];
-    defaultText = "package: [ package ]";
+    defaultText = "`package: [ package ]`";
     description = "The store paths that are linked for a package.";
     example = package: [ package ];
     exampleText = "module: pkgs.python313.pkgs.requiredPythonModules [ module ]";

@@ -16,8 +16,8 @@
 #   description   for the reference: sentences in Markdown
 #   example       a value of the type; a record has the examples of its keys
 #   default       the value where the key is missing; without it, the key is required
-#   exampleText   the example, or the default, as the reference shows it, where the value itself can't be printed
-#   defaultText
+#   exampleText   the example as Nix code, where the value itself can't be printed
+#   defaultText   likewise the default, in Markdown
 let
   inherit (builtins)
     attrNames
@@ -80,6 +80,17 @@ rec {
   };
 
   text = scalar "a string that is not empty" (value: isString value && value != "");
+  # A text that may be wrapped: its line ends become spaces.
+  prose =
+    type:
+    type
+    // {
+      complete =
+        value:
+        concatStringsSep " " (
+          filter (part: isString part && part != "") (builtins.split "[ \n]*\n[ \n]*" value)
+        );
+    };
   oneOf = values: scalar (concatStringsSep " or " (map toJSON values)) (value: elem value values);
   matching =
     expected: pattern: scalar expected (value: isString value && match pattern value != null);

@@ -203,6 +203,7 @@ fn sandbox_value(sandbox: &Sandbox, sets: &[Ident]) -> TokenStream {
         } }
     };
     let (entrypoint, command) = (&definition.entrypoint, &definition.command);
+    let host_programs = definition.host_programs();
     let instead = definition.instead.keys();
     let services = definition.before.iter().map(service);
     let timeout = u64::from(definition.timeout);
@@ -243,6 +244,7 @@ fn sandbox_value(sandbox: &Sandbox, sets: &[Ident]) -> TokenStream {
         entrypoint: #entrypoint,
         instead: &[#(#instead),*],
         command: &[#(#command),*],
+        host_programs: &[#(#host_programs),*],
         ahead: &[#(#ahead),*],
         services: &[#(#services),*],
         timeout: Duration::from_secs(#timeout),

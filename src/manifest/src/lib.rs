@@ -76,7 +76,9 @@ pub struct Definition {
     pub name: String,
     pub description: String,
     pub version: String,
-    pub image: String,
+    /// Older JSON configs name a container image; it is ignored.
+    #[serde(default)]
+    pub image: Option<String>,
     pub user: String,
     pub entrypoint: String,
     /// Files that may be there instead of the entrypoint, each with the entrypoint that then runs it.
@@ -91,6 +93,9 @@ pub struct Definition {
     #[serde(deserialize_with = "services::services")]
     pub before: Vec<Service>,
     pub command: Vec<String>,
+    /// The programs that a host without Nix must have; see [`Definition::host_programs`].
+    #[serde(default)]
+    pub host_programs: Option<Vec<String>>,
     pub hints: Hints,
     pub parameters: Parameters,
     pub security: Security,
@@ -139,8 +144,12 @@ pub struct RequiredFile {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Security {
     pub read_only: bool,
-    pub cap_drop: Vec<String>,
-    pub security_opt: Vec<String>,
+    /// Older JSON configs state it; only `["all"]` is accepted.
+    #[serde(default)]
+    pub cap_drop: Option<Vec<String>>,
+    /// Older JSON configs state it; only `["no-new-privileges:true"]` is accepted.
+    #[serde(default)]
+    pub security_opt: Option<Vec<String>>,
     pub network: Network,
 }
 
@@ -160,7 +169,9 @@ pub struct Resources {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Mount {
     pub workdir: String,
-    pub tmpdir_prefix: String,
+    /// Older JSON configs name the prefix of a temporary directory; it is ignored.
+    #[serde(default)]
+    pub tmpdir_prefix: Option<String>,
     /// An octal number as text, such as `0755`.
     pub script_perms: String,
     pub read_only: bool,
@@ -347,10 +358,11 @@ impl Definition {
     fn check(&self) -> Result<(), (&'static str, &'static str)> {
         // Every program runs without capabilities and without new privileges; a definition that asks for less would
         // be told a lie if it were accepted.
-        if self.security.cap_drop != ["all"] {
+        let differs = |given: &Option<Vec<String>>, only: &str| given.as_ref().is_some_and(|given| *given != [only]);
+        if differs(&self.security.cap_drop, "all") {
             return Err(("security.capDrop", "only [\"all\"] is offered"));
         }
-        if self.security.security_opt != ["no-new-privileges:true"] {
+        if differs(&self.security.security_opt, "no-new-privileges:true") {
             return Err(("security.securityOpt", "only [\"no-new-privileges:true\"] is offered"));
         }
         for service in &self.before {
@@ -378,6 +390,10 @@ impl Definition {
         if self.command.iter().any(|argument| argument.contains('\0')) {
             return Err(("command", "it holds a NUL character, which no argument can"));
         }
+        let is_program = |name: &&str| !name.is_empty() && !name.contains(['/', '\0']);
+        if !self.host_programs().iter().all(is_program) {
+            return Err(("hostPrograms", "a program is given by its name, without a directory"));
+        }
         if !is_workdir(&self.mount.workdir) {
             return Err(("mount.workdir", "it must be /sandbox or a directory below it"));
         }
@@ -399,6 +415,26 @@ impl Definition {
             return Err(("ahead", "a command that has services before it can't be started ahead of its call"));
         }
         Ok(())
+    }
+
+    /// Returns the programs that a host without Nix must have, each once. Where the definition does not list them, these are the
+    /// programs of its services and of its command, apart from those given by a path: these are files of the sandbox's own.
+    pub fn host_programs(&self) -> Vec<&str> {
+        let listed: Vec<&str> = match &self.host_programs {
+            Some(programs) => programs.iter().map(String::as_str).collect(),
+            None => {
+                let commands = self.before.iter().map(|service| &service.command).chain([&self.command]);
+                let first = commands.filter_map(|command| command.first()).map(String::as_str);
+                first.filter(|program| !program.contains('/')).collect()
+            }
+        };
+        let mut programs = Vec::new();
+        for program in listed {
+            if !programs.contains(&program) {
+                programs.push(program);
+            }
+        }
+        programs
     }
 
     pub fn script_mode(&self) -> Option<u32> {

@@ -193,6 +193,8 @@ fn a_sandbox_with_a_network_can_not_have_its_calls_carried_out_by_nix() {
 fn what_the_sandbox_does_not_offer_or_could_not_run_is_refused_by_its_key() {
     for (key, value, reason) in [
         ("id", json!("bash"), "it is `bash`, but the sandbox is `shell`"),
+        ("hostPrograms", json!(["sh", "/bin/sh"]), "a program is given by its name, without a directory"),
+        ("hostPrograms", json!([""]), "a program is given by its name, without a directory"),
         ("security.capDrop", json!(["net_raw"]), "only [\"all\"] is offered"),
         ("security.capDrop", json!([]), "only [\"all\"] is offered"),
         ("security.securityOpt", json!([]), "only [\"no-new-privileges:true\"] is offered"),

@@ -33,6 +33,7 @@ impl Parameters for Shell {
         entrypoint: "main.sh",
         instead: &[],
         command: &["sh", "main.sh"],
+        host_programs: &["sh"],
         ahead: &[],
         services: &[],
         timeout: Duration::from_secs(60u64),

@@ -33,6 +33,7 @@ impl Parameters for Shell {
         entrypoint: "main.sh",
         instead: &[],
         command: &["sh", "main.sh"],
+        host_programs: &["python", "watch", "daemon", "sh"],
         ahead: &[],
         services: &[
             Service {

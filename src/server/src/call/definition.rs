@@ -29,6 +29,8 @@ pub struct Sandbox {
     /// The files that may be there instead of it.
     pub instead: &'static [&'static str],
     pub command: &'static [&'static str],
+    /// The names of the programs that a host must have for the sandbox to run on its toolchains, each once.
+    pub host_programs: &'static [&'static str],
     /// Variables by which the pinned program is told to wait for its call, so that it can be started before there is one.
     /// None: it can't be. A value may hold `{environment}`.
     pub ahead: &'static [(&'static str, &'static str)],

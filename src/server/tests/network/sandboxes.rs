@@ -59,6 +59,7 @@ fn sandbox(entries: &[&str], program: &[&dyn Display]) -> &'static Sandbox {
         entrypoint: "main",
         instead: &[],
         command: command.leak(),
+        host_programs: &[],
         ahead: &[],
         services: &[],
         timeout: Duration::from_secs(60),

@@ -37,6 +37,7 @@ pub const SANDBOX: Sandbox = Sandbox {
     entrypoint: "main.py",
     instead: &[],
     command: &["python", "main.py"],
+    host_programs: &["python"],
     ahead: &[],
     services: &[],
     timeout: Duration::from_secs(60),

@@ -1,9 +1,10 @@
 //! Toolchains of the host, for sandboxes that run without a pinned environment.
 //!
-//! A sandbox's command names programs; each is looked up as a shell would, then followed through links and the shims
-//! of version managers to the program that really runs ([`locate`]). The view shows the host's `/usr`, the harmless
-//! part of `/etc` ([`system`]), and of a toolchain that lives elsewhere its own prefix ([`prefix`]). Nothing else of
-//! the home is ever shown: neither the home itself nor a directory that programs share, such as `~/.local`.
+//! A sandbox's definition names the programs that it needs of a host; each is looked up as a shell would, then followed
+//! through links and the shims of version managers to the program that really runs ([`locate`]). The view shows the
+//! host's `/usr`, the harmless part of `/etc` ([`system`]), and of a toolchain that lives elsewhere its own prefix
+//! ([`prefix`]). Nothing else of the home is ever shown: neither the home itself nor a directory that programs share,
+//! such as `~/.local`.
 
 mod command;
 mod java;
@@ -200,7 +201,7 @@ fn shortened(searched: &[PathBuf]) -> String {
 /// What a sandbox has where it runs on the toolchains of the host.
 #[derive(Debug)]
 pub struct Toolchain {
-    /// The programs that its command starts, and where each really is.
+    /// The programs that the sandbox needs of a host, and where each really is.
     pub programs: Vec<(String, PathBuf)>,
     /// Those of the definition's further programs that this host has, as the definition writes them.
     pub offered: Vec<&'static str>,
@@ -237,27 +238,16 @@ pub struct Found {
 pub fn toolchains(host: &Host) -> Vec<Found> {
     let found = |sandbox: &'static Sandbox| Found {
         tool: sandbox.id,
-        programs: programs(sandbox)
-            .into_iter()
+        programs: sandbox
+            .host_programs
+            .iter()
             .map(|program| {
-                let path = locate::locate(&program, sandbox.id, host).map(|located| located.path);
-                (program, path)
+                let path = locate::locate(program, sandbox.id, host).map(|located| located.path);
+                ((*program).to_owned(), path)
             })
             .collect(),
     };
     TOOLS.iter().map(|tool| found(&tool.sandbox)).collect()
-}
-
-/// The programs that a sandbox starts, each once.
-fn programs(sandbox: &Sandbox) -> Vec<String> {
-    let commands = sandbox.services.iter().map(|service| service.command).chain([sandbox.command]);
-    let mut programs: Vec<String> = Vec::new();
-    for program in commands.flat_map(command::programs) {
-        if !programs.contains(&program) {
-            programs.push(program);
-        }
-    }
-    programs
 }
 
 /// What a sandbox has and sees when it runs on the toolchains of the host.
@@ -270,9 +260,9 @@ pub fn toolchain(sandbox: &Sandbox, host: &Host) -> Result<Toolchain, HostError>
     let mut java = None;
 
     let mut programs = Vec::new();
-    for program in self::programs(sandbox) {
-        let located = locate::locate(&program, sandbox.id, host)?;
-        let shown = prefix::shown(&program, &located, sandbox.id, host)?;
+    for &program in sandbox.host_programs {
+        let located = locate::locate(program, sandbox.id, host)?;
+        let shown = prefix::shown(program, &located, sandbox.id, host)?;
         binds.extend(shown.binds.into_iter().map(Bind::in_place));
         links.extend(shown.links);
         let directory = located.path.parent().unwrap_or(Path::new("/")).to_owned();
@@ -282,9 +272,9 @@ pub fn toolchain(sandbox: &Sandbox, host: &Host) -> Result<Toolchain, HostError>
         if program == "java" {
             java = java::java(&located.path, sandbox)?;
         }
-        let names = command::names_served(&program).into_iter().map(str::to_owned);
+        let names = command::names_served(program).into_iter().map(str::to_owned);
         wanted.extend(names.map(|name| (name, located.path.clone())));
-        programs.push((program, located.path));
+        programs.push((program.to_owned(), located.path));
     }
     let binds = without_nested(binds);
     links.retain(|link| !is_shown(&link.path, &binds));

@@ -42,6 +42,7 @@ const SANDBOX: Sandbox = Sandbox {
     entrypoint: "main",
     instead: &[],
     command: &[],
+    host_programs: &["python3"],
     ahead: &[],
     services: &[],
     timeout: Duration::from_secs(60),
