@@ -335,9 +335,9 @@ impl Reply {
         self.is_error() && self.text_content().contains(NOWHERE)
     }
 
-    /// The result's data.
+    /// The result's data: its structured content, or else what the metadata has of it, which is not what was printed.
     pub fn data(&self) -> &Value {
-        &self.0["_meta"]["sandbox-mcp/result"]
+        self.0.get("structuredContent").unwrap_or(&self.0["_meta"]["sandbox-mcp/result"])
     }
 
     /// A field of the result's data.

@@ -273,15 +273,16 @@ impl ServerHandler for Server {
 }
 
 /// Many clients that find structured content show a model nothing else, and lose the images and files: it is for programs
-/// that ask for it. Otherwise the data is in the result's metadata, of which models are shown nothing, or no more than
-/// with an error.
-fn content(answer: Answer, structured: bool) -> CallToolResult {
+/// that ask for it. Otherwise the data is in the result's metadata, without what the text says already: models are shown
+/// nothing of it, except that Gemini CLI shows its model the whole result of a failed call as JSON.
+fn content(mut answer: Answer, structured: bool) -> CallToolResult {
     let mut content = vec![ContentBlock::text(answer.text)];
     content.extend(answer.items.into_iter().map(block));
     let mut result = CallToolResult::success(content);
     if structured {
         result.structured_content = Some(answer.structured.into());
     } else {
+        answer.structured.retain(|field, _| field != "stdout" && field != "stderr");
         result.meta = Some(metadata(RESULT, answer.structured));
     }
     result.is_error = Some(answer.is_error);

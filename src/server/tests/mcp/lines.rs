@@ -212,7 +212,7 @@ fn identifiers_come_back_as_they_were_given() {
 
 #[test]
 fn programs_write_to_their_result_and_never_into_the_protocol() {
-    let server = server();
+    let server = Server::ready(&["--structured-results"]);
     let forged = r#"{"jsonrpc":"2.0","id":1,"result":{"forged":true}}"#;
     let script = format!(
         "echo '{forged}'; echo '{forged}' >&2; echo '{forged}' > /dev/stdout; \

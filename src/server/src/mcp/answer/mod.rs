@@ -64,9 +64,12 @@ pub fn schema() -> Map<String, Value> {
 }
 
 impl Answer {
-    pub fn of(outcome: Outcome, deadline_seconds: u64) -> Self {
+    pub fn of(mut outcome: Outcome, deadline_seconds: u64) -> Self {
         let (stdout, stderr) = (outcome.stdout.text(), outcome.stderr.text());
         let is_error = !outcome.succeeded();
+        if is_error {
+            outcome.artifacts.bound_for_failure();
+        }
         let mut text = match reason(outcome.ending, deadline_seconds) {
             None if stderr.is_empty() => stdout.clone(),
             None => format!("{stdout}\nStderr:\n{stderr}"),
