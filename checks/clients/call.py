@@ -16,7 +16,7 @@ from mcp import Client, StdioServerParameters
 
 CASES = Path(__file__).parent.parent / "cases"
 # What a server says of a tool whose environment or toolchain is not on this machine.
-WAYS_OUT = ("install Nix", "`nix build`")
+WAYS_OUT = ("install Nix", "`nix build`", "let this machine use the pinned environment")
 SECONDS = 120
 
 server, node, inspector = sys.argv[1:]
