@@ -215,7 +215,10 @@ impl Runner {
                 self.realiser.check(environment).map_err(RunError::Realise)?;
                 Ok(Backend::Pinned)
             }
-            None => Ok(Backend::Host(self.host(sandbox).await?)),
+            None => {
+                let in_namespaces = self.executors.walls().await.namespaces.is_ok();
+                Ok(Backend::Host { toolchain: self.host(sandbox).await?, in_namespaces })
+            }
         }
     }
 

@@ -78,6 +78,11 @@ impl Outcome {
         self.ending == Ending::Exited { code: 0 }
     }
 
+    /// Whether the program saw its files where a sandbox has them, and not in a directory of this machine.
+    pub fn in_namespaces(&self) -> bool {
+        self.walls.contains(&"namespaces")
+    }
+
     pub fn truncated(&self) -> bool {
         self.stdout.left_out() > 0 || self.stderr.left_out() > 0
     }

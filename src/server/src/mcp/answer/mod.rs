@@ -7,6 +7,7 @@ mod items;
 mod left;
 mod network;
 
+use sandbox_plan::plan::OUT;
 use serde_json::{Map, Value, json};
 
 pub use items::Item;
@@ -84,7 +85,8 @@ impl Answer {
             text = format!("{fallback}\n{text}");
         }
         let structured = structured(&outcome, stdout, stderr);
-        Self { text, items: items::items(outcome.artifacts), structured, is_error }
+        let place = if outcome.in_namespaces() { OUT } else { "$OUT" };
+        Self { text, items: items::items(outcome.artifacts, place), structured, is_error }
     }
 }
 
