@@ -14,7 +14,7 @@ use crate::call::choice::{Choice, Executor, Remote, Way};
 use crate::call::definition::{Environment, Network, Package, Sandbox};
 use crate::call::job::Job;
 use crate::call::outcome::{Fallback, Outcome};
-use crate::call::packages::Packages;
+use crate::call::packages::{NoPackages, Packages};
 use crate::call::stage::{OnStage, Stage};
 use crate::call::tool::{SYSTEM, TOOLS};
 use crate::executor::derivation::Derivations;
@@ -189,6 +189,15 @@ impl Runner {
     /// Whether calls have options: there is something to choose, and the operator lets clients.
     pub fn takes_call_options(&self) -> bool {
         self.options.call_options && SYSTEM.is_some() && self.options.executor != Choice::Direct
+    }
+
+    /// Why there are no packages on demand, where calls have no options.
+    pub fn no_packages(&self) -> NoPackages {
+        match self.options.executor {
+            _ if SYSTEM.is_none() => NoPackages::Unpinned,
+            Choice::Direct => NoPackages::Direct,
+            _ => NoPackages::SwitchedOff,
+        }
     }
 
     /// Waits until it is known whether Nix can take the place of namespaces, and returns whether it can or need not. That may

@@ -43,7 +43,28 @@ pub enum PackageError {
         count: usize,
     },
     /// This server joins no packages to any tool.
-    None,
+    None(NoPackages),
+}
+
+/// Why a server joins no packages to any tool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoPackages {
+    /// It was built without pinned environments.
+    Unpinned,
+    /// Its operator has chosen the toolchains of the host.
+    Direct,
+    /// Its operator takes no options of calls.
+    SwitchedOff,
+}
+
+impl fmt::Display for NoPackages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unpinned => "it was built without Nix, and packages come with `nix build`",
+            Self::Direct => "it was started with `--executor direct`, and packages are joined to pinned environments alone",
+            Self::SwitchedOff => "its operator has switched them off with `--no-call-options`",
+        })
+    }
 }
 
 impl fmt::Display for PackageError {
@@ -64,10 +85,9 @@ impl fmt::Display for PackageError {
                 }
             }
             Self::TooMany { count } => write!(f, "parameter `packages` names {count} packages: {MOST} at most"),
-            Self::None => f.write_str(
-                "parameter `packages`: this server has none to give, because it was built without Nix or its operator has \
-                 switched them off: leave the parameter out",
-            ),
+            Self::None(why) => {
+                write!(f, "parameter `packages`: this server has none to give, because {why}: leave the parameter out")
+            }
         }
     }
 }
