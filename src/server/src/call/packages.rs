@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::{fmt, iter};
 
 use crate::call::definition::{Package, PackageSet};
+use crate::call::package_list;
 
 /// How many packages one call may ask for.
 pub const MOST: usize = 16;
@@ -36,8 +37,6 @@ pub enum PackageError {
         /// The tools that have a package of this name.
         elsewhere: Vec<&'static str>,
         nearest: Vec<&'static str>,
-        /// All names that the tool has.
-        known: Vec<&'static str>,
     },
     TooMany {
         count: usize,
@@ -71,7 +70,7 @@ impl fmt::Display for PackageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let quoted = |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         match self {
-            Self::Unknown { name, elsewhere, nearest, known } => {
+            Self::Unknown { name, elsewhere, nearest } => {
                 let shown: String = name.chars().take(SHOWN).collect();
                 let more = if shown.len() < name.len() { "…" } else { "" };
                 write!(f, "parameter `packages`: this tool has no package {shown:?}{more}")?;
@@ -79,7 +78,9 @@ impl fmt::Display for PackageError {
                     write!(f, ", only {} has", quoted(elsewhere))?;
                 }
                 match (nearest.as_slice(), elsewhere.as_slice()) {
-                    ([], []) => write!(f, "; it has {}", known.join(", ")),
+                    ([], []) => {
+                        write!(f, "; `sandbox-mcp packages` and the resource {} list those that there are", package_list::URI)
+                    }
                     ([], _) => Ok(()),
                     (nearest, _) => write!(f, "; the nearest names are {}", quoted(nearest)),
                 }
@@ -116,12 +117,7 @@ impl Packages {
                 known.sort_unstable();
                 known.dedup();
                 let nearest = nearest(name, &known);
-                return Err(PackageError::Unknown {
-                    name: name.to_owned(),
-                    elsewhere: elsewhere(name),
-                    nearest,
-                    known,
-                });
+                return Err(PackageError::Unknown { name: name.to_owned(), elsewhere: elsewhere(name), nearest });
             }
         }
         Ok(Self(chosen))
@@ -266,9 +262,9 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_that_resembles_none_is_refused_with_all_that_there_are() {
+    fn an_unknown_name_that_resembles_none_is_refused_with_where_the_list_is() {
         let error = choose(&["xyzzy"], &[&COMMANDS]).unwrap_err().to_string();
-        assert!(error.contains("\"xyzzy\"; it has graphviz, imagemagick, lua, ripgrep"), "{error}");
+        assert!(error.contains("\"xyzzy\"; `sandbox-mcp packages` and the resource sandbox-mcp://packages list"), "{error}");
     }
 
     #[test]
