@@ -1,11 +1,12 @@
 //! The command line, parsed at the edge.
 
+use std::env;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use clap::builder::FalseyValueParser;
-use clap::{Args, Parser, Subcommand};
+use clap::builder::{FalseyValueParser, OsStr, Resettable};
+use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::call::choice::{Choice, Remote};
 use crate::runner::Options;
@@ -131,6 +132,20 @@ pub struct Settings {
     /// with what an earlier call has left in the store, or given packages that Nix may have to fetch first.
     #[arg(long, env = "SANDBOX_MCP_NO_CALL_OPTIONS", value_parser = FalseyValueParser::new())]
     pub no_call_options: bool,
+}
+
+impl CommandLine {
+    /// Reads this process's command line, and ends it if that is none. A variable that is empty is none, as if it were unset.
+    pub fn read() -> Self {
+        let matches = without_empty_variables(Self::command()).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |arg: &Arg| arg.get_env().and_then(env::var_os).is_some_and(|value| value.is_empty());
+    let command = command.mut_args(|arg| if is_empty(&arg) { arg.env(Resettable::<OsStr>::Reset) } else { arg });
+    command.mut_subcommands(without_empty_variables)
 }
 
 impl Settings {
