@@ -65,7 +65,7 @@ where
                 }
                 Err(unreadable) => {
                     tracing::warn!("{}", unreadable.error.message);
-                    let answers = unreadable.answers().iter().map(line).collect::<Result<Vec<_>, _>>()?;
+                    let answers = unreadable.answers().iter().map(encoded).collect::<Result<Vec<_>, _>>()?;
                     self.answers = Some(Box::pin(write(self.output.clone(), answers.concat())));
                 }
             }
@@ -87,7 +87,7 @@ fn opens_session(message: &RxJsonRpcMessage<RoleServer>) -> bool {
     }
 }
 
-fn line(message: &impl serde::Serialize) -> io::Result<Vec<u8>> {
+fn encoded(message: &impl serde::Serialize) -> io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(message)?;
     line.push(b'\n');
     Ok(line)
@@ -119,7 +119,7 @@ where
         item: TxJsonRpcMessage<RoleServer>,
     ) -> impl Future<Output = Result<(), io::Error>> + Send + 'static {
         let output = self.output.clone();
-        async move { write(output, line(&item)?).await }
+        async move { write(output, encoded(&item)?).await }
     }
 
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
