@@ -33,7 +33,7 @@ runCommand "jdk-for-one-core" { meta.mainProgram = "java"; } ''
   cp -r ${./jdk} programs
 
   ${jdk}/bin/javac ${exported} -d classes ${./ahead/SandboxAhead.java} ${./ahead/RunSource.java}
-  printf 'Main-Class: SandboxAhead\nAdd-Exports: ${toString exports}\n' > manifest
+  printf 'Main-Class: SandboxAhead\nAdd-Exports: ${toString exports}\nAdd-Opens: java.base/jdk.internal.loader\n' > manifest
   ${jdk}/bin/jar --create --date=1980-01-01T00:00:02Z --file $share/ahead.jar --manifest manifest -C classes .
   # The cache holds for the jar of this time, and this is the time that all files of the store have.
   touch --date=@1 $share/ahead.jar

@@ -5,19 +5,32 @@ import com.sun.source.tree.MethodTree;
 import com.sun.source.tree.ModifiersTree;
 import com.sun.source.tree.Tree;
 import com.sun.source.util.JavacTask;
+import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.InputStream;
 import java.io.OutputStream;
 import java.lang.reflect.Constructor;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.lang.reflect.Modifier;
+import java.net.MalformedURLException;
 import java.net.URI;
+import java.net.URL;
+import java.net.URLConnection;
+import java.net.URLStreamHandler;
 import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
+import java.security.CodeSource;
+import java.security.ProtectionDomain;
+import java.security.cert.Certificate;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
+import java.util.Enumeration;
 import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Collectors;
@@ -43,6 +56,9 @@ import javax.tools.ToolProvider;
  */
 final class RunSource {
     private static final JavaCompiler COMPILER = ToolProvider.getSystemJavaCompiler();
+
+    /** Whether a main method may be of any visibility, of an object, and without parameters: since Java 21. */
+    private static final boolean HAS_INSTANCE_MAINS = Runtime.version().feature() >= 21;
 
     private final Path file;
     private final CompilationUnitTree parsed;
@@ -76,6 +92,9 @@ final class RunSource {
         Class<?> type = Class.forName(prefix + chosen.getSimpleName(), false, classes);
         Method main = mainOf(type);
         if (main == null) throw refusal("error: can't find main(String[]) method in class: " + type.getName());
+        if (!HAS_INSTANCE_MAINS && !(Modifier.isPublic(main.getModifiers()) && Modifier.isStatic(main.getModifiers()))) {
+            throw refusal("error: 'main' method is not declared 'public static'");
+        }
         Object receiver = null;
         if (!Modifier.isStatic(main.getModifiers())) {
             try {
@@ -148,9 +167,13 @@ final class RunSource {
     private static boolean hasMain(ClassTree type) {
         boolean isAbstract = has(type.getModifiers(), javax.lang.model.element.Modifier.ABSTRACT);
         boolean hasObjects = type.getKind() != Tree.Kind.INTERFACE && !isAbstract;
+        boolean isInterface = type.getKind() == Tree.Kind.INTERFACE;
         for (Tree member : type.getMembers()) {
             if (!(member instanceof MethodTree) || !isMain((MethodTree) member)) continue;
-            if (hasObjects || has(((MethodTree) member).getModifiers(), javax.lang.model.element.Modifier.STATIC)) return true;
+            ModifiersTree modifiers = ((MethodTree) member).getModifiers();
+            boolean isStatic = has(modifiers, javax.lang.model.element.Modifier.STATIC);
+            boolean isPublic = isInterface || has(modifiers, javax.lang.model.element.Modifier.PUBLIC);
+            if (HAS_INSTANCE_MAINS ? isStatic || hasObjects : isStatic && isPublic) return true;
         }
         return false;
     }
@@ -161,7 +184,7 @@ final class RunSource {
 
     private static boolean isMain(MethodTree method) {
         if (!method.getName().contentEquals("main") || !"void".equals(String.valueOf(method.getReturnType()))) return false;
-        if (method.getParameters().isEmpty()) return true;
+        if (method.getParameters().isEmpty()) return HAS_INSTANCE_MAINS;
         Tree first = method.getParameters().get(0).getType();
         return method.getParameters().size() == 1
             && first instanceof ArrayTypeTree
@@ -170,7 +193,8 @@ final class RunSource {
 
     /** With arguments before without, of the type itself before inherited. */
     private static Method mainOf(Class<?> type) {
-        for (Class<?>[] parameters : new Class<?>[][] {{String[].class}, {}}) {
+        Class<?>[][] all = HAS_INSTANCE_MAINS ? new Class<?>[][] {{String[].class}, {}} : new Class<?>[][] {{String[].class}};
+        for (Class<?>[] parameters : all) {
             for (Class<?> owner = type; owner != null; owner = owner.getSuperclass()) {
                 try {
                     return owner.getDeclaredMethod("main", parameters);
@@ -284,12 +308,15 @@ final class RunSource {
     }
 
     /** Loads what was compiled, before anything else of that name. */
-    private static final class Classes extends ClassLoader {
+    private final class Classes extends ClassLoader {
         private final Map<String, ByteArrayOutputStream> compiled;
+        private final ProtectionDomain domain;
 
-        Classes(Map<String, ByteArrayOutputStream> compiled) {
+        Classes(Map<String, ByteArrayOutputStream> compiled) throws MalformedURLException {
             super(ClassLoader.getSystemClassLoader());
             this.compiled = compiled;
+            URL source = file.toAbsolutePath().normalize().toUri().toURL();
+            domain = new ProtectionDomain(new CodeSource(source, (Certificate[]) null), null, this, null);
         }
 
         @Override
@@ -297,9 +324,89 @@ final class RunSource {
             synchronized (getClassLoadingLock(name)) {
                 Class<?> loaded = findLoadedClass(name);
                 ByteArrayOutputStream bytes = loaded == null ? compiled.get(name) : null;
-                if (bytes != null) loaded = defineClass(name, bytes.toByteArray(), 0, bytes.size());
+                if (bytes != null) loaded = defineClass(name, bytes.toByteArray(), 0, bytes.size(), domain);
                 return loaded == null ? super.loadClass(name, resolve) : loaded;
             }
+        }
+
+        @Override
+        public URL getResource(String name) {
+            URL inMemory = inMemory(name);
+            return inMemory == null ? super.getResource(name) : inMemory;
+        }
+
+        @Override
+        public Enumeration<URL> getResources(String name) throws IOException {
+            // By their texts: comparing URLs may ask for the addresses of hosts.
+            Map<String, URL> found = new LinkedHashMap<>();
+            URL inMemory = inMemory(name);
+            if (inMemory != null) found.put(inMemory.toString(), inMemory);
+            for (URL url : Collections.list(super.getResources(name))) found.putIfAbsent(url.toString(), url);
+            return Collections.enumeration(found.values());
+        }
+
+        @Override
+        protected Enumeration<URL> findResources(String name) {
+            URL found = findResource(name);
+            return Collections.enumeration(found == null ? List.of() : List.of(found));
+        }
+
+        /** Below the directory of the source file, or beside it what belongs to its package, as other source files do. */
+        @Override
+        protected URL findResource(String name) {
+            String place = packageName(parsed).replace('.', '/') + "/";
+            URL below = fileOf(name);
+            return below == null && name.startsWith(place) ? fileOf(name.substring(place.length())) : below;
+        }
+
+        private URL fileOf(String name) {
+            try {
+                Path path = directory().resolve(name);
+                return Files.exists(path) ? path.toUri().toURL() : null;
+            } catch (InvalidPathException | MalformedURLException exception) {
+                return null;
+            }
+        }
+
+        /** The class file of a class that was compiled. */
+        @SuppressWarnings("deprecation") // Its replacement is newer than Java 11.
+        private URL inMemory(String name) {
+            if (!name.endsWith(".class")) return null;
+            String type = name.substring(0, name.length() - ".class".length()).replace('/', '.');
+            ByteArrayOutputStream bytes = compiled.get(type);
+            if (bytes == null) return null;
+            try {
+                return new URL("memory", null, -1, name, new InMemory(bytes.toByteArray()));
+            } catch (MalformedURLException exception) {
+                return null;
+            }
+        }
+    }
+
+    /** Opens URLs of this content. */
+    private static final class InMemory extends URLStreamHandler {
+        private final byte[] content;
+
+        InMemory(byte[] content) {
+            this.content = content;
+        }
+
+        @Override
+        protected URLConnection openConnection(URL url) {
+            return new URLConnection(url) {
+                @Override
+                public void connect() {}
+
+                @Override
+                public InputStream getInputStream() {
+                    return new ByteArrayInputStream(content);
+                }
+
+                @Override
+                public long getContentLengthLong() {
+                    return content.length;
+                }
+            };
         }
     }
 }

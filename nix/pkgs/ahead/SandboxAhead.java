@@ -34,11 +34,21 @@ final class SandboxAhead {
             compileSomething();
             awaitCall();
         }
+        addWorkingDirectory();
         if (new RunSource(Path.of(arguments[0])).isForTheJdk()) {
             SourceLauncher.main(arguments);
         } else {
             RunSource.main(arguments);
         }
+    }
+
+    /** Lets classes and resources be found in the working directory: that is the class path which the property names. */
+    private static void addWorkingDirectory() throws ReflectiveOperationException {
+        ClassLoader loader = ClassLoader.getSystemClassLoader();
+        // By which debuggers and agents add to the class path.
+        var append = loader.getClass().getDeclaredMethod("appendToClassPathForInstrumentation", String.class);
+        append.setAccessible(true);
+        append.invoke(loader, ".");
     }
 
     private static void awaitCall() throws IOException {

@@ -10,6 +10,7 @@ import itertools
 import math
 import os
 import struct
+import warnings
 from pathlib import Path
 from types import ModuleType
 
@@ -19,7 +20,10 @@ from matplotlib.backend_bases import FigureManagerBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 
-# Of an image that is returned, as in src/artifacts.rs: pixels of a side, and bytes.
+# Where figures go. The hook sets it to what the variable said when the interpreter started.
+directory = os.environ.get("OUT", "/sandbox/out")
+
+# Of an image that is returned, as in src/server/src/call/artifacts: pixels of a side, and bytes.
 _LONGEST_SIDE = 8000
 _LARGEST_FILE = 3_000_000
 
@@ -28,10 +32,14 @@ class FigureManager(FigureManagerBase):
     _file = None
 
     def show(self):
-        picture = _picture(self.canvas.figure)
-        if self._file is None:
-            self._file = _unused_file()
-        self._file.write_bytes(picture)
+        # A window that can't be drawn does not end its program either.
+        try:
+            picture = _picture(self.canvas.figure)
+            if self._file is None:
+                self._file = _unused_file()
+            self._file.write_bytes(picture)
+        except Exception as error:
+            warnings.warn(f"figure {self.num} is not shown: {type(error).__name__}: {error}", stacklevel=2)
 
     @classmethod
     def start_main_loop(cls):
@@ -63,7 +71,8 @@ def _picture(figure):
     while True:
         picture = io.BytesIO()
         try:
-            figure.savefig(picture, format="png", dpi=resolution)
+            # Some canvases have a way of their own to a PNG, by way of LaTeX.
+            figure.savefig(picture, format="png", dpi=resolution, backend="agg")
         except (RuntimeError, ValueError):
             # Letters can become too small to be drawn: then whoever gets the picture is told that it is too large.
             if content is None:
@@ -80,9 +89,8 @@ def _picture(figure):
 
 def _unused_file():
     """Makes the first file that is not there yet: other processes may be at the same."""
-    directory = Path(os.environ.get("OUT", "/sandbox/out"))
     for number in itertools.count(1):
-        file = directory / f"figure-{number}.png"
+        file = Path(directory) / f"figure-{number}.png"
         try:
             file.touch(exist_ok=False)
             return file

@@ -4,11 +4,17 @@ expect `plt.show()` to do what it does without that choice.
 Imported by sandbox_figures.pth while the interpreter starts. Of matplotlib nothing is imported before the program does so.
 """
 
+import os
 import sys
 from importlib.machinery import PathFinder
 
 _REGISTRY = "matplotlib.backends.registry"
-_WITHOUT_WINDOWS = {f"matplotlib.backends.backend_{name}" for name in ("agg", "pdf", "ps", "svg")}
+_WITHOUT_WINDOWS = {
+    f"matplotlib.backends.backend_{name}" for name in ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
+}
+
+# A program may set the variable for itself before it shows anything.
+_OUT = os.path.abspath(os.environ.get("OUT", "/sandbox/out"))
 
 
 class _Finder:
@@ -36,10 +42,13 @@ def _wrap(registry):
 
     def load_backend_module(backend):
         module = load(backend)
-        if module.__name__ in _WITHOUT_WINDOWS:
-            from sandbox_figures import with_windows
+        is_without_windows = module.__name__ in _WITHOUT_WINDOWS
+        if is_without_windows or module.__name__ == "sandbox_figures":
+            import sandbox_figures
 
-            module = with_windows(module)
+            sandbox_figures.directory = _OUT
+            if is_without_windows:
+                module = sandbox_figures.with_windows(module)
         return module
 
     registry.load_backend_module = load_backend_module

@@ -1,9 +1,10 @@
 //! Finds what a program left in its working directory, which nobody gets: files there are gone with the sandbox, and whoever
 //! wrote them for the caller should hear of it.
 //!
-//! Looked at is the top of the directory alone, when nothing can write to it any more. Named are the files and directories
-//! that the call did not bring there, and the files that are no longer as it brought them. Not named is what no reader waits
-//! for: hidden names, links, pipes and the like, programs that were compiled, and what tools keep for themselves.
+//! Looks at the top of the directory, and into the directories that the call brought there, when nothing can write to them
+//! any more. Names the files and directories that the call did not bring, and the files that are no longer as it brought
+//! them. Does not name what no reader waits for: hidden names, links, pipes and the like, programs that were compiled, and
+//! what tools keep for themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -12,7 +13,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Component, Path};
+use std::path::{Path, PathBuf};
 
 use crate::Step;
 use crate::plan::OUT;
@@ -20,6 +21,10 @@ use crate::plan::OUT;
 /// What compilers and interpreters leave beside a program for their own next run, by its whole name or its ending.
 const OF_TOOLS: [&str; 5] = ["Cargo.lock", "__pycache__", "go.sum", "node_modules", "target"];
 const COMPILED: [&str; 3] = ["class", "o", "pyc"];
+
+/// How executable files of compilers begin: ELF, Mach-O and PE. The permission does not tell: the call's own files have it,
+/// and copies of them inherit it.
+const PROGRAMS: [&[u8]; 4] = [b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe", b"MZ"];
 
 /// How many entries are looked at.
 const MOST_ENTRIES: usize = 10_000;
@@ -40,47 +45,77 @@ pub struct Left {
 pub fn find(directory: BorrowedFd, workdir: &Path, steps: &[Step]) -> Left {
     // A path that leads to the very directory, whatever name it has by now.
     let opened = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string());
-    let given = given(workdir, steps);
-    let is_left = |entry: &DirEntry| match given.get(&*entry.file_name()) {
-        Some(Given::File(content)) => is_other(&entry.path(), content),
-        Some(Given::Directory) => false,
-        None => is_result(entry),
-    };
-    let entries = fs::read_dir(opened).into_iter().flatten().flatten().take(MOST_ENTRIES);
-    let names: BTreeSet<OsString> = entries.filter(is_left).map(|entry| name(&entry)).collect();
-    let more = names.len().saturating_sub(MOST_NAMES) as u64;
-    Left { names: names.into_iter().take(MOST_NAMES).collect(), more }
+    let mut search = Search { given: given(workdir, steps), names: BTreeSet::new(), entries: 0 };
+    search.look(&opened, Path::new(""));
+    let more = search.names.len().saturating_sub(MOST_NAMES) as u64;
+    Left { names: search.names.into_iter().take(MOST_NAMES).collect(), more }
+}
+
+struct Search<'a> {
+    /// By the path below the working directory.
+    given: BTreeMap<PathBuf, Given<'a>>,
+    names: BTreeSet<OsString>,
+    /// How many were looked at.
+    entries: usize,
+}
+
+impl Search<'_> {
+    /// Looks at the entries of one directory, whose path below the working directory is `place`.
+    fn look(&mut self, directory: &Path, place: &Path) {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            self.entries += 1;
+            if self.entries > MOST_ENTRIES {
+                return;
+            }
+            let path = place.join(entry.file_name());
+            let is_left = match self.given.get(&path) {
+                Some(Given::File(content)) => is_other(&entry.path(), content),
+                Some(Given::Artifacts) => false,
+                Some(Given::Directory) => {
+                    // Not where a link leads that the program has put there instead.
+                    if is_directory(&entry) && !is_of_tools(&entry.file_name()) {
+                        self.look(&entry.path(), &path);
+                    }
+                    false
+                }
+                None => is_result(&entry),
+            };
+            if is_left {
+                let mut name = path.into_os_string();
+                if is_directory(&entry) {
+                    name.push("/");
+                }
+                self.names.insert(name);
+            }
+        }
+    }
 }
 
 /// What was in the working directory before the program.
 enum Given<'a> {
     File(&'a [u8]),
-    /// Its files lie deeper, or are no matter of the program's caller, as with the directory of artifacts.
     Directory,
+    /// The directory of artifacts, whose files are returned.
+    Artifacts,
 }
 
-fn given<'a>(workdir: &Path, steps: &'a [Step]) -> BTreeMap<&'a OsStr, Given<'a>> {
+fn given<'a>(workdir: &Path, steps: &'a [Step]) -> BTreeMap<PathBuf, Given<'a>> {
     let mut given = BTreeMap::new();
-    if let Some(Component::Normal(out)) =
-        Path::new(OUT).strip_prefix(workdir).ok().and_then(|out| out.components().next())
-    {
-        given.insert(out, Given::Directory);
-    }
+    let mut bring = |path: &Path, what| {
+        let Ok(path) = path.strip_prefix(workdir) else { return };
+        for parent in path.ancestors().skip(1) {
+            given.entry(parent.to_owned()).or_insert(Given::Directory);
+        }
+        given.insert(path.to_owned(), what);
+    };
     for step in steps {
-        let (path, content) = match step {
-            Step::File { path, content, .. } => (path, Some(content)),
-            Step::Directory { path, .. } => (path, None),
-            _ => continue,
-        };
-        let Ok(path) = path.strip_prefix(workdir) else { continue };
-        let mut components = path.components();
-        let Some(Component::Normal(first)) = components.next() else { continue };
-        let what = match content {
-            Some(content) if components.next().is_none() => Given::File(content),
-            _ => Given::Directory,
-        };
-        given.insert(first, what);
+        match step {
+            Step::File { path, content, .. } => bring(path, Given::File(content)),
+            Step::Directory { path, .. } => bring(path, Given::Directory),
+            _ => {}
+        }
     }
+    bring(Path::new(OUT), Given::Artifacts);
     given
 }
 
@@ -113,25 +148,28 @@ fn open(path: &Path) -> io::Result<File> {
 fn is_result(entry: &DirEntry) -> bool {
     let name = entry.file_name();
     let extension = Path::new(&name).extension();
-    if name.as_bytes().starts_with(b".")
-        || OF_TOOLS.iter().any(|other| name == *other)
-        || COMPILED.iter().any(|other| extension == Some(OsStr::new(other)))
-    {
+    if is_of_tools(&name) || COMPILED.iter().any(|other| extension == Some(OsStr::new(other))) {
         return false;
     }
-    match entry.file_type() {
-        Ok(kind) if kind.is_dir() => true,
-        Ok(kind) if kind.is_file() => entry.metadata().is_ok_and(|facts| facts.permissions().mode() & 0o100 == 0),
-        _ => false,
-    }
+    is_directory(entry) || entry.file_type().is_ok_and(|kind| kind.is_file()) && !is_program(entry)
 }
 
-fn name(entry: &DirEntry) -> OsString {
-    let mut name = entry.file_name();
-    if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-        name.push("/");
+fn is_of_tools(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(b".") || OF_TOOLS.iter().any(|other| name == *other)
+}
+
+fn is_directory(entry: &DirEntry) -> bool {
+    entry.file_type().is_ok_and(|kind| kind.is_dir())
+}
+
+/// Whether a file is executable and what a compiler made.
+fn is_program(entry: &DirEntry) -> bool {
+    if entry.metadata().is_ok_and(|facts| facts.permissions().mode() & 0o100 == 0) {
+        return false;
     }
-    name
+    let mut beginning = Vec::new();
+    let read = open(&entry.path()).and_then(|file| file.take(4).read_to_end(&mut beginning));
+    read.is_ok() && PROGRAMS.iter().any(|program| beginning.starts_with(program))
 }
 
 /// A text that [`Left::write`] has not written.
@@ -166,7 +204,6 @@ mod tests {
     use super::*;
     use std::os::fd::AsFd;
     use std::os::unix::fs::symlink;
-    use std::path::PathBuf;
 
     fn file(path: &str, content: &[u8]) -> Step {
         Step::File { path: path.into(), content: content.to_vec(), mode: 0o755, owned: true }
@@ -194,8 +231,50 @@ mod tests {
         for name in ["deep", "plots"] {
             fs::create_dir(directory.join(name)).unwrap();
         }
+        fs::write(directory.join("deep/same"), "content").unwrap();
         let names = ["longer", "new", "other", "plots/"].map(OsString::from).to_vec();
         assert_eq!(left(&directory, &steps), Left { names, more: 0 });
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn files_in_given_directories_are_named_by_their_paths() {
+        let directory = directory("given");
+        let steps = ["data/in.csv", "data/deep/old", "package/a.py", "node_modules/a/b", "link/a"]
+            .map(|name| file(&format!("/sandbox/{name}"), b"content"));
+        for name in ["data/deep", "data/plots", "package/__pycache__", "node_modules/a", "elsewhere"] {
+            fs::create_dir_all(directory.join(name)).unwrap();
+        }
+        for name in ["data/in.csv", "package/a.py"] {
+            fs::write(directory.join(name), "content").unwrap();
+        }
+        let new = ["data/out.csv", "data/deep/old", "package/b.pyc", "package/.hidden", "node_modules/a/c", "elsewhere/d"];
+        for name in new {
+            fs::write(directory.join(name), "new").unwrap();
+        }
+        symlink("elsewhere", directory.join("link")).unwrap();
+        let names = ["data/deep/old", "data/out.csv", "data/plots/", "elsewhere/"].map(OsString::from).to_vec();
+        assert_eq!(left(&directory, &steps), Left { names, more: 0 });
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn executable_files_are_named_unless_compiled() {
+        let directory = directory("executable");
+        let contents: [(&str, &[u8]); 6] = [
+            ("copy.csv", b"a,b\n"),
+            ("elf", b"\x7fELF\x02"),
+            ("empty", b""),
+            ("mach-o", b"\xcf\xfa\xed\xfe\x07"),
+            ("pe.exe", b"MZ\x90"),
+            ("script.sh", b"#!/bin/sh\n"),
+        ];
+        for (name, content) in contents {
+            fs::write(directory.join(name), content).unwrap();
+            fs::set_permissions(directory.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let names = ["copy.csv", "empty", "script.sh"].map(OsString::from).to_vec();
+        assert_eq!(left(&directory, &[]), Left { names, more: 0 });
         fs::remove_dir_all(directory).unwrap();
     }
 
@@ -203,7 +282,7 @@ mod tests {
     fn what_no_reader_waits_for_is_not_named() {
         let directory = directory("tools");
         for name in [".cache", "Main.class", "main.o", "Cargo.lock", "program", "given"] {
-            fs::write(directory.join(name), "x").unwrap();
+            fs::write(directory.join(name), "\x7fELF").unwrap();
         }
         fs::set_permissions(directory.join("program"), fs::Permissions::from_mode(0o755)).unwrap();
         for name in ["target", "__pycache__", "out"] {

@@ -4,7 +4,6 @@ use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
 use sandbox_mcp::call::package_list;
 use sandbox_mcp::cli::args::{Command, CommandLine, Settings};
 use sandbox_mcp::cli::run::Given;
@@ -18,7 +17,7 @@ const PATIENCE: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
     surroundings::settle();
-    let line = CommandLine::parse();
+    let line = CommandLine::read();
     log_to_stderr(if line.command.is_some() { "warn" } else { "info,rmcp=warn" });
     match line.command {
         Some(Command::List { settings }) => block_on(async { list::run(&Runner::new(settings.options())).await }),
@@ -89,7 +88,8 @@ fn block_on(future: impl Future<Output = ExitCode>) -> ExitCode {
 
 /// Standard output is the protocol's or the program's. rmcp logs whole requests below the level of a warning.
 fn log_to_stderr(usual: &str) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("SANDBOX_MCP_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(usual));
+    let asked = std::env::var("SANDBOX_MCP_LOG").ok().filter(|asked| !asked.is_empty());
+    let filter = asked.and_then(|asked| tracing_subscriber::EnvFilter::try_new(asked).ok());
+    let filter = filter.unwrap_or_else(|| tracing_subscriber::EnvFilter::new(usual));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false).init();
 }

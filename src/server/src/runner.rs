@@ -14,7 +14,7 @@ use crate::call::choice::{Choice, Executor, Remote, Way};
 use crate::call::definition::{Environment, Network, Package, Sandbox};
 use crate::call::job::Job;
 use crate::call::outcome::{Fallback, Outcome};
-use crate::call::packages::Packages;
+use crate::call::packages::{NoPackages, Packages};
 use crate::call::stage::{OnStage, Stage};
 use crate::call::tool::{SYSTEM, TOOLS};
 use crate::executor::derivation::Derivations;
@@ -56,10 +56,14 @@ pub enum RunError {
     /// The call asks for packages, which are joined to pinned environments alone.
     NoPackages {
         tool: &'static str,
+        remedy: PinnedRemedy,
     },
     Realise(RealiseError),
     View(ViewError),
-    Host(HostError),
+    Host {
+        error: HostError,
+        remedy: PinnedRemedy,
+    },
     Executor(ExecutorError),
     /// The call makes no derivation.
     Receipt(StorePathError),
@@ -76,14 +80,14 @@ impl fmt::Display for RunError {
                 "this server was built without Nix, so it has no pinned environment for `{tool}`: start it with \
                  `--executor direct` to use this host's toolchains, or build it with `nix build`"
             ),
-            Self::NoPackages { tool } => write!(
+            Self::NoPackages { tool, remedy } => write!(
                 f,
                 "packages are joined to pinned environments, and `{tool}` runs on this host's toolchains: leave `packages` \
-                 out and use what this host has, or start the server with `--executor namespace` or `--executor derivation`"
+                 out and use what this host has, or {remedy}"
             ),
             Self::Realise(error) => error.fmt(f),
             Self::View(error) => error.fmt(f),
-            Self::Host(error) => error.fmt(f),
+            Self::Host { error, remedy } => write!(f, "{error}, or {remedy}"),
             Self::Executor(error) => error.fmt(f),
             Self::Receipt(error) => write!(f, "the call makes no derivation: {error}"),
             Self::Panicked => f.write_str("the server failed within itself: see its log"),
@@ -97,10 +101,31 @@ impl std::error::Error for RunError {
         match self {
             Self::Realise(error) => Some(error),
             Self::View(error) => Some(error),
-            Self::Host(error) => Some(error),
+            Self::Host { error, .. } => Some(error),
             Self::Executor(error) => Some(error),
             Self::Receipt(error) => Some(error),
             Self::NotPinned { .. } | Self::NoPackages { .. } | Self::Cancelled | Self::Panicked => None,
+        }
+    }
+}
+
+/// What gives a tool a pinned environment in place of this host's toolchains.
+#[derive(Debug)]
+pub enum PinnedRemedy {
+    /// The server was built without any.
+    Build,
+    /// The operator has chosen the host's toolchains.
+    NotDirect,
+    /// This machine can't use it.
+    Machine(Fallback),
+}
+
+impl fmt::Display for PinnedRemedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Build => f.write_str("build this server with `nix build`, which gives it pinned environments"),
+            Self::NotDirect => f.write_str("leave out `--executor direct`, so that the server uses its pinned environment"),
+            Self::Machine(fallback) => write!(f, "let this machine use the pinned environment: {}", fallback.cause()),
         }
     }
 }
@@ -113,6 +138,9 @@ impl From<ExecutorError> for RunError {
         }
     }
 }
+
+/// Why Nix can't take the place of namespaces for a tool with network access.
+const NO_NETWORK: &str = "its build sandbox has no network";
 
 pub struct Runner {
     options: Options,
@@ -163,6 +191,29 @@ impl Runner {
         self.options.call_options && SYSTEM.is_some() && self.options.executor != Choice::Direct
     }
 
+    /// Why there are no packages on demand, where calls have no options.
+    pub fn no_packages(&self) -> NoPackages {
+        match self.options.executor {
+            _ if SYSTEM.is_none() => NoPackages::Unpinned,
+            Choice::Direct => NoPackages::Direct,
+            _ => NoPackages::SwitchedOff,
+        }
+    }
+
+    /// Waits until it is known whether Nix can take the place of namespaces, and returns whether it can or need not. That may
+    /// take minutes where it has to be tried, and an environment to be realised first.
+    pub async fn settle(&self) -> bool {
+        if let Some(tool) = TOOLS.iter().find(|tool| self.is_left_open(&tool.sandbox)) {
+            self.best(&tool.sandbox).await;
+        }
+        self.derivations_stand.get().is_none_or(Result::is_ok)
+    }
+
+    /// Whether calls of this sandbox have the best executor that this machine has for it.
+    fn is_left_open(&self, sandbox: &Sandbox) -> bool {
+        sandbox.environment.is_some() && self.options.executor.or(sandbox.executor) == Choice::Auto
+    }
+
     /// What the programs of a sandbox run on, or why no call of it can be carried out here; as far as that is known
     /// without a call.
     pub async fn backend(&self, sandbox: &'static Sandbox) -> Result<Backend, RunError> {
@@ -173,7 +224,10 @@ impl Runner {
                 self.realiser.check(environment).map_err(RunError::Realise)?;
                 Ok(Backend::Pinned)
             }
-            None => Ok(Backend::Host(self.host(sandbox).await?)),
+            None => {
+                let in_namespaces = self.executors.walls().await.namespaces.is_ok();
+                Ok(Backend::Host { toolchain: self.host(sandbox).await?, in_namespaces })
+            }
         }
     }
 
@@ -181,9 +235,7 @@ impl Runner {
     ///
     /// Whether Nix can take the place of namespaces may take minutes to try. Until that is known, it is expected to.
     async fn expected(&self, sandbox: &'static Sandbox) -> Result<Executor, RunError> {
-        let preferred = sandbox.executor.filter(|_| sandbox.environment.is_some());
-        let is_left_open = self.options.executor.or(preferred) == Choice::Auto && sandbox.environment.is_some();
-        if is_left_open && self.executors.walls().await.namespaces.is_err() && !self.derivations_stand.initialized() {
+        if self.is_left_open(sandbox) && self.executors.walls().await.namespaces.is_err() && !self.derivations_stand.initialized() {
             let by_nix = sandbox.network == Network::None;
             return Ok(if by_nix { Executor::Derivation(Way::Daemon) } else { Executor::Direct });
         }
@@ -231,7 +283,7 @@ impl Runner {
         });
         let nix = match stand.await {
             Ok(()) if sandbox.network == Network::None => None,
-            Ok(()) => Some("its build sandbox has no network".to_owned()),
+            Ok(()) => Some(NO_NETWORK.to_owned()),
             Err(reason) => Some(reason.clone()),
         };
         let executor = if nix.is_none() { Executor::Derivation(way) } else { Executor::Direct };
@@ -243,8 +295,12 @@ impl Runner {
     async fn try_derivation(&self, way: Way, called: &'static Sandbox) -> Result<(), String> {
         let is_fit = |sandbox: &&Sandbox| sandbox.environment.is_some() && sandbox.network == Network::None;
         let others = TOOLS.iter().map(|tool| &tool.sandbox).filter(|other| other.id != called.id);
+        let mut fit: Vec<_> = [called].into_iter().chain(others).filter(is_fit).collect();
+        // What is in the store already is tried at once.
+        let is_present = |environment: &Environment| Path::new(environment.out).exists();
+        fit.sort_by_key(|sandbox| !sandbox.environment.as_ref().is_some_and(is_present));
         let mut reason = "every tool has network access".to_owned();
-        for sandbox in [called].into_iter().chain(others).filter(is_fit) {
+        for sandbox in fit {
             match self.pinned(sandbox, &|_| {}).await {
                 Err(error) => reason = error.to_string(),
                 Ok(view) => {
@@ -377,7 +433,9 @@ impl Runner {
         on_stage: OnStage<'_>,
     ) -> Result<Arc<View>, RunError> {
         match (executor.is_pinned(), packages.is_empty()) {
-            (false, false) => Err(RunError::NoPackages { tool: sandbox.id }),
+            (false, false) => {
+                Err(RunError::NoPackages { tool: sandbox.id, remedy: self.pinned_remedy(sandbox).await })
+            }
             (false, true) => {
                 let toolchain = self.host(sandbox).await?;
                 spawn_blocking(move || toolchain.view()).await.map_err(|_| RunError::Panicked)
@@ -416,7 +474,34 @@ impl Runner {
         let host = direct::host(self.executors.walls().await);
         // A version manager may be asked, which takes its time.
         let toolchain = spawn_blocking(move || host::toolchain(sandbox, &host)).await;
-        let toolchain = toolchain.map_err(|_| RunError::Panicked)?.map_err(RunError::Host)?;
-        Ok(known.insert(Arc::new(toolchain)).clone())
+        match toolchain.map_err(|_| RunError::Panicked)? {
+            Ok(toolchain) => Ok(known.insert(Arc::new(toolchain)).clone()),
+            Err(error) => Err(RunError::Host { error, remedy: self.pinned_remedy(sandbox).await }),
+        }
+    }
+
+    /// What to do for a pinned environment, where a tool has none now.
+    async fn pinned_remedy(&self, sandbox: &Sandbox) -> PinnedRemedy {
+        match &self.executors.walls().await.namespaces {
+            _ if sandbox.environment.is_none() => PinnedRemedy::Build,
+            Err(namespaces) if self.is_left_open(sandbox) => {
+                let namespaces = namespaces.clone();
+                let nix = self.derivations_stand.get().and_then(|stand| stand.clone().err());
+                let nix = Some(nix.unwrap_or_else(|| NO_NETWORK.to_owned()));
+                PinnedRemedy::Machine(Fallback { namespaces, nix })
+            }
+            _ => PinnedRemedy::NotDirect,
+        }
+    }
+
+    /// The tools whose calls can be carried out here.
+    pub async fn available(&self) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        for sandbox in TOOLS.iter().map(|tool| &tool.sandbox) {
+            if self.backend(sandbox).await.is_ok() {
+                names.push(sandbox.id);
+            }
+        }
+        names
     }
 }

@@ -235,7 +235,7 @@ struct Executor {
 
 impl Executor {
     fn start(name: &str) -> Arc<Self> {
-        Arc::new(Self { name: name.to_owned(), server: Server::ready(&["--executor", name]) })
+        Arc::new(Self { name: name.to_owned(), server: Server::ready(&["--executor", name, "--structured-results"]) })
     }
 
     /// Why the tools can't run here as their cases say, of those that can't: what a call of each is answered.

@@ -138,7 +138,10 @@ fn a_derivation_is_realised_and_its_lines_are_told() -> Result<(), Failed> {
     check(!Path::new(environment.out).exists(), "the output is there before")?;
     let lines = realise(&realiser, &environment)?;
     check(fs::read_to_string(environment.out)? == "ok\n", "the output is not what the builder wrote")?;
-    check(lines.iter().any(|line| line.contains("realise-test")), format!("no line names the derivation: {lines:?}"))
+    for told in ["realising realise-test: 1 to build", "realising realise-test: building 1 of 1: realise-test"] {
+        check(lines.iter().any(|line| line == told), format!("no {told:?} in {lines:?}"))?;
+    }
+    check(!lines.iter().any(|line| line.contains("/nix/store/")), format!("a path is told: {lines:?}"))
 }
 
 fn what_was_realised_has_a_root_against_the_garbage_collector() -> Result<(), Failed> {
@@ -165,7 +168,9 @@ fn a_failing_build_gives_the_last_lines_of_nix() -> Result<(), Failed> {
     let environment = instantiate("echo this is why >&2; exit 7")?;
     let Err(error) = realise(&realiser, &environment) else { return Err("it succeeded".into()) };
     let text = error.to_string();
-    check(text.contains("this is why") && text.contains(environment.drv), text)
+    check(text.contains("this is why") && text.contains(environment.drv), &text)?;
+    let cause = text.lines().nth(1).unwrap_or_default();
+    check(cause.starts_with("error: "), format!("not with its cause: {text}"))
 }
 
 fn content_of_another_hash_than_was_pinned_is_refused_with_both() -> Result<(), Failed> {

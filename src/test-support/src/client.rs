@@ -25,7 +25,14 @@ pub const SESSIONS: &str = "2025-11-25";
 pub const STATELESS: &str = "2026-07-28";
 
 /// What the server says when a tool's environment or toolchain is not on this machine, or no Nix that builds in a sandbox.
-const WAYS_OUT: [&str; 4] = ["install Nix", "`nix build`", "start the Nix daemon", "`sandbox = true`"];
+const WAYS_OUT: [&str; 6] = [
+    "install Nix",
+    "`nix build`",
+    "start the Nix daemon",
+    "`sandbox = true`",
+    "leave out `--executor direct`",
+    "let this machine use the pinned environment",
+];
 
 /// What it says of a tool that an executor can't carry out on any machine.
 const NOWHERE: &str = "which Nix's build sandbox can't give";
@@ -335,9 +342,9 @@ impl Reply {
         self.is_error() && self.text_content().contains(NOWHERE)
     }
 
-    /// The result's data.
+    /// The result's data: its structured content, or else what the metadata has of it, which is not what was printed.
     pub fn data(&self) -> &Value {
-        &self.0["_meta"]["sandbox-mcp/result"]
+        self.0.get("structuredContent").unwrap_or(&self.0["_meta"]["sandbox-mcp/result"])
     }
 
     /// A field of the result's data.

@@ -52,26 +52,35 @@ pub struct Fallback {
     pub nix: Option<String>,
 }
 
+impl Fallback {
+    /// What is missing, and what tells how to get it; in one line.
+    pub fn cause(&self) -> String {
+        let Missing { operation, reason, .. } = &self.namespaces;
+        let nix = self.nix.as_ref().map(|nix| format!("; and Nix cannot run it: {nix}")).unwrap_or_default();
+        let text = format!("this machine cannot {operation}: {reason}{nix}; `sandbox-mcp doctor` says what would help");
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+}
+
 /// One line: it becomes the first of a text that goes on with the program's output.
 impl fmt::Display for Fallback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Missing { operation, reason, .. } = &self.namespaces;
-        let missing = format!("this machine cannot {operation}: {reason}");
-        let remedy = "`sandbox-mcp doctor` says what would help";
-        let text = match &self.nix {
-            None => format!("Note: run by Nix (executor `derivation`), because {missing}; {remedy}"),
-            Some(nix) => format!(
-                "Note: run on this host's toolchains (executor `direct`), not in the pinned environment, because {missing}; \
-                 and Nix cannot run it: {nix}; {remedy}"
-            ),
+        let run = match &self.nix {
+            None => "run by Nix (executor `derivation`)",
+            Some(_) => "run on this host's toolchains (executor `direct`), not in the pinned environment",
         };
-        f.write_str(&text.split_whitespace().collect::<Vec<_>>().join(" "))
+        write!(f, "Note: {run}, because {}", self.cause())
     }
 }
 
 impl Outcome {
     pub fn succeeded(&self) -> bool {
         self.ending == Ending::Exited { code: 0 }
+    }
+
+    /// Whether the program saw its files where a sandbox has them, and not in a directory of this machine.
+    pub fn in_namespaces(&self) -> bool {
+        self.walls.contains(&"namespaces")
     }
 
     pub fn truncated(&self) -> bool {

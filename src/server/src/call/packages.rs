@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::{fmt, iter};
 
 use crate::call::definition::{Package, PackageSet};
+use crate::call::package_list;
 
 /// How many packages one call may ask for.
 pub const MOST: usize = 16;
@@ -36,21 +37,40 @@ pub enum PackageError {
         /// The tools that have a package of this name.
         elsewhere: Vec<&'static str>,
         nearest: Vec<&'static str>,
-        /// All names that the tool has.
-        known: Vec<&'static str>,
     },
     TooMany {
         count: usize,
     },
     /// This server joins no packages to any tool.
-    None,
+    None(NoPackages),
+}
+
+/// Why a server joins no packages to any tool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoPackages {
+    /// It was built without pinned environments.
+    Unpinned,
+    /// Its operator has chosen the toolchains of the host.
+    Direct,
+    /// Its operator takes no options of calls.
+    SwitchedOff,
+}
+
+impl fmt::Display for NoPackages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unpinned => "it was built without Nix, and packages come with `nix build`",
+            Self::Direct => "it was started with `--executor direct`, and packages are joined to pinned environments alone",
+            Self::SwitchedOff => "its operator has switched them off with `--no-call-options`",
+        })
+    }
 }
 
 impl fmt::Display for PackageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let quoted = |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         match self {
-            Self::Unknown { name, elsewhere, nearest, known } => {
+            Self::Unknown { name, elsewhere, nearest } => {
                 let shown: String = name.chars().take(SHOWN).collect();
                 let more = if shown.len() < name.len() { "…" } else { "" };
                 write!(f, "parameter `packages`: this tool has no package {shown:?}{more}")?;
@@ -58,16 +78,17 @@ impl fmt::Display for PackageError {
                     write!(f, ", only {} has", quoted(elsewhere))?;
                 }
                 match (nearest.as_slice(), elsewhere.as_slice()) {
-                    ([], []) => write!(f, "; it has {}", known.join(", ")),
+                    ([], []) => {
+                        write!(f, "; `sandbox-mcp packages` and the resource {} list those that there are", package_list::URI)
+                    }
                     ([], _) => Ok(()),
                     (nearest, _) => write!(f, "; the nearest names are {}", quoted(nearest)),
                 }
             }
             Self::TooMany { count } => write!(f, "parameter `packages` names {count} packages: {MOST} at most"),
-            Self::None => f.write_str(
-                "parameter `packages`: this server has none to give, because it was built without Nix or its operator has \
-                 switched them off: leave the parameter out",
-            ),
+            Self::None(why) => {
+                write!(f, "parameter `packages`: this server has none to give, because {why}: leave the parameter out")
+            }
         }
     }
 }
@@ -96,12 +117,7 @@ impl Packages {
                 known.sort_unstable();
                 known.dedup();
                 let nearest = nearest(name, &known);
-                return Err(PackageError::Unknown {
-                    name: name.to_owned(),
-                    elsewhere: elsewhere(name),
-                    nearest,
-                    known,
-                });
+                return Err(PackageError::Unknown { name: name.to_owned(), elsewhere: elsewhere(name), nearest });
             }
         }
         Ok(Self(chosen))
@@ -246,9 +262,9 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_that_resembles_none_is_refused_with_all_that_there_are() {
+    fn an_unknown_name_that_resembles_none_is_refused_with_where_the_list_is() {
         let error = choose(&["xyzzy"], &[&COMMANDS]).unwrap_err().to_string();
-        assert!(error.contains("\"xyzzy\"; it has graphviz, imagemagick, lua, ripgrep"), "{error}");
+        assert!(error.contains("\"xyzzy\"; `sandbox-mcp packages` and the resource sandbox-mcp://packages list"), "{error}");
     }
 
     #[test]

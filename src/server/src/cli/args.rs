@@ -1,11 +1,12 @@
 //! The command line, parsed at the edge.
 
+use std::env;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use clap::builder::FalseyValueParser;
-use clap::{Args, Parser, Subcommand};
+use clap::builder::{FalseyValueParser, OsStr, Resettable};
+use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::call::choice::{Choice, Remote};
 use crate::runner::Options;
@@ -17,7 +18,7 @@ use crate::runner::Options;
 #[command(version, about, args_conflicts_with_subcommands = true)]
 pub struct CommandLine {
     /// Serve MCP on standard input and output, which is also what happens without any argument.
-    #[arg(long)]
+    #[arg(long, overrides_with = "stdio")]
     pub stdio: bool,
     /// Realise every environment ahead of its first use, then exit.
     #[arg(long, conflicts_with = "stdio")]
@@ -31,7 +32,12 @@ pub struct CommandLine {
     /// Give each result's data as structured content and each tool an output schema, for programs that read them. Many
     /// agents show their model nothing else of such a result: neither images nor files. Without this, the data is in the
     /// result's `_meta`, as `sandbox-mcp/result`.
-    #[arg(long, env = "SANDBOX_MCP_STRUCTURED_RESULTS", value_parser = FalseyValueParser::new())]
+    #[arg(
+        long,
+        env = "SANDBOX_MCP_STRUCTURED_RESULTS",
+        value_parser = FalseyValueParser::new(),
+        overrides_with = "structured_results"
+    )]
     pub structured_results: bool,
     #[command(flatten)]
     pub settings: Settings,
@@ -98,6 +104,7 @@ pub enum Command {
     },
 }
 
+/// Of an option that is given twice the last one counts, so that a configuration can add to what a module writes.
 #[derive(Debug, Clone, Args)]
 pub struct Settings {
     /// How programs are carried out: auto (pinned environments where this server has them, by the executor that a tool's
@@ -105,16 +112,27 @@ pub struct Settings {
     /// environments only), derivation (the same, by Nix in its build sandbox), derivation-cli (by Nix's commands) or
     /// direct (this host's toolchains). What a call by Nix holds, prints and leaves is in the store until shortly after
     /// its answer, where every user of this machine can read it.
-    #[arg(long, value_name = "EXECUTOR", env = "SANDBOX_MCP_EXECUTOR", default_value = "auto")]
+    #[arg(
+        long,
+        value_name = "EXECUTOR",
+        env = "SANDBOX_MCP_EXECUTOR",
+        default_value = "auto",
+        overrides_with = "executor"
+    )]
     pub executor: Choice,
     /// The longest time that any program may run; each tool has a limit of its own besides.
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..), overrides_with = "timeout")]
     pub timeout: Option<u64>,
     /// How many programs run at once; further calls wait. [default: twice the number of cores]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(
+        long,
+        value_name = "COUNT",
+        value_parser = clap::value_parser!(u16).range(1..),
+        overrides_with = "calls_at_once"
+    )]
     pub calls_at_once: Option<u16>,
     /// Run programs on a host that can wall off neither their files nor their network.
-    #[arg(long)]
+    #[arg(long, overrides_with = "allow_unconfined_execution")]
     pub allow_unconfined_execution: bool,
     /// Whether calls that Nix carries out go to the remote builders that it is configured with (`builders` in nix.conf):
     /// off, prefer (those that such a builder takes), or only (all of them). Where the Nix store of a builder can be read,
@@ -124,13 +142,33 @@ pub struct Settings {
         value_name = "WHICH",
         env = "SANDBOX_MCP_REMOTE_BUILDERS",
         default_value = "off",
-        hide_possible_values = true
+        hide_possible_values = true,
+        overrides_with = "remote_builders"
     )]
     pub remote_builders: Remote,
     /// Take no `executor`, `cache` and `packages` arguments, by which a client has one call carried out by Nix, answered
     /// with what an earlier call has left in the store, or given packages that Nix may have to fetch first.
-    #[arg(long, env = "SANDBOX_MCP_NO_CALL_OPTIONS", value_parser = FalseyValueParser::new())]
+    #[arg(
+        long,
+        env = "SANDBOX_MCP_NO_CALL_OPTIONS",
+        value_parser = FalseyValueParser::new(),
+        overrides_with = "no_call_options"
+    )]
     pub no_call_options: bool,
+}
+
+impl CommandLine {
+    /// Reads this process's command line, and ends it if that is none. A variable that is empty is none, as if it were unset.
+    pub fn read() -> Self {
+        let matches = without_empty_variables(Self::command()).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |arg: &Arg| arg.get_env().and_then(env::var_os).is_some_and(|value| value.is_empty());
+    let command = command.mut_args(|arg| if is_empty(&arg) { arg.env(Resettable::<OsStr>::Reset) } else { arg });
+    command.mut_subcommands(without_empty_variables)
 }
 
 impl Settings {

@@ -229,7 +229,7 @@ async fn tools(runner: &Runner) -> Vec<Finding> {
         findings.push(match executor.and_then(|executor| Ok((executor, backend?))) {
             Err(error) => bad(id, format!("{error}\nuntil then it is not listed to clients")),
             Ok((executor, Backend::Pinned)) => good(id, format!("in its pinned environment (executor `{executor}`)")),
-            Ok((executor, Backend::Host(_))) => {
+            Ok((executor, Backend::Host { .. })) => {
                 lacking(id, format!("on this host's toolchains (executor `{executor}`): versions are the host's"))
             }
         });

@@ -10,6 +10,7 @@ use crate::runner::Runner;
 pub async fn run(runner: &Runner) -> ExitCode {
     let widest = TOOLS.iter().map(|tool| tool.sandbox.id.len()).max().unwrap_or_default();
     let mut missing = Vec::new();
+    runner.settle().await;
     for sandbox in TOOLS.iter().map(|tool| &tool.sandbox) {
         match runner.backend(sandbox).await {
             Ok(backend) => {

@@ -16,7 +16,7 @@ use crate::call::file::File;
 use crate::call::job::{CallOptions, Job, Output};
 use crate::call::outcome::{Ending, Outcome};
 use crate::call::package_list;
-use crate::call::packages::Packages;
+use crate::call::packages::{NoPackages, PackageError, Packages};
 use crate::call::stage::Stage;
 use crate::call::tool::{ArgumentError, Tool};
 use crate::cli::surroundings::with_inherited_mask;
@@ -224,6 +224,9 @@ fn keep(artifacts: &Artifacts, out: Option<&Path>) -> Result<(), (PathBuf, io::E
 pub fn job(call: Given) -> Result<Job, FilesError> {
     let tool = Tool::by_name(call.tool).ok_or_else(|| FilesError::UnknownTool { name: call.tool.to_owned() })?;
     let files = tool.files(arguments(&tool.sandbox, call.files)?).map_err(FilesError::Argument)?;
+    if !call.packages.is_empty() && package_list::is_empty() {
+        return Err(FilesError::Argument(PackageError::None(NoPackages::Unpinned).into()));
+    }
     let packages = Packages::choose(call.packages, tool.sandbox.package_sets, package_list::tools_with);
     let packages = packages.map_err(|error| FilesError::Argument(error.into()))?;
     let options = CallOptions { packages, ..CallOptions::default() };

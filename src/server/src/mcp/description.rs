@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use sandbox_plan::plan::OUT;
+
 use crate::call::definition::{Programs, Sandbox};
 use crate::sandbox::backend::Backend;
 use crate::sandbox::host::Toolchain;
@@ -18,13 +20,18 @@ pub fn description(sandbox: &Sandbox, backend: &Backend, limit: Duration) -> Str
             let contents: Vec<&str> = [sandbox.contents, &all].into_iter().filter(|text| !text.is_empty()).collect();
             (contents.join(" "), format!("the `sandbox-mcp/{}` environment", sandbox.id))
         }
-        Backend::Host(toolchain) => (sentence(&sandbox.programs, &toolchain.offered), own(toolchain)),
+        Backend::Host { toolchain, .. } => (sentence(&sandbox.programs, &toolchain.offered), own(toolchain)),
     };
     let text = match contents.is_empty() {
         true => sandbox.description.replace(" {contents}", ""),
         false => sandbox.description.replace("{contents}", &contents),
     };
-    text.replace("{environment}", &environment).replace("{timeout}", &limit.as_secs().to_string())
+    let text = text.replace("{environment}", &environment).replace("{timeout}", &limit.as_secs().to_string());
+    match backend {
+        // Only the variable leads to the directory then.
+        Backend::Host { in_namespaces: false, .. } => text.replace(&format!("`{OUT}` (`$OUT`)"), "`$OUT`"),
+        _ => text,
+    }
 }
 
 /// The sentence that names these programs; nothing where there are none.
@@ -54,15 +61,16 @@ mod tests {
         &Tool::by_name(tool).expect("the tool exists").sandbox
     }
 
-    fn host() -> Backend {
+    fn host(in_namespaces: bool) -> Backend {
         let programs = vec![("sh".to_owned(), PathBuf::from("/opt/shell"))];
-        Backend::Host(Arc::new(Toolchain::new(programs, vec!["curl", "jq"], View::empty())))
+        let toolchain = Arc::new(Toolchain::new(programs, vec!["curl", "jq"], View::empty()));
+        Backend::Host { toolchain, in_namespaces }
     }
 
     #[test]
     fn every_place_is_filled_for_every_backend() {
         for tool in TOOLS {
-            for backend in [Backend::Pinned, host()] {
+            for backend in [Backend::Pinned, host(true), host(false)] {
                 let text = description(&tool.sandbox, &backend, LIMIT);
                 assert!(!text.contains(['{', '}']) && !text.contains("  "), "{text}");
                 assert!(text.contains("limited to 7 seconds"), "{text}");
@@ -78,10 +86,19 @@ mod tests {
     }
 
     #[test]
+    fn without_namespaces_only_the_variable_names_the_directory_of_artifacts() {
+        for tool in TOOLS {
+            let text = description(&tool.sandbox, &host(false), LIMIT);
+            assert!(text.contains("Files left in `$OUT` are returned") && !text.contains(OUT), "{text}");
+            assert!(description(&tool.sandbox, &host(true), LIMIT).contains(OUT));
+        }
+    }
+
+    #[test]
     fn a_host_is_said_to_have_what_was_found_on_it_alone() {
-        let text = description(sandbox("python"), &host(), LIMIT);
+        let text = description(sandbox("python"), &host(true), LIMIT);
         assert!(!text.contains("numpy") && text.contains("`sh` is /opt/shell"), "{text}");
-        let text = description(sandbox("network-tools"), &host(), LIMIT);
+        let text = description(sandbox("network-tools"), &host(true), LIMIT);
         assert!(text.contains("Available tools: curl, jq. ") && !text.contains("wget"), "{text}");
     }
 }

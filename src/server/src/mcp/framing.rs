@@ -25,8 +25,8 @@ pub struct Lines<R> {
 pub enum Line {
     /// Without its end.
     Whole(Vec<u8>),
-    /// How many bytes it had, and the id if it was a request.
-    TooLong { length: u64, id: Option<Value> },
+    /// How many bytes it had, and the id if it was a request; several ids of several requests.
+    TooLong { length: u64, ids: Vec<Value> },
 }
 
 /// What was read of the next line.
@@ -54,7 +54,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             if end.is_some() {
                 return Ok(Some(match std::mem::replace(&mut self.begun, Begun::Kept(Vec::new())) {
                     Begun::Kept(line) => Line::Whole(line),
-                    Begun::Skipped(length, finder) => Line::TooLong { length, id: finder.found() },
+                    Begun::Skipped(length, finder) => Line::TooLong { length, ids: finder.found() },
                 }));
             }
         }
@@ -109,13 +109,13 @@ mod tests {
         let long =
             format!("{{\"method\":\"m\",\"params\":{{\"id\":7,\"text\":\"{}\"}},\"id\":\"a\"}}", "x".repeat(200_000));
         let passed = lines(&format!("{{\"id\":1}}\n{long}\n{{\"id\":2}}\n"), 100).await;
-        let too_long = Line::TooLong { length: long.len() as u64, id: Some(json!("a")) };
+        let too_long = Line::TooLong { length: long.len() as u64, ids: vec![json!("a")] };
         assert_eq!(passed, [whole("{\"id\":1}"), too_long, whole("{\"id\":2}")]);
     }
 
     #[tokio::test]
     async fn a_longer_notification_has_no_id() {
         let passed = lines(&format!("{{\"method\":\"{}\"}}\n", "x".repeat(100)), 50).await;
-        assert_eq!(passed, [Line::TooLong { length: 113, id: None }]);
+        assert_eq!(passed, [Line::TooLong { length: 113, ids: vec![] }]);
     }
 }

@@ -1,11 +1,12 @@
-//! Finds the `id` of a JSON-RPC request that can't be read, or that is too long to be kept, while it streams past.
+//! Finds the `id` of a JSON-RPC request that can't be read, or that is too long to be kept, while it streams past; and those of
+//! several that are on one line by mistake.
 
 use serde_json::Value;
 
 /// An id is short; whatever is longer is none.
 const LONGEST_ID: usize = 1024;
 
-/// A scanner of one JSON object. It knows strings and nesting, and nothing else of JSON.
+/// A scanner of JSON objects. It knows strings and nesting, and nothing else of JSON.
 #[derive(Debug, Default)]
 pub struct IdFinder {
     depth: usize,
@@ -14,9 +15,11 @@ pub struct IdFinder {
     /// The text of the member of the outermost object that is being read, quotes included, up to [`LONGEST_ID`].
     text: Vec<u8>,
     key: Option<Vec<u8>>,
-    /// A response has an id too, which is another's.
     has_method: bool,
-    found: Option<Value>,
+    /// A response has an id too, which is that of a request of ours.
+    has_result: bool,
+    id: Option<Value>,
+    found: Vec<Value>,
 }
 
 impl IdFinder {
@@ -26,9 +29,15 @@ impl IdFinder {
         }
     }
 
-    /// The id, if the message has one at its top, and a method.
-    pub fn found(self) -> Option<Value> {
-        self.found.filter(|_| self.has_method)
+    /// The ids of all messages that have one at their top and are no responses, the unfinished last one included.
+    pub fn found(mut self) -> Vec<Value> {
+        self.end_message();
+        self.found
+    }
+
+    fn end_message(&mut self) {
+        let (has_method, has_result) = (std::mem::take(&mut self.has_method), std::mem::take(&mut self.has_result));
+        self.found.extend(self.id.take().filter(|_| has_method || !has_result));
     }
 
     fn step(&mut self, byte: u8) {
@@ -52,11 +61,12 @@ impl IdFinder {
             b'}' | b']' => {
                 if self.depth == 1 {
                     self.end_member();
+                    self.end_message();
                 }
                 self.depth = self.depth.saturating_sub(1);
             }
             b',' if self.depth == 1 => self.end_member(),
-            b':' if self.depth == 1 => self.key = Some(std::mem::take(&mut self.text)),
+            b':' if self.depth == 1 => self.begin_value(),
             b'"' => {
                 self.in_string = true;
                 self.keep(byte);
@@ -71,12 +81,18 @@ impl IdFinder {
         }
     }
 
+    fn begin_value(&mut self) {
+        let key = std::mem::take(&mut self.text);
+        self.has_method |= key.trim_ascii() == b"\"method\"";
+        self.has_result |= matches!(key.trim_ascii(), b"\"result\"" | b"\"error\"");
+        self.key = Some(key);
+    }
+
     fn end_member(&mut self) {
         let text = std::mem::take(&mut self.text);
         let key = self.key.take().unwrap_or_default();
-        self.has_method |= key.trim_ascii() == b"\"method\"";
         if key.trim_ascii() == b"\"id\"" && text.len() <= LONGEST_ID {
-            self.found = serde_json::from_slice(&text).ok().filter(|id: &Value| id.is_string() || id.is_number());
+            self.id = serde_json::from_slice(&text).ok().filter(|id: &Value| id.is_string() || id.is_number());
         }
     }
 }
@@ -86,7 +102,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn id(text: &str) -> Option<Value> {
+    fn ids(text: &str) -> Vec<Value> {
         // Byte by byte, as a stream may arrive.
         let mut finder = IdFinder::default();
         text.as_bytes().chunks(1).for_each(|piece| finder.feed(piece));
@@ -95,9 +111,21 @@ mod tests {
 
     #[test]
     fn the_id_is_found_wherever_it_stands() {
-        assert_eq!(id(r#"{"jsonrpc":"2.0","id":7,"method":"m","params":{}}"#), Some(json!(7)));
+        assert_eq!(ids(r#"{"jsonrpc":"2.0","id":7,"method":"m","params":{}}"#), [json!(7)]);
         let text = r#"{ "method" : "m", "params" : [{"id":1}, "}", "\"id\":2"] , "id" : "a\"b" }"#;
-        assert_eq!(id(text), Some(json!("a\"b")));
+        assert_eq!(ids(text), [json!("a\"b")]);
+    }
+
+    #[test]
+    fn ids_of_several_messages_are_found_in_their_order() {
+        assert_eq!(ids(r#"{"id":1,"method":"m"}{"id":2,"result":{}} [{"id":3}] {"id":4}"#), [json!(1), json!(4)]);
+    }
+
+    #[test]
+    fn id_of_a_truncated_message_is_found_if_it_is_whole() {
+        for text in [r#"{"id":78,"method":"m""#, r#"{"id":78,"me"#, r#"{"id": 78 ,"#, r#"{"method":"m","id":78,"params":{"#] {
+            assert_eq!(ids(text), [json!(78)], "{text}");
+        }
     }
 
     #[test]
@@ -106,12 +134,13 @@ mod tests {
             [r#""params":{"id":1}"#, r#""text":"\",\"id\":3,\"""#, r#""id":null"#, r#""id":{"a":1}"#, r#""id":1"#]
         {
             let text = format!(r#"{{{members},"result":{{"method":"m"}}}}"#);
-            assert_eq!(id(&text), None, "{text}");
+            assert_eq!(ids(&text), Vec::<Value>::new(), "{text}");
             let text = format!(r#"{{"method":"m",{members}}}"#);
-            assert_eq!(id(&text), members.starts_with("\"id\":1").then(|| json!(1)), "{text}");
+            let expected: Vec<Value> = members.starts_with("\"id\":1").then(|| json!(1)).into_iter().collect();
+            assert_eq!(ids(&text), expected, "{text}");
         }
         for text in ["[]", "x", "", r#"{"method":"m","id":1"#] {
-            assert_eq!(id(text), None, "{text}");
+            assert_eq!(ids(text), Vec::<Value>::new(), "{text}");
         }
     }
 }

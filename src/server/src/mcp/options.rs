@@ -8,7 +8,7 @@ use crate::call::choice::{Choice, Way};
 use crate::call::definition::Sandbox;
 use crate::call::job::CallOptions;
 use crate::call::package_list;
-use crate::call::packages::{PackageError, Packages};
+use crate::call::packages::{NoPackages, PackageError, Packages};
 use crate::call::tool::{ArgumentError, kind};
 use crate::executor::derivation;
 
@@ -101,13 +101,13 @@ fn names(given: Value) -> Result<Vec<String>, ArgumentError> {
 
 /// Takes out of the arguments of a call what asks for no option, where calls have none, and says why packages can't be
 /// had. Any other option is an unknown parameter there.
-pub fn refuse(schema: &Value, arguments: &mut Map<String, Value>) -> Result<(), ArgumentError> {
+pub fn refuse(schema: &Value, arguments: &mut Map<String, Value>, why: NoPackages) -> Result<(), ArgumentError> {
     for name in [EXECUTOR, CACHE, PACKAGES].into_iter().filter(|name| schema["properties"].get(name).is_none()) {
         // What clients send for a parameter that they leave out.
         if arguments.get(name).is_some_and(|given| given.is_null() || *given == json!(false) || *given == json!([])) {
             arguments.remove(name);
         } else if name == PACKAGES && arguments.contains_key(name) {
-            return Err(PackageError::None.into());
+            return Err(PackageError::None(why).into());
         }
     }
     Ok(())
@@ -195,11 +195,12 @@ mod tests {
         let schema = json!({"properties": {"main_py": {}}});
         let refused = |given: Value| {
             let mut arguments = given.as_object().unwrap().clone();
-            refuse(&schema, &mut arguments).map(|()| arguments.len()).map_err(|error| error.to_string())
+            refuse(&schema, &mut arguments, NoPackages::Direct).map(|()| arguments.len()).map_err(|error| error.to_string())
         };
         assert_eq!(refused(json!({"packages": null, "executor": null, "cache": null})), Ok(0));
         assert_eq!(refused(json!({"packages": [], "cache": false})), Ok(0));
         assert_eq!(refused(json!({"executor": "namespace"})), Ok(1), "an unknown parameter");
-        assert!(refused(json!({"packages": ["jq"]})).unwrap_err().contains("leave the parameter out"));
+        let error = refused(json!({"packages": ["jq"]})).unwrap_err();
+        assert!(error.contains("`--executor direct`") && error.contains("leave the parameter out"), "{error}");
     }
 }

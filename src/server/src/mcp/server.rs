@@ -15,7 +15,7 @@ use rmcp::service::{Peer, RequestContext};
 use rmcp::{RoleServer, ServerHandler};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -31,6 +31,9 @@ use crate::sandbox::backend::Backend;
 
 /// How often a client that gave a progress token hears of a call that goes on: clients give silent calls up.
 const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// How long the list of tools waits for what decides it, which may take minutes. It is right in most cases before.
+const LIST_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How many stages of one call may wait to be sent; further ones are left out.
 const STAGES: usize = 64;
@@ -60,6 +63,10 @@ impl Server {
             let runner = runner.clone();
             tokio::spawn(async move { runner.backend(&tool.sandbox).await });
         }
+        tokio::spawn({
+            let runner = runner.clone();
+            async move { runner.settle().await }
+        });
         Self { runner, calls: TaskTracker::new(), shutdown, structured_results }
     }
 
@@ -74,7 +81,7 @@ impl Server {
         let schema = input_schema(tool).into();
         let options = match self.runner.takes_call_options() {
             true => options::take(&schema, &tool.sandbox, &mut arguments)?,
-            false => options::refuse(&schema, &mut arguments).map(|()| CallOptions::default())?,
+            false => options::refuse(&schema, &mut arguments, self.runner.no_packages()).map(|()| CallOptions::default())?,
         };
         Ok(Job { options, ..Job::new(&tool.sandbox, tool.files(arguments)?) })
     }
@@ -179,7 +186,7 @@ impl Progress {
 
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
-        let mut capabilities = ServerCapabilities::builder().enable_tools().build();
+        let mut capabilities = ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build();
         capabilities.resources = self.lists_packages().then(Default::default);
         ServerConfig::new(capabilities)
             .with_server_info(
@@ -194,8 +201,22 @@ impl ServerHandler for Server {
     async fn list_tools(
         &self,
         _request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
+        // In a task of its own, so that it is not begun anew when nobody waits for it any more.
+        let mut settled = tokio::spawn({
+            let runner = self.runner.clone();
+            async move { runner.settle().await }
+        });
+        if timeout(LIST_PATIENCE, &mut settled).await.is_err() {
+            // Until it is known, Nix is expected to stand in for namespaces where those are missing.
+            tokio::spawn(async move {
+                if let Ok(false) = settled.await {
+                    // A client that is gone needs no list.
+                    let _ = context.peer.notify_tool_list_changed().await;
+                }
+            });
+        }
         let output_schema = self.structured_results.then(|| Arc::new(answer::schema()));
         let mut tools = Vec::new();
         for tool in TOOLS {
@@ -242,7 +263,8 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let Some(tool) = Tool::by_name(&request.name) else {
-            let message = format!("unknown tool `{}`: the tools are {}", request.name, Tool::names());
+            let names = self.runner.available().await.join(", ");
+            let message = format!("unknown tool `{}`: the tools are {names}", request.name);
             return Err(ErrorData::invalid_params(message, None));
         };
         let result = match self.job(tool, request.arguments.unwrap_or_default()) {
@@ -273,15 +295,16 @@ impl ServerHandler for Server {
 }
 
 /// Many clients that find structured content show a model nothing else, and lose the images and files: it is for programs
-/// that ask for it. Otherwise the data is in the result's metadata, of which models are shown nothing, or no more than
-/// with an error.
-fn content(answer: Answer, structured: bool) -> CallToolResult {
+/// that ask for it. Otherwise the data is in the result's metadata, without what the text says already: models are shown
+/// nothing of it, except that Gemini CLI shows its model the whole result of a failed call as JSON.
+fn content(mut answer: Answer, structured: bool) -> CallToolResult {
     let mut content = vec![ContentBlock::text(answer.text)];
     content.extend(answer.items.into_iter().map(block));
     let mut result = CallToolResult::success(content);
     if structured {
         result.structured_content = Some(answer.structured.into());
     } else {
+        answer.structured.retain(|field, _| field != "stdout" && field != "stderr");
         result.meta = Some(metadata(RESULT, answer.structured));
     }
     result.is_error = Some(answer.is_error);

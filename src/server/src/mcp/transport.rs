@@ -1,18 +1,20 @@
-//! MCP's messages over a pair of streams. Every request is answered, also one that can't be read.
+//! MCP's messages over a pair of streams. Every line is answered, also one that can't be read, unless it is a notification or
+//! a response that can be.
 //!
 //! rmcp's own transport drops a line that is no JSON without a word, and a client waits for ever. Clients do write such
 //! lines: with half a character where they have cut a text, with NaN, or with control characters as they are.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use rmcp::RoleServer;
-use rmcp::model::{ErrorData, JsonRpcMessage, RequestId};
+use rmcp::model::{ClientRequest, ErrorData, GetMeta, JsonRpcMessage, ProtocolVersion};
 use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport;
-use rmcp::transport::async_rw::AsyncRwTransport;
-use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncWrite, Empty};
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::mcp::framing::{LONGEST_LINE, Line, Lines};
@@ -22,12 +24,14 @@ use crate::mcp::surrogates::replace_halves;
 type Sending = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 
 /// A client's streams.
-pub struct Transport<R, W: AsyncWrite> {
+pub struct Transport<R, W> {
     lines: Lines<R>,
-    /// It only sends: its own input is empty.
-    output: AsyncRwTransport<RoleServer, Empty, W>,
-    /// An answer that is being sent before anything else is read.
-    answer: Option<Sending>,
+    /// None once it is closed.
+    output: Arc<Mutex<Option<W>>>,
+    /// Answers that are being sent before anything else is read.
+    answers: Option<Sending>,
+    /// Whether a session was opened. Before that, rmcp takes a notification for a failure.
+    has_session: bool,
     /// Is cancelled when the input ends. rmcp would let running calls go on for some seconds first.
     ended: CancellationToken,
 }
@@ -38,32 +42,69 @@ where
     W: AsyncWrite + Send + Unpin + 'static,
 {
     pub fn new(input: R, output: W, ended: CancellationToken) -> Self {
-        let output = AsyncRwTransport::new(tokio::io::empty(), output);
-        Self { lines: Lines::new(input, LONGEST_LINE), output, answer: None, ended }
+        let output = Arc::new(Mutex::new(Some(output)));
+        Self { lines: Lines::new(input, LONGEST_LINE), output, answers: None, has_session: false, ended }
     }
 
     /// The next message; none when the input is over. Nothing is lost if the future is dropped.
     async fn next(&mut self) -> io::Result<Option<RxJsonRpcMessage<RoleServer>>> {
         loop {
-            if let Some(answer) = &mut self.answer {
-                answer.await?;
-                self.answer = None;
+            if let Some(answers) = &mut self.answers {
+                answers.await?;
+                self.answers = None;
             }
             let Some(line) = self.lines.next().await? else { return Ok(None) };
             match read(line) {
                 Ok(None) => {}
-                Ok(message) => return Ok(message),
-                Err(unreadable) => {
-                    let Unreadable { answer, error } = *unreadable;
-                    tracing::warn!("{}", error.message);
-                    if let Some(id) = answer {
-                        let answer = TxJsonRpcMessage::<RoleServer>::error(error, id);
-                        self.answer = Some(Box::pin(transport::Transport::send(&mut self.output, answer)));
+                Ok(Some(message)) => {
+                    self.has_session |= opens_session(&message);
+                    if self.has_session || matches!(message, JsonRpcMessage::Request(_)) {
+                        return Ok(Some(message));
                     }
+                    tracing::debug!("ignored before `initialize`: {message:?}");
+                }
+                Err(unreadable) => {
+                    tracing::warn!("{}", unreadable.error.message);
+                    let answers = unreadable.answers().iter().map(encoded).collect::<Result<Vec<_>, _>>()?;
+                    self.answers = Some(Box::pin(write(self.output.clone(), answers.concat())));
                 }
             }
         }
     }
+}
+
+/// Whether rmcp takes this for the beginning of a session: `initialize`, or a request of the protocol without one.
+fn opens_session(message: &RxJsonRpcMessage<RoleServer>) -> bool {
+    let JsonRpcMessage::Request(message) = message else { return false };
+    match &message.request {
+        ClientRequest::InitializeRequest(_) => true,
+        ClientRequest::PingRequest(_) | ClientRequest::DiscoverRequest(_) => false,
+        request => {
+            let meta = request.get_meta();
+            meta.missing_required_keys(&ProtocolVersion::V_2026_07_28).is_empty()
+                && meta.protocol_version().is_some_and(|version| ProtocolVersion::KNOWN_VERSIONS.contains(&version))
+        }
+    }
+}
+
+fn encoded(message: &impl serde::Serialize) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(message)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// Writes lines to their end, even if nobody waits for that any more: half a line would spoil the next.
+async fn write<W>(output: Arc<Mutex<Option<W>>>, lines: Vec<u8>) -> io::Result<()>
+where
+    W: AsyncWrite + Send + Unpin + 'static,
+{
+    let written = tokio::spawn(async move {
+        let mut output = output.lock().await;
+        let output = output.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        output.write_all(&lines).await?;
+        output.flush().await
+    });
+    written.await.map_err(io::Error::other)?
 }
 
 impl<R, W> transport::Transport<RoleServer> for Transport<R, W>
@@ -77,7 +118,8 @@ where
         &mut self,
         item: TxJsonRpcMessage<RoleServer>,
     ) -> impl Future<Output = Result<(), io::Error>> + Send + 'static {
-        transport::Transport::send(&mut self.output, item)
+        let output = self.output.clone();
+        async move { write(output, encoded(&item)?).await }
     }
 
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
@@ -92,26 +134,43 @@ where
     }
 
     async fn close(&mut self) -> io::Result<()> {
-        transport::Transport::close(&mut self.output).await
+        drop(self.output.lock().await.take());
+        Ok(())
     }
 }
 
 /// A line that is no message.
 #[derive(Debug)]
 struct Unreadable {
-    /// The id to answer with, if it can be told; none where nobody waits for an answer.
-    answer: Option<Option<RequestId>>,
+    /// The ids to answer with, as far as they can be told.
+    ids: Vec<Value>,
     error: ErrorData,
+}
+
+impl Unreadable {
+    /// An error for each request, or one without an id, as MCP has it where JSON-RPC has null.
+    fn answers(&self) -> Vec<Value> {
+        let error = json!({"jsonrpc": "2.0", "error": self.error});
+        if self.ids.is_empty() {
+            return vec![error];
+        }
+        let with = |id: &Value| {
+            let mut error = error.clone();
+            error["id"] = id.clone();
+            error
+        };
+        self.ids.iter().map(with).collect()
+    }
 }
 
 /// The message of a line; none if it is to be ignored.
 fn read(line: Line) -> Result<Option<RxJsonRpcMessage<RoleServer>>, Box<Unreadable>> {
     let mut line = match line {
         Line::Whole(line) => line,
-        Line::TooLong { length, id } => {
+        Line::TooLong { length, ids } => {
             let error = format!("the request has {length} bytes, {LONGEST_LINE} at most: give fewer or smaller files");
             return Err(Box::new(Unreadable {
-                answer: request_id(id).map(Some),
+                ids,
                 error: ErrorData::invalid_request(error, None),
             }));
         }
@@ -159,13 +218,15 @@ fn no_message(value: Value) -> Result<Option<RxJsonRpcMessage<RoleServer>>, Box<
         "cannot read an array of messages: send each in a line of its own"
     } else {
         "cannot read a message: it is no JSON-RPC 2.0; a request has `jsonrpc`, which is \"2.0\", an `id`, which is a string \
-         or an integer, and a `method`"
+         or an integer from -2^63 to 2^63-1, and a `method`"
     };
-    let id = is_method.then(|| value["id"].clone());
-    Err(Box::new(Unreadable { answer: Some(request_id(id)), error: ErrorData::invalid_request(error, None) }))
+    // The id of a response is that of a request of ours, and the client may have one of the same id.
+    let is_response = !is_method && ["result", "error"].iter().any(|field| value.get(field).is_some());
+    let id = value.get("id").filter(|id| !is_response && (id.is_string() || id.is_number()));
+    Err(Box::new(Unreadable { ids: id.into_iter().cloned().collect(), error: ErrorData::invalid_request(error, None) }))
 }
 
-/// Says what is wrong with what is no JSON. It is answered if it was to be a request.
+/// Says what is wrong with what is no JSON.
 fn no_json(line: &[u8], error: &serde_json::Error) -> Unreadable {
     let mut finder = IdFinder::default();
     finder.feed(line);
@@ -173,11 +234,7 @@ fn no_json(line: &[u8], error: &serde_json::Error) -> Unreadable {
         "cannot read a message: {error}; send JSON in UTF-8, with finite numbers, with control characters escaped, and less \
          than 128 levels deep"
     );
-    Unreadable { answer: request_id(finder.found()).map(Some), error: ErrorData::parse_error(error, None) }
-}
-
-fn request_id(id: Option<Value>) -> Option<RequestId> {
-    serde_json::from_value(id?).ok()
+    Unreadable { ids: finder.found(), error: ErrorData::parse_error(error, None) }
 }
 
 #[cfg(test)]
@@ -185,15 +242,18 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// What a line is answered at once: the code and the id.
-    fn refused(line: &[u8]) -> Option<(i32, Option<Value>)> {
-        match read(Line::Whole(line.to_vec())) {
-            Ok(_) => None,
-            Err(unreadable) => {
-                let Unreadable { answer, error } = *unreadable;
-                answer.map(|id| (error.code.0, id.map(|id| id.into_json_value())))
-            }
-        }
+    /// What a line is answered at once: the code and the id of each answer.
+    fn answers(line: &[u8]) -> Vec<(i64, Option<Value>)> {
+        let answers = read(Line::Whole(line.to_vec())).map_or_else(|unreadable| unreadable.answers(), |_| Vec::new());
+        let parts = |answer: &Value| (answer["error"]["code"].as_i64().expect("a code"), answer.get("id").cloned());
+        answers.iter().map(parts).collect()
+    }
+
+    /// The one answer of a line.
+    fn refused(line: &[u8]) -> Option<(i64, Option<Value>)> {
+        let answers = answers(line);
+        assert!(answers.len() < 2, "{answers:?}");
+        answers.into_iter().next()
     }
 
     fn request(params: &str) -> Vec<u8> {
@@ -230,9 +290,13 @@ mod tests {
         for (line, id) in [
             (r#"{"jsonrpc":"1.0","id":77,"method":"ping"}"#, Some(json!(77))),
             (r#"{"id":"a","method":"ping"}"#, Some(json!("a"))),
-            (r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, None),
+            (r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, Some(json!(1.5))),
+            (r#"{"jsonrpc":"2.0","id":9223372036854775808,"method":"ping"}"#, Some(json!(1_u64 << 63))),
+            (r#"{"jsonrpc":"2.0","id":18446744073709551615,"method":"ping"}"#, Some(json!(u64::MAX))),
+            (r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#, None),
+            (r#"{"jsonrpc":"2.0","id":1,"error":7}"#, None),
             (r#"{"jsonrpc":"2.0","id":null,"method":"tools/call","params":{"name":"shell"}}"#, None),
-            (r#"{"id":78}"#, None),
+            (r#"{"id":78}"#, Some(json!(78))),
             ("{}", None),
             ("42", None),
             ("[]", None),
@@ -243,12 +307,28 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_waits_for_is_not_answered() {
-        for line in
-            ["", " \r", "hello", "{", r#"{"method":"notifications/x","params":NaN}"#, r#"{"id":1,"result":NaN}"#]
-        {
+    fn blank_lines_and_notifications_are_not_answered() {
+        for line in ["", " \r", r#"{"method":"notifications/x","params":7}"#, r#"{"jsonrpc":"2.0","method":"x"}"#] {
             assert_eq!(refused(line.as_bytes()), None, "{line}");
         }
+    }
+
+    #[test]
+    fn lines_whose_id_cannot_be_told_are_answered_without_one() {
+        let long = format!(r#"{{"id":"{}","method":"ping","params":NaN}}"#, "x".repeat(2000));
+        let noise = ["hello", "{", "{bad", r#"{"method":"notifications/x","params":NaN}"#, r#"{"id":1,"result":NaN}"#];
+        for line in noise.map(str::as_bytes).into_iter().chain([&b"{\"id\":\"\xff\",\"method\":\"x\"}"[..], long.as_bytes()]) {
+            assert_eq!(refused(line), Some((-32700, None)), "{}", String::from_utf8_lossy(line));
+        }
+    }
+
+    #[test]
+    fn truncated_and_joined_requests_are_answered_by_their_ids() {
+        let truncated = r#"{"jsonrpc":"2.0","id":78,"method":"ping""#;
+        assert_eq!(answers(truncated.as_bytes()), [(-32700, Some(json!(78)))]);
+        assert_eq!(answers(br#"{"jsonrpc":"2.0","method":"ping","id":7"#), [(-32700, None)], "it may go on: 78");
+        let joined = r#"{"id":1,"method":"ping"} {"id":"2","method":"ping"}"#;
+        assert_eq!(answers(joined.as_bytes()), [(-32700, Some(json!(1))), (-32700, Some(json!("2")))]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod closure;
 pub mod exported;
 pub mod realise;
+mod realise_log;
 pub mod receipt;
 pub mod run_derivation;
 pub mod unpack;

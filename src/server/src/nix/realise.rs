@@ -1,6 +1,5 @@
 //! Store path → present closure: realises an environment by `nix-store --realise`, once, and keeps it alive.
 
-use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -11,11 +10,9 @@ use tokio::process::Command;
 
 use crate::call::definition::Environment;
 use crate::call::stage::{OnStage, Stage};
+use crate::nix::realise_log::RealiseLog;
 use crate::nix::unpack::{ARCHIVE, UnpackError, Unpacker};
 use nix_store::store_path::{StorePath, StorePathError};
-
-/// How many of Nix's last lines an error shows.
-const LAST_LINES: usize = 20;
 
 /// Where clients that start servers with a bare `PATH` leave Nix to be found.
 const PROFILES: [&str; 5] = [
@@ -201,7 +198,7 @@ impl Realiser {
             .kill_on_drop(true)
             .spawn()
             .map_err(start)?;
-        let mut last = VecDeque::new();
+        let mut log = RealiseLog::default();
         if let Some(stderr) = child.stderr.take() {
             let mut lines = BufReader::new(stderr).split(b'\n');
             while let Ok(Some(line)) = lines.next_segment().await {
@@ -209,18 +206,16 @@ impl Realiser {
                 if line.is_empty() {
                     continue;
                 }
-                on_stage(Stage::Realising { what: what.to_owned(), line: Some(line.clone()) });
-                if last.len() == LAST_LINES {
-                    last.pop_front();
+                if let Some(line) = log.hear(&line) {
+                    on_stage(Stage::Realising { what: what.to_owned(), line: Some(line) });
                 }
-                last.push_back(line);
             }
         }
         let status = child.wait().await.map_err(start)?;
         if status.success() {
             return Ok(());
         }
-        Err(RealiseError::Nix { path, status: status.to_string(), lines: Vec::from(last).join("\n") })
+        Err(RealiseError::Nix { path, status: status.to_string(), lines: log.cause() })
     }
 }
 

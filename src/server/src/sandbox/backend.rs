@@ -8,8 +8,8 @@ use crate::sandbox::host::Toolchain;
 pub enum Backend {
     /// The environment that the server was built with.
     Pinned,
-    /// Programs that were found on this host.
-    Host(Arc<Toolchain>),
+    /// Programs that were found on this host. Where they are not in namespaces, they are not where a sandbox has its files.
+    Host { toolchain: Arc<Toolchain>, in_namespaces: bool },
 }
 
 impl Backend {

@@ -257,7 +257,7 @@ const DAEMON: &str = "/nix/var/nix/daemon-socket/socket";
 fn command(executor: &str, user: User, host: &Host) -> (Command, Option<Daemon>) {
     let timeout = TIMEOUT.to_string();
     // Victims wait for attacks, which must not wait for them.
-    let arguments = ["--executor", executor, "--timeout", &timeout, "--calls-at-once", "64"];
+    let arguments = ["--executor", executor, "--timeout", &timeout, "--calls-at-once", "64", "--structured-results"];
     let (mut command, mut daemon) = (Command::new(client::program()), None);
     if user == User::Ordinary && rustix::process::geteuid().is_root() {
         let home = host.private(&format!("home-{executor}"), Some(NOBODY));

@@ -134,7 +134,7 @@ fn receipts() -> Result<(), Failed> {
 
 fn realised() -> Result<(), Failed> {
     let (script, _) = marked("echo out; echo err >&2; printf 1 > $OUT/one; exit 3");
-    let reply = Server::ready(&["--executor", "namespace"]).sh(&script);
+    let reply = Server::ready(&["--executor", "namespace", "--structured-results"]).sh(&script);
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("main.sh");
     fs::write(&file, &script)?;

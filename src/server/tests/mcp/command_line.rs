@@ -32,6 +32,29 @@ fn run_takes_a_script_from_standard_input_and_passes_both_streams_on() {
 }
 
 #[test]
+fn empty_variables_are_as_good_as_unset_ones() {
+    let mut command = Command::new(program());
+    command.args(["run", "shell", "-"]).stdin(Stdio::null());
+    for name in ["EXECUTOR", "REMOTE_BUILDERS", "STRUCTURED_RESULTS", "NO_CALL_OPTIONS", "LOG"] {
+        command.env(format!("SANDBOX_MCP_{name}"), "");
+    }
+    let refused = command.output().expect("start it");
+    assert!(text(&refused.stderr).contains("main_sh"), "nothing but the script is missing: {refused:?}");
+    let empty = sandbox_mcp(&["run", "--executor", "", "shell", "-"], "true");
+    assert_eq!(empty.status.code(), Some(2), "who writes the option must give it a value: {empty:?}");
+}
+
+#[test]
+fn last_of_an_option_that_is_given_twice_counts() {
+    let twice = ["--stdio", "--stdio", "--no-call-options", "--no-call-options", "--calls-at-once", "1", "--calls-at-once", "2"];
+    assert_eq!(sandbox_mcp(&twice, "").status.code(), Some(0));
+    let output = sandbox_mcp(&["run", "--timeout", "900", "--timeout", "1", "shell", "-"], "sleep 900");
+    assert_eq!(output.status.code(), Some(124), "{output:?}");
+    let output = sandbox_mcp(&["run", "--executor", "namespace", "--executor", "nonsense", "shell", "-"], "true");
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
+
+#[test]
 fn run_ends_with_the_exit_status_of_the_program() {
     for status in [0, 1, 42, 255] {
         assert_eq!(sandbox_mcp(&["run", "shell", "-"], &format!("exit {status}")).status.code(), Some(status));

@@ -33,11 +33,15 @@ fn malformed_lines_between_good_ones_change_nothing() {
 }
 
 #[test]
-fn malformed_lines_before_the_session_change_nothing() {
+fn malformed_lines_and_notifications_before_the_session_change_nothing() {
     let server = Server::start(&[]);
     for line in NOISE {
         server.send_line(line);
     }
+    server.notify("notifications/cancelled", json!({"requestId": 1}));
+    server.send_line(br#"{"jsonrpc": "2.0", "id": 7, "result": {}}"#);
+    assert_eq!(server.answer(server.request("ping", json!({}))).expect("a ping may come first"), json!({}));
+    server.notify("notifications/initialized", json!({}));
     server.initialize(SESSIONS);
     assert_eq!(server.sh("echo on").output(), "on\n");
 }
@@ -129,17 +133,35 @@ fn json_that_is_no_request_is_answered_by_its_id_if_it_has_a_method() {
 }
 
 #[test]
-fn a_notification_or_response_that_cannot_be_read_is_not_answered() {
+fn a_notification_of_another_shape_is_not_answered() {
     let server = server();
-    for line in [
-        r#"{"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": NaN}}"#,
-        r#"{"jsonrpc": "2.0", "method": "notifications/x", "params": 7}"#,
-        r#"{"jsonrpc": "2.0", "id": 1, "result": NaN}"#,
-    ] {
-        server.send_line(line.as_bytes());
-    }
+    server.send_line(br#"{"jsonrpc": "2.0", "method": "notifications/x", "params": 7}"#);
     assert_eq!(server.sh("echo on").output(), "on\n");
     assert_eq!(server.received(), Vec::<Value>::new());
+}
+
+#[test]
+fn every_line_that_is_no_json_is_answered_once() {
+    let server = server();
+    let is_noise = |line: &&&[u8]| !line.trim_ascii().is_empty();
+    for line in NOISE.iter().filter(is_noise) {
+        server.send_line(line);
+        let error = server.receive(|message| message.get("error").is_some());
+        assert_eq!(error["error"]["code"], -32700, "{error}");
+        assert!(error.get("id").is_none_or(|id| [901, 902].iter().any(|known| id == known)), "{error}");
+    }
+    assert_eq!(server.received(), Vec::<Value>::new());
+}
+
+#[test]
+fn an_id_that_is_too_large_comes_back_with_what_is_wrong() {
+    let server = server();
+    for id in [json!(1_u64 << 63), json!(u64::MAX)] {
+        server.send_line(json!({"jsonrpc": "2.0", "id": id, "method": "ping"}).to_string().as_bytes());
+        let error = server.receive(|message| message["id"] == id)["error"].take();
+        assert_eq!(error["code"], -32600, "{error}");
+        assert!(error["message"].to_string().contains("an integer from -2^63 to 2^63-1"), "{error}");
+    }
 }
 
 #[test]
@@ -212,7 +234,7 @@ fn identifiers_come_back_as_they_were_given() {
 
 #[test]
 fn programs_write_to_their_result_and_never_into_the_protocol() {
-    let server = server();
+    let server = Server::ready(&["--structured-results"]);
     let forged = r#"{"jsonrpc":"2.0","id":1,"result":{"forged":true}}"#;
     let script = format!(
         "echo '{forged}'; echo '{forged}' >&2; echo '{forged}' > /dev/stdout; \

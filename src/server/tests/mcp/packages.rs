@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::command_line::sandbox_mcp;
 use crate::server;
 use test_support::client::{SESSIONS, STATELESS, Server, stateless};
 
@@ -53,6 +54,19 @@ fn the_list_can_be_read_without_a_session() {
 fn an_unknown_resource_is_an_error() {
     let error = read(&server(), "sandbox-mcp://secrets").expect_err("there is none");
     assert!(error.message.contains("resources/list"), "{error:?}");
+}
+
+#[test]
+fn packages_that_nobody_can_have_are_refused_with_the_reason() {
+    let pinned = are_there(&server());
+    for (argument, reason) in [("--executor=direct", "`--executor direct`"), ("--no-call-options", "`--no-call-options`")] {
+        let reason = if pinned { reason } else { "built without Nix" };
+        let refused = Server::ready(&[argument]).call("shell", json!({"main_sh": "true", "packages": ["lua"]}));
+        assert!(refused.refusal().contains(reason), "{refused}");
+    }
+    let output = sandbox_mcp(&["run", "--executor", "direct", "-p", "lua", "shell", "-"], "true");
+    let reason = if pinned { "leave out `--executor direct`" } else { "built without Nix" };
+    assert!(String::from_utf8_lossy(&output.stderr).contains(reason), "{output:?}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn assert_timed_out(reply: &Reply, seconds: u64) {
 
 #[test]
 fn a_program_that_sleeps_past_the_limit_is_ended_and_what_it_printed_is_kept() {
-    let server = Server::ready(&["--timeout", "1"]);
+    let server = Server::ready(&["--timeout", "1", "--structured-results"]);
     let reply = server.sh("echo until then; echo an error >&2; sleep 900");
     assert_timed_out(&reply, 1);
     assert!(reply.text().contains("until then") && reply.text().contains("an error"), "{reply}");
@@ -28,7 +28,7 @@ fn a_program_that_sleeps_past_the_limit_is_ended_and_what_it_printed_is_kept() {
 
 #[test]
 fn a_grandchild_that_ignores_sigterm_does_not_outlive_the_limit() {
-    let (server, sleeper) = (Server::ready(&["--timeout", "2"]), Sleeper::new());
+    let (server, sleeper) = (Server::ready(&["--timeout", "2", "--structured-results"]), Sleeper::new());
     let script = format!(
         "import os, signal, time
 if os.fork() == 0:
@@ -115,7 +115,7 @@ except OSError as error:
 
 #[test]
 fn a_program_that_closes_its_output_goes_on_until_its_end() {
-    let reply = server().sh("echo before; exec >&- 2>&-; sleep 1; exit 9");
+    let reply = Server::ready(&["--structured-results"]).sh("echo before; exec >&- 2>&-; sleep 1; exit 9");
     assert!(reply.is_error(), "{reply}");
     assert_eq!((reply.field("stdout"), reply.field("exit_code")), (&json!("before\n"), &json!(9)));
 }
@@ -143,7 +143,7 @@ fn a_program_that_kills_its_parent_and_all_that_it_can_is_answered() {
 
 #[test]
 fn an_end_by_signal_is_told_by_number_and_name() {
-    let server = server();
+    let server = Server::ready(&["--structured-results"]);
     for (signal, number, name) in
         [("SEGV", 11, "SIGSEGV"), ("KILL", 9, "SIGKILL"), ("TERM", 15, "SIGTERM"), ("ABRT", 6, "SIGABRT")]
     {

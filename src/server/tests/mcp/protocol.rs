@@ -116,8 +116,33 @@ fn without_being_asked_results_are_text_with_their_data_as_metadata() {
     for script in ["echo out", "echo file > $OUT/a; exit 3"] {
         let reply = server.sh(script);
         assert!(reply.0.get("structuredContent").is_none(), "{reply}");
-        assert_eq!(schema::mismatches(&sandbox_mcp::mcp::answer::schema().into(), reply.data()), Vec::<String>::new());
+        let mut data = reply.data().clone();
+        // It repeats nothing of the text, because some clients show a model the whole of a failed call's result.
+        for stream in ["stdout", "stderr"] {
+            assert_eq!(data.get(stream), None, "{reply}");
+            data[stream] = "".into();
+        }
+        assert_eq!(schema::mismatches(&sandbox_mcp::mcp::answer::schema().into(), &data), Vec::<String>::new());
     }
+}
+
+/// The bytes of all that is no text in a reply to a script which leaves two files of 60 kB, no text, and exits so.
+fn encoded_of(status: u8) -> (usize, String) {
+    let script = format!(
+        "for name in a b; do head -c 60000 /dev/zero > $OUT/$name; done; printf '\\001' > $OUT/c; exit {status}"
+    );
+    let reply = server().sh(&script);
+    let items = reply.content().1;
+    let blobs = items.iter().filter_map(|item| item["resource"]["blob"].as_str());
+    (blobs.map(str::len).sum(), items[0]["text"].as_str().expect("the list").to_owned())
+}
+
+#[test]
+fn of_a_failed_call_little_is_returned_in_base64() {
+    assert_eq!(encoded_of(0).0, 160_004);
+    let (encoded, list) = encoded_of(3);
+    assert_eq!(encoded, 80_004);
+    assert!(list.contains("b (60000 bytes), not returned: of a call that failed no more than 75000 bytes"), "{list}");
 }
 
 #[test]
@@ -131,7 +156,7 @@ fn structured_results_are_given_to_who_asks_by_argument_or_variable() {
         assert!(tools(&server).iter().all(|tool| tool["outputSchema"].is_object() == are_structured));
         let reply = server.sh("echo out");
         assert_eq!(reply.0["structuredContent"]["stdout"] == "out\n", are_structured, "{reply}");
-        assert_eq!(reply.data().is_null(), are_structured, "{reply}");
+        assert_eq!(reply.0["_meta"]["sandbox-mcp/result"].is_null(), are_structured, "{reply}");
         assert_eq!(reply.output(), "out\n");
     }
 }

@@ -1,13 +1,15 @@
 //! The server in the states that whoever starts it can leave it in.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::protocol::tools;
 use test_support::client::{Server, program};
 
 const NOBODY: u32 = 65534;
@@ -34,6 +36,51 @@ impl Copy {
             command.uid(NOBODY).gid(NOBODY).env("HOME", self.0.path());
         }
         command
+    }
+}
+
+/// The server where the kernel refuses it user namespaces and no Nix runs calls; none where that can't be arranged.
+fn without_namespaces_and_nix(arguments: &[&str]) -> Option<Command> {
+    let command = |program: &OsStr| {
+        let shut = r#"echo 0 > /proc/sys/user/max_user_namespaces && exec "$0" "$@""#;
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "sh", "-c", shut]).arg(program);
+        command.env("SANDBOX_MCP_EXECUTOR", "auto").env("NIX_DAEMON_SOCKET_PATH", "/nonexistent");
+        command
+    };
+    let mut server = command(&program());
+    server.args(arguments);
+    command("true".as_ref()).status().is_ok_and(|status| status.success()).then_some(server)
+}
+
+#[test]
+fn without_namespaces_and_nix_lists_are_true_from_the_first() {
+    let Some(mut command) = without_namespaces_and_nix(&[]) else { return };
+    let server = Server::spawn(&mut command).greeted();
+    let first = tools(&server);
+    let reply = server.sh("test -e /sandbox/out; echo $? > $OUT/file; touch left");
+    if reply.is_error() {
+        assert_eq!(first, Vec::<Value>::new(), "{reply}");
+        return;
+    }
+    assert_eq!(tools(&server), first, "what a call finds out is known before");
+    assert!(!reply.everything().contains("/sandbox/out"), "{reply}");
+    for tool in &first {
+        let text = tool["description"].as_str().expect("a description");
+        assert!(text.contains("this host's own programs") && text.contains("Files left in `$OUT` are"), "{text}");
+    }
+    let names: Vec<&str> = first.iter().filter_map(|tool| tool["name"].as_str()).collect();
+    let unknown = server.answer(server.request("tools/call", json!({"name": "perl"}))).expect_err("no such tool");
+    assert!(unknown.message.ends_with(&format!("the tools are {}", names.join(", "))), "{unknown:?}");
+    let listed = without_namespaces_and_nix(&["list"]).expect("as before").output().expect("list the tools");
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let (can, cannot) = listed.split_once("\n\n").unwrap_or((&listed, ""));
+    assert_eq!(can.lines().filter_map(|line| line.split(' ').next()).collect::<Vec<_>>(), names);
+    // What can't run says why its own environment can't be used, where it has one.
+    let is_pinned = crate::server().sh("true").field("environment") != "host";
+    for line in cannot.lines().skip(1) {
+        let remedy = if is_pinned { "let this machine use the pinned environment: this machine cannot" } else { "`nix build`" };
+        assert!(line.contains(remedy), "{line}");
     }
 }
 

@@ -64,6 +64,11 @@ pub const CAPS: Caps = Caps {
     named: 50,
 };
 
+/// Bytes of all images and other files of a failed call that are no text. In base64 they are 100,000 characters, no more than
+/// of a long text: Gemini CLI shows its model the whole result of such a call as JSON. Clients that show the images of one
+/// (Codex does, Claude Code drops them) still get the usual plots, which have some 30 kB each.
+const OF_FAILURE: u64 = 75_000;
+
 impl Caps {
     /// Bytes of one file of a kind.
     pub fn most(&self, kind: Kind) -> u64 {
@@ -131,6 +136,10 @@ pub enum Reason {
     Together {
         most: u64,
     },
+    /// The call failed, and together with the files before it, it would be more than is returned then.
+    OfFailure {
+        most: u64,
+    },
     /// A directory below too many others.
     TooDeep {
         most: usize,
@@ -155,6 +164,9 @@ impl fmt::Display for Reason {
             Self::Pixels { most } => write!(f, "a side has more than {most} pixels: save it at a lower resolution"),
             Self::TooLarge { most } => write!(f, "no more than {most} bytes of such a file are returned"),
             Self::Together { most } => write!(f, "no more than {most} bytes are returned together"),
+            Self::OfFailure { most } => {
+                write!(f, "of a call that failed no more than {most} bytes of images and binary files are returned")
+            }
             Self::TooDeep { most } => write!(f, "directories are looked into {most} levels deep"),
             Self::Entries { most } => write!(f, "no more than {most} files and directories are looked at"),
             Self::Unreadable { error } => write!(f, "it can't be read: {error}"),
@@ -216,6 +228,22 @@ impl Artifacts {
         let excess = self.left_out.len().saturating_sub(CAPS.named);
         self.left_out.truncate(CAPS.named);
         self.not_named += excess as u64;
+    }
+
+    /// Leaves out what is too much for the result of a call that failed.
+    pub fn bound_for_failure(&mut self) {
+        let mut total = 0;
+        let is_kept = |file: &Artifact| {
+            let size = if file.kind == Kind::Text { 0 } else { file.size() };
+            let fits = total + size <= OF_FAILURE;
+            total += if fits { size } else { 0 };
+            fits
+        };
+        let (kept, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.files).into_iter().partition(is_kept);
+        self.files = kept;
+        let reason = Reason::OfFailure { most: OF_FAILURE };
+        let left_out = |file: Artifact| LeftOut { size: Some(file.size()), path: file.path, reason: reason.clone() };
+        self.add_left_out(others.into_iter().map(left_out).collect());
     }
 
     fn leave_out(&mut self, caps: &Caps, left_out: LeftOut) {

@@ -258,10 +258,10 @@ fn images_of_up_to_8000_pixels_a_side_are_returned_and_20_of_them() {
     let out = directory();
     for (name, width, height) in [("wide", 8001, 1), ("high", 1, 8001), ("huge", 20_000, 20_000), ("most", 8000, 8000)]
     {
-        fs::write(out.path().join(name), png_of(width, height, 1)).unwrap();
+        fs::write(out.path().join(name), png_of(width, height, 2)).unwrap();
     }
     for number in 1..=21 {
-        fs::write(out.path().join(format!("p-{number}.png")), png_of(2, 2, 1)).unwrap();
+        fs::write(out.path().join(format!("p-{number}.png")), png_of(2, 2, 2)).unwrap();
     }
     fs::write(out.path().join("text"), "x").unwrap();
     let artifacts = collected(out.path(), &CAPS);

@@ -17,12 +17,13 @@ pub enum Item {
 
 /// The list of all files, then each that is returned. Clients do not show a model the name of an image, so that it stands
 /// right before each, unless the list ends with the name of the only one.
-pub(super) fn items(artifacts: Artifacts) -> Vec<Item> {
+/// `place` is the directory's name for the program.
+pub(super) fn items(artifacts: Artifacts, place: &str) -> Vec<Item> {
     if artifacts.is_empty() {
         return Vec::new();
     }
     let is_only_one = artifacts.files.len() + artifacts.left_out.len() == 1;
-    let mut items = vec![Item::Text(list(&artifacts))];
+    let mut items = vec![Item::Text(list(&artifacts, place))];
     for artifact in artifacts.files {
         if let (Kind::Image(_), false) = (artifact.kind, is_only_one) {
             items.push(Item::Text(format!("{}:", artifact.name())));
@@ -43,8 +44,8 @@ fn item(artifact: Artifact) -> Item {
     }
 }
 
-fn list(artifacts: &Artifacts) -> String {
-    let mut lines = vec![format!("Files in {OUT}:")];
+fn list(artifacts: &Artifacts, place: &str) -> String {
+    let mut lines = vec![format!("Files in {place}:")];
     let returned = |file: &Artifact| format!("{} ({}, {} bytes)", file.name(), file.kind.mime(), file.size());
     lines.extend(artifacts.files.iter().map(returned));
     lines.extend(artifacts.left_out.iter().map(|file| {

@@ -17,10 +17,15 @@ const MOST: usize = 10;
 /// left half-made files.
 pub fn sentence(outcome: &Outcome) -> Option<String> {
     let ended = matches!(outcome.ending, Ending::Exited { .. } | Ending::Signalled { .. });
-    if ended { of(&outcome.left, &outcome.artifacts, outcome.workdir) } else { None }
+    let sentence = if ended { of(&outcome.left, &outcome.artifacts) } else { None }?;
+    Some(match outcome.in_namespaces() {
+        true => format!("{sentence} left in {}: only files in $OUT ({OUT}) are returned", outcome.workdir),
+        false => format!("{sentence} left in the working directory: only files in $OUT are returned"),
+    })
 }
 
-fn of(left: &Left, artifacts: &Artifacts, workdir: &str) -> Option<String> {
+/// The beginning of the sentence: what was left.
+fn of(left: &Left, artifacts: &Artifacts) -> Option<String> {
     let returned = artifacts.files.iter().map(|file| &file.path);
     let known: Vec<&Path> =
         returned.chain(artifacts.left_out.iter().map(|file| &file.path)).map(|path| &**path).collect();
@@ -38,7 +43,7 @@ fn of(left: &Left, artifacts: &Artifacts, workdir: &str) -> Option<String> {
     let last = named.pop()?;
     let were = if named.is_empty() && more <= 1 { "was" } else { "were" };
     let listed = if named.is_empty() { last } else { format!("{} and {last}", named.join(", ")) };
-    Some(format!("{listed} {were} left in {workdir}: only files in $OUT ({OUT}) are returned"))
+    Some(format!("{listed} {were}"))
 }
 
 /// Puts a sentence below the program's output.
@@ -59,12 +64,6 @@ mod tests {
         Left { names: names.iter().map(Into::into).collect(), more }
     }
 
-    fn said(left: &Left, artifacts: &Artifacts) -> Option<String> {
-        let sentence = of(left, artifacts, "/sandbox")?;
-        let end = " left in /sandbox: only files in $OUT (/sandbox/out) are returned";
-        Some(sentence.strip_suffix(end).expect("what to do instead").to_owned())
-    }
-
     #[test]
     fn what_was_left_is_named_up_to_a_number() {
         let none = Artifacts::default();
@@ -76,9 +75,9 @@ mod tests {
             (left(&["a", "b", "c"], 0), "a, b and c were"),
             (left(&many, 3), "10, 11, 12, 13, 14, 15, 16, 17, 18, 19 and 5 more were"),
         ] {
-            assert_eq!(said(&left, &none).as_deref(), Some(sentence));
+            assert_eq!(of(&left, &none).as_deref(), Some(sentence));
         }
-        assert_eq!(said(&left(&[], 0), &none), None);
+        assert_eq!(of(&left(&[], 0), &none), None);
     }
 
     #[test]
@@ -87,7 +86,7 @@ mod tests {
         let large = LeftOut { path: "large".into(), size: None, reason: Reason::TooLarge { most: 1 } };
         let artifacts =
             Artifacts { files: vec![file("plot.png"), file("tables/a.csv")], left_out: vec![large], not_named: 0 };
-        assert_eq!(said(&left(&["a.csv", "large", "plot.png", "tables/"], 0), &artifacts), None);
-        assert_eq!(said(&left(&["plot.png", "plot2.png"], 0), &artifacts).as_deref(), Some("plot2.png was"));
+        assert_eq!(of(&left(&["a.csv", "large", "plot.png", "tables/"], 0), &artifacts), None);
+        assert_eq!(of(&left(&["plot.png", "plot2.png"], 0), &artifacts).as_deref(), Some("plot2.png was"));
     }
 }

@@ -7,6 +7,7 @@ mod items;
 mod left;
 mod network;
 
+use sandbox_plan::plan::OUT;
 use serde_json::{Map, Value, json};
 
 pub use items::Item;
@@ -64,9 +65,12 @@ pub fn schema() -> Map<String, Value> {
 }
 
 impl Answer {
-    pub fn of(outcome: Outcome, deadline_seconds: u64) -> Self {
+    pub fn of(mut outcome: Outcome, deadline_seconds: u64) -> Self {
         let (stdout, stderr) = (outcome.stdout.text(), outcome.stderr.text());
         let is_error = !outcome.succeeded();
+        if is_error {
+            outcome.artifacts.bound_for_failure();
+        }
         let mut text = match reason(outcome.ending, deadline_seconds) {
             None if stderr.is_empty() => stdout.clone(),
             None => format!("{stdout}\nStderr:\n{stderr}"),
@@ -81,7 +85,8 @@ impl Answer {
             text = format!("{fallback}\n{text}");
         }
         let structured = structured(&outcome, stdout, stderr);
-        Self { text, items: items::items(outcome.artifacts), structured, is_error }
+        let place = if outcome.in_namespaces() { OUT } else { "$OUT" };
+        Self { text, items: items::items(outcome.artifacts, place), structured, is_error }
     }
 }
 

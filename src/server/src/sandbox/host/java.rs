@@ -52,7 +52,11 @@ impl Java {
     /// How it is to be told to run the source file. This compiles a class, which takes a second or two.
     pub(super) fn launch(&self) -> Launch {
         match compiled(&self.path.with_file_name("javac")) {
-            Ok(files) => Launch { arguments: ["-cp", LINKS, MAIN].map(str::to_owned).into(), files },
+            Ok(files) => {
+                // The working directory is the class path that Java has by default.
+                let class_path = format!("{LINKS}:.");
+                Launch { arguments: ["-cp", &class_path, MAIN].map(str::to_owned).into(), files }
+            }
             Err(error) => {
                 let path = self.path.display();
                 tracing::warn!("{path} could not compile what runs Java programs of every form: {error}");

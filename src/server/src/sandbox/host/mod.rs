@@ -145,34 +145,31 @@ pub enum HostError {
     Read { tool: &'static str, path: PathBuf, source: io::Error },
 }
 
-/// Both ways out, which end every message.
-const WAYS_OUT: &str = "or install Nix, with which this server brings its own pinned environments";
-
 impl fmt::Display for HostError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MissingToolchain { tool, program, searched } => {
                 write!(f, "tool `{tool}` needs `{program}`, which is not in {}: ", shortened(searched))?;
-                write!(f, "install it on this host and put it on PATH, {WAYS_OUT}")
+                write!(f, "install it on this host and put it on PATH")
             }
             Self::UnknownShim { tool, program, path, nature } => {
                 write!(f, "tool `{tool}` needs `{program}`, but {} is {nature}: ", path.display())?;
-                write!(f, "put the directory of the real {program} on PATH before it, {WAYS_OUT}")
+                write!(f, "put the directory of the real {program} on PATH before it")
             }
             Self::Manager { tool, program, path, question, source } => {
                 write!(f, "tool `{tool}` needs `{program}`, but for the shim {} ", path.display())?;
-                write!(f, "`{question}` gave no answer: {source}; choose a version there, {WAYS_OUT}")
+                write!(f, "`{question}` gave no answer: {source}; choose a version there")
             }
             Self::NoCompiler { tool, path } => {
                 write!(f, "tool `{tool}` needs a JDK, but {} has no javac beside it: ", path.display())?;
-                write!(f, "install a JDK on this host, {WAYS_OUT}")
+                write!(f, "install a JDK on this host")
             }
             Self::OldJava { tool, path, version } => {
                 write!(f, "tool `{tool}` needs Java {} or newer, but {} is {version}: ", java::OLDEST, path.display())?;
-                write!(f, "install a newer JDK on this host, {WAYS_OUT}")
+                write!(f, "install a newer JDK on this host")
             }
             Self::Read { tool, path, source } => {
-                write!(f, "tool `{tool}`: cannot read {}: {source}; make it readable, {WAYS_OUT}", path.display())
+                write!(f, "tool `{tool}`: cannot read {}: {source}; make it readable", path.display())
             }
         }
     }

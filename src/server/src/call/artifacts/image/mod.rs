@@ -106,15 +106,29 @@ fn png(content: &[u8]) -> Option<(u32, u32)> {
     if !depths.contains(&depth) || compression != 0 || filter != 0 || interlace > 1 {
         return None;
     }
-    let (mut has_palette, mut has_pixels) = (colour != 3, false);
+    let mut has_palette = colour != 3;
+    // The beginning of the compressed pixels, which chunks may be cut anywhere.
+    let mut pixels = Vec::new();
     loop {
         let chunk = png_chunk(&mut rest)?;
         match &chunk.kind {
             b"PLTE" => has_palette = true,
-            b"IDAT" => has_pixels |= has_palette && !chunk.data.is_empty(),
-            b"IEND" => return (has_pixels && chunk.data.is_empty() && rest.0.is_empty()).then_some((width, height)),
+            b"IDAT" if !has_palette => return None,
+            b"IDAT" => pixels.extend(chunk.data.iter().take(2 - pixels.len().min(2))),
+            b"IEND" => return (is_zlib(&pixels) && chunk.data.is_empty() && rest.0.is_empty()).then_some((width, height)),
             _ => {}
         }
+    }
+}
+
+/// Whether this is how a zlib stream begins: deflate with a window of up to 32 kB, without a dictionary, and with its checksum.
+fn is_zlib(beginning: &[u8]) -> bool {
+    match *beginning {
+        [method, flags, ..] => {
+            let is_deflate = method & 0x0f == 8 && method >> 4 <= 7 && flags & 0x20 == 0;
+            is_deflate && u16::from_be_bytes([method, flags]).is_multiple_of(31)
+        }
+        _ => false,
     }
 }
 
@@ -150,14 +164,16 @@ fn crc(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |sum: u32, byte| TABLE[usize::from(sum as u8 ^ byte)] ^ (sum >> 8))
 }
 
-/// Segments up to the first scan; one of them is the frame's header. Then scans with further segments between them, and the
+/// Segments up to the first scan; one of them is the frame's header, and others have tables for its pixels. Then scans with further segments between them, and the
 /// end of the image.
 fn jpeg(content: &[u8]) -> Option<(u32, u32)> {
     const START_OF_SCAN: u8 = 0xda;
     const END: u8 = 0xd9;
+    const HUFFMAN_TABLES: u8 = 0xc4;
+    const QUANTIZATION_TABLES: u8 = 0xdb;
     let mut rest = Rest(content.strip_prefix(b"\xff\xd8")?);
     let mut sides = None;
-    let mut has_scan = false;
+    let (mut has_huffman, mut has_quantization, mut has_scan) = (false, false, false);
     loop {
         match jpeg_marker(&mut rest)? {
             // Cameras put further images behind the first.
@@ -175,6 +191,9 @@ fn jpeg(content: &[u8]) -> Option<(u32, u32)> {
             }
             // Other kinds of frames; a second image; a marker that means nothing.
             0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf | 0xd8 | 0x00..=0x01 => return None,
+            HUFFMAN_TABLES => has_huffman |= !jpeg_segment(&mut rest)?.is_empty(),
+            QUANTIZATION_TABLES => has_quantization |= !jpeg_segment(&mut rest)?.is_empty(),
+            START_OF_SCAN if !has_huffman || !has_quantization => return None,
             START_OF_SCAN => {
                 sides?;
                 jpeg_segment(&mut rest)?;
@@ -232,7 +251,10 @@ fn gif(content: &[u8]) -> Option<(u32, u32)> {
                 }
                 let flags = rest.byte()?;
                 skip_colours(&mut rest, flags)?;
-                let _code_size = rest.byte()?;
+                // Bits of the first codes, which stand for as many colours.
+                if !matches!(rest.byte()?, 2..=8) {
+                    return None;
+                }
                 has_frame |= skip_blocks(&mut rest)? > 0;
             }
             0x3b => return (has_frame && rest.is_padding()).then_some((width.into(), height.into())),

@@ -92,15 +92,19 @@ fn sample(name: &str) -> Vec<u8> {
     samples().find(|(_, other, _)| *other == name).expect("there is such a sample").2
 }
 
+/// How the compressed pixels of a PNG begin.
+const ZLIB: &[u8] = b"\x78\x9c";
+
 fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
     let checked = [kind, data].concat();
     [&(data.len() as u32).to_be_bytes(), &checked[..], &crc(&checked).to_be_bytes()].concat()
 }
 
-/// A PNG of 57 bytes and its pixels, which nobody has compressed.
+/// A PNG of 57 bytes and its pixels, two bytes at least, of which nobody has compressed more than the beginning.
 pub(in crate::call::artifacts) fn png_of(width: u32, height: u32, pixels: usize) -> Vec<u8> {
+    let pixels = with(vec![1; pixels], 0, ZLIB);
     let header = [&width.to_be_bytes()[..], &height.to_be_bytes(), &[8, 2, 0, 0, 0]].concat();
-    [PNG, &chunk(b"IHDR", &header), &chunk(b"IDAT", &vec![1; pixels]), &chunk(b"IEND", b"")].concat()
+    [PNG, &chunk(b"IHDR", &header), &chunk(b"IDAT", &pixels), &chunk(b"IEND", b"")].concat()
 }
 
 /// The bytes with some of them changed.
@@ -119,7 +123,7 @@ fn images_of_every_format_are_read_with_their_sides() {
         assert_eq!(read(&content), Some(Image { mime, width: 5, height: 3 }), "{name}");
         assert_eq!(may_be(&content[..64.min(content.len())]), Some(mime), "{name}");
     }
-    assert_eq!(read(&png_of(70_000, 2, 1)).map(Image::longest_side), Some(70_000));
+    assert_eq!(read(&png_of(70_000, 2, 2)).map(Image::longest_side), Some(70_000));
 }
 
 #[test]
@@ -141,14 +145,14 @@ fn zeros_behind_an_image_are_passed_over_where_writers_pad() {
 
 #[test]
 fn a_png_needs_a_header_that_is_right() {
-    let good = png_of(5, 3, 1);
+    let good = png_of(5, 3, 2);
     assert!(read(&good).is_some());
     // The length of the header, its name, a side without its checksum.
     for (at, changed) in [(8, &[0, 0, 0, 12][..]), (12, b"IHDX"), (16, &[0, 0, 0, 6])] {
         assert_eq!(read(&with(good.clone(), at, changed)), None, "{at}");
     }
     let with_header = |header: [u8; 13]| {
-        read(&[PNG, &chunk(b"IHDR", &header), &chunk(b"IDAT", b"x"), &chunk(b"IEND", b"")].concat()).is_some()
+        read(&[PNG, &chunk(b"IHDR", &header), &chunk(b"IDAT", ZLIB), &chunk(b"IEND", b"")].concat()).is_some()
     };
     let header = |end: [u8; 5]| [0, 0, 0, 5, 0, 0, 0, 3, end[0], end[1], end[2], end[3], end[4]];
     assert!(with_header(header([16, 6, 0, 0, 1])) && with_header(header([1, 0, 0, 0, 0])));
@@ -162,14 +166,52 @@ fn a_png_needs_a_header_that_is_right() {
 fn a_png_needs_pixels_and_nothing_behind_its_end() {
     let header = chunk(b"IHDR", &[0, 0, 0, 5, 0, 0, 0, 3, 8, 2, 0, 0, 0]);
     assert_eq!(read(&[PNG, &header, &chunk(b"IEND", b"")].concat()), None);
-    assert_eq!(read(&[&png_of(5, 3, 1)[..], b"x"].concat()), None);
+    assert_eq!(read(&[&png_of(5, 3, 2)[..], b"x"].concat()), None);
     // A chunk that goes beyond the file.
     assert_eq!(read(&[PNG, &header, &[0xff; 4], b"IDAT", &chunk(b"IEND", b"")].concat()), None);
 }
 
 #[test]
+fn pixels_of_a_png_begin_as_a_zlib_stream() {
+    let header = chunk(b"IHDR", &[0, 0, 0, 5, 0, 0, 0, 3, 8, 2, 0, 0, 0]);
+    let is_read = |parts: &[&[u8]]| {
+        let parts: Vec<u8> = parts.iter().flat_map(|part| chunk(b"IDAT", part)).collect();
+        read(&[PNG, &header, &parts, &chunk(b"IEND", b"")].concat()).is_some()
+    };
+    // Compressed less or more, with a smaller window, and cut anywhere.
+    for parts in [&[&b"\x78\x01"[..]][..], &[b"\x78\xda"], &[b"\x08\x1d"], &[b"", b"\x78", b"", b"\x9c\x01"]] {
+        assert!(is_read(parts), "{parts:?}");
+    }
+    for parts in [&[&b"Not zlib at all"[..]][..], &[b"\x78\x9d"], &[b"\x88\x1c"], &[b"\x78\xbb"], &[b"\x78"], &[b""]] {
+        assert!(!is_read(parts), "{parts:?}");
+    }
+}
+
+#[test]
+fn tables_of_a_jpeg_come_before_its_scan() {
+    let jpeg = sample("jpeg");
+    for marker in [b"\xff\xdb", b"\xff\xc4"] {
+        let mut without = jpeg.clone();
+        while let Some(at) = without.windows(2).position(|pair| pair == marker) {
+            without = with(without, at, b"\xff\xfe");
+        }
+        assert_eq!(read(&without), None, "{marker:?}");
+    }
+    assert_eq!(read(b"\xff\xd8\xff\xc0\0\x0b\x08\0\x10\0\x10\x01\0\x11\0\xff\xda\0\x08\x01\x01\0\0\x3f\0\0\xff\xd9"), None);
+}
+
+#[test]
+fn codes_of_a_gif_begin_with_two_to_eight_bits() {
+    let gif = sample("gif");
+    let code_size = position(&gif, b"\x08\x0b");
+    for bits in 0..=255 {
+        assert_eq!(read(&with(gif.clone(), code_size, &[bits])).is_some(), (2..=8).contains(&bits), "{bits}");
+    }
+}
+
+#[test]
 fn a_side_of_no_pixels_makes_no_image() {
-    assert_eq!((read(&png_of(0, 3, 1)), read(&png_of(5, 0, 1))), (None, None));
+    assert_eq!((read(&png_of(0, 3, 2)), read(&png_of(5, 0, 2))), (None, None));
     let jpeg = sample("jpeg");
     assert_eq!(read(&with(jpeg.clone(), position(&jpeg, b"\xff\xc0") + 5, &[0, 0])), None);
     assert_eq!(read(&with(sample("gif"), 6, &[0, 0])), None);

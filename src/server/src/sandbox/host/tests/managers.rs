@@ -113,7 +113,7 @@ fn a_manager_that_has_no_version_chosen_is_named_with_its_own_words() {
     home.file(".pyenv/version", "3.12\n");
     home.script(".pyenv/bin/pyenv", "echo 'pyenv: version 3.12 is not installed' >&2; exit 1");
     let error = home.error("python", PYENV);
-    for part in ["`python`", "pyenv which python3", "version 3.12 is not installed", "install Nix"] {
+    for part in ["`python`", "pyenv which python3", "version 3.12 is not installed", "choose a version there"] {
         assert!(error.contains(part), "{error}");
     }
 }

@@ -54,7 +54,7 @@ fn hello_runs_in_every_tool_that_this_machine_has_a_toolchain_for_and_others_nam
                     eprintln!("as {caller:?}: {error}");
                     let text = error.to_string();
                     assert_ne!(tool, "shell", "every machine has a shell: {text}");
-                    assert!(text.contains(&format!("`{tool}`")) && text.contains("install Nix"), "{text}");
+                    assert!(text.contains(&format!("`{tool}`")), "{text}");
                 }
             }
         }
