@@ -65,6 +65,8 @@ pkgs.runCommand "docs"
     grep -qx '### `searchPaths`' $docs/package-set.md
     for tool in $tools; do grep -q "^## \`$tool\`: " $docs/tools.md; done
     # What was evaluated must not have left its marks.
-    if grep -n '<lambda>\|/nix/store' $docs/*.md; then exit 1; fi
+    # The chapters in pages/ may show store paths; what is made here must not.
+    generated="$docs/definition.md $docs/package-set.md $docs/tools.md"
+    if grep -n '<lambda>\|/nix/store' $generated; then exit 1; fi
     touch $out
   ''
