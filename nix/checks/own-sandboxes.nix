@@ -87,6 +87,16 @@ let
     "a refusal names the attribute" =
       lib.all (lib.hasPrefix "sandboxes.lua: timeouts: unknown key") misspelt.problems;
     "a changed sandbox gives another server" = other.package.drvPath != server.package.drvPath;
+    "the server can be compiled in another way" =
+      let
+        rust = server.rust.override {
+          rustPlatform = pkgs.rustPlatform // {
+            buildRustPackage =
+              arguments: pkgs.rustPlatform.buildRustPackage (arguments // { another = "way"; });
+          };
+        };
+      in
+      (server.package.override { inherit rust; }).another == "way";
     "the server can be made from another manifest" =
       (server.package.override { inherit (other) manifest; }).drvPath == other.package.drvPath;
   };

@@ -115,7 +115,7 @@ let
         };
       };
       manifest = import ./manifest.nix { inherit pkgs definitions derivations; };
-      rust = import ./rust.nix { inherit pkgs; };
+      rust = pkgs.callPackage ./rust.nix { };
     in
     {
       inherit
@@ -134,7 +134,7 @@ let
         };
       });
       docs = import ../docs { inherit pkgs definitions; };
-      tests = import ./tests.nix { inherit pkgs rust; };
+      tests = pkgs.callPackage ./tests.nix { inherit rust; };
     };
 in
 {

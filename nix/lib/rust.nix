@@ -1,8 +1,12 @@
 # What is compiled from the Rust sources, by way of buildRustPackage. Crates of others are compiled once for each kind of build, and the
 # launcher for itself, so that a change of the sources compiles no more than the sources.
-{ pkgs }:
+{
+  glibc,
+  lib,
+  rustPlatform,
+  stdenv,
+}:
 let
-  inherit (pkgs) lib;
   inherit (lib.fileset) difference toSource unions;
 
   root = ../..;
@@ -42,7 +46,7 @@ let
       compiled ? null,
       ...
     }@arguments:
-    pkgs.rustPlatform.buildRustPackage (
+    rustPlatform.buildRustPackage (
       {
         inherit (workspace.package) version;
         src = toSource {
@@ -111,7 +115,9 @@ let
       }
       // arguments
     );
-  members = map (member: (lib.importTOML (root + "/${member}/Cargo.toml")).package.name) workspace.members;
+  members = map (
+    member: (lib.importTOML (root + "/${member}/Cargo.toml")).package.name
+  ) workspace.members;
 in
 {
   inherit
@@ -143,8 +149,8 @@ in
     env.CARGO_ENCODED_RUSTFLAGS = "-Ctarget-feature=+crt-static";
     # The linker takes what the first directory has, so what links dynamically comes first.
     buildInputs = [
-      pkgs.glibc.out
-      pkgs.glibc.static
+      glibc.out
+      glibc.static
     ];
     installPhase = ''
       runHook preInstall
@@ -162,7 +168,7 @@ in
       "--workspace"
       "--all-targets"
     ];
-    postBuild = "cargo check --offline --workspace --all-targets --target ${pkgs.stdenv.hostPlatform.rust.rustcTarget}";
+    postBuild = "cargo check --offline --workspace --all-targets --target ${stdenv.hostPlatform.rust.rustcTarget}";
   };
 
   releaseDependencies = dependencies {

@@ -3,9 +3,8 @@
 #
 # Apart from the package, so that installing that takes no longer; with the portable manifest, so that a change of an
 # environment compiles no test again; without optimisation, which takes longer than the tests.
-{ pkgs, rust }:
+{ lib, rust }:
 let
-  inherit (pkgs) lib;
   # Unit tests that run the programs of a machine, of which a builder has none where they look for them.
   onMachines = [
     "executor::direct"
