@@ -11,7 +11,7 @@ use std::{env, fs, io, thread};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
-use super::{Host, HostError, command};
+use super::{Host, HostError, program_names};
 
 /// How long a version manager may take to answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -64,7 +64,7 @@ pub(super) struct Located {
 pub(super) fn locate(program: &str, tool: &'static str, host: &Host) -> Result<Located, HostError> {
     let search = Search { program, tool, host };
     let mut first_error = None;
-    for name in command::names(program) {
+    for name in program_names::on_host(program) {
         for candidate in host.candidates(name) {
             match search.follow(candidate) {
                 Ok(located) => return Ok(located),
@@ -133,7 +133,7 @@ impl Search<'_> {
     }
 
     fn is_python(&self) -> bool {
-        command::names("python").contains(&self.program)
+        program_names::on_host("python").contains(&self.program)
     }
 
     fn in_true_directory(&self, path: &Path) -> Result<PathBuf, HostError> {
@@ -207,7 +207,7 @@ impl Search<'_> {
         }
         // A shim of python3 serves `python` as well, so the shim's own name is asked for where it has one.
         let name = match shim.file_name().and_then(|name| name.to_str()) {
-            Some(name) if command::names(self.program).contains(&name) => name,
+            Some(name) if program_names::on_host(self.program).contains(&name) => name,
             _ => self.program,
         };
         self.ask(asked, name).map_err(|source| HostError::Manager {
@@ -258,7 +258,10 @@ impl Search<'_> {
             .collect();
         versions.into_iter().find_map(|version| {
             let binaries = root.join("versions").join(version).join("bin");
-            command::names(self.program).into_iter().map(|name| binaries.join(name)).find(|path| is_executable(path))
+            program_names::on_host(self.program)
+                .into_iter()
+                .map(|name| binaries.join(name))
+                .find(|path| is_executable(path))
         })
     }
 

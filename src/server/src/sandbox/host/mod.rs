@@ -6,10 +6,10 @@
 //! ([`prefix`]). Nothing else of the home is ever shown: neither the home itself nor a directory that programs share,
 //! such as `~/.local`.
 
-mod command;
 mod java;
 mod locate;
 mod prefix;
+mod program_names;
 mod system;
 #[cfg(test)]
 mod tests;
@@ -269,7 +269,7 @@ pub fn toolchain(sandbox: &Sandbox, host: &Host) -> Result<Toolchain, HostError>
         if program == "java" {
             java = java::java(&located.path, sandbox)?;
         }
-        let names = command::names_served(program).into_iter().map(str::to_owned);
+        let names = program_names::in_sandbox(program).into_iter().map(str::to_owned);
         wanted.extend(names.map(|name| (name, located.path.clone())));
         programs.push((program.to_owned(), located.path));
     }

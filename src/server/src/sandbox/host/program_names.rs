@@ -1,7 +1,7 @@
 //! The names of programs, on hosts and in sandboxes.
 
-/// Names of a program on hosts, the best first.
-pub(super) fn names(program: &str) -> Vec<&str> {
+/// Returns the names of a program on hosts, the best first.
+pub(super) fn on_host(program: &str) -> Vec<&str> {
     match program {
         // Where both exist, `python` may still be Python 2.
         "python" | "python3" => vec!["python3", "python"],
@@ -11,8 +11,8 @@ pub(super) fn names(program: &str) -> Vec<&str> {
     }
 }
 
-/// Names that a sandbox finds a program by.
-pub(super) fn names_served(program: &str) -> Vec<&str> {
+/// Returns the names that a program is found by in a sandbox.
+pub(super) fn in_sandbox(program: &str) -> Vec<&str> {
     match program {
         "python" | "python3" => vec!["python", "python3"],
         other => vec![other],
