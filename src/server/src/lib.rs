@@ -65,6 +65,8 @@
 pub mod call;
 pub mod cli;
 pub mod executor;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod mcp;
 pub mod network;
 pub mod nix;
