@@ -9,11 +9,13 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::executor::Executor;
 use nix_store::store_path::{StorePath, StorePathError};
 
 pub mod address;
 #[cfg(feature = "codegen")]
 pub mod codegen;
+pub mod executor;
 mod network;
 pub mod policy;
 mod services;
@@ -102,14 +104,6 @@ pub struct Definition {
     pub package_sets: Vec<String>,
     #[serde(default)]
     pub executor: Option<Executor>,
-}
-
-/// By what calls are carried out, where the operator does not say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Executor {
-    Namespace,
-    Derivation,
 }
 
 #[derive(Debug, Deserialize)]
