@@ -1,4 +1,4 @@
-//! A store with a daemon, and derivations for it.
+//! A store with a daemon, and derivations for tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -6,8 +6,8 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
-use nix_store::daemon::{Connection, Options};
-use nix_store::derivation::{Derivation, Output};
+use nix_store::daemon::{BuildOptions, Connection};
+use nix_store::derivation::{Derivation, DerivationOutput};
 use nix_store::endpoint::Endpoint;
 use nix_store::hash::{derivation_path, fill_outputs};
 use nix_store::nar::Node;
@@ -40,9 +40,9 @@ impl Drop for Daemon {
     }
 }
 
-/// What runs of the sandbox ask for.
-pub fn options() -> Options {
-    Options { substitutes: false, local_jobs: 1, settings: vec![("timeout".into(), "60".into())] }
+/// Returns the options that runs of the executor `derivation` use.
+pub fn options() -> BuildOptions {
+    BuildOptions { substitutes: false, local_jobs: 1, settings: vec![("timeout".into(), "60".into())] }
 }
 
 impl Fixture {
@@ -50,7 +50,7 @@ impl Fixture {
         Self::with_settings(kind, "trusted-users = *\n")
     }
 
-    /// `settings` are further lines for nix.conf.
+    /// Makes a store with a daemon; `settings` are further lines for nix.conf.
     pub fn with_settings(kind: Kind, settings: &str) -> Result<Self, Failed> {
         let store = Store::new();
         // Daemons that make a store at the same time get in each other's way.
@@ -87,7 +87,7 @@ impl Fixture {
         Ok(())
     }
 
-    /// The process that listens at the socket.
+    /// Returns the id of the process that listens at the socket.
     pub fn daemon_pid(&self) -> u32 {
         self.daemon.as_ref().expect("this fixture has a socket").0.id()
     }
@@ -110,7 +110,7 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) -> Result<(), Fai
     Ok(())
 }
 
-/// A derivation that runs a shell script, and all that it needs to be added.
+/// A derivation that runs a shell script, with everything that is needed to add it.
 pub struct Script {
     pub path: StorePath,
     pub out: StorePath,
@@ -126,7 +126,7 @@ impl Script {
         let shell = std::fs::read(static_shell().expect("the test is ignored without"))?;
         let shell = connection.add_files("bash", &Node::File { content: &shell, executable: true }).await?;
         let mut derivation = Derivation {
-            outputs: BTreeMap::from([("out".into(), Output::input_addressed(String::new()))]),
+            outputs: BTreeMap::from([("out".into(), DerivationOutput::input_addressed(String::new()))]),
             input_derivations: BTreeMap::new(),
             input_sources: BTreeSet::from([shell.clone()]),
             system: format!("{}-linux", std::env::consts::ARCH),
