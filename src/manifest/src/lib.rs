@@ -378,6 +378,9 @@ impl Definition {
         if self.script_mode().is_none() {
             return Err(("mount.scriptPerms", "it must be an octal mode such as 0755"));
         }
+        if !matches!(self.executor, None | Some(Executor::Namespace | Executor::Derivation)) {
+            return Err(("executor", "it must be namespace or derivation"));
+        }
         if self.executor == Some(Executor::Derivation) && self.security.network != Network::None {
             return Err(("executor", "Nix's build sandbox, in which a derivation runs, has no network to give"));
         }

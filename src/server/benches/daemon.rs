@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
-use nix_store::protocol::BuildMode;
 use test_support::daemon_fixture::{Fixture, Kind, Script};
 use test_support::own_store;
 
@@ -64,7 +63,7 @@ fn build(fixture: &Fixture, number: usize, warm: bool) -> Result<Duration, Faile
             None => fixture.connect().await?,
         };
         connection.add_text("script.drv", &text, &prepared.references).await?;
-        let result = connection.build(&prepared.path, BuildMode::Normal, &mut |_| {}).await?;
+        let result = connection.build(&prepared.path, &mut |_| {}).await?;
         assert!(result.status.succeeded(), "{}", result.message);
         Ok(begun.elapsed())
     })

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand};
 
-use crate::call::choice::{Choice, Remote};
+use crate::call::choice::{self, ExecutorChoice, Remote};
 use crate::runner::Options;
 
 /// Runs code for AI agents in pinned Nix environments, isolated by Linux namespaces.
@@ -105,8 +105,14 @@ pub struct Settings {
     /// environments only), derivation (the same, by Nix in its build sandbox), derivation-cli (by Nix's commands) or
     /// direct (this host's toolchains). What a call by Nix holds, prints and leaves is in the store until shortly after
     /// its answer, where every user of this machine can read it.
-    #[arg(long, value_name = "EXECUTOR", env = "SANDBOX_MCP_EXECUTOR", default_value = "auto")]
-    pub executor: Choice,
+    #[arg(
+        long,
+        value_name = "EXECUTOR",
+        env = "SANDBOX_MCP_EXECUTOR",
+        default_value = "auto",
+        value_parser = choice::parse
+    )]
+    pub executor: ExecutorChoice,
     /// The longest time that any program may run; each tool has a limit of its own besides.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub timeout: Option<u64>,

@@ -1,4 +1,4 @@
-//! A call as a derivation, and what is asked of the Nix store.
+//! A call as a derivation, and the use of the Nix store.
 
 pub mod closure;
 pub mod exported;

@@ -16,8 +16,8 @@ const MOST: usize = 10;
 /// The sentence for an outcome, unless nothing was left that is not in the directory of artifacts too. What was broken off has
 /// left half-made files.
 pub fn sentence(outcome: &Outcome) -> Option<String> {
-    let ended = matches!(outcome.ending, Ending::Exited { .. } | Ending::Signalled { .. });
-    if ended { of(&outcome.left, &outcome.artifacts, outcome.workdir) } else { None }
+    let ended = matches!(outcome.result.ending, Ending::Exited { .. } | Ending::Signalled { .. });
+    if ended { of(&outcome.result.left, &outcome.result.artifacts, outcome.workdir) } else { None }
 }
 
 fn of(left: &Left, artifacts: &Artifacts, workdir: &str) -> Option<String> {
