@@ -13,7 +13,7 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use crate::addressed::Addressed;
-use crate::endpoint::{DaemonChild, Endpoint, Streams};
+use crate::endpoint::{DaemonChild, DaemonStreams, Endpoint};
 use crate::nar::Node;
 use crate::protocol::{
     BuildResult, CLIENT_MAGIC, DAEMON_MAGIC, EndOfEvents, Event, OLDEST_VERSION, OWN_VERSION, Operation, PathInfo,
@@ -88,7 +88,7 @@ impl Connection {
     /// There is no daemon, or it does not speak a protocol that is new enough.
     pub async fn open(endpoint: &Endpoint) -> Result<Self, DaemonError> {
         let connect = |cause| DaemonError::Connect { endpoint: endpoint.clone(), cause };
-        let Streams { reader, writer, child } = endpoint.open().await.map_err(connect)?;
+        let DaemonStreams { reader, writer, child } = endpoint.open().await.map_err(connect)?;
         let mut connection = Self {
             reader: WireReader::new(reader),
             writer,

@@ -47,11 +47,11 @@ impl Endpoint {
         Self::Child { program: nix_daemon.into(), arguments: vec!["--stdio".into()] }
     }
 
-    pub(crate) async fn open(&self) -> io::Result<Streams> {
+    pub(crate) async fn open(&self) -> io::Result<DaemonStreams> {
         match self {
             Self::Socket(path) => {
                 let (reader, writer) = UnixStream::connect(path).await?.into_split();
-                Ok(Streams { reader: Box::new(reader), writer: Box::new(writer), child: None })
+                Ok(DaemonStreams { reader: Box::new(reader), writer: Box::new(writer), child: None })
             }
             Self::Child { program, arguments } => {
                 let mut child = Command::new(program)
@@ -65,7 +65,7 @@ impl Endpoint {
                 };
                 let last_lines = LastLines::of(child.stderr.take());
                 let child = Some(DaemonChild { child: Some(child), last_lines });
-                Ok(Streams { reader: Box::new(reader), writer: Box::new(writer), child })
+                Ok(DaemonStreams { reader: Box::new(reader), writer: Box::new(writer), child })
             }
         }
     }
@@ -81,7 +81,7 @@ impl fmt::Display for Endpoint {
 }
 
 /// The two directions of a connection. When they are dropped, the daemon ends its work for us.
-pub(crate) struct Streams {
+pub(crate) struct DaemonStreams {
     pub reader: Box<dyn AsyncRead + Send + Unpin>,
     pub writer: Box<dyn AsyncWrite + Send + Unpin>,
     pub child: Option<DaemonChild>,

@@ -251,19 +251,19 @@ mod tests {
 
     /// A [`Node`] that owns its names and contents.
     #[derive(Debug, Clone)]
-    enum Tree {
+    enum OwnedNode {
         File(Vec<u8>, bool),
         Link(Vec<u8>),
-        Directory(BTreeMap<Vec<u8>, Tree>),
+        Directory(BTreeMap<Vec<u8>, OwnedNode>),
     }
 
-    impl Tree {
+    impl OwnedNode {
         fn node(&self) -> Node<'_> {
             match self {
                 Self::File(content, executable) => Node::File { content, executable: *executable },
                 Self::Link(target) => Node::Link { target },
                 Self::Directory(entries) => {
-                    Node::Directory(entries.iter().map(|(name, tree)| (&name[..], tree.node())).collect())
+                    Node::Directory(entries.iter().map(|(name, owned)| (&name[..], owned.node())).collect())
                 }
             }
         }
@@ -275,37 +275,37 @@ mod tests {
         }
     }
 
-    fn any_tree() -> impl Strategy<Value = Tree> {
+    fn any_node() -> impl Strategy<Value = OwnedNode> {
         let bytes = || vec(any::<u8>(), 0..20);
         let leaf = prop_oneof![
-            (bytes(), any::<bool>()).prop_map(|(content, executable)| Tree::File(content, executable)),
-            bytes().prop_map(Tree::Link)
+            (bytes(), any::<bool>()).prop_map(|(content, executable)| OwnedNode::File(content, executable)),
+            bytes().prop_map(OwnedNode::Link)
         ];
-        leaf.prop_recursive(4, 32, 5, move |inner| btree_map(bytes(), inner, 0..5).prop_map(Tree::Directory))
+        leaf.prop_recursive(4, 32, 5, move |inner| btree_map(bytes(), inner, 0..5).prop_map(OwnedNode::Directory))
     }
 
     proptest! {
         #[test]
-        fn any_archive_is_read_as_it_was_written(tree in any_tree()) {
-            let archive = tree.archive();
+        fn any_archive_is_read_as_it_was_written(owned in any_node()) {
+            let archive = owned.archive();
             let mut parser = NarParser::new(&archive);
-            prop_assert_eq!(parser.archive(), Ok(tree.node()));
+            prop_assert_eq!(parser.archive(), Ok(owned.node()));
             prop_assert!(parser.is_at_end());
         }
 
         #[test]
-        fn archive_cut_short_is_refused(tree in any_tree(), place in any::<Index>()) {
-            let archive = tree.archive();
+        fn archive_cut_short_is_refused(owned in any_node(), place in any::<Index>()) {
+            let archive = owned.archive();
             prop_assert!(NarParser::new(&archive[..place.index(archive.len())]).archive().is_err());
         }
 
         #[test]
         fn archive_with_one_byte_changed_is_refused_or_another(
-            tree in any_tree(),
+            owned in any_node(),
             place in any::<Index>(),
             change in 1..=u8::MAX,
         ) {
-            let mut archive = tree.archive();
+            let mut archive = owned.archive();
             let place = place.index(archive.len());
             archive[place] ^= change;
             let mut parser = NarParser::new(&archive);

@@ -76,21 +76,21 @@ pub enum Event {
     /// A line of Nix's own.
     Message(String),
     /// The beginning of some work, in Nix's words.
-    Started { work: Work, text: String },
+    Started { work: ActivityKind, text: String },
     /// A line that a builder wrote.
     Log(String),
 }
 
 /// The kind of work that begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Work {
+pub enum ActivityKind {
     Build,
     /// Nix waits for a build user, for a remote builder or for the lock of the output, which another build has.
     Wait,
     Other,
 }
 
-impl Work {
+impl ActivityKind {
     fn from_wire(kind: u64) -> Self {
         match kind {
             105 => Self::Build,
@@ -142,7 +142,7 @@ pub async fn read_events<R: AsyncRead + Unpin>(
                 for _ in ["id", "level"] {
                     reader.number().await?;
                 }
-                let work = Work::from_wire(reader.number().await?);
+                let work = ActivityKind::from_wire(reader.number().await?);
                 let text = reader.string().await?;
                 read_fields(reader).await?;
                 reader.number().await?; // its parent

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
-use test_support::daemon_fixture::{Fixture, Kind, Script};
+use test_support::daemon_fixture::{DaemonKind, Fixture, Script};
 use test_support::own_store;
 
 const RUNS: usize = 30;
@@ -17,12 +17,12 @@ fn main() -> Result<(), Failed> {
         println!("A Nix and a static shell are needed.");
         return Ok(());
     }
-    let ways: [(&str, Kind, Way); 5] = [
-        ("nix-store --realise", Kind::Socket, realise),
-        ("socket", Kind::Socket, |fixture, number| build(fixture, number, false)),
-        ("socket, warm", Kind::Socket, |fixture, number| build(fixture, number, true)),
-        ("child", Kind::Child, |fixture, number| build(fixture, number, false)),
-        ("child, warm", Kind::Child, |fixture, number| build(fixture, number, true)),
+    let ways: [(&str, DaemonKind, Way); 5] = [
+        ("nix-store --realise", DaemonKind::Socket, realise),
+        ("socket", DaemonKind::Socket, |fixture, number| build(fixture, number, false)),
+        ("socket, warm", DaemonKind::Socket, |fixture, number| build(fixture, number, true)),
+        ("child", DaemonKind::Child, |fixture, number| build(fixture, number, false)),
+        ("child, warm", DaemonKind::Child, |fixture, number| build(fixture, number, true)),
     ];
     let fixtures = ways.iter().map(|(_, kind, _)| Fixture::new(*kind)).collect::<Result<Vec<_>, _>>()?;
     let mut times = ways.map(|_| Vec::new());

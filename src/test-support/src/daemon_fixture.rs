@@ -17,23 +17,23 @@ use tokio::runtime::Runtime;
 use crate::own_store::{Store, static_shell};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum DaemonKind {
     Socket,
     Child,
 }
 
 pub struct Fixture {
     // Before the store, which its daemon uses.
-    daemon: Option<Daemon>,
+    daemon: Option<FixtureDaemon>,
     pub endpoint: Endpoint,
     pub store: Store,
     pub runtime: Runtime,
 }
 
 /// A daemon at a socket.
-struct Daemon(Child);
+struct FixtureDaemon(Child);
 
-impl Drop for Daemon {
+impl Drop for FixtureDaemon {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -46,12 +46,12 @@ pub fn options() -> BuildOptions {
 }
 
 impl Fixture {
-    pub fn new(kind: Kind) -> Result<Self, Failed> {
+    pub fn new(kind: DaemonKind) -> Result<Self, Failed> {
         Self::with_settings(kind, "trusted-users = *\n")
     }
 
     /// Makes a store with a daemon; `settings` are further lines for nix.conf.
-    pub fn with_settings(kind: Kind, settings: &str) -> Result<Self, Failed> {
+    pub fn with_settings(kind: DaemonKind, settings: &str) -> Result<Self, Failed> {
         let store = Store::new();
         // Daemons that make a store at the same time get in each other's way.
         store.run("nix-store", &["--init"])?;
@@ -59,8 +59,8 @@ impl Fixture {
         let mut fixture =
             Self { daemon: None, endpoint: Endpoint::Socket(PathBuf::new()), store, runtime: Runtime::new()? };
         match kind {
-            Kind::Socket => fixture.start_daemon()?,
-            Kind::Child => {
+            DaemonKind::Socket => fixture.start_daemon()?,
+            DaemonKind::Child => {
                 let mut arguments: Vec<_> = fixture
                     .store
                     .variables()
@@ -81,7 +81,7 @@ impl Fixture {
         let _ = std::fs::remove_file(&socket);
         let mut command = self.store.command("nix-daemon");
         let command = command.env("NIX_DAEMON_SOCKET_PATH", &socket).stdout(Stdio::null()).stderr(Stdio::null());
-        self.daemon = Some(Daemon(command.spawn()?));
+        self.daemon = Some(FixtureDaemon(command.spawn()?));
         wait_until("the daemon listens", || std::os::unix::net::UnixStream::connect(&socket).is_ok())?;
         self.endpoint = Endpoint::Socket(socket);
         Ok(())

@@ -2,7 +2,7 @@
 
 mod context;
 pub mod derivation;
-pub mod direct;
+pub(crate) mod direct;
 mod environments;
 mod online;
 
@@ -17,7 +17,7 @@ use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
 pub use self::context::CallContext;
-use self::derivation::{DerivationError, Derivations, NixTransport};
+use self::derivation::{Derivations, NixRunError, NixTransport};
 use self::direct::Unconfined;
 use self::environments::Environments;
 use crate::call::artifacts::{self, Artifacts};
@@ -161,11 +161,11 @@ pub enum ExecutorError {
     #[error(transparent)]
     Launch(LaunchError),
     #[error(transparent)]
-    Derivation(Box<DerivationError>),
+    Derivation(Box<NixRunError>),
 }
 
-impl From<DerivationError> for ExecutorError {
-    fn from(error: DerivationError) -> Self {
+impl From<NixRunError> for ExecutorError {
+    fn from(error: NixRunError) -> Self {
         Self::Derivation(Box::new(error))
     }
 }

@@ -1,8 +1,8 @@
 //! A call as a derivation, and the use of the Nix store.
 
-pub mod closure;
-pub mod exported;
+pub(crate) mod closure;
+pub(crate) mod exported;
 pub mod realise;
 pub mod receipt;
 pub mod run_derivation;
-pub mod unpack;
+pub(crate) mod unpack;

@@ -83,7 +83,7 @@ fn paths(derivation: RunDerivation) -> Vec<StorePath> {
 }
 
 /// Deletes those of the paths that are valid. Paths that are in use remain in the list.
-async fn delete(connections: &Connections, paths: &mut Vec<StorePath>) -> Result<(), super::DerivationError> {
+async fn delete(connections: &Connections, paths: &mut Vec<StorePath>) -> Result<(), super::NixRunError> {
     let mut connection = connections.open().await?;
     *paths = connection.valid_paths(paths).await?;
     if paths.is_empty() || connection.delete(paths).await.is_ok() {
@@ -101,7 +101,7 @@ async fn delete(connections: &Connections, paths: &mut Vec<StorePath>) -> Result
     last
 }
 
-async fn delete_one(connection: &mut Connection, path: &StorePath) -> Result<(), super::DerivationError> {
+async fn delete_one(connection: &mut Connection, path: &StorePath) -> Result<(), super::NixRunError> {
     connection.delete(std::slice::from_ref(path)).await?;
     Ok(())
 }

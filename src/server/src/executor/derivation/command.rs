@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
-use super::{Built, DerivationError, Log, Remote, failure};
+use super::{Built, Log, NixRunError, Remote, failure};
 use crate::call::file::File;
 use crate::nix::run_derivation::{RunDerivation, builder_node, builder_path, files_node};
 use nix_store::export::Export;
@@ -37,7 +37,7 @@ impl NixCommands {
         files: &[File],
         log: &mut Log<'_>,
         cancelled: &CancellationToken,
-    ) -> Result<Option<Built>, DerivationError> {
+    ) -> Result<Option<Built>, NixRunError> {
         let export = export(derivation, files);
         if !self.run("add to the store", &["--import"], &export, log, cancelled).await? {
             return Ok(None);
@@ -53,7 +53,7 @@ impl NixCommands {
         let arguments = [&["--realise", path], options, builders].concat();
         match self.run("realise the derivation", &arguments, &[], log, cancelled).await {
             Ok(is_done) => Ok(is_done.then_some(Built { cost: log.cost })),
-            Err(DerivationError::Command { reason, .. }) => Err(failure(derivation, log, &reason)),
+            Err(NixRunError::Command { reason, .. }) => Err(failure(derivation, log, &reason)),
             Err(error) => Err(error),
         }
     }
@@ -66,8 +66,8 @@ impl NixCommands {
         input: &[u8],
         log: &mut Log<'_>,
         cancelled: &CancellationToken,
-    ) -> Result<bool, DerivationError> {
-        let failed = |reason: String| DerivationError::Command { operation, reason };
+    ) -> Result<bool, NixRunError> {
+        let failed = |reason: String| NixRunError::Command { operation, reason };
         let program = self.program.as_ref().ok_or_else(|| failed("there is no nix-store on this machine".into()))?;
         let start = |error| failed(format!("{} does not start: {error}", program.display()));
         let mut child = Command::new(program)

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::DerivationError;
+use super::NixRunError;
 use crate::call::choice::Remote;
 use crate::nix::run_derivation::{builder_node, builder_path};
 use nix_store::daemon::{BuildOptions, Connection};
@@ -30,7 +30,7 @@ impl Connections {
     }
 
     /// Returns a connection for one run, and whether it came from the pool.
-    pub async fn take(&self) -> Result<(Connection, bool), DerivationError> {
+    pub async fn take(&self) -> Result<(Connection, bool), NixRunError> {
         let pooled = self.prewarmed().pop();
         match pooled {
             Some(connection) => Ok((connection, true)),
@@ -54,7 +54,7 @@ impl Connections {
     }
 
     /// Opens a connection whose daemon has read what the database knows of `closure`.
-    async fn open_prewarmed(&self, closure: &[StorePath]) -> Result<Connection, DerivationError> {
+    async fn open_prewarmed(&self, closure: &[StorePath]) -> Result<Connection, NixRunError> {
         let mut connection = self.open().await?;
         for path in closure {
             // A daemon would also remember for an hour that a path is missing, although it was realised meanwhile.
@@ -66,13 +66,13 @@ impl Connections {
     }
 
     /// Replaces the launcher in the store by the one that this server embeds. Only trusted users may do that.
-    pub async fn repair(&self) -> Result<(), DerivationError> {
+    pub async fn repair(&self) -> Result<(), NixRunError> {
         self.connect().await?.repair_files(builder_path().name(), &builder_node()).await?;
         Ok(())
     }
 
     /// Opens a connection, which keeps the launcher in the store.
-    pub async fn open(&self) -> Result<Connection, DerivationError> {
+    pub async fn open(&self) -> Result<Connection, NixRunError> {
         let mut connection = self.connect().await?;
         connection.set_options(&options(self.0.remote, connection.trusted())).await?;
         let builder = builder_path();
@@ -83,7 +83,7 @@ impl Connections {
         Ok(connection)
     }
 
-    async fn connect(&self) -> Result<Connection, DerivationError> {
+    async fn connect(&self) -> Result<Connection, NixRunError> {
         Ok(self.0.reach.connect().await?)
     }
 

@@ -14,7 +14,7 @@ use super::ADD_TIMEOUT;
 
 /// Why a job was not carried out to its end.
 #[derive(Debug, Error)]
-pub enum DerivationError {
+pub enum NixRunError {
     /// Nix's build sandbox has no network.
     #[error(
         "`{tool}` has network access, which Nix's build sandbox can't give: start the server with `--executor namespace` \
@@ -71,7 +71,7 @@ pub enum DerivationError {
     Damaged { path: &'static StorePath },
 }
 
-impl From<ReachError> for DerivationError {
+impl From<ReachError> for NixRunError {
     fn from(error: ReachError) -> Self {
         match error {
             ReachError::Unreachable(error) => Self::Unreachable(error),
@@ -80,7 +80,7 @@ impl From<ReachError> for DerivationError {
     }
 }
 
-impl DerivationError {
+impl NixRunError {
     /// Tells whether a store path was missing that was there before, as after the garbage collector took the
     /// environment.
     pub fn misses_a_path(&self) -> bool {

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::call::stage::{OnStage, Stage};
-use nix_store::protocol::{Event, Work};
+use nix_store::protocol::{ActivityKind, Event};
 
 /// Begins the builder's own lines of the log.
 const BUILDER_PREFIX: &str = "sandbox-mcp: ";
@@ -100,20 +100,20 @@ impl<'a> Log<'a> {
     pub fn line(&mut self, line: &str) {
         self.heard.send_replace(());
         if line.starts_with(WAITING_PREFIX) {
-            self.started(Work::Wait, line.to_owned());
+            self.started(ActivityKind::Wait, line.to_owned());
         } else if line.starts_with(BUILDING_PREFIX) {
-            self.started(Work::Build, line.to_owned());
+            self.started(ActivityKind::Build, line.to_owned());
         } else {
             // The caller keeps the command's last lines.
             self.is_own(line);
         }
     }
 
-    fn started(&mut self, work: Work, text: String) {
+    fn started(&mut self, work: ActivityKind, text: String) {
         match work {
-            Work::Wait => drop(self.waiting.send_replace(Some(text.clone()))),
-            Work::Build => drop(self.waiting.send_replace(None)),
-            Work::Other => {}
+            ActivityKind::Wait => drop(self.waiting.send_replace(Some(text.clone()))),
+            ActivityKind::Build => drop(self.waiting.send_replace(None)),
+            ActivityKind::Other => {}
         }
         if text.contains(REMOTE_BUILDER_MARK) {
             self.remote_builder = Some(text.clone());
@@ -149,7 +149,7 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(90);
 
-    fn started(text: &str, work: Work) -> Event {
+    fn started(text: &str, work: ActivityKind) -> Event {
         Event::Started { work, text: text.into() }
     }
 
@@ -161,7 +161,7 @@ mod tests {
         let talk = async {
             for _ in 0..3 {
                 sleep(Duration::from_secs(60)).await;
-                log.hear(started("building", Work::Build));
+                log.hear(started("building", ActivityKind::Build));
             }
             std::future::pending::<()>().await;
         };
@@ -178,11 +178,11 @@ mod tests {
         let mut log = Log::new(&|_| {});
         let waits = log.waits_for(LIMIT);
         let talk = async {
-            log.hear(started("waiting for a lock", Work::Wait));
+            log.hear(started("waiting for a lock", ActivityKind::Wait));
             sleep(Duration::from_secs(60)).await;
-            log.hear(started("building", Work::Build));
+            log.hear(started("building", ActivityKind::Build));
             sleep(Duration::from_secs(1000)).await;
-            log.hear(started("waiting for a machine", Work::Wait));
+            log.hear(started("waiting for a machine", ActivityKind::Wait));
             std::future::pending::<String>().await
         };
         let reason = tokio::select! {

@@ -30,7 +30,7 @@ use sandbox_plan::record::Cost;
 use self::cleanup::StoreCleanup;
 use self::command::NixCommands;
 use self::connections::Connections;
-pub use self::error::DerivationError;
+pub use self::error::NixRunError;
 use self::log::Log;
 use super::{CallContext, ExecutorError};
 use crate::call::choice::Remote;
@@ -66,13 +66,13 @@ pub(super) enum NixTransport {
 }
 
 /// Returns why a build failed, from what the launcher has said, if it could, and from what Nix says.
-fn failure(derivation: &RunDerivation, log: &Log<'_>, reason: &str) -> DerivationError {
+fn failure(derivation: &RunDerivation, log: &Log<'_>, reason: &str) -> NixRunError {
     let path = builder_path();
     if log.refusal.is_none() && fs::read(path.as_str()).ok().as_deref() != Some(LAUNCHER) {
-        return DerivationError::Damaged { path };
+        return NixRunError::Damaged { path };
     }
     let reason = log.refusal.clone().unwrap_or_else(|| log.reason(reason));
-    DerivationError::Build { derivation: derivation.path.clone(), reason }
+    NixRunError::Build { derivation: derivation.path.clone(), reason }
 }
 
 /// Tells whether the store's disk has no room for another call.
@@ -119,7 +119,7 @@ impl Derivations {
         let result = match built {
             Ok(Some(built)) => result::read(job, &derivation, &built, elapsed).await.map_err(Into::into),
             Ok(None) => Err(ExecutorError::Cancelled),
-            Err(error) if is_full() => Err(DerivationError::Full { reason: error.to_string() }.into()),
+            Err(error) if is_full() => Err(NixRunError::Full { reason: error.to_string() }.into()),
             Err(error) => Err(error.into()),
         };
         // The output of a call that may be shared is its cache.
@@ -134,7 +134,7 @@ impl Derivations {
     }
 
     /// Computes the derivation of a run, with everything that the call itself decides.
-    async fn derivation(&self, context: &CallContext<'_>) -> Result<RunDerivation, DerivationError> {
+    async fn derivation(&self, context: &CallContext<'_>) -> Result<RunDerivation, NixRunError> {
         let job = context.job;
         check(job.sandbox)?;
         let nonce = (!job.options.cache).then(nonce);
@@ -151,7 +151,7 @@ impl Derivations {
         transport: NixTransport,
         context: &CallContext<'_>,
         derivation: &RunDerivation,
-    ) -> Result<Option<Built>, DerivationError> {
+    ) -> Result<Option<Built>, NixRunError> {
         let CallContext { job, on_stage, cancelled, .. } = context;
         let mut log = Log::new(*on_stage);
         let queue_timeout = if self.remote == Remote::Off { LOCAL_QUEUE_TIMEOUT } else { REMOTE_QUEUE_TIMEOUT };
@@ -169,9 +169,9 @@ impl Derivations {
             // Dropping the future drops the connection, at which the daemon ends the builder.
             () = cancelled.cancelled(), if transport == NixTransport::Daemon => Ok(None),
             // There is no builder yet.
-            reason = waits => Err(DerivationError::Busy { limit: queue_limit, reason }),
+            reason = waits => Err(NixRunError::Busy { limit: queue_limit, reason }),
             // What is built on a remote builder may never come back.
-            () = is_silent => Err(DerivationError::Silent { limit: silence_limit, reason: log.reason("") }),
+            () = is_silent => Err(NixRunError::Silent { limit: silence_limit, reason: log.reason("") }),
         }
     }
 
@@ -186,7 +186,7 @@ impl Derivations {
         derivation: &RunDerivation,
         files: &[File],
         on_stage: OnStage<'_>,
-    ) -> Result<(), DerivationError> {
+    ) -> Result<(), NixRunError> {
         self.build(derivation, files, &mut Log::new(on_stage)).await.map(drop)
     }
 
@@ -195,14 +195,9 @@ impl Derivations {
         self.cleanup.add(derivation);
     }
 
-    async fn build(
-        &self,
-        derivation: &RunDerivation,
-        files: &[File],
-        log: &mut Log<'_>,
-    ) -> Result<Built, DerivationError> {
+    async fn build(&self, derivation: &RunDerivation, files: &[File], log: &mut Log<'_>) -> Result<Built, NixRunError> {
         match self.build_once(derivation, files, log).await {
-            Err(error @ DerivationError::Damaged { .. }) => match self.connections.repair().await {
+            Err(error @ NixRunError::Damaged { .. }) => match self.connections.repair().await {
                 Ok(()) => {
                     tracing::warn!("{error}; it was repaired");
                     self.build_once(derivation, files, log).await
@@ -218,10 +213,9 @@ impl Derivations {
         derivation: &RunDerivation,
         files: &[File],
         log: &mut Log<'_>,
-    ) -> Result<Built, DerivationError> {
-        let mut connection = tokio::time::timeout(ADD_TIMEOUT, self.added(derivation, files))
-            .await
-            .map_err(|_| DerivationError::Slow)??;
+    ) -> Result<Built, NixRunError> {
+        let mut connection =
+            tokio::time::timeout(ADD_TIMEOUT, self.added(derivation, files)).await.map_err(|_| NixRunError::Slow)??;
         let result = connection.build(&derivation.path, &mut |event| log.hear(event)).await;
         let result = result.map_err(|error| match error {
             DaemonError::Refused { operation, reason } => {
@@ -236,11 +230,11 @@ impl Derivations {
     }
 
     /// Adds a derivation and returns the connection that keeps it, which is for this run only.
-    async fn added(&self, derivation: &RunDerivation, files: &[File]) -> Result<Connection, DerivationError> {
+    async fn added(&self, derivation: &RunDerivation, files: &[File]) -> Result<Connection, NixRunError> {
         let (mut connection, is_pooled) = self.connections.take().await?;
         match add(&mut connection, derivation, files).await {
             // The daemon may have been restarted since the connection was made. Nothing has run yet.
-            Err(DerivationError::Daemon(DaemonError::Lost { .. })) if is_pooled => {
+            Err(NixRunError::Daemon(DaemonError::Lost { .. })) if is_pooled => {
                 let mut connection = self.connections.open().await?;
                 add(&mut connection, derivation, files).await?;
                 Ok(connection)
@@ -252,15 +246,15 @@ impl Derivations {
 }
 
 /// Refuses a sandbox that Nix cannot make on any machine.
-pub fn check(sandbox: &Sandbox) -> Result<(), DerivationError> {
+pub fn check(sandbox: &Sandbox) -> Result<(), NixRunError> {
     match sandbox.network {
         Network::None => Ok(()),
-        Network::Bridge | Network::Allow(_) => Err(DerivationError::Network { tool: sandbox.id }),
+        Network::Bridge | Network::Allow(_) => Err(NixRunError::Network { tool: sandbox.id }),
     }
 }
 
 /// Adds the derivation, and the files that it does not hold, unless those must be there already.
-async fn add(connection: &mut Connection, derivation: &RunDerivation, files: &[File]) -> Result<(), DerivationError> {
+async fn add(connection: &mut Connection, derivation: &RunDerivation, files: &[File]) -> Result<(), NixRunError> {
     if let (Some(path), false) = (&derivation.files, files.is_empty()) {
         connection.add_files(path.name(), &files_node(files)).await?;
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sandbox_plan::record::Cost;
 use tokio::task::spawn_blocking;
 
-use super::{Built, DerivationError, output};
+use super::{Built, NixRunError, output};
 use crate::call::artifacts::{self, Artifacts};
 use crate::call::job::Job;
 use crate::call::outcome::RunResult;
@@ -29,11 +29,11 @@ pub(super) async fn read(
     derivation: &RunDerivation,
     built: &Built,
     elapsed: Duration,
-) -> Result<RunResult, DerivationError> {
+) -> Result<RunResult, NixRunError> {
     let out = PathBuf::from(derivation.out.as_str());
     let path = out.clone();
     let read = spawn_blocking(move || output::read(&out)).await.map_err(io::Error::other);
-    let output = read.and_then(|read| read).map_err(|cause| DerivationError::Output { path, cause })?;
+    let output = read.and_then(|read| read).map_err(|cause| NixRunError::Output { path, cause })?;
     let mut artifacts = match output.artifacts {
         Some(directory) => artifacts::gather(directory).await,
         None => Artifacts::default(),

@@ -12,7 +12,7 @@ use nix_store::protocol::{BuildStatus, Event, Operation};
 use rustix::process::Pid;
 use tokio::runtime::Runtime;
 
-use test_support::daemon_fixture::{Fixture, Kind, Script, wait_until};
+use test_support::daemon_fixture::{DaemonKind, Fixture, Script, wait_until};
 
 fn ignore(_: Event) {}
 
@@ -96,7 +96,7 @@ pub fn out_of_step(fixture: Fixture) -> Result<(), Failed> {
 }
 
 pub fn untrusted() -> Result<(), Failed> {
-    let fixture = Fixture::with_settings(Kind::Socket, "trusted-users =\n")?;
+    let fixture = Fixture::with_settings(DaemonKind::Socket, "trusted-users =\n")?;
     fixture.runtime.block_on(async {
         let mut connection = fixture.connect().await?;
         assert!(matches!(connection.trusted(), None | Some(false)));
@@ -112,7 +112,7 @@ pub fn untrusted() -> Result<(), Failed> {
 }
 
 pub fn killed() -> Result<(), Failed> {
-    let mut fixture = Fixture::new(Kind::Socket)?;
+    let mut fixture = Fixture::new(DaemonKind::Socket)?;
     // The builder outlives the one that started it; the mark ends it.
     let mark = Mark::new();
     let error: DaemonError = fixture.runtime.block_on(async {

@@ -7,7 +7,7 @@ mod bodies;
 mod failures;
 
 use libtest_mimic::{Failed, Trial};
-use test_support::daemon_fixture::{Fixture, Kind};
+use test_support::daemon_fixture::{DaemonKind, Fixture};
 use test_support::own_store;
 
 /// Returns the tests, those that cannot run here marked as ignored.
@@ -20,7 +20,7 @@ pub fn tests() -> Vec<Trial> {
         eprintln!("Ignored: what needs a builder, since there is no static shell (Debian: bash-static).");
     }
     let mut tests = Vec::new();
-    for (kind, suffix) in [(Kind::Socket, "socket"), (Kind::Child, "child")] {
+    for (kind, suffix) in [(DaemonKind::Socket, "socket"), (DaemonKind::Child, "child")] {
         let mut add = |name: &str, needs_shell: bool, body: fn(Fixture) -> Result<(), Failed>| {
             let test = move || body(Fixture::new(kind)?);
             let ignored = !nix || (needs_shell && !shell);
@@ -44,7 +44,7 @@ pub fn tests() -> Vec<Trial> {
     };
     add("untrusted_client_may_do_what_a_run_needs", !nix || !shell, failures::untrusted);
     add("untrusted_client_may_add_content_addressed_paths", !nix, || {
-        bodies::added_all(Fixture::with_settings(Kind::Socket, "trusted-users =\n")?)
+        bodies::added_all(Fixture::with_settings(DaemonKind::Socket, "trusted-users =\n")?)
     });
     add("daemon_killed_in_a_build_is_an_error", !nix || !shell, failures::killed);
     add("missing_daemon_is_named_with_the_reason", false, failures::no_daemon);
