@@ -110,6 +110,9 @@ pub const BLOCKS: &[Block] = &[
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
     use super::*;
 
     /// The first and the last address of a block.
@@ -279,38 +282,37 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_the_standard_library_knows_as_special_is_refused_and_so_is_its_mapped_form() {
-        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-        let mut random = || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state
-        };
-        let mut special = 0;
-        for _ in 0..200_000 {
-            let four = Ipv4Addr::from_bits(random() as u32);
-            // Few random addresses would be near a block, so half of them begin as one does.
-            let block = &BLOCKS[random() as usize % BLOCKS.len()];
-            let near = match block.network {
-                IpAddr::V4(network) => {
-                    let low = (random() as u32).checked_shr(block.prefix.into()).unwrap_or(0);
-                    Ipv4Addr::from_bits(network.to_bits() ^ low).into()
-                }
-                IpAddr::V6(network) => {
-                    let low = (u128::from(random()) << 64 | u128::from(random())) >> block.prefix.min(127);
-                    Ipv6Addr::from_bits(network.to_bits() ^ low).into()
-                }
-            };
-            for address in [IpAddr::V4(four), near] {
-                if special_to_std(address) {
-                    special += 1;
-                    assert!(refused(address).is_some(), "{address} is let through");
-                }
+    /// Addresses at random, of which few would be near a block, and addresses that begin as one does.
+    fn any_address() -> impl Strategy<Value = IpAddr> {
+        let near = (select(BLOCKS), any::<u128>()).prop_map(|(block, low)| match block.network {
+            IpAddr::V4(network) => {
+                let low = (low as u32).checked_shr(block.prefix.into()).unwrap_or(0);
+                Ipv4Addr::from_bits(network.to_bits() ^ low).into()
             }
-            assert_eq!(refused(four.into()), refused(four.to_ipv6_mapped().into()), "{four}");
+            IpAddr::V6(network) => {
+                let low = low.checked_shr(block.prefix.into()).unwrap_or(0);
+                Ipv6Addr::from_bits(network.to_bits() ^ low).into()
+            }
+        });
+        prop_oneof![any::<IpAddr>(), near]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn address_special_to_std_is_refused(address in any_address().prop_filter("special", |it| special_to_std(*it))) {
+            prop_assert!(refused(address).is_some());
         }
-        assert!(special > 50_000, "only {special} of the addresses were special");
+
+        #[test]
+        fn mapped_address_is_judged_like_its_ipv4_address(address in any::<Ipv4Addr>()) {
+            prop_assert_eq!(refused(address.into()), refused(address.to_ipv6_mapped().into()));
+        }
+
+        #[test]
+        fn address_near_a_block_is_refused(address in any_address(), block in select(BLOCKS)) {
+            prop_assert!(!block.contains(address) || refused(address).is_some());
+        }
     }
 }

@@ -3,11 +3,11 @@
 //! What it writes is data and impls for the traits of `tool.rs`; behaviour is written by hand there.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::quote;
+use quote::{format_ident, quote};
 use serde_json::{Map, Value};
 
 use crate::policy::{Entry, Pattern};
-use crate::{Environment, Executor, Manifest, ManifestError, Network, PackageSet, Programs, Ready, Sandbox, Service};
+use crate::{Environment, Manifest, ManifestError, Network, PackageSet, Programs, Ready, Sandbox, Service};
 
 /// The parameter that takes additional files.
 const FILES: &str = "files";
@@ -20,6 +20,7 @@ const TAKEN: [&str; 25] = [
     "Duration",
     "Entry",
     "Environment",
+    "Executor",
     "File",
     "Ipv4Addr",
     "Network",
@@ -28,7 +29,6 @@ const TAKEN: [&str; 25] = [
     "PackageSet",
     "Parameters",
     "Pattern",
-    "Preference",
     "Programs",
     "Readiness",
     "Resources",
@@ -226,9 +226,9 @@ fn sandbox_value(sandbox: &Sandbox, sets: &[Ident]) -> TokenStream {
     let read_only = definition.mount.read_only;
     let [ahead, variables] = [&definition.ahead, &definition.variables]
         .map(|variables| variables.iter().map(|(name, value)| quote!((#name, #value))));
-    let executor = optional(definition.executor.map(|executor| match executor {
-        Executor::Namespace => quote!(Preference::Namespace),
-        Executor::Derivation => quote!(Preference::Derivation),
+    let executor = optional(definition.executor.map(|executor| {
+        let variant = format_ident!("{executor:?}");
+        quote!(Executor::#variant)
     }));
     let environment = optional(sandbox.environment.as_ref().map(environment_value));
     quote! { Sandbox {

@@ -9,11 +9,13 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::executor::Executor;
 use nix_store::store_path::{StorePath, StorePathError};
 
 pub mod address;
 #[cfg(feature = "codegen")]
 pub mod codegen;
+pub mod executor;
 mod network;
 pub mod policy;
 mod services;
@@ -107,14 +109,6 @@ pub struct Definition {
     pub package_sets: Vec<String>,
     #[serde(default)]
     pub executor: Option<Executor>,
-}
-
-/// By what calls are carried out, where the operator does not say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Executor {
-    Namespace,
-    Derivation,
 }
 
 #[derive(Debug, Deserialize)]
@@ -399,6 +393,9 @@ impl Definition {
         }
         if self.script_mode().is_none() {
             return Err(("mount.scriptPerms", "it must be an octal mode such as 0755"));
+        }
+        if !matches!(self.executor, None | Some(Executor::Namespace | Executor::Derivation)) {
+            return Err(("executor", "it must be namespace or derivation"));
         }
         if self.executor == Some(Executor::Derivation) && self.security.network != Network::None {
             return Err(("executor", "Nix's build sandbox, in which a derivation runs, has no network to give"));

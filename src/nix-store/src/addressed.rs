@@ -1,4 +1,4 @@
-//! Paths that are named by their content, as `.drv` files and sources are: a store takes them from anybody.
+//! Paths that are named by their content, such as `.drv` files and sources. A store accepts them from every user.
 
 use std::collections::BTreeSet;
 
@@ -8,21 +8,21 @@ use crate::hash::{archive_hash, base16, base32, flat_path, source_path, text_pat
 use crate::nar::Node;
 use crate::store_path::StorePath;
 
-/// A path with all that a store must be told to add it.
+/// A path with everything that a store must be told to add it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Addressed {
     pub path: StorePath,
     pub references: BTreeSet<StorePath>,
-    /// The content, as an archive.
+    /// The content as an archive.
     pub archive: Vec<u8>,
-    /// The archive's SHA-256, in base 16.
+    /// The SHA-256 of the archive, in base 16.
     pub archive_hash: String,
-    /// How the name follows from the content, in Nix's words.
+    /// The content address in Nix's notation, such as `fixed:r:sha256:…`.
     pub address: String,
 }
 
 impl Addressed {
-    /// None if a path with this content, which refers to `references`, has another name.
+    /// Returns `None` if content that refers to `references` has another path.
     pub fn new(path: &StorePath, node: &Node, references: BTreeSet<StorePath>) -> Option<Self> {
         let archive_hash = archive_hash(node);
         let address = address(path, node, &references, &archive_hash)?;
@@ -32,7 +32,7 @@ impl Addressed {
     }
 }
 
-/// Whether a path is a source: files as they are, which refer to nothing.
+/// Tells whether a path is a source: plain files without references.
 pub fn is_source(path: &StorePath, node: &Node) -> bool {
     let is_flat = |content| flat_path(path.name(), content).as_ref() == Ok(path);
     source_path(path.name(), node).as_ref() == Ok(path)

@@ -1,14 +1,15 @@
 //! Derivations, as Nix writes them into `.drv` files (ATerm).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+
+use thiserror::Error;
 
 use crate::store_path::StorePath;
 
-/// What a `.drv` file says.
+/// The content of a `.drv` file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Derivation {
-    pub outputs: BTreeMap<String, Output>,
+    pub outputs: BTreeMap<String, DerivationOutput>,
     /// Path of an input's `.drv` → the names of its outputs that are used.
     pub input_derivations: BTreeMap<StorePath, BTreeSet<String>>,
     pub input_sources: BTreeSet<StorePath>,
@@ -18,64 +19,62 @@ pub struct Derivation {
     pub environment: BTreeMap<String, String>,
 }
 
-/// Where an output goes, and for one whose content is fixed beforehand, what it must be.
+/// The path of an output and, if its content is fixed in advance, the hash of the content.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Output {
-    /// Empty where only the build will tell the path.
+pub struct DerivationOutput {
+    /// Empty if the path is known only after the build.
     pub path: String,
-    /// The algorithm of `hash`, behind `r:` if it is over an archive; empty if nothing is fixed.
+    /// The algorithm of `hash`, after `r:` if the hash is of an archive; empty if nothing is fixed.
     pub algorithm: String,
     /// In base 16; empty if nothing is fixed.
     pub hash: String,
 }
 
-impl Output {
-    /// An output whose path comes of the derivation's inputs.
+impl DerivationOutput {
+    /// Returns an output whose path follows from the derivation's inputs.
     pub fn input_addressed(path: String) -> Self {
         Self { path, algorithm: String::new(), hash: String::new() }
     }
 }
 
-/// Where the text stops being a derivation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ParseError {
+/// The place where a text stops being a derivation.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("not a derivation: expected {expected} at byte {offset}")]
+pub struct DerivationSyntaxError {
     offset: usize,
     expected: &'static str,
 }
 
-impl fmt::Display for ParseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not a derivation: expected {} at byte {}", self.expected, self.offset)
-    }
-}
-
-impl std::error::Error for ParseError {}
-
 impl Derivation {
-    pub fn parse(text: &str) -> Result<Self, ParseError> {
-        let mut parser = Parser { text, offset: 0 };
+    /// Parses the text of a `.drv` file.
+    ///
+    /// # Errors
+    ///
+    /// The text is not what Nix writes.
+    pub fn parse(text: &str) -> Result<Self, DerivationSyntaxError> {
+        let mut parser = AtermParser { text, offset: 0 };
         parser.take("Derive(", "`Derive(`")?;
         let outputs = parser.map(|parser| {
             let [name, path, algorithm, hash] = parser.tuple()?;
-            Ok((name, Output { path, algorithm, hash }))
+            Ok((name, DerivationOutput { path, algorithm, hash }))
         })?;
         parser.take(",", "`,`")?;
         let input_derivations = parser.map(|parser| {
             parser.take("(", "`(`")?;
             let path = parser.store_path()?;
             parser.take(",", "`,`")?;
-            let names = parser.set(Parser::string)?;
+            let names = parser.set(AtermParser::string)?;
             parser.take(")", "`)`")?;
             Ok((path, names))
         })?;
         parser.take(",", "`,`")?;
-        let input_sources = parser.set(Parser::store_path)?;
+        let input_sources = parser.set(AtermParser::store_path)?;
         parser.take(",", "`,`")?;
         let system = parser.string()?;
         parser.take(",", "`,`")?;
         let builder = parser.string()?;
         parser.take(",", "`,`")?;
-        let arguments = parser.list(Parser::string)?;
+        let arguments = parser.list(AtermParser::string)?;
         parser.take(",", "`,`")?;
         let environment = parser.map(|parser| {
             let [name, value] = parser.tuple()?;
@@ -88,21 +87,21 @@ impl Derivation {
         Ok(Self { outputs, input_derivations, input_sources, system, builder, arguments, environment })
     }
 
-    /// The text of the `.drv` file.
+    /// Returns the text of the `.drv` file.
     pub fn text(&self) -> String {
         self.write(true)
     }
 
-    /// The text with blanks for the output paths: what output paths are computed from.
+    /// Returns the text with blanks for the output paths, from which output paths are computed.
     pub fn text_without_outputs(&self) -> String {
         self.write(false)
     }
 
     fn write(&self, with_outputs: bool) -> String {
         let environment: usize = self.environment.iter().map(|(name, value)| name.len() + value.len() + 8).sum();
-        let mut writer = Writer(String::with_capacity(environment + environment / 16 + 4096));
+        let mut writer = AtermWriter(String::with_capacity(environment + environment / 16 + 4096));
         writer.0.push_str("Derive(");
-        writer.list(&self.outputs, |writer, (name, Output { path, algorithm, hash })| {
+        writer.list(&self.outputs, |writer, (name, DerivationOutput { path, algorithm, hash })| {
             writer.tuple([name, if with_outputs { path } else { "" }, algorithm, hash]);
         });
         writer.0.push(',');
@@ -131,9 +130,9 @@ impl Derivation {
     }
 }
 
-struct Writer(String);
+struct AtermWriter(String);
 
-impl Writer {
+impl AtermWriter {
     fn string(&mut self, value: &str) {
         self.0.push('"');
         let mut rest = value;
@@ -172,17 +171,17 @@ impl Writer {
     }
 }
 
-struct Parser<'a> {
+struct AtermParser<'a> {
     text: &'a str,
     offset: usize,
 }
 
-impl Parser<'_> {
-    fn refuse<T>(&self, expected: &'static str) -> Result<T, ParseError> {
-        Err(ParseError { offset: self.offset, expected })
+impl AtermParser<'_> {
+    fn refuse<T>(&self, expected: &'static str) -> Result<T, DerivationSyntaxError> {
+        Err(DerivationSyntaxError { offset: self.offset, expected })
     }
 
-    fn take(&mut self, token: &str, expected: &'static str) -> Result<(), ParseError> {
+    fn take(&mut self, token: &str, expected: &'static str) -> Result<(), DerivationSyntaxError> {
         if !self.text[self.offset..].starts_with(token) {
             return self.refuse(expected);
         }
@@ -190,7 +189,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn string(&mut self) -> Result<String, ParseError> {
+    fn string(&mut self) -> Result<String, DerivationSyntaxError> {
         self.take("\"", "a string")?;
         let mut value = String::new();
         let mut characters = self.text[self.offset..].char_indices();
@@ -214,7 +213,7 @@ impl Parser<'_> {
         self.refuse("the end of a string")
     }
 
-    fn tuple<const N: usize>(&mut self) -> Result<[String; N], ParseError> {
+    fn tuple<const N: usize>(&mut self) -> Result<[String; N], DerivationSyntaxError> {
         self.take("(", "`(`")?;
         let mut fields = [const { String::new() }; N];
         for (index, field) in fields.iter_mut().enumerate() {
@@ -227,12 +226,15 @@ impl Parser<'_> {
         Ok(fields)
     }
 
-    fn store_path(&mut self) -> Result<StorePath, ParseError> {
+    fn store_path(&mut self) -> Result<StorePath, DerivationSyntaxError> {
         let offset = self.offset;
-        StorePath::parse(&self.string()?).map_err(|_| ParseError { offset, expected: "a store path" })
+        StorePath::parse(&self.string()?).map_err(|_| DerivationSyntaxError { offset, expected: "a store path" })
     }
 
-    fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> Result<T, ParseError>) -> Result<Vec<T>, ParseError> {
+    fn list<T>(
+        &mut self,
+        mut item: impl FnMut(&mut Self) -> Result<T, DerivationSyntaxError>,
+    ) -> Result<Vec<T>, DerivationSyntaxError> {
         self.take("[", "`[`")?;
         let mut items = Vec::new();
         while !self.text[self.offset..].starts_with(']') {
@@ -245,29 +247,33 @@ impl Parser<'_> {
         Ok(items)
     }
 
-    /// A list in which order and repetition mean nothing, so that Nix always writes it sorted and without repetition.
+    /// Reads a list of unique items without an order, which Nix always writes sorted.
     fn map<K: Ord, V>(
         &mut self,
-        item: impl FnMut(&mut Self) -> Result<(K, V), ParseError>,
-    ) -> Result<BTreeMap<K, V>, ParseError> {
+        item: impl FnMut(&mut Self) -> Result<(K, V), DerivationSyntaxError>,
+    ) -> Result<BTreeMap<K, V>, DerivationSyntaxError> {
         let offset = self.offset;
         let items = self.list(item)?;
         match items.is_sorted_by(|(before, _), (after, _)| before < after) {
             true => Ok(items.into_iter().collect()),
-            false => Err(ParseError { offset, expected: "a sorted list" }),
+            false => Err(DerivationSyntaxError { offset, expected: "a sorted list" }),
         }
     }
 
     fn set<T: Ord>(
         &mut self,
-        mut item: impl FnMut(&mut Self) -> Result<T, ParseError>,
-    ) -> Result<BTreeSet<T>, ParseError> {
+        mut item: impl FnMut(&mut Self) -> Result<T, DerivationSyntaxError>,
+    ) -> Result<BTreeSet<T>, DerivationSyntaxError> {
         Ok(self.map(|parser| Ok((item(parser)?, ())))?.into_keys().collect())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::{btree_map, btree_set, vec};
+    use proptest::prelude::*;
+    use proptest::sample::{Index, select};
+
     use super::*;
 
     /// A derivation in which `B` stands for the input derivation and `S` for the source.
@@ -283,9 +289,9 @@ mod tests {
     }
 
     #[test]
-    fn a_derivation_is_read_whole() {
+    fn derivation_is_read_whole() {
         let derivation = Derivation::parse(&hello()).unwrap();
-        assert_eq!(derivation.outputs["out"], Output::input_addressed("/nix/store/o".into()));
+        assert_eq!(derivation.outputs["out"], DerivationOutput::input_addressed("/nix/store/o".into()));
         let (input, names) = derivation.input_derivations.first_key_value().unwrap();
         assert_eq!((input.as_str(), names), (INPUT, &BTreeSet::from(["dev".into(), "out".into()])));
         assert_eq!(derivation.input_sources.first().unwrap().as_str(), SOURCE);
@@ -295,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cut_short_derivation_is_refused() {
+    fn derivation_cut_at_any_byte_is_refused() {
         let hello = hello();
         for end in 0..hello.len() {
             assert!(Derivation::parse(&hello[..end]).is_err(), "cut at {end}");
@@ -304,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_derivation_that_nix_writes_is_refused_with_its_place() {
+    fn derivation_nix_would_not_write_is_refused_with_its_place() {
         for (from, to, expected) in [
             (SOURCE, "/etc/passwd", "expected a store path at byte"),
             ("[\"dev\",\"out\"]", "[\"out\",\"dev\"]", "expected a sorted list at byte"),
@@ -317,15 +323,71 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_what_was_read() {
+    fn derivation_is_written_as_it_was_read() {
         let derivation = Derivation::parse(&hello()).unwrap();
         assert_eq!(derivation.text(), hello());
     }
 
     #[test]
-    fn output_paths_are_left_blank_where_they_are_computed() {
+    fn text_without_outputs_has_blank_output_paths() {
         let blank = Derivation::parse(&Derivation::parse(&hello()).unwrap().text_without_outputs()).unwrap();
         assert_eq!((&*blank.outputs["out"].path, &*blank.environment["out"]), ("", ""));
         assert_eq!(blank.environment["name"], "hello");
+    }
+
+    /// Text in which everything that has a meaning in a `.drv` file is frequent.
+    fn text() -> impl Strategy<Value = String> {
+        let part =
+            select(vec!["\"", "\\", "\n", "\r", "\t", "\\n", "(", ")", "[", "]", ",", "out", "\0", "/nix/store"]);
+        vec(prop_oneof![part.prop_map(str::to_owned), any::<char>().prop_map(String::from)], 0..8)
+            .prop_map(|parts| parts.concat())
+    }
+
+    fn store_path() -> impl Strategy<Value = StorePath> {
+        "/nix/store/[0-9a-df-np-sv-z]{32}-[a-zA-Z0-9+._?=-]{1,9}".prop_map(|path| StorePath::parse(&path).unwrap())
+    }
+
+    fn any_derivation() -> impl Strategy<Value = Derivation> {
+        let output =
+            (text(), text(), text()).prop_map(|(path, algorithm, hash)| DerivationOutput { path, algorithm, hash });
+        let inputs = btree_map(store_path(), btree_set(text(), 0..4), 0..4);
+        let sources = btree_set(store_path(), 0..4);
+        let environment = btree_map(text(), text(), 0..4);
+        (btree_map(text(), output, 0..4), inputs, sources, text(), text(), vec(text(), 0..4), environment).prop_map(
+            |(outputs, input_derivations, input_sources, system, builder, arguments, environment)| Derivation {
+                outputs,
+                input_derivations,
+                input_sources,
+                system,
+                builder,
+                arguments,
+                environment,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn any_derivation_is_read_as_it_was_written(derivation in any_derivation()) {
+            let read = Derivation::parse(&derivation.text());
+            prop_assert_eq!(read.as_ref(), Ok(&derivation));
+            let blank = derivation.text_without_outputs();
+            prop_assert_eq!(Derivation::parse(&blank).map(|blank| blank.text()), Ok(blank));
+        }
+
+        #[test]
+        fn derivation_cut_short_is_refused(derivation in any_derivation(), place in any::<Index>()) {
+            let text = derivation.text();
+            let (end, _) = text.char_indices().nth(place.index(text.chars().count())).unwrap();
+            prop_assert!(Derivation::parse(&text[..end]).is_err());
+        }
+
+        #[test]
+        fn derivation_with_one_character_changed_does_not_panic(derivation in any_derivation(), place in any::<Index>()) {
+            let mut characters: Vec<char> = derivation.text().chars().collect();
+            let place = place.index(characters.len());
+            characters[place] = '!';
+            let _ = Derivation::parse(&String::from_iter(characters));
+        }
     }
 }

@@ -1,7 +1,7 @@
-//! Where a Nix daemon is reached: at the socket of the machine's, or as a child of our own.
+//! Where a Nix daemon is reached: at the machine's socket, or as a child of our own.
 //!
-//! A child serves a store that its user may write, which has no daemon. Its end comes with the end of its standard
-//! input: it kills the builder first, which it could not if it were killed itself.
+//! A child serves a store without a daemon, which its user may write. It ends when its standard input is closed, and
+//! kills its builder first, which it could not do if it were killed itself.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -16,19 +16,20 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::runtime::Handle;
 
-/// The socket of the machine's daemon, unless this variable names another.
-const SOCKET: &str = "/nix/var/nix/daemon-socket/socket";
+/// The socket of the machine's daemon, unless [`SOCKET_VARIABLE`] names another.
+const DEFAULT_SOCKET: &str = "/nix/var/nix/daemon-socket/socket";
 const SOCKET_VARIABLE: &str = "NIX_DAEMON_SOCKET_PATH";
 
-/// How long a child may take to end once its standard input was closed.
-const GRACE: Duration = Duration::from_secs(5);
-/// How many of a child's last lines are kept for an error.
-const LAST_LINES: usize = 10;
+/// The time that a child has to end after its standard input was closed, before it is killed.
+const CHILD_EXIT_GRACE: Duration = Duration::from_secs(5);
+/// The number of a child's last lines that are kept for an error.
+const ERROR_LINES: usize = 10;
 
+/// The place of a daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
     Socket(PathBuf),
-    /// A program, and arguments with which it speaks the protocol on its standard input and output.
+    /// A program that speaks the protocol on its standard input and output when it gets these arguments.
     Child {
         program: PathBuf,
         arguments: Vec<OsString>,
@@ -36,21 +37,21 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// The socket of the machine's daemon.
+    /// Returns the socket of the machine's daemon.
     pub fn socket() -> Self {
-        Self::Socket(env::var_os(SOCKET_VARIABLE).map_or(SOCKET.into(), PathBuf::from))
+        Self::Socket(env::var_os(SOCKET_VARIABLE).map_or(DEFAULT_SOCKET.into(), PathBuf::from))
     }
 
-    /// A daemon that serves this process alone.
+    /// Returns a daemon that serves only this process.
     pub fn child(nix_daemon: impl Into<PathBuf>) -> Self {
         Self::Child { program: nix_daemon.into(), arguments: vec!["--stdio".into()] }
     }
 
-    pub(super) async fn open(&self) -> io::Result<Streams> {
+    pub(crate) async fn open(&self) -> io::Result<DaemonStreams> {
         match self {
             Self::Socket(path) => {
                 let (reader, writer) = UnixStream::connect(path).await?.into_split();
-                Ok(Streams { reader: Box::new(reader), writer: Box::new(writer), child: None })
+                Ok(DaemonStreams { reader: Box::new(reader), writer: Box::new(writer), child: None })
             }
             Self::Child { program, arguments } => {
                 let mut child = Command::new(program)
@@ -60,11 +61,11 @@ impl Endpoint {
                     .stderr(Stdio::piped())
                     .spawn()?;
                 let (Some(writer), Some(reader)) = (child.stdin.take(), child.stdout.take()) else {
-                    unreachable!("they were asked for")
+                    unreachable!("both are piped")
                 };
                 let last_lines = LastLines::of(child.stderr.take());
                 let child = Some(DaemonChild { child: Some(child), last_lines });
-                Ok(Streams { reader: Box::new(reader), writer: Box::new(writer), child })
+                Ok(DaemonStreams { reader: Box::new(reader), writer: Box::new(writer), child })
             }
         }
     }
@@ -79,21 +80,21 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// The two directions of a connection. When they are dropped, the daemon ends what it does for us.
-pub(super) struct Streams {
+/// The two directions of a connection. When they are dropped, the daemon ends its work for us.
+pub(crate) struct DaemonStreams {
     pub reader: Box<dyn AsyncRead + Send + Unpin>,
     pub writer: Box<dyn AsyncWrite + Send + Unpin>,
     pub child: Option<DaemonChild>,
 }
 
 /// A child that ends by itself after its standard input was closed.
-pub(super) struct DaemonChild {
+pub(crate) struct DaemonChild {
     child: Option<Child>,
     last_lines: LastLines,
 }
 
 impl DaemonChild {
-    /// What the child said last on standard error, which is where it says why it ends.
+    /// Returns the child's last lines on standard error, which tell why it ended.
     pub fn last_lines(&self) -> String {
         self.last_lines.text()
     }
@@ -101,11 +102,11 @@ impl DaemonChild {
 
 impl Drop for DaemonChild {
     fn drop(&mut self) {
-        // Without a runtime the process ends, and the child sees that as well.
+        // Without a runtime this process is ending, which closes the pipe as well.
         if let (Some(mut child), Ok(runtime)) = (self.child.take(), Handle::try_current()) {
             runtime.spawn(async move {
-                if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
-                    tracing::warn!("a nix-daemon did not end within {GRACE:?} and was killed");
+                if tokio::time::timeout(CHILD_EXIT_GRACE, child.wait()).await.is_err() {
+                    tracing::warn!("a nix-daemon did not end within {CHILD_EXIT_GRACE:?} and was killed");
                     let _ = child.kill().await;
                 }
             });
@@ -113,7 +114,7 @@ impl Drop for DaemonChild {
     }
 }
 
-/// The last lines of a stream, which is read to its end lest the writer wait.
+/// The last lines of a stream. The stream is drained, so that the writer never blocks on a full pipe.
 #[derive(Clone, Default)]
 struct LastLines(Arc<Mutex<VecDeque<String>>>);
 
@@ -134,7 +135,7 @@ impl LastLines {
 
     fn push(&self, line: String) {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.len() == LAST_LINES {
+        if lines.len() == ERROR_LINES {
             lines.pop_front();
         }
         lines.push_back(line);

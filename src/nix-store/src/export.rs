@@ -1,25 +1,30 @@
 //! Store paths with their content in one stream, as `nix-store --export` writes and `nix-store --import` reads it.
 
-use crate::nar::{Malformed, Node, Parser, padding};
+use crate::nar::{MalformedNar, NarParser, Node, padding};
 use crate::store_path::StorePath;
 
+/// Follows each archive: `NIXE`.
 const MAGIC: u64 = 0x4558_494e;
 
-/// A path of a stream, and what it holds. To believe that the one has the content of the other is up to the reader.
+/// A path of a stream, and its content. Whether the path follows from the content is for the caller to check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exported<'a> {
     pub path: &'a [u8],
     pub content: Node<'a>,
 }
 
-/// Whether the bytes begin as a stream does.
+/// Tells whether the bytes begin like a stream.
 pub fn is_export(bytes: &[u8]) -> bool {
     bytes.starts_with(&1u64.to_le_bytes())
 }
 
 /// Reads a whole stream.
-pub fn read(bytes: &[u8]) -> Result<Vec<Exported<'_>>, Malformed> {
-    let mut parser = Parser::new(bytes);
+///
+/// # Errors
+///
+/// It is malformed, or something follows it.
+pub fn read(bytes: &[u8]) -> Result<Vec<Exported<'_>>, MalformedNar> {
+    let mut parser = NarParser::new(bytes);
     let mut paths = Vec::new();
     while parser.number()? == 1 {
         let content = parser.archive()?;
@@ -32,14 +37,14 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Exported<'_>>, Malformed> {
         }
         parser.string()?; // the deriver
         if parser.number()? != 0 {
-            parser.string()?; // of old
+            parser.string()?; // an obsolete signature
         }
         paths.push(Exported { path, content });
     }
     if parser.is_at_end() { Ok(paths) } else { parser.refuse("the end") }
 }
 
-/// A stream of paths, each behind those that it refers to.
+/// Writes a stream of paths. Each comes after those that it refers to.
 #[derive(Default)]
 pub struct Export(Vec<u8>);
 
@@ -83,5 +88,45 @@ impl Export {
         self.number(text.len() as u64);
         self.0.extend(text.as_bytes());
         self.0.resize(self.0.len() + padding(text.len()), 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
+    use super::*;
+
+    const PATH: &str = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-a";
+
+    fn stream(contents: &[Vec<u8>], references: usize) -> Vec<u8> {
+        let path = StorePath::parse(PATH).unwrap();
+        let mut export = Export::default();
+        for content in contents {
+            let node = Node::File { content, executable: false };
+            export.add(&path, &node, std::iter::repeat_n(&path, references));
+        }
+        export.finish()
+    }
+
+    proptest! {
+        #[test]
+        fn any_export_is_read_as_it_was_written(contents in vec(vec(any::<u8>(), 0..20), 0..4), references in 0..3_usize) {
+            let stream = stream(&contents, references);
+            let read = read(&stream).unwrap();
+            prop_assert!(read.iter().all(|exported| exported.path == PATH.as_bytes()));
+            let nodes: Vec<Node> = read.into_iter().map(|exported| exported.content).collect();
+            let written: Vec<Node> =
+                contents.iter().map(|content| Node::File { content, executable: false }).collect();
+            prop_assert_eq!(nodes, written);
+        }
+
+        #[test]
+        fn export_cut_short_is_refused(contents in vec(vec(any::<u8>(), 0..20), 0..4), place in any::<Index>()) {
+            let stream = stream(&contents, 1);
+            prop_assert!(read(&stream[..place.index(stream.len())]).is_err());
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 
 use sha2::{Digest, Sha256};
 
-use crate::derivation::{Derivation, Output};
+use crate::derivation::{Derivation, DerivationOutput};
 use crate::nar::Node;
 use crate::store_path::{BASE32, STORE, StorePath, StorePathError};
 
@@ -65,7 +65,7 @@ pub fn fill_outputs(name: &str, derivation: &mut Derivation) -> Result<(), Store
         let name = if output == "out" { name.to_owned() } else { format!("{name}-{output}") };
         let path = store_path(&format!("output:{output}"), hash, &name)?.to_string();
         derivation.environment.insert(output.clone(), path.clone());
-        *value = Output::input_addressed(path);
+        *value = DerivationOutput::input_addressed(path);
     }
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! Nix archives: files and directories as one stream, without owners, times or other differences between machines.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io::{self, Write};
+
+use thiserror::Error;
 
 /// A file, a symbolic link or a directory. Names are sorted by their bytes, as in an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,68 +15,61 @@ pub enum Node<'a> {
 
 impl Node<'_> {
     pub fn write(&self, to: &mut impl Write) -> io::Result<()> {
-        string(to, b"nix-archive-1")?;
+        write_string(to, b"nix-archive-1")?;
         self.write_node(to)
     }
 
     fn write_node(&self, to: &mut impl Write) -> io::Result<()> {
-        string(to, b"(")?;
-        string(to, b"type")?;
+        write_string(to, b"(")?;
+        write_string(to, b"type")?;
         match self {
             Self::File { content, executable } => {
-                string(to, b"regular")?;
+                write_string(to, b"regular")?;
                 if *executable {
-                    string(to, b"executable")?;
-                    string(to, b"")?;
+                    write_string(to, b"executable")?;
+                    write_string(to, b"")?;
                 }
-                string(to, b"contents")?;
-                string(to, content)?;
+                write_string(to, b"contents")?;
+                write_string(to, content)?;
             }
             Self::Link { target } => {
                 for part in [b"symlink", &b"target"[..], target] {
-                    string(to, part)?;
+                    write_string(to, part)?;
                 }
             }
             Self::Directory(entries) => {
-                string(to, b"directory")?;
+                write_string(to, b"directory")?;
                 for (name, node) in entries {
                     for part in [b"entry", &b"("[..], b"name", name, b"node"] {
-                        string(to, part)?;
+                        write_string(to, part)?;
                     }
                     node.write_node(to)?;
-                    string(to, b")")?;
+                    write_string(to, b")")?;
                 }
             }
         }
-        string(to, b")")
+        write_string(to, b")")
     }
 }
 
-/// Where bytes stop being what they should be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Malformed {
+/// The place where bytes stop being an archive.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("expected {expected} at byte {offset}")]
+pub struct MalformedNar {
     offset: usize,
     expected: &'static str,
 }
 
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "expected {} at byte {}", self.expected, self.offset)
-    }
-}
-
-impl std::error::Error for Malformed {}
-
-/// Reads what this module writes, in place.
-pub struct Parser<'a> {
+/// Reads archives, and numbers and strings of the same form, without copying.
+pub struct NarParser<'a> {
     bytes: &'a [u8],
     offset: usize,
 }
 
-/// How deep directories may lie within each other.
-const DEEPEST: usize = 1000;
+/// The greatest depth of directories within each other, which bounds the recursion of the parser.
+const MAX_DEPTH: usize = 1000;
 
-impl<'a> Parser<'a> {
+impl<'a> NarParser<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, offset: 0 }
     }
@@ -84,11 +78,11 @@ impl<'a> Parser<'a> {
         self.offset == self.bytes.len()
     }
 
-    pub fn refuse<T>(&self, expected: &'static str) -> Result<T, Malformed> {
-        Err(Malformed { offset: self.offset, expected })
+    pub fn refuse<T>(&self, expected: &'static str) -> Result<T, MalformedNar> {
+        Err(MalformedNar { offset: self.offset, expected })
     }
 
-    pub fn number(&mut self) -> Result<u64, Malformed> {
+    pub fn number(&mut self) -> Result<u64, MalformedNar> {
         match self.bytes[self.offset..].first_chunk() {
             Some(number) => {
                 self.offset += number.len();
@@ -98,7 +92,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    pub fn string(&mut self) -> Result<&'a [u8], Malformed> {
+    pub fn string(&mut self) -> Result<&'a [u8], MalformedNar> {
         let begin = self.offset;
         let length = usize::try_from(self.number()?).unwrap_or(usize::MAX);
         let rest = &self.bytes[self.offset..];
@@ -116,7 +110,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn take(&mut self, expected: &'static str) -> Result<(), Malformed> {
+    fn take(&mut self, expected: &'static str) -> Result<(), MalformedNar> {
         let begin = self.offset;
         if self.string()? == expected.as_bytes() {
             return Ok(());
@@ -125,12 +119,12 @@ impl<'a> Parser<'a> {
         self.refuse(expected)
     }
 
-    pub fn archive(&mut self) -> Result<Node<'a>, Malformed> {
+    pub fn archive(&mut self) -> Result<Node<'a>, MalformedNar> {
         self.take("nix-archive-1")?;
-        self.node(DEEPEST)
+        self.node(MAX_DEPTH)
     }
 
-    fn node(&mut self, depth: usize) -> Result<Node<'a>, Malformed> {
+    fn node(&mut self, depth: usize) -> Result<Node<'a>, MalformedNar> {
         if depth == 0 {
             return self.refuse("the end of directories within each other");
         }
@@ -146,7 +140,7 @@ impl<'a> Parser<'a> {
         Ok(node)
     }
 
-    fn file(&mut self) -> Result<Node<'a>, Malformed> {
+    fn file(&mut self) -> Result<Node<'a>, MalformedNar> {
         let executable = match self.string()? {
             b"executable" => {
                 self.take("")?;
@@ -159,12 +153,12 @@ impl<'a> Parser<'a> {
         Ok(Node::File { content: self.string()?, executable })
     }
 
-    fn link(&mut self) -> Result<Node<'a>, Malformed> {
+    fn link(&mut self) -> Result<Node<'a>, MalformedNar> {
         self.take("target")?;
         Ok(Node::Link { target: self.string()? })
     }
 
-    fn directory(&mut self, depth: usize) -> Result<Node<'a>, Malformed> {
+    fn directory(&mut self, depth: usize) -> Result<Node<'a>, MalformedNar> {
         let mut entries = BTreeMap::new();
         loop {
             match self.string()? {
@@ -186,19 +180,24 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// A length, the bytes, and zeros up to a multiple of eight. The daemon's protocol has strings of the same form.
-fn string(to: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+/// Writes a length, the bytes, and zeros up to a multiple of eight. The daemon's protocol has strings of the same form.
+fn write_string(to: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
     to.write_all(&(bytes.len() as u64).to_le_bytes())?;
     to.write_all(bytes)?;
     to.write_all(&[0; 7][..padding(bytes.len())])
 }
 
+/// Returns the number of zeros after a string of `length` bytes.
 pub(crate) fn padding(length: usize) -> usize {
     (8 - length % 8) % 8
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::{btree_map, vec};
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
     use super::*;
 
     fn sample() -> Vec<u8> {
@@ -218,9 +217,9 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read_again() {
+    fn archive_is_read_as_it_was_written() {
         let archive = sample();
-        let mut parser = Parser::new(&archive);
+        let mut parser = NarParser::new(&archive);
         let mut again = Vec::new();
         parser.archive().unwrap().write(&mut again).unwrap();
         assert!(parser.is_at_end());
@@ -228,42 +227,93 @@ mod tests {
     }
 
     #[test]
-    fn an_archive_that_is_cut_short_or_has_another_byte_is_refused_or_is_another() {
-        let archive = sample();
-        for end in 0..archive.len() {
-            assert!(Parser::new(&archive[..end]).archive().is_err(), "cut at {end}");
-        }
-        for place in 0..archive.len() {
-            let mut other = archive.clone();
-            other[place] ^= 1;
-            if let Ok(node) = Parser::new(&other).archive() {
-                let mut again = Vec::new();
-                node.write(&mut again).unwrap();
-                assert_eq!(again, other, "changed at {place}");
-            }
-        }
-    }
-
-    #[test]
-    fn directories_too_deep_for_a_stack_are_refused() {
+    fn directory_too_deep_for_the_stack_is_refused() {
         let mut archive = Vec::new();
-        string(&mut archive, b"nix-archive-1").unwrap();
+        write_string(&mut archive, b"nix-archive-1").unwrap();
         for _ in 0..100_000 {
             for part in ["(", "type", "directory", "entry", "(", "name", "d", "node"] {
-                string(&mut archive, part.as_bytes()).unwrap();
+                write_string(&mut archive, part.as_bytes()).unwrap();
             }
         }
-        let error = Parser::new(&archive).archive().unwrap_err();
+        let error = NarParser::new(&archive).archive().unwrap_err();
         assert!(error.to_string().contains("directories within each other"), "{error}");
     }
 
     #[test]
-    fn strings_are_padded_to_a_multiple_of_eight() {
+    fn string_is_padded_to_a_multiple_of_eight() {
         for (length, padded) in [(0, 8), (1, 16), (7, 16), (8, 16), (9, 24)] {
             let mut written = Vec::new();
-            string(&mut written, &vec![1; length]).unwrap();
+            write_string(&mut written, &vec![1; length]).unwrap();
             assert_eq!(written.len(), padded);
             assert!(written[8 + length..].iter().all(|byte| *byte == 0));
+        }
+    }
+
+    /// A [`Node`] that owns its names and contents.
+    #[derive(Debug, Clone)]
+    enum OwnedNode {
+        File(Vec<u8>, bool),
+        Link(Vec<u8>),
+        Directory(BTreeMap<Vec<u8>, OwnedNode>),
+    }
+
+    impl OwnedNode {
+        fn node(&self) -> Node<'_> {
+            match self {
+                Self::File(content, executable) => Node::File { content, executable: *executable },
+                Self::Link(target) => Node::Link { target },
+                Self::Directory(entries) => {
+                    Node::Directory(entries.iter().map(|(name, owned)| (&name[..], owned.node())).collect())
+                }
+            }
+        }
+
+        fn archive(&self) -> Vec<u8> {
+            let mut archive = Vec::new();
+            self.node().write(&mut archive).unwrap();
+            archive
+        }
+    }
+
+    fn any_node() -> impl Strategy<Value = OwnedNode> {
+        let bytes = || vec(any::<u8>(), 0..20);
+        let leaf = prop_oneof![
+            (bytes(), any::<bool>()).prop_map(|(content, executable)| OwnedNode::File(content, executable)),
+            bytes().prop_map(OwnedNode::Link)
+        ];
+        leaf.prop_recursive(4, 32, 5, move |inner| btree_map(bytes(), inner, 0..5).prop_map(OwnedNode::Directory))
+    }
+
+    proptest! {
+        #[test]
+        fn any_archive_is_read_as_it_was_written(owned in any_node()) {
+            let archive = owned.archive();
+            let mut parser = NarParser::new(&archive);
+            prop_assert_eq!(parser.archive(), Ok(owned.node()));
+            prop_assert!(parser.is_at_end());
+        }
+
+        #[test]
+        fn archive_cut_short_is_refused(owned in any_node(), place in any::<Index>()) {
+            let archive = owned.archive();
+            prop_assert!(NarParser::new(&archive[..place.index(archive.len())]).archive().is_err());
+        }
+
+        #[test]
+        fn archive_with_one_byte_changed_is_refused_or_another(
+            owned in any_node(),
+            place in any::<Index>(),
+            change in 1..=u8::MAX,
+        ) {
+            let mut archive = owned.archive();
+            let place = place.index(archive.len());
+            archive[place] ^= change;
+            let mut parser = NarParser::new(&archive);
+            if let Ok(node) = parser.archive() && parser.is_at_end() {
+                let mut again = Vec::new();
+                node.write(&mut again).unwrap();
+                prop_assert_eq!(again, archive);
+            }
         }
     }
 }

@@ -1,29 +1,29 @@
-//! The vocabulary of the daemon's protocol: operations, what comes while one is worked on, and what comes of builds.
+//! The vocabulary of the daemon's protocol: operations, the events of one that is under way, and the results of builds.
 
 use std::{fmt, io};
 
 use tokio::io::AsyncRead;
 
 use crate::store_path::StorePath;
-use crate::wire::{Reader, malformed};
+use crate::wire::{WireReader, malformed};
 
-/// What a client says first.
+/// The first number that a client sends.
 pub const CLIENT_MAGIC: u64 = 0x6e69_7863;
-/// What a daemon answers first.
+/// The first number that a daemon sends.
 pub const DAEMON_MAGIC: u64 = 0x6478_696f;
 
 /// The protocol that this client speaks; a newer daemon speaks it too.
-pub const OWN_VERSION: Version = Version { major: 1, minor: 35 };
+pub const OWN_VERSION: ProtocolVersion = ProtocolVersion { major: 1, minor: 35 };
 /// The oldest protocol that has all the operations used: that of Nix 2.8.
-pub const OLDEST_VERSION: Version = Version { major: 1, minor: 34 };
+pub const OLDEST_VERSION: ProtocolVersion = ProtocolVersion { major: 1, minor: 34 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Version {
+pub struct ProtocolVersion {
     pub major: u8,
     pub minor: u8,
 }
 
-impl Version {
+impl ProtocolVersion {
     pub fn from_wire(number: u64) -> Self {
         let [minor, major, ..] = number.to_le_bytes();
         Self { major, minor }
@@ -34,65 +34,63 @@ impl Version {
     }
 }
 
-impl fmt::Display for Version {
+impl fmt::Display for ProtocolVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.major, self.minor)
     }
 }
 
-/// What a client asks for.
+/// What a client can ask for, by its number in the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
     Connect = 0,
     AddToStore = 7,
     AddTempRoot = 11,
-    AddIndirectRoot = 12,
     SetOptions = 19,
     CollectGarbage = 20,
     QueryPathInfo = 26,
     QueryValidPaths = 31,
-    BuildDerivation = 36,
     AddMultipleToStore = 44,
     BuildPathsWithResults = 46,
 }
 
 impl fmt::Display for Operation {
-    /// What is being done, to stand behind "cannot".
+    /// Writes the operation as a verb phrase, to follow "cannot".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connect => "connect",
             Self::AddToStore | Self::AddMultipleToStore => "add to the store",
-            Self::AddTempRoot | Self::AddIndirectRoot => "keep a path from the garbage collector",
+            Self::AddTempRoot => "keep a path from the garbage collector",
             Self::SetOptions => "set options",
             Self::CollectGarbage => "delete paths",
             Self::QueryPathInfo => "query a path",
             Self::QueryValidPaths => "query which paths are valid",
-            Self::BuildDerivation | Self::BuildPathsWithResults => "build",
+            Self::BuildPathsWithResults => "build",
         })
     }
 }
 
-/// What a daemon tells while it works.
+/// Something that a daemon tells while it works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A line of Nix's own.
     Message(String),
     /// The beginning of some work, in Nix's words.
-    Started { work: Work, text: String },
+    Started { work: ActivityKind, text: String },
     /// A line that a builder wrote.
     Log(String),
 }
 
-/// What kind of work begins.
+/// The kind of work that begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Work {
+pub enum ActivityKind {
     Build,
-    /// There is nothing to build with yet: another build has the build user, the remote builder or the lock of the output.
+    /// Nix waits for a build user, for a remote builder or for the lock of the output, which another build has.
     Wait,
     Other,
 }
 
-impl Work {
+impl ActivityKind {
     fn from_wire(kind: u64) -> Self {
         match kind {
             105 => Self::Build,
@@ -102,15 +100,16 @@ impl Work {
     }
 }
 
-/// How a stretch of events ends.
+/// The end of the events of an operation.
 #[derive(Debug)]
-pub enum End {
+pub enum EndOfEvents {
     /// The answer follows.
     Answer,
-    /// There is none, because of this.
+    /// There is no answer, for this reason.
     Refused(String),
 }
 
+/// The numbers that begin events.
 mod message {
     pub const NEXT: u64 = 0x6f6c_6d67;
     pub const READ: u64 = 0x6461_7461;
@@ -126,20 +125,24 @@ mod message {
 const BUILD_LOG_LINE: u64 = 101;
 
 /// Reads events until the answer or the refusal.
+///
+/// # Errors
+///
+/// The connection ended, or what came is not of the protocol.
 pub async fn read_events<R: AsyncRead + Unpin>(
-    reader: &mut Reader<R>,
+    reader: &mut WireReader<R>,
     on_event: &mut (dyn FnMut(Event) + Send),
-) -> io::Result<End> {
+) -> io::Result<EndOfEvents> {
     loop {
         match reader.number().await? {
-            message::LAST => return Ok(End::Answer),
-            message::ERROR => return read_error(reader).await.map(End::Refused),
+            message::LAST => return Ok(EndOfEvents::Answer),
+            message::ERROR => return read_error(reader).await.map(EndOfEvents::Refused),
             message::NEXT => on_event(Event::Message(plain(&reader.string().await?))),
             message::START_ACTIVITY => {
                 for _ in ["id", "level"] {
                     reader.number().await?;
                 }
-                let work = Work::from_wire(reader.number().await?);
+                let work = ActivityKind::from_wire(reader.number().await?);
                 let text = reader.string().await?;
                 read_fields(reader).await?;
                 reader.number().await?; // its parent
@@ -162,8 +165,8 @@ pub async fn read_events<R: AsyncRead + Unpin>(
     }
 }
 
-/// Reads the fields of an activity or a result, and gives the first if it is text.
-async fn read_fields<R: AsyncRead + Unpin>(reader: &mut Reader<R>) -> io::Result<Option<String>> {
+/// Reads the fields of an activity or a result, and returns the first if it is text.
+async fn read_fields<R: AsyncRead + Unpin>(reader: &mut WireReader<R>) -> io::Result<Option<String>> {
     let mut first = None;
     for index in 0..reader.length().await? {
         match reader.number().await? {
@@ -180,7 +183,7 @@ async fn read_fields<R: AsyncRead + Unpin>(reader: &mut Reader<R>) -> io::Result
     Ok(first)
 }
 
-async fn read_error<R: AsyncRead + Unpin>(reader: &mut Reader<R>) -> io::Result<String> {
+async fn read_error<R: AsyncRead + Unpin>(reader: &mut WireReader<R>) -> io::Result<String> {
     reader.string().await?; // always `Error`
     reader.number().await?; // its level
     reader.string().await?; // the name of its kind, which newer daemons leave out
@@ -193,7 +196,7 @@ async fn read_error<R: AsyncRead + Unpin>(reader: &mut Reader<R>) -> io::Result<
     Ok(plain(&text))
 }
 
-/// Without the colours that Nix puts into its messages, and without `error: ` before them.
+/// Removes the colours that Nix puts into its messages, and a leading `error: `.
 fn plain(text: &str) -> String {
     let mut parts = text.split('\u{1b}');
     let mut plain = parts.next().unwrap_or_default().to_owned();
@@ -206,16 +209,7 @@ fn plain(text: &str) -> String {
     plain.strip_prefix("error:").unwrap_or(plain).trim_start().to_owned()
 }
 
-/// How a build is to be done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BuildMode {
-    /// What is valid is not built again.
-    Normal = 0,
-    /// What is valid is built again, and compared with what is there.
-    Check = 2,
-}
-
-/// What came of a build.
+/// The result of a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildResult {
     pub status: BuildStatus,
@@ -241,7 +235,7 @@ pub enum BuildStatus {
     LogLimitExceeded,
     NotDeterministic,
     NoSubstituters,
-    /// One that came after Nix 2.26.
+    /// A status that was added after Nix 2.26.
     Unknown(u64),
 }
 
@@ -250,9 +244,9 @@ impl BuildStatus {
         match number {
             0 => Self::Built,
             1 => Self::Substituted,
-            // 13: through another derivation, which is all the same to who wants the output.
+            // 13 is ResolvesToAlreadyValid: valid through another derivation.
             2 | 13 => Self::AlreadyValid,
-            // 7: as it failed before.
+            // 7 is CachedFailure: it failed before.
             3 | 7 => Self::PermanentFailure,
             4 => Self::InputRejected,
             5 => Self::OutputRejected,
@@ -267,13 +261,18 @@ impl BuildStatus {
         }
     }
 
-    /// Whether the outputs are valid now.
+    /// Tells whether the outputs are valid now.
     pub fn succeeded(self) -> bool {
         matches!(self, Self::Built | Self::Substituted | Self::AlreadyValid)
     }
 }
 
-pub async fn read_build_result<R: AsyncRead + Unpin>(reader: &mut Reader<R>) -> io::Result<BuildResult> {
+/// Reads the result of a build.
+///
+/// # Errors
+///
+/// The connection ended, or what came is malformed.
+pub async fn read_build_result<R: AsyncRead + Unpin>(reader: &mut WireReader<R>) -> io::Result<BuildResult> {
     let status = BuildStatus::from_wire(reader.number().await?);
     let message = plain(&reader.string().await?);
     reader.number().await?; // how often it was built
@@ -286,7 +285,7 @@ pub async fn read_build_result<R: AsyncRead + Unpin>(reader: &mut Reader<R>) -> 
     Ok(BuildResult { status, message, started, stopped })
 }
 
-/// What a store knows of a path.
+/// What a store knows about a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathInfo {
     pub deriver: Option<StorePath>,
@@ -299,7 +298,12 @@ pub struct PathInfo {
     pub nar_size: u64,
 }
 
-pub async fn read_path_info<R: AsyncRead + Unpin>(reader: &mut Reader<R>) -> io::Result<PathInfo> {
+/// Reads what a store knows about a path.
+///
+/// # Errors
+///
+/// The connection ended, or what came is malformed.
+pub async fn read_path_info<R: AsyncRead + Unpin>(reader: &mut WireReader<R>) -> io::Result<PathInfo> {
     let info = PathInfo {
         deriver: reader.optional_path().await?,
         nar_hash: reader.string().await?,
@@ -313,12 +317,54 @@ pub async fn read_path_info<R: AsyncRead + Unpin>(reader: &mut Reader<R>) -> io:
     Ok(info)
 }
 
+/// Tells whether a reason of Nix's is that a store path is not valid: that it was never in the store, or was collected.
+///
+/// The protocol has no code for it. Nix 2.8, the oldest that this client speaks to, and the current sources of Nix both
+/// throw `InvalidPath` with the text "path '/nix/store/…' is not valid". `tests/store/daemon` of the server tests it
+/// against the daemon of the machine.
+pub fn is_invalid_path(reason: &str) -> bool {
+    reason.contains("is not valid")
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+    use tokio::runtime::Builder;
+
     use super::*;
 
+    /// What a daemon may send: words of the protocol, small numbers and any bytes.
+    fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
+        let word = select(vec![
+            message::NEXT,
+            message::LAST,
+            message::ERROR,
+            message::START_ACTIVITY,
+            message::STOP_ACTIVITY,
+            message::RESULT,
+            BUILD_LOG_LINE,
+        ]);
+        let number = prop_oneof![word, 0..4_u64, any::<u64>()];
+        let piece = prop_oneof![number.prop_map(|number| number.to_le_bytes().to_vec()), vec(any::<u8>(), 0..9)];
+        vec(piece, 0..60).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_of_a_daemon_end_in_an_answer_or_an_error(bytes in any_bytes()) {
+            Builder::new_current_thread().build().unwrap().block_on(async {
+                let mut reader = WireReader::new(&bytes[..]);
+                while read_events(&mut reader, &mut |_| {}).await.is_ok() {}
+                let _ = read_build_result(&mut WireReader::new(&bytes[..])).await;
+                let _ = read_path_info(&mut WireReader::new(&bytes[..])).await;
+            });
+        }
+    }
+
     #[test]
-    fn colours_and_the_word_error_are_left_out_of_messages() {
+    fn message_has_no_colours_and_no_leading_error() {
         assert_eq!(
             plain("\u{1b}[31;1merror:\u{1b}[0m path '\u{1b}[35;1m/nix\u{1b}[0m' is\nnot valid\n"),
             "path '/nix' is\nnot valid"
@@ -329,9 +375,9 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_ordered_and_travel_as_one_number() {
-        assert_eq!(Version::from_wire(0x123), OWN_VERSION);
+    fn version_travels_as_one_number() {
+        assert_eq!(ProtocolVersion::from_wire(0x123), OWN_VERSION);
         assert_eq!(OWN_VERSION.to_wire(), 0x123);
-        assert!(OLDEST_VERSION < OWN_VERSION && OWN_VERSION < Version { major: 2, minor: 0 });
+        assert!(OLDEST_VERSION < OWN_VERSION && OWN_VERSION < ProtocolVersion { major: 2, minor: 0 });
     }
 }

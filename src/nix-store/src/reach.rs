@@ -1,85 +1,51 @@
-//! Where the Nix of this machine takes requests: its daemon, or a daemon of our own for a store that this user may write.
+//! Reaches the Nix of this machine: by its daemon, or by a daemon of our own for a store that this user may write.
 
+use std::io;
 use std::path::{Path, PathBuf};
-use std::{fmt, io};
 
 use rustix::fs::Access;
+use thiserror::Error;
 
 use crate::daemon::{Connection, DaemonError};
 use crate::endpoint::Endpoint;
 
-/// What must be writable for a Nix without a daemon: of a store that is not, some versions connect to themselves
-/// without end.
-const STATE: [&str; 2] = ["/nix/store", "/nix/var/nix/db"];
+/// The directories that must be writable for a Nix without a daemon. If the store is read-only, some versions of
+/// `nix-daemon --stdio` connect to themselves without end.
+const WRITABLE_STATE: [&str; 2] = ["/nix/store", "/nix/var/nix/db"];
 
 /// Why there is no connection.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum ReachError {
     /// There is no way to Nix.
+    #[error(transparent)]
     Unreachable(UnreachableNix),
     /// Nix was reached.
-    Daemon(DaemonError),
-}
-
-impl fmt::Display for ReachError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreachable(error) => error.fmt(f),
-            Self::Daemon(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for ReachError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Unreachable(error) => Some(error),
-            Self::Daemon(error) => Some(error),
-        }
-    }
-}
-
-impl From<DaemonError> for ReachError {
-    fn from(error: DaemonError) -> Self {
-        Self::Daemon(error)
-    }
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
 }
 
 /// Why there is no way to Nix.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error(
+    "{socket}; and no daemon of this server's own would do: {child}; start the Nix daemon, or let this user reach its socket \
+     (Debian: the group nix-users)"
+)]
 pub struct UnreachableNix {
-    /// Why there is none by the daemon's socket.
+    /// Why the daemon's socket is no way.
     socket: DaemonError,
-    /// Why there is none by a daemon of our own.
+    /// Why a daemon of our own is no way.
     child: String,
-}
-
-impl fmt::Display for UnreachableNix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { socket, child } = self;
-        write!(
-            f,
-            "{socket}; and no daemon of this server's own would do: {child}; start the Nix daemon, or let this user \
-             reach its socket (Debian: the group nix-users)"
-        )
-    }
-}
-
-impl std::error::Error for UnreachableNix {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.socket)
-    }
 }
 
 /// How Nix is reached.
 #[derive(Debug)]
 pub struct Reach {
-    /// The program that is a daemon of our own.
+    /// The program of a daemon of our own.
     nix_daemon: Option<PathBuf>,
 }
 
 impl Reach {
-    /// `nix_store` is the program of that name, beside which the others are.
+    /// `nix_store` is the program of that name, which is in one directory with the other programs of Nix.
     pub fn new(nix_store: Option<&Path>) -> Self {
         Self { nix_daemon: nix_store.map(|program| program.with_file_name("nix-daemon")) }
     }
@@ -102,7 +68,7 @@ impl Reach {
         if !program.is_file() {
             return Err(format!("there is no {}", program.display()));
         }
-        for path in STATE {
+        for path in WRITABLE_STATE {
             rustix::fs::access(path, Access::WRITE_OK)
                 .map_err(|error| format!("{path} can't be written: {}", io::Error::from(error)))?;
         }

@@ -1,35 +1,36 @@
-//! Store paths as a type: what passes the parser is safe to bind, to name and to print.
+//! Store paths as a type: a path that passes the parser is safe to bind, to name and to print.
 
 use std::fmt;
 
-/// The directory of every store path that this project deals with. A store elsewhere has other hashes for everything.
+use thiserror::Error;
+
+/// The directory of the store. In a store with another directory every hash is different.
 pub const STORE: &str = "/nix/store";
 
-/// The digits of Nix's base 32: no `e`, `o`, `t` or `u`.
+/// The digits of Nix's base 32, which lacks `e`, `o`, `t` and `u`.
 pub const BASE32: &[u8; 32] = b"0123456789abcdfghijklmnpqrsvwxyz";
 
-/// The characters that Nix allows in a name besides letters and digits.
+/// The characters that Nix allows in a name in addition to letters and digits.
 const NAME_SYMBOLS: &[u8] = b"+-._?=";
 
 /// A path of the form `/nix/store/<32 base-32 digits>-<name>`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StorePath(String);
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A text that is not a store path.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{path}` is not a store path: {reason}")]
 pub struct StorePathError {
     path: String,
     reason: &'static str,
 }
 
-impl fmt::Display for StorePathError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` is not a store path: {}", self.path, self.reason)
-    }
-}
-
-impl std::error::Error for StorePathError {}
-
 impl StorePath {
+    /// Parses a store path without anything below it.
+    ///
+    /// # Errors
+    ///
+    /// The text is not such a path.
     pub fn parse(path: &str) -> Result<Self, StorePathError> {
         let refuse = |reason| Err(StorePathError { path: path.to_owned(), reason });
         let Some(base) = path.strip_prefix(STORE).and_then(|rest| rest.strip_prefix('/')) else {
@@ -54,7 +55,7 @@ impl StorePath {
         &self.0
     }
 
-    /// What stands after the hash.
+    /// Returns the part after the hash.
     pub fn name(&self) -> &str {
         &self.0[STORE.len() + 1 + 32 + 1..]
     }
@@ -73,13 +74,13 @@ mod tests {
     const BASH: &str = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-bash-5.3";
 
     #[test]
-    fn a_store_path_is_parsed_and_gives_its_name() {
+    fn store_path_gives_its_name() {
         let path = StorePath::parse(BASH).unwrap();
         assert_eq!((path.as_str(), path.name()), (BASH, "bash-5.3"));
     }
 
     #[test]
-    fn what_is_not_a_store_path_is_refused_with_the_reason() {
+    fn other_path_is_refused_with_the_reason() {
         for (path, reason) in [
             ("/gnu/store/0123456789abcdfghijklmnpqrsvwxyz-bash", "does not start with"),
             ("/nix/store/0123456789abcdfghijklmnpqrsvwxyz", "no `-`"),

@@ -8,17 +8,17 @@ use crate::nar::padding;
 use crate::store_path::StorePath;
 
 /// The longest string that is read. Nix's errors and lines of builders are far shorter.
-const LONGEST_STRING: u64 = 16 << 20;
-/// The longest list that is read.
-const LONGEST_LIST: u64 = 1 << 20;
-/// How much goes into one frame.
-const FRAME: usize = 64 << 10;
+const MAX_STRING_BYTES: u64 = 16 << 20;
+/// The longest list that is read, in items.
+const MAX_LIST_ITEMS: u64 = 1 << 20;
+/// The size of a frame in bytes.
+const FRAME_BYTES: usize = 64 << 10;
 
-/// Something to send, put together before it is sent.
+/// A request that is put together before it is sent.
 #[derive(Debug, Default)]
-pub struct Message(Vec<u8>);
+pub struct Request(Vec<u8>);
 
-impl Message {
+impl Request {
     pub fn number(mut self, number: u64) -> Self {
         self.0.extend(number.to_le_bytes());
         self
@@ -35,7 +35,7 @@ impl Message {
         message
     }
 
-    /// A list, a set or a map: the number of its items, then each of them.
+    /// Appends a list, a set or a map: the number of its items, then each of them.
     pub fn list<T>(self, items: impl ExactSizeIterator<Item = T>, write: impl Fn(Self, T) -> Self) -> Self {
         let message = self.number(items.len() as u64);
         items.fold(message, write)
@@ -45,16 +45,16 @@ impl Message {
         self.list(paths, |message, path| message.string(path.as_str()))
     }
 
-    /// An archive, whose length stands within itself.
+    /// Appends an archive, which tells its own length.
     pub fn archive(mut self, archive: &[u8]) -> Self {
         self.0.extend(archive);
         self
     }
 
-    /// Bytes of a length that the receiver does not know beforehand: frames, and an empty one behind.
+    /// Appends bytes whose length the receiver does not know: frames, of which the last is empty.
     pub fn framed(self, bytes: &[u8]) -> Self {
         let mut message = self;
-        for frame in bytes.chunks(FRAME) {
+        for frame in bytes.chunks(FRAME_BYTES) {
             message = message.number(frame.len() as u64);
             message.0.extend(frame);
         }
@@ -66,10 +66,10 @@ impl Message {
     }
 }
 
-/// Reads what a daemon sends. What it sends is trusted to be honest, but not to be well-formed.
-pub struct Reader<R>(BufReader<R>);
+/// Reads what a daemon sends. A daemon is trusted, but what it sends may be malformed.
+pub struct WireReader<R>(BufReader<R>);
 
-impl<R: AsyncRead + Unpin> Reader<R> {
+impl<R: AsyncRead + Unpin> WireReader<R> {
     pub fn new(stream: R) -> Self {
         Self(BufReader::new(stream))
     }
@@ -82,10 +82,10 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Ok(self.number().await? != 0)
     }
 
-    /// A string. Bytes that are not UTF-8 become U+FFFD: builders may print any.
+    /// Reads a string. Bytes that are not UTF-8 become U+FFFD, since builders may print any bytes.
     pub async fn string(&mut self) -> io::Result<String> {
-        let length = self.limited(LONGEST_STRING, "string").await?;
-        // It grows with what comes, so that a false length takes no memory.
+        let length = self.limited(MAX_STRING_BYTES, "string").await?;
+        // The buffer grows with what arrives, so a false length takes no memory.
         let mut bytes = Vec::new();
         (&mut self.0).take(length as u64).read_to_end(&mut bytes).await?;
         if bytes.len() < length {
@@ -107,7 +107,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         StorePath::parse(&self.string().await?).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
     }
 
-    /// A path that may be missing, for which an empty string stands.
+    /// Reads a path or, if there is none, the empty string that stands for it.
     pub async fn optional_path(&mut self) -> io::Result<Option<StorePath>> {
         match self.string().await? {
             path if path.is_empty() => Ok(None),
@@ -123,9 +123,9 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         Ok(paths)
     }
 
-    /// How many items follow.
+    /// Reads the number of items that follow.
     pub async fn length(&mut self) -> io::Result<usize> {
-        self.limited(LONGEST_LIST, "list").await
+        self.limited(MAX_LIST_ITEMS, "list").await
     }
 
     async fn limited(&mut self, limit: u64, what: &str) -> io::Result<usize> {
@@ -136,7 +136,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 }
 
-pub fn malformed(what: impl Into<String>) -> io::Error {
+pub(crate) fn malformed(what: impl Into<String>) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, what.into())
 }
 
@@ -145,12 +145,12 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_written_is_read_again() {
+    async fn request_is_read_as_it_was_written() {
         for length in 0..20 {
             let text = "ü".repeat(length);
             let message =
-                Message::default().number(7).string(&text).list(["a", ""].iter(), |message, text| message.string(text));
-            let mut reader = Reader::new(message.bytes());
+                Request::default().number(7).string(&text).list(["a", ""].iter(), |message, text| message.string(text));
+            let mut reader = WireReader::new(message.bytes());
             assert_eq!(reader.number().await.unwrap(), 7);
             assert_eq!(reader.string().await.unwrap(), text);
             assert_eq!(reader.strings().await.unwrap(), ["a", ""]);
@@ -159,25 +159,25 @@ mod tests {
     }
 
     #[test]
-    fn frames_end_with_an_empty_one() {
-        let bytes = vec![1; FRAME + 3];
-        let message = Message::default().framed(&bytes);
+    fn framed_bytes_end_with_an_empty_frame() {
+        let bytes = vec![1; FRAME_BYTES + 3];
+        let message = Request::default().framed(&bytes);
         let frames = message.bytes();
-        assert_eq!(frames.len(), 8 + FRAME + 8 + 3 + 8);
-        assert_eq!(frames[8 + FRAME..8 + FRAME + 8], 3_u64.to_le_bytes());
-        assert_eq!(Message::default().framed(&[]).bytes(), [0; 8]);
+        assert_eq!(frames.len(), 8 + FRAME_BYTES + 8 + 3 + 8);
+        assert_eq!(frames[8 + FRAME_BYTES..8 + FRAME_BYTES + 8], 3_u64.to_le_bytes());
+        assert_eq!(Request::default().framed(&[]).bytes(), [0; 8]);
     }
 
     #[tokio::test]
-    async fn a_false_length_is_refused_before_it_takes_memory() {
+    async fn false_length_is_refused_before_it_takes_memory() {
         for (length, kind) in [
             (u64::MAX, ErrorKind::InvalidData),
-            (LONGEST_STRING + 1, ErrorKind::InvalidData),
-            (LONGEST_STRING, ErrorKind::UnexpectedEof),
+            (MAX_STRING_BYTES + 1, ErrorKind::InvalidData),
+            (MAX_STRING_BYTES, ErrorKind::UnexpectedEof),
         ] {
-            let message = Message::default().number(length);
-            assert_eq!(Reader::new(message.bytes()).string().await.unwrap_err().kind(), kind);
-            assert_eq!(Reader::new(message.bytes()).strings().await.unwrap_err().kind(), ErrorKind::InvalidData);
+            let message = Request::default().number(length);
+            assert_eq!(WireReader::new(message.bytes()).string().await.unwrap_err().kind(), kind);
+            assert_eq!(WireReader::new(message.bytes()).strings().await.unwrap_err().kind(), ErrorKind::InvalidData);
         }
     }
 }

@@ -248,7 +248,8 @@ mod tests {
         for name in ["data/in.csv", "package/a.py"] {
             fs::write(directory.join(name), "content").unwrap();
         }
-        let new = ["data/out.csv", "data/deep/old", "package/b.pyc", "package/.hidden", "node_modules/a/c", "elsewhere/d"];
+        let new =
+            ["data/out.csv", "data/deep/old", "package/b.pyc", "package/.hidden", "node_modules/a/c", "elsewhere/d"];
         for name in new {
             fs::write(directory.join(name), "new").unwrap();
         }

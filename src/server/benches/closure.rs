@@ -16,8 +16,8 @@ use sandbox_mcp::call::choice::Executor;
 use sandbox_mcp::call::choice::Remote;
 use sandbox_mcp::call::job::Job;
 use sandbox_mcp::call::tool::Tool;
-use sandbox_mcp::executor::Executors;
 use sandbox_mcp::executor::derivation::Derivations;
+use sandbox_mcp::executor::{CallContext, Executors};
 use sandbox_mcp::sandbox::view::{Origin, View};
 use sandbox_plan::view;
 use serde_json::json;
@@ -87,6 +87,7 @@ async fn call(executors: &Executors, view: &Arc<View>) {
     let serde_json::Value::Object(arguments) = json!({"main_sh": "echo hello"}) else { unreachable!() };
     let job = Job::new(&tool.sandbox, tool.files(arguments).expect("the arguments are right"));
     let never = CancellationToken::new();
-    let outcome = executors.run(Executor::Namespace, &job, view, &drop, &never).await.expect("it runs");
+    let outcome =
+        executors.run(Executor::Namespace, &CallContext::new(&job, view, &drop, &never)).await.expect("it runs");
     assert_eq!(outcome.stdout.text(), "hello\n");
 }

@@ -4,8 +4,7 @@
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
-use nix_store::protocol::BuildMode;
-use test_support::daemon_fixture::{Fixture, Kind, Script};
+use test_support::daemon_fixture::{DaemonKind, Fixture, Script};
 use test_support::own_store;
 
 const RUNS: usize = 30;
@@ -18,12 +17,12 @@ fn main() -> Result<(), Failed> {
         println!("A Nix and a static shell are needed.");
         return Ok(());
     }
-    let ways: [(&str, Kind, Way); 5] = [
-        ("nix-store --realise", Kind::Socket, realise),
-        ("socket", Kind::Socket, |fixture, number| build(fixture, number, false)),
-        ("socket, warm", Kind::Socket, |fixture, number| build(fixture, number, true)),
-        ("child", Kind::Child, |fixture, number| build(fixture, number, false)),
-        ("child, warm", Kind::Child, |fixture, number| build(fixture, number, true)),
+    let ways: [(&str, DaemonKind, Way); 5] = [
+        ("nix-store --realise", DaemonKind::Socket, realise),
+        ("socket", DaemonKind::Socket, |fixture, number| build(fixture, number, false)),
+        ("socket, warm", DaemonKind::Socket, |fixture, number| build(fixture, number, true)),
+        ("child", DaemonKind::Child, |fixture, number| build(fixture, number, false)),
+        ("child, warm", DaemonKind::Child, |fixture, number| build(fixture, number, true)),
     ];
     let fixtures = ways.iter().map(|(_, kind, _)| Fixture::new(*kind)).collect::<Result<Vec<_>, _>>()?;
     let mut times = ways.map(|_| Vec::new());
@@ -64,7 +63,7 @@ fn build(fixture: &Fixture, number: usize, warm: bool) -> Result<Duration, Faile
             None => fixture.connect().await?,
         };
         connection.add_text("script.drv", &text, &prepared.references).await?;
-        let result = connection.build(&prepared.path, BuildMode::Normal, &mut |_| {}).await?;
+        let result = connection.build(&prepared.path, &mut |_| {}).await?;
         assert!(result.status.succeeded(), "{}", result.message);
         Ok(begun.elapsed())
     })

@@ -8,7 +8,7 @@ use sandbox_mcp::call::definition::Environment;
 use sandbox_mcp::call::file::File;
 use sandbox_mcp::call::packages::Packages;
 use sandbox_mcp::call::tool::Tool;
-use sandbox_mcp::nix::run_derivation::{Run, builder_path, fits_inline};
+use sandbox_mcp::nix::run_derivation::{DerivationInputs, builder_path, fits_inline};
 
 const RUNS: usize = 500;
 
@@ -32,7 +32,12 @@ fn main() {
             .map(|_| {
                 let begun = Instant::now();
                 let files = black_box(&files);
-                black_box(run(builder, files, &packages).derivation().expect("the sample is right"));
+                black_box(
+                    run(builder, files, &packages)
+                        .derive()
+                        .and_then(|call| call.receipt())
+                        .expect("the sample is right"),
+                );
                 begun.elapsed()
             })
             .collect();
@@ -43,17 +48,7 @@ fn main() {
     }
 }
 
-fn run<'a>(builder: &'a StorePath, files: &'a [File], packages: &'a Packages) -> Run<'a> {
+fn run<'a>(builder: &'a StorePath, files: &'a [File], packages: &'a Packages) -> DerivationInputs<'a> {
     let sandbox = &Tool::by_name("python").expect("the tool exists").sandbox;
-    Run {
-        system: "x86_64-linux",
-        sandbox,
-        environment: &ENVIRONMENT,
-        packages,
-        builder,
-        files,
-        deadline: sandbox.timeout,
-        nonce: None,
-        remote: false,
-    }
+    DerivationInputs { system: "x86_64-linux", sandbox, environment: &ENVIRONMENT, packages, builder, files }
 }

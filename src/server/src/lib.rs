@@ -56,6 +56,8 @@
 //! - Input from a client is bounded ([`mcp::framing`]), and so is the output that a program can make the server hold
 //!   ([`call::capture`]).
 //! - Standard output carries only the protocol; logs go to standard error.
+//! - An error's `Display` tells its whole cause, and its `source()` is `None`: errors are shown to models and written to logs,
+//!   never walked. A field that holds a cause is called `cause`, and a variant that only passes an error on is transparent.
 //!
 //! # Deliberately absent
 //!
@@ -65,6 +67,8 @@
 pub mod call;
 pub mod cli;
 pub mod executor;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod mcp;
 pub mod network;
 pub mod nix;

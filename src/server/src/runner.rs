@@ -1,16 +1,17 @@
-//! Carries jobs out: brings the environment there, chooses the executor, and bounds how much runs at once.
+//! Carries jobs out: makes sure that the environment is in the store, chooses the executor, and limits how much runs at
+//! once.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use thiserror::Error;
 use tokio::sync::{Mutex, OnceCell, Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use crate::call::choice::{Choice, Executor, Remote, Way};
+use crate::call::choice::{Executor, ExecutorChoice, Remote};
 use crate::call::definition::{Environment, Network, Package, Sandbox};
 use crate::call::job::Job;
 use crate::call::outcome::{Fallback, Outcome};
@@ -18,12 +19,10 @@ use crate::call::packages::{NoPackages, Packages};
 use crate::call::stage::{OnStage, Stage};
 use crate::call::tool::{SYSTEM, TOOLS};
 use crate::executor::derivation::Derivations;
-use crate::executor::{ExecutorError, Executors, direct};
+use crate::executor::{CallContext, ExecutorError, Executors, direct};
 use crate::nix::realise::{RealiseError, Realiser};
-use crate::nix::receipt::{receipt, takes_long};
 use crate::sandbox::backend::Backend;
 use crate::sandbox::host::{self, HostError, Toolchain};
-use crate::sandbox::launch::LaunchError;
 use crate::sandbox::view::{View, ViewError};
 use crate::sandbox::view_cache::JoinedViews;
 use nix_store::store_path::StorePathError;
@@ -31,12 +30,13 @@ use nix_store::store_path::StorePathError;
 /// What the operator decided for all calls.
 #[derive(Debug, Clone)]
 pub struct Options {
-    pub executor: Choice,
-    /// No program runs longer than this, whatever its sandbox allows.
+    pub executor: ExecutorChoice,
+    /// The longest time that any program may run, whatever its sandbox allows.
     pub longest: Option<Duration>,
-    /// How many programs run at once; further calls wait.
+    /// The number of programs that run at once; further calls wait.
     pub calls_at_once: usize,
-    /// How many sandboxes of one environment are kept ready for calls; none leaves it to this machine's size.
+    /// The number of sandboxes of one environment that are kept ready for calls; `None` leaves it to this machine's
+    /// size.
     pub ready: Option<usize>,
     /// Whether programs run where nothing walls off the host's files or network.
     pub allow_unconfined: bool,
@@ -46,94 +46,62 @@ pub struct Options {
     pub call_options: bool,
 }
 
+/// A tool without a pinned environment was asked for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error(
+    "this server was built without Nix, so it has no pinned environment for `{tool}`: start it with `--executor direct` to use \
+     this host's toolchains, or build it with `nix build`"
+)]
+pub struct NotPinned {
+    pub tool: &'static str,
+}
+
 /// Why a job could not be carried out to its end.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum RunError {
-    /// The executor that the operator asked for needs an environment that this server was built without.
-    NotPinned {
-        tool: &'static str,
-    },
-    /// The call asks for packages, which are joined to pinned environments alone.
-    NoPackages {
-        tool: &'static str,
-        remedy: PinnedRemedy,
-    },
-    Realise(RealiseError),
-    View(ViewError),
-    Host {
-        error: HostError,
-        remedy: PinnedRemedy,
-    },
+    #[error(transparent)]
+    NotPinned(#[from] NotPinned),
+    /// The call asks for packages, which are joined to pinned environments only.
+    #[error(
+        "packages are joined to pinned environments, and `{tool}` runs on this host's toolchains: leave `packages` out and \
+         use what this host has, or {remedy}"
+    )]
+    NoPackages { tool: &'static str, remedy: PinnedRemedy },
+    #[error(transparent)]
+    Realise(#[from] RealiseError),
+    #[error(transparent)]
+    View(#[from] ViewError),
+    #[error("{error}, or {remedy}")]
+    Host { error: HostError, remedy: PinnedRemedy },
+    #[error(transparent)]
     Executor(ExecutorError),
-    /// The call makes no derivation.
+    #[error("cannot compute the call's derivation: {0}")]
     Receipt(StorePathError),
+    #[error("the call was cancelled")]
     Cancelled,
-    /// A bug of ours, which the log shows.
+    /// A task panicked.
+    #[error("internal server error (a task panicked); see the server's log")]
     Panicked,
 }
 
-impl fmt::Display for RunError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotPinned { tool } => write!(
-                f,
-                "this server was built without Nix, so it has no pinned environment for `{tool}`: start it with \
-                 `--executor direct` to use this host's toolchains, or build it with `nix build`"
-            ),
-            Self::NoPackages { tool, remedy } => write!(
-                f,
-                "packages are joined to pinned environments, and `{tool}` runs on this host's toolchains: leave `packages` \
-                 out and use what this host has, or {remedy}"
-            ),
-            Self::Realise(error) => error.fmt(f),
-            Self::View(error) => error.fmt(f),
-            Self::Host { error, remedy } => write!(f, "{error}, or {remedy}"),
-            Self::Executor(error) => error.fmt(f),
-            Self::Receipt(error) => write!(f, "the call makes no derivation: {error}"),
-            Self::Panicked => f.write_str("the server failed within itself: see its log"),
-            Self::Cancelled => f.write_str("the call was cancelled"),
-        }
-    }
-}
-
-impl std::error::Error for RunError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Realise(error) => Some(error),
-            Self::View(error) => Some(error),
-            Self::Host { error, .. } => Some(error),
-            Self::Executor(error) => Some(error),
-            Self::Receipt(error) => Some(error),
-            Self::NotPinned { .. } | Self::NoPackages { .. } | Self::Cancelled | Self::Panicked => None,
-        }
-    }
-}
-
-/// What gives a tool a pinned environment in place of this host's toolchains.
-#[derive(Debug)]
+/// The way to a pinned environment for a tool that runs on this host's toolchains.
+#[derive(Debug, Error)]
 pub enum PinnedRemedy {
     /// The server was built without any.
+    #[error("build this server with `nix build`, which gives it pinned environments")]
     Build,
     /// The operator has chosen the host's toolchains.
+    #[error("leave out `--executor direct`, so that the server uses its pinned environment")]
     NotDirect,
     /// This machine can't use it.
+    #[error("let this machine use the pinned environment: {}", .0.cause())]
     Machine(Fallback),
-}
-
-impl fmt::Display for PinnedRemedy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Build => f.write_str("build this server with `nix build`, which gives it pinned environments"),
-            Self::NotDirect => f.write_str("leave out `--executor direct`, so that the server uses its pinned environment"),
-            Self::Machine(fallback) => write!(f, "let this machine use the pinned environment: {}", fallback.cause()),
-        }
-    }
 }
 
 impl From<ExecutorError> for RunError {
     fn from(error: ExecutorError) -> Self {
         match error {
-            ExecutorError::Launch(LaunchError::Cancelled) => Self::Cancelled,
+            ExecutorError::Cancelled => Self::Cancelled,
             error => Self::Executor(error),
         }
     }
@@ -147,15 +115,16 @@ pub struct Runner {
     realiser: Realiser,
     slots: Semaphore,
     executors: Executors,
-    /// What each tool's programs see, once it was made.
+    /// The views of each tool, once they were made.
     views: BTreeMap<&'static str, Views>,
     joined: JoinedViews,
-    /// Whether Nix can take the place of namespaces, or why not, once that was tried.
-    derivations_stand: OnceCell<Result<(), String>>,
+    /// The cached result of probing whether builds by Nix work on this machine, which are the fallback where user
+    /// namespaces are unavailable.
+    nix_fallback_works: OnceCell<Result<(), String>>,
 }
 
-/// What a tool's programs see, of its pinned environment and of the host. Each lock is held while that is made, so that
-/// callers of one tool do it once and callers of another need not wait.
+/// What a tool's programs see, of its pinned environment and of the host. Each lock is held while the view is made, so
+/// that callers of one tool make it once, and callers of another tool do not wait.
 #[derive(Default)]
 struct Views {
     pinned: Mutex<Option<Arc<View>>>,
@@ -165,13 +134,13 @@ struct Views {
 impl Runner {
     pub fn new(options: Options) -> Self {
         let realiser = Realiser::from_environment();
-        // After a single call nobody needs a connection either.
+        // After a single call no connection is needed either.
         let derivations = Derivations::new(realiser.nix_store(), options.ready != Some(0), options.remote);
         Self {
             realiser,
             slots: Semaphore::new(options.calls_at_once),
             executors: Executors::new(options.ready, derivations, options.allow_unconfined),
-            derivations_stand: OnceCell::new(),
+            nix_fallback_works: OnceCell::new(),
             joined: JoinedViews::default(),
             views: TOOLS.iter().map(|tool| (tool.sandbox.id, Views::default())).collect(),
             options,
@@ -186,42 +155,42 @@ impl Runner {
         &self.executors
     }
 
-    /// Whether calls have options: there is something to choose, and the operator lets clients.
+    /// Tells whether calls have options: there is something to choose, and the operator lets clients choose.
     pub fn takes_call_options(&self) -> bool {
-        self.options.call_options && SYSTEM.is_some() && self.options.executor != Choice::Direct
+        self.options.call_options && SYSTEM.is_some() && self.options.executor != Some(Executor::Direct)
     }
 
-    /// Why there are no packages on demand, where calls have no options.
+    /// Returns why there are no packages on demand, where calls have no options.
     pub fn no_packages(&self) -> NoPackages {
         match self.options.executor {
             _ if SYSTEM.is_none() => NoPackages::Unpinned,
-            Choice::Direct => NoPackages::Direct,
+            Some(Executor::Direct) => NoPackages::Direct,
             _ => NoPackages::SwitchedOff,
         }
     }
 
-    /// Waits until it is known whether Nix can take the place of namespaces, and returns whether it can or need not. That may
-    /// take minutes where it has to be tried, and an environment to be realised first.
+    /// Waits until it is known whether Nix can take the place of namespaces, and returns whether it can or need not. This
+    /// may take minutes if it has to be tried and an environment to be realised first.
     pub async fn settle(&self) -> bool {
         if let Some(tool) = TOOLS.iter().find(|tool| self.is_left_open(&tool.sandbox)) {
             self.best(&tool.sandbox).await;
         }
-        self.derivations_stand.get().is_none_or(Result::is_ok)
+        self.nix_fallback_works.get().is_none_or(Result::is_ok)
     }
 
-    /// Whether calls of this sandbox have the best executor that this machine has for it.
+    /// Tells whether calls of this sandbox have the best executor that this machine has for it.
     fn is_left_open(&self, sandbox: &Sandbox) -> bool {
-        sandbox.environment.is_some() && self.options.executor.or(sandbox.executor) == Choice::Auto
+        sandbox.environment.is_some() && self.wanted(self.options.executor, sandbox).is_none()
     }
 
-    /// What the programs of a sandbox run on, or why no call of it can be carried out here; as far as that is known
-    /// without a call.
+    /// Returns what the programs of a sandbox run on, or why no call of it can be carried out here, as far as that is
+    /// known without a call.
     pub async fn backend(&self, sandbox: &'static Sandbox) -> Result<Backend, RunError> {
         let executor = self.expected(sandbox).await?;
         self.executors.check(executor, sandbox).await?;
         match sandbox.environment.as_ref().filter(|_| executor.is_pinned()) {
             Some(environment) => {
-                self.realiser.check(environment).map_err(RunError::Realise)?;
+                self.realiser.check(environment)?;
                 Ok(Backend::Pinned)
             }
             None => {
@@ -231,47 +200,50 @@ impl Runner {
         }
     }
 
-    /// The executor that calls of this sandbox will have.
-    ///
-    /// Whether Nix can take the place of namespaces may take minutes to try. Until that is known, it is expected to.
+    /// Returns the executor that calls of this sandbox will probably have. Probing the fallback by Nix may take
+    /// minutes; until it was probed, it is expected to work.
     async fn expected(&self, sandbox: &'static Sandbox) -> Result<Executor, RunError> {
-        if self.is_left_open(sandbox) && self.executors.walls().await.namespaces.is_err() && !self.derivations_stand.initialized() {
+        if self.is_left_open(sandbox)
+            && self.executors.walls().await.namespaces.is_err()
+            && !self.nix_fallback_works.initialized()
+        {
             let by_nix = sandbox.network == Network::None;
-            return Ok(if by_nix { Executor::Derivation(Way::Daemon) } else { Executor::Direct });
+            return Ok(if by_nix { Executor::Derivation } else { Executor::Direct });
         }
         self.executor(sandbox).await
     }
 
-    /// Which executor carries out calls of this sandbox.
+    /// Returns the executor that carries out calls of this sandbox.
     pub async fn executor(&self, sandbox: &'static Sandbox) -> Result<Executor, RunError> {
         Ok(self.choose(self.options.executor, sandbox).await?.0)
     }
 
-    /// The executor, and why it is not the usual one if this machine lacks what that needs.
+    /// Returns what the operator or the call wants, or else the sandbox's definition.
+    fn wanted(&self, choice: ExecutorChoice, sandbox: &Sandbox) -> ExecutorChoice {
+        // A server without pinned environments has nothing to prefer.
+        choice.or(sandbox.executor.filter(|_| sandbox.environment.is_some()))
+    }
+
+    /// Returns the executor of a call, and why it is not `namespace` if this machine lacks what that needs.
     async fn choose(
         &self,
-        choice: Choice,
+        choice: ExecutorChoice,
         sandbox: &'static Sandbox,
     ) -> Result<(Executor, Option<Fallback>), RunError> {
         let is_pinned = sandbox.environment.is_some();
-        // Of a server without pinned environments there is nothing to prefer.
-        let preferred = sandbox.executor.filter(|_| is_pinned);
-        match choice.or(preferred) {
-            Choice::Direct => Ok((Executor::Direct, None)),
-            Choice::Namespace if is_pinned => Ok((Executor::Namespace, None)),
-            Choice::Derivation(way) if is_pinned => Ok((Executor::Derivation(way), None)),
-            Choice::Namespace | Choice::Derivation(_) => Err(RunError::NotPinned { tool: sandbox.id }),
-            Choice::Auto if !is_pinned => Ok((Executor::Direct, None)),
-            Choice::Auto => Ok(self.best(sandbox).await),
+        match self.wanted(choice, sandbox) {
+            Some(executor) if executor.is_pinned() && !is_pinned => Err(NotPinned { tool: sandbox.id }.into()),
+            Some(executor) => Ok((executor, None)),
+            None if !is_pinned => Ok((Executor::Direct, None)),
+            None => Ok(self.best(sandbox).await),
         }
     }
 
-    /// The best executor for a pinned environment on this machine.
+    /// Returns the best executor for a pinned environment on this machine.
     async fn best(&self, sandbox: &'static Sandbox) -> (Executor, Option<Fallback>) {
         let Err(missing) = &self.executors.walls().await.namespaces else { return (Executor::Namespace, None) };
-        let way = Way::Daemon;
-        let stand = self.derivations_stand.get_or_init(|| async {
-            let tried = self.try_derivation(way, sandbox).await;
+        let works = self.nix_fallback_works.get_or_init(|| async {
+            let tried = self.try_derivation(sandbox).await;
             match &tried {
                 Ok(()) => tracing::warn!("tools without network access are run by Nix: {missing}"),
                 Err(reason) => tracing::warn!(
@@ -281,18 +253,19 @@ impl Runner {
             }
             tried
         });
-        let nix = match stand.await {
+        let nix = match works.await {
             Ok(()) if sandbox.network == Network::None => None,
             Ok(()) => Some(NO_NETWORK.to_owned()),
             Err(reason) => Some(reason.clone()),
         };
-        let executor = if nix.is_none() { Executor::Derivation(way) } else { Executor::Direct };
+        let executor = if nix.is_none() { Executor::Derivation } else { Executor::Direct };
         (executor, Some(Fallback { namespaces: missing.clone(), nix }))
     }
 
-    /// Whether Nix realises derivations here as they must be: in its build sandbox, with our walls inside. A tool is run
-    /// without files for that: the one that is called, or another if its environment can't be had.
-    async fn try_derivation(&self, way: Way, called: &'static Sandbox) -> Result<(), String> {
+    /// Tells whether Nix realises derivations here as it must: in its build sandbox, with the launcher's walls inside.
+    /// To find out, a tool is run without files: the one that is called, or another if its environment is not to be
+    /// had.
+    async fn try_derivation(&self, called: &'static Sandbox) -> Result<(), String> {
         let is_fit = |sandbox: &&Sandbox| sandbox.environment.is_some() && sandbox.network == Network::None;
         let others = TOOLS.iter().map(|tool| &tool.sandbox).filter(|other| other.id != called.id);
         let mut fit: Vec<_> = [called].into_iter().chain(others).filter(is_fit).collect();
@@ -305,7 +278,8 @@ impl Runner {
                 Err(error) => reason = error.to_string(),
                 Ok(view) => {
                     let (job, never) = (Job::new(sandbox, Vec::new()), CancellationToken::new());
-                    let tried = self.executors.run(Executor::Derivation(way), &job, &view, &|_| {}, &never).await;
+                    let context = CallContext::new(&job, &view, &|_| {}, &never);
+                    let tried = self.executors.run(Executor::Derivation, &context).await;
                     return tried.map(drop).map_err(|error| error.to_string());
                 }
             }
@@ -322,7 +296,7 @@ impl Runner {
     ) -> Result<Outcome, RunError> {
         let job = Job { deadline: self.limit(&job), ..job };
         match self.run_once(&job, on_stage, cancelled).await {
-            // The garbage collector came between.
+            // The garbage collector took the environment meanwhile.
             Err(RunError::Executor(ExecutorError::Derivation(error))) if error.misses_a_path() => {
                 tracing::warn!("{error}: the environment is realised again");
                 self.views[job.sandbox.id].pinned.lock().await.take();
@@ -340,7 +314,7 @@ impl Runner {
         cancelled: &CancellationToken,
     ) -> Result<Outcome, RunError> {
         let prepared = async {
-            let choice = job.options.executor.unwrap_or(self.options.executor);
+            let choice = job.options.executor.or(self.options.executor);
             let (executor, fallback) = self.choose(choice, job.sandbox).await?;
             let view = self.view(executor, job.sandbox, &job.options.packages, on_stage).await?;
             Ok::<_, RunError>((executor, fallback, view, self.slot(on_stage).await))
@@ -350,62 +324,69 @@ impl Runner {
             () = cancelled.cancelled() => return Err(RunError::Cancelled),
         };
         on_stage(Stage::Running);
-        let run = self.executors.run(executor, job, &view, on_stage, cancelled);
-        // While the program runs: nobody waits for the receipt.
+        let context = CallContext::new(job, &view, on_stage, cancelled);
+        let run = self.executors.run(executor, &context);
+        // The receipt is computed while the program runs.
         let receipt = async {
             match executor.is_pinned() {
-                true if takes_long(&job.files) => {
-                    let job = job.clone();
-                    let receipt = spawn_blocking(move || receipt(&job)).await;
-                    receipt.map_err(|_| RunError::Panicked)?.map_err(RunError::Receipt)
-                }
-                true => receipt(job).map_err(RunError::Receipt),
+                true => Ok::<_, StorePathError>(Some(context.derivation().await?.receipt()?.path)),
                 false => Ok(None),
             }
         };
-        let (outcome, receipt) = tokio::join!(run, receipt);
-        let (outcome, receipt) = (outcome?, receipt?);
-        Ok(Outcome { derivation: receipt.map(|receipt| receipt.path), fallback, ..outcome })
+        let (result, receipt) = tokio::join!(run, receipt);
+        Ok(Outcome {
+            result: result?,
+            workdir: job.sandbox.workdir,
+            executor,
+            fallback,
+            environment: view.origin.to_string(),
+            derivation: receipt.map_err(RunError::Receipt)?,
+        })
     }
 
-    /// Brings a tool's environment there ahead of its first call.
+    /// Makes sure that a tool's environment is in the store, ahead of its first call.
     pub async fn prepare(&self, sandbox: &'static Sandbox, on_stage: OnStage<'_>) -> Result<Arc<View>, RunError> {
         self.view(self.executor(sandbox).await?, sandbox, &Packages::default(), on_stage).await
     }
 
-    /// Brings a tool's pinned environment there, whichever executor carries out its calls.
+    /// Makes sure that a tool's pinned environment is in the store, whichever executor carries out its calls.
     pub async fn realise(&self, sandbox: &'static Sandbox, on_stage: OnStage<'_>) -> Result<(), RunError> {
         self.pinned(sandbox, on_stage).await.map(drop)
     }
 
-    /// Brings a package there.
+    /// Makes sure that a package is in the store.
     pub async fn realise_package(&self, package: &Package, on_stage: OnStage<'_>) -> Result<(), RunError> {
-        // Such as sandbox-mcp-commands-jq, which no tool is named like.
+        // Such as sandbox-mcp-commands-jq, which is the name of no tool.
         let root = package.environment.out.split_once('-').map_or("", |(_, name)| name);
-        self.bring(root, &package.environment, on_stage).await
+        self.ensure_realised(root, &package.environment, on_stage).await
     }
 
-    async fn bring(&self, root: &str, environment: &Environment, on_stage: OnStage<'_>) -> Result<(), RunError> {
+    async fn ensure_realised(
+        &self,
+        root: &str,
+        environment: &Environment,
+        on_stage: OnStage<'_>,
+    ) -> Result<(), RunError> {
         let out = Path::new(environment.out);
         let was_there = out.exists();
-        self.realiser.realise(root, environment, on_stage).await.map_err(RunError::Realise)?;
+        self.realiser.realise(root, environment, on_stage).await?;
         if !was_there {
-            self.executors.show_anew(out);
+            self.executors.invalidate_path(out);
         }
         Ok(())
     }
 
-    /// Clears away what calls have left that others may still have needed.
+    /// Deletes what calls have left for later calls.
     pub async fn finish(&self) {
         self.executors.finish().await;
     }
 
-    /// How long a job may run.
+    /// Returns the longest time that a job may run.
     pub fn limit(&self, job: &Job) -> Duration {
         self.bounded(job.deadline)
     }
 
-    /// How long programs of a sandbox may run.
+    /// Returns the longest time that programs of a sandbox may run.
     pub fn longest(&self, sandbox: &Sandbox) -> Duration {
         self.bounded(sandbox.timeout)
     }
@@ -419,7 +400,7 @@ impl Runner {
             Ok(slot) => Some(slot),
             Err(_) => {
                 on_stage(Stage::Waiting);
-                // It is never closed.
+                // The semaphore is never closed.
                 self.slots.acquire().await.ok()
             }
         }
@@ -433,9 +414,7 @@ impl Runner {
         on_stage: OnStage<'_>,
     ) -> Result<Arc<View>, RunError> {
         match (executor.is_pinned(), packages.is_empty()) {
-            (false, false) => {
-                Err(RunError::NoPackages { tool: sandbox.id, remedy: self.pinned_remedy(sandbox).await })
-            }
+            (false, false) => Err(RunError::NoPackages { tool: sandbox.id, remedy: self.pinned_remedy(sandbox).await }),
             (false, true) => {
                 let toolchain = self.host(sandbox).await?;
                 spawn_blocking(move || toolchain.view()).await.map_err(|_| RunError::Panicked)
@@ -452,17 +431,17 @@ impl Runner {
         for package in packages.iter() {
             self.realise_package(package, on_stage).await?;
         }
-        Ok(self.joined.keep(&base, base.with(packages).map_err(RunError::View)?))
+        Ok(self.joined.keep(&base, base.with(packages)?))
     }
 
     async fn pinned(&self, sandbox: &'static Sandbox, on_stage: OnStage<'_>) -> Result<Arc<View>, RunError> {
-        let environment = sandbox.environment.as_ref().ok_or(RunError::NotPinned { tool: sandbox.id })?;
+        let environment = sandbox.environment.as_ref().ok_or(NotPinned { tool: sandbox.id })?;
         let mut known = self.views[sandbox.id].pinned.lock().await;
         if let Some(view) = known.as_ref().filter(|view| view.is_present()) {
             return Ok(view.clone());
         }
-        self.bring(sandbox.id, environment, on_stage).await?;
-        let view = View::pinned(Path::new(environment.out)).map_err(RunError::View)?;
+        self.ensure_realised(sandbox.id, environment, on_stage).await?;
+        let view = View::pinned(Path::new(environment.out))?;
         Ok(known.insert(Arc::new(view)).clone())
     }
 
@@ -472,7 +451,7 @@ impl Runner {
             return Ok(toolchain.clone());
         }
         let host = direct::host(self.executors.walls().await);
-        // A version manager may be asked, which takes its time.
+        // A version manager may be asked, which is slow.
         let toolchain = spawn_blocking(move || host::toolchain(sandbox, &host)).await;
         match toolchain.map_err(|_| RunError::Panicked)? {
             Ok(toolchain) => Ok(known.insert(Arc::new(toolchain)).clone()),
@@ -480,13 +459,13 @@ impl Runner {
         }
     }
 
-    /// What to do for a pinned environment, where a tool has none now.
+    /// Returns the way to a pinned environment for a sandbox that has none now.
     async fn pinned_remedy(&self, sandbox: &Sandbox) -> PinnedRemedy {
         match &self.executors.walls().await.namespaces {
             _ if sandbox.environment.is_none() => PinnedRemedy::Build,
             Err(namespaces) if self.is_left_open(sandbox) => {
                 let namespaces = namespaces.clone();
-                let nix = self.derivations_stand.get().and_then(|stand| stand.clone().err());
+                let nix = self.nix_fallback_works.get().and_then(|works| works.clone().err());
                 let nix = Some(nix.unwrap_or_else(|| NO_NETWORK.to_owned()));
                 PinnedRemedy::Machine(Fallback { namespaces, nix })
             }
@@ -494,7 +473,7 @@ impl Runner {
         }
     }
 
-    /// The tools whose calls can be carried out here.
+    /// Returns the tools whose calls can be carried out here.
     pub async fn available(&self) -> Vec<&'static str> {
         let mut names = Vec::new();
         for sandbox in TOOLS.iter().map(|tool| &tool.sandbox) {

@@ -17,26 +17,17 @@ use tempfile::TempDir;
 type Body = fn() -> Result<(), Failed>;
 
 const TESTS: [(&str, Body); 11] = [
-    ("a_derivation_is_realised_and_its_lines_are_told", a_derivation_is_realised_and_its_lines_are_told),
-    (
-        "what_was_realised_has_a_root_against_the_garbage_collector",
-        what_was_realised_has_a_root_against_the_garbage_collector,
-    ),
-    ("what_is_there_and_rooted_asks_nix_nothing", what_is_there_and_rooted_asks_nix_nothing),
-    ("a_failing_build_gives_the_last_lines_of_nix", a_failing_build_gives_the_last_lines_of_nix),
-    (
-        "content_of_another_hash_than_was_pinned_is_refused_with_both",
-        content_of_another_hash_than_was_pinned_is_refused_with_both,
-    ),
+    ("derivation_is_realised_and_its_lines_reported", derivation_is_realised_and_its_lines_reported),
+    ("realised_environment_has_a_gc_root", realised_environment_has_a_gc_root),
+    ("rooted_environment_needs_no_nix", rooted_environment_needs_no_nix),
+    ("failing_build_reports_the_last_lines_of_nix", failing_build_reports_the_last_lines_of_nix),
+    ("content_with_another_hash_is_refused_with_both", content_with_another_hash_is_refused_with_both),
     ("derivations_of_the_archive_are_added_and_realised", derivations_of_the_archive_are_added_and_realised),
-    ("without_a_daemon_derivations_are_added_by_a_command", without_a_daemon_derivations_are_added_by_a_command),
-    ("what_is_there_gets_its_root_without_its_derivation", what_is_there_gets_its_root_without_its_derivation),
-    ("a_broken_archive_is_an_error_that_says_what_to_do", a_broken_archive_is_an_error_that_says_what_to_do),
-    (
-        "a_derivation_that_is_nowhere_is_named_with_how_to_get_it",
-        a_derivation_that_is_nowhere_is_named_with_how_to_get_it,
-    ),
-    ("without_nix_the_error_says_where_it_was_looked_for", without_nix_the_error_says_where_it_was_looked_for),
+    ("derivations_are_added_by_command_without_a_daemon", derivations_are_added_by_command_without_a_daemon),
+    ("valid_environment_gets_a_root_without_its_derivation", valid_environment_gets_a_root_without_its_derivation),
+    ("broken_archive_is_an_error_with_a_remedy", broken_archive_is_an_error_with_a_remedy),
+    ("missing_derivation_is_an_error_with_a_remedy", missing_derivation_is_an_error_with_a_remedy),
+    ("missing_nix_is_an_error_with_the_searched_paths", missing_nix_is_an_error_with_the_searched_paths),
 ];
 
 fn main() {
@@ -132,7 +123,7 @@ fn check(holds: bool, what: impl Into<String>) -> Result<(), Failed> {
     if holds { Ok(()) } else { Err(what.into().into()) }
 }
 
-fn a_derivation_is_realised_and_its_lines_are_told() -> Result<(), Failed> {
+fn derivation_is_realised_and_its_lines_reported() -> Result<(), Failed> {
     let (realiser, _state) = realiser()?;
     let environment = instantiate("echo ok > $out")?;
     check(!Path::new(environment.out).exists(), "the output is there before")?;
@@ -144,7 +135,7 @@ fn a_derivation_is_realised_and_its_lines_are_told() -> Result<(), Failed> {
     check(!lines.iter().any(|line| line.contains("/nix/store/")), format!("a path is told: {lines:?}"))
 }
 
-fn what_was_realised_has_a_root_against_the_garbage_collector() -> Result<(), Failed> {
+fn realised_environment_has_a_gc_root() -> Result<(), Failed> {
     let (realiser, state) = realiser()?;
     let environment = instantiate("echo ok > $out")?;
     realise(&realiser, &environment)?;
@@ -154,7 +145,7 @@ fn what_was_realised_has_a_root_against_the_garbage_collector() -> Result<(), Fa
     check(!refused.status.success(), "Nix deleted what has a root")
 }
 
-fn what_is_there_and_rooted_asks_nix_nothing() -> Result<(), Failed> {
+fn rooted_environment_needs_no_nix() -> Result<(), Failed> {
     let (realiser, state) = realiser()?;
     let environment = instantiate("echo ok > $out")?;
     realise(&realiser, &environment)?;
@@ -163,7 +154,7 @@ fn what_is_there_and_rooted_asks_nix_nothing() -> Result<(), Failed> {
     check(realise(&without_nix, &environment)?.is_empty(), "something was told")
 }
 
-fn a_failing_build_gives_the_last_lines_of_nix() -> Result<(), Failed> {
+fn failing_build_reports_the_last_lines_of_nix() -> Result<(), Failed> {
     let (realiser, _state) = realiser()?;
     let environment = instantiate("echo this is why >&2; exit 7")?;
     let Err(error) = realise(&realiser, &environment) else { return Err("it succeeded".into()) };
@@ -173,7 +164,7 @@ fn a_failing_build_gives_the_last_lines_of_nix() -> Result<(), Failed> {
     check(cause.starts_with("error: "), format!("not with its cause: {text}"))
 }
 
-fn content_of_another_hash_than_was_pinned_is_refused_with_both() -> Result<(), Failed> {
+fn content_with_another_hash_is_refused_with_both() -> Result<(), Failed> {
     let (realiser, _state) = realiser()?;
     // That of the empty string.
     const PINNED: &str = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
@@ -198,7 +189,7 @@ fn derivations_of_the_archive_are_added_and_realised() -> Result<(), Failed> {
     nix_store(&["--check-validity", environment.drv]).map(drop)
 }
 
-fn without_a_daemon_derivations_are_added_by_a_command() -> Result<(), Failed> {
+fn derivations_are_added_by_command_without_a_daemon() -> Result<(), Failed> {
     let (environment, archive) = archived("read line < $input; echo $line > $out")?;
     // Beside this nix-store there is no nix-daemon.
     let programs = tempfile::tempdir()?;
@@ -209,7 +200,7 @@ fn without_a_daemon_derivations_are_added_by_a_command() -> Result<(), Failed> {
     check(fs::read_to_string(environment.out)? == "input\n", "the output is not what the builder wrote")
 }
 
-fn what_is_there_gets_its_root_without_its_derivation() -> Result<(), Failed> {
+fn valid_environment_gets_a_root_without_its_derivation() -> Result<(), Failed> {
     let environment = instantiate("echo ok > $out")?;
     nix_store(&["--realise", environment.drv])?;
     nix_store(&["--option", "keep-derivations", "false", "--delete", "--ignore-liveness", environment.drv])?;
@@ -219,7 +210,7 @@ fn what_is_there_gets_its_root_without_its_derivation() -> Result<(), Failed> {
     check(fs::read_link(&root)? == Path::new(environment.out), "the root leads elsewhere")
 }
 
-fn a_broken_archive_is_an_error_that_says_what_to_do() -> Result<(), Failed> {
+fn broken_archive_is_an_error_with_a_remedy() -> Result<(), Failed> {
     let (environment, archive) = archived("echo ok > $out")?;
     let (realiser, _state) = realiser_with(search_path(), &archive[..archive.len() - 8])?;
     let Err(error) = realise(&realiser, &environment) else { return Err("it succeeded".into()) };
@@ -228,7 +219,7 @@ fn a_broken_archive_is_an_error_that_says_what_to_do() -> Result<(), Failed> {
     check(matches!(error, RealiseError::Unpack { .. }) && named && text.contains(environment.drv), text)
 }
 
-fn a_derivation_that_is_nowhere_is_named_with_how_to_get_it() -> Result<(), Failed> {
+fn missing_derivation_is_an_error_with_a_remedy() -> Result<(), Failed> {
     let (_, archive) = archived("echo ok > $out")?;
     let (realiser, _state) = realiser_with(search_path(), archive)?;
     let environment = Environment {
@@ -241,7 +232,7 @@ fn a_derivation_that_is_nowhere_is_named_with_how_to_get_it() -> Result<(), Fail
     check(matches!(error, RealiseError::Unpack { .. }) && named, text)
 }
 
-fn without_nix_the_error_says_where_it_was_looked_for() -> Result<(), Failed> {
+fn missing_nix_is_an_error_with_the_searched_paths() -> Result<(), Failed> {
     let environment = instantiate("echo ok > $out")?;
     let empty = tempfile::tempdir()?;
     let realiser = Realiser::new(vec![PathBuf::from(empty.path())], None, &[]);

@@ -1,4 +1,4 @@
-//! A client of a real server, over its standard streams: it speaks MCP, and also what no proper client would.
+//! A client of a real server, over its standard streams. It can also send what no proper client would.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -24,7 +24,8 @@ pub const SESSIONS: &str = "2025-11-25";
 /// The protocol without one: each request says who sends it.
 pub const STATELESS: &str = "2026-07-28";
 
-/// What the server says when a tool's environment or toolchain is not on this machine, or no Nix that builds in a sandbox.
+/// The words of the server if a tool's environment or toolchain is not on this machine, or no Nix that builds in a
+/// sandbox.
 const WAYS_OUT: [&str; 6] = [
     "install Nix",
     "`nix build`",
@@ -34,10 +35,10 @@ const WAYS_OUT: [&str; 6] = [
     "let this machine use the pinned environment",
 ];
 
-/// What it says of a tool that an executor can't carry out on any machine.
+/// The words of the server about a tool that an executor cannot carry out on any machine.
 const NOWHERE: &str = "which Nix's build sandbox can't give";
 
-/// How long an answer may take before a test fails. The slowest is one that hits a time limit on a busy machine.
+/// The time that an answer may take before a test fails. The slowest is one that hits a time limit on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A running server. It is killed when this is dropped.
@@ -48,7 +49,7 @@ pub struct Server {
     inbox: Arc<Inbox>,
     log: Arc<Mutex<String>>,
     next_id: AtomicU64,
-    /// Instead of the user's own, which could add tools.
+    /// Replaces the user's own directory, which could add tools.
     _configuration: TempDir,
 }
 
@@ -60,9 +61,9 @@ struct Inbox {
 
 #[derive(Default)]
 struct Received {
-    /// What nobody has taken yet.
+    /// Messages that have arrived and were not taken yet.
     messages: Vec<Value>,
-    /// Lines that are no JSON-RPC.
+    /// Lines that are not JSON-RPC.
     noise: Vec<String>,
     closed: bool,
 }
@@ -225,12 +226,12 @@ impl Server {
         }
     }
 
-    /// All messages that have come and that nobody has taken.
+    /// Returns all messages that have arrived and were not taken yet.
     pub fn received(&self) -> Vec<Value> {
         lock(&self.inbox.received).messages.clone()
     }
 
-    /// Everything on the server's standard error so far.
+    /// Returns everything on the server's standard error so far.
     pub fn log(&self) -> String {
         lock(&self.log).clone()
     }
@@ -243,7 +244,7 @@ impl Server {
         kill_process(Pid::from_raw(self.pid as i32).expect("a process has an id"), signal).expect("signal the server");
     }
 
-    /// Waits for the server's own end.
+    /// Waits until the server ends by itself.
     pub fn wait(&self) -> ExitStatus {
         let begun = Instant::now();
         loop {
@@ -255,7 +256,7 @@ impl Server {
         }
     }
 
-    /// The most memory that the server has ever held, in bytes.
+    /// Returns the peak of the server's memory, in bytes.
     pub fn peak_memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("the server is alive");
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("status tells the peak");
@@ -295,7 +296,7 @@ impl Inbox {
 }
 
 impl Reply {
-    /// The text, which is the first item. Others are the files that the program left.
+    /// Returns the text, which is the first item. The others are the files that the program left.
     #[track_caller]
     pub fn text(&self) -> &str {
         match self.content() {
@@ -304,7 +305,7 @@ impl Reply {
         }
     }
 
-    /// The text item that comes first, and the items after it.
+    /// Returns the text of the first item, and the items after it.
     #[track_caller]
     pub fn content(&self) -> (&str, &[Value]) {
         match self.0["content"].as_array().map(Vec::as_slice) {
@@ -315,13 +316,13 @@ impl Reply {
         }
     }
 
-    /// The first text item of a result that may hold more than that.
+    /// Returns the first text item of a result that may hold more.
     pub fn text_content(&self) -> &str {
         let items = self.0["content"].as_array().into_iter().flatten();
         items.filter_map(|item| item["text"].as_str()).next().unwrap_or_default()
     }
 
-    /// All that the result holds, as one text: of what is encoded, its content too.
+    /// Returns everything that the result holds as one text, encoded contents both as they are and decoded.
     pub fn everything(&self) -> String {
         let mut whole = self.0.to_string();
         decode(&self.0, &mut whole);
@@ -332,34 +333,35 @@ impl Reply {
         self.0["isError"] == true
     }
 
-    /// Whether the call was refused because its tool's environment or toolchain is not on this machine.
+    /// Tells whether the call was refused because its tool's environment or toolchain is not on this machine.
     pub fn is_unavailable(&self) -> bool {
         self.is_nowhere() || self.is_error() && WAYS_OUT.iter().any(|way| self.text().contains(way))
     }
 
-    /// Whether the call was refused because the executor can't give the tool what it needs, whatever the machine.
+    /// Tells whether the call was refused because the executor can't give the tool what it needs, whatever the machine.
     pub fn is_nowhere(&self) -> bool {
         self.is_error() && self.text_content().contains(NOWHERE)
     }
 
-    /// The result's data: its structured content, or else what the metadata has of it, which is not what was printed.
+    /// Returns the result's data: its structured content, or else what the metadata has of it, which is not what was
+    /// printed.
     pub fn data(&self) -> &Value {
         self.0.get("structuredContent").unwrap_or(&self.0["_meta"]["sandbox-mcp/result"])
     }
 
-    /// A field of the result's data.
+    /// Returns a field of the result's structured data.
     pub fn field(&self, name: &str) -> &Value {
         &self.data()[name]
     }
 
-    /// What a program that exits with 0 and has nothing on standard error wrote.
+    /// Returns the output of a program that must exit with 0 and write nothing to standard error.
     #[track_caller]
     pub fn output(&self) -> &str {
         assert!(!self.is_error(), "{self}");
         self.text()
     }
 
-    /// The text of a call that was refused.
+    /// Returns the text of a call that must have been refused.
     #[track_caller]
     pub fn refusal(&self) -> &str {
         assert!(self.is_error() && self.field("executor").is_null(), "not refused: {self}");
@@ -373,7 +375,7 @@ impl fmt::Display for Reply {
     }
 }
 
-/// Appends what the strings of a JSON value are in base64, if they are that.
+/// Appends the decoded contents of the strings of a JSON value that are base64.
 fn decode(value: &Value, into: &mut String) {
     match value {
         Value::String(text) => {
@@ -387,7 +389,7 @@ fn decode(value: &Value, into: &mut String) {
     }
 }
 
-/// What a request of the stateless protocol says of its sender, besides its own `params`.
+/// Returns what a request of the stateless protocol says about its sender, in addition to its own `params`.
 pub fn stateless(mut params: Map<String, Value>) -> Value {
     let meta = params.entry("_meta").or_insert_with(|| json!({}));
     meta["io.modelcontextprotocol/protocolVersion"] = STATELESS.into();
@@ -400,7 +402,7 @@ fn client_info() -> Value {
     json!({"name": "checks", "version": "0"})
 }
 
-/// A panic elsewhere has its own message; the data behind the lock is as good as ever.
+/// Locks a mutex. A panic elsewhere has its own message, and leaves the data behind the lock usable.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! A store with a daemon, and derivations for it.
+//! A store with a daemon, and derivations for tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -6,8 +6,8 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
-use nix_store::daemon::{Connection, Options};
-use nix_store::derivation::{Derivation, Output};
+use nix_store::daemon::{BuildOptions, Connection};
+use nix_store::derivation::{Derivation, DerivationOutput};
 use nix_store::endpoint::Endpoint;
 use nix_store::hash::{derivation_path, fill_outputs};
 use nix_store::nar::Node;
@@ -17,41 +17,41 @@ use tokio::runtime::Runtime;
 use crate::own_store::{Store, static_shell};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum DaemonKind {
     Socket,
     Child,
 }
 
 pub struct Fixture {
     // Before the store, which its daemon uses.
-    daemon: Option<Daemon>,
+    daemon: Option<FixtureDaemon>,
     pub endpoint: Endpoint,
     pub store: Store,
     pub runtime: Runtime,
 }
 
 /// A daemon at a socket.
-struct Daemon(Child);
+struct FixtureDaemon(Child);
 
-impl Drop for Daemon {
+impl Drop for FixtureDaemon {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// What runs of the sandbox ask for.
-pub fn options() -> Options {
-    Options { substitutes: false, local_jobs: 1, settings: vec![("timeout".into(), "60".into())] }
+/// Returns the options that runs of the executor `derivation` use.
+pub fn options() -> BuildOptions {
+    BuildOptions { substitutes: false, local_jobs: 1, settings: vec![("timeout".into(), "60".into())] }
 }
 
 impl Fixture {
-    pub fn new(kind: Kind) -> Result<Self, Failed> {
+    pub fn new(kind: DaemonKind) -> Result<Self, Failed> {
         Self::with_settings(kind, "trusted-users = *\n")
     }
 
-    /// `settings` are further lines for nix.conf.
-    pub fn with_settings(kind: Kind, settings: &str) -> Result<Self, Failed> {
+    /// Makes a store with a daemon; `settings` are further lines for nix.conf.
+    pub fn with_settings(kind: DaemonKind, settings: &str) -> Result<Self, Failed> {
         let store = Store::new();
         // Daemons that make a store at the same time get in each other's way.
         store.run("nix-store", &["--init"])?;
@@ -59,8 +59,8 @@ impl Fixture {
         let mut fixture =
             Self { daemon: None, endpoint: Endpoint::Socket(PathBuf::new()), store, runtime: Runtime::new()? };
         match kind {
-            Kind::Socket => fixture.start_daemon()?,
-            Kind::Child => {
+            DaemonKind::Socket => fixture.start_daemon()?,
+            DaemonKind::Child => {
                 let mut arguments: Vec<_> = fixture
                     .store
                     .variables()
@@ -81,13 +81,13 @@ impl Fixture {
         let _ = std::fs::remove_file(&socket);
         let mut command = self.store.command("nix-daemon");
         let command = command.env("NIX_DAEMON_SOCKET_PATH", &socket).stdout(Stdio::null()).stderr(Stdio::null());
-        self.daemon = Some(Daemon(command.spawn()?));
+        self.daemon = Some(FixtureDaemon(command.spawn()?));
         wait_until("the daemon listens", || std::os::unix::net::UnixStream::connect(&socket).is_ok())?;
         self.endpoint = Endpoint::Socket(socket);
         Ok(())
     }
 
-    /// The process that listens at the socket.
+    /// Returns the id of the process that listens at the socket.
     pub fn daemon_pid(&self) -> u32 {
         self.daemon.as_ref().expect("this fixture has a socket").0.id()
     }
@@ -110,7 +110,7 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) -> Result<(), Fai
     Ok(())
 }
 
-/// A derivation that runs a shell script, and all that it needs to be added.
+/// A derivation that runs a shell script, with everything that is needed to add it.
 pub struct Script {
     pub path: StorePath,
     pub out: StorePath,
@@ -126,7 +126,7 @@ impl Script {
         let shell = std::fs::read(static_shell().expect("the test is ignored without"))?;
         let shell = connection.add_files("bash", &Node::File { content: &shell, executable: true }).await?;
         let mut derivation = Derivation {
-            outputs: BTreeMap::from([("out".into(), Output::input_addressed(String::new()))]),
+            outputs: BTreeMap::from([("out".into(), DerivationOutput::input_addressed(String::new()))]),
             input_derivations: BTreeMap::new(),
             input_sources: BTreeSet::from([shell.clone()]),
             system: format!("{}-linux", std::env::consts::ARCH),

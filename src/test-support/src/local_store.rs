@@ -1,4 +1,4 @@
-//! What benches ask of the store.
+//! Queries of the store for benches.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use nix_store::store_path::{STORE, StorePath};
 
-/// Directories of the store.
+/// Lists directories of the store.
 pub fn others() -> impl Iterator<Item = String> {
     let entries = fs::read_dir(STORE).expect("read the store").flatten();
     let is_directory = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
@@ -19,7 +19,7 @@ pub fn store_path(path: &Path) -> PathBuf {
     path.components().take(4).collect()
 }
 
-/// The closure of these paths.
+/// Returns the closure of these paths.
 pub fn requisites(paths: &BTreeSet<PathBuf>) -> BTreeSet<String> {
     let output = Command::new("nix-store").args(["--query", "--requisites"]).args(paths).output().expect("ask Nix");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -1,4 +1,4 @@
-//! What the benches measure with.
+//! Measuring for benches.
 
 use std::time::{Duration, Instant};
 

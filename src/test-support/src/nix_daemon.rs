@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// It is killed when this is dropped, with all that work for it.
+/// A running daemon. It is killed when this is dropped, together with its workers.
 pub struct Daemon {
     child: Child,
     pub socket: PathBuf,
 }
 
 impl Daemon {
-    /// Everybody who can reach the directory can use it.
+    /// Starts a daemon, which every user can use who can reach the directory.
     pub fn start(directory: &Path) -> Self {
         let socket = directory.join("socket");
         let _ = fs::remove_file(&socket);
@@ -36,7 +36,7 @@ impl Daemon {
         daemon
     }
 
-    /// The processes below it, which serve a connection each.
+    /// Returns the workers of the daemon, each of which serves a connection.
     pub fn workers(&self) -> Vec<Pid> {
         let parent = format!("PPid:\t{}", self.child.id());
         let is_worker = |process: &Path| {
@@ -59,7 +59,7 @@ impl Drop for Daemon {
     }
 }
 
-/// Stops a process, and comes back when it starts no others any more.
+/// Stops a process, and returns once it starts no further processes.
 pub fn halt(process: Pid) {
     let _ = kill_process(process, Signal::STOP);
     let runs =

@@ -1,4 +1,4 @@
-//! A store to test with, which is not the machine's.
+//! A Nix store for tests, apart from the machine's.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use nix_store::nar::Node;
 use nix_store::store_path::StorePath;
 use tempfile::TempDir;
 
-/// Whether there is a Nix that makes stores for this user.
+/// Tells whether there is a Nix that can make a store for this user.
 pub fn is_here() -> bool {
     let file = Node::File { content: b"", executable: false };
     Store::new().add("probe", &file).is_ok()
@@ -32,7 +32,7 @@ impl Store {
         command
     }
 
-    /// What tells Nix to use this store, and nothing of the machine's configuration.
+    /// Returns the variables that make Nix use this store, and nothing of the machine's configuration.
     pub fn variables(&self) -> [(&'static str, String); 3] {
         let settings = "build-users-group =\nsandbox = true\nsubstituters =\nexperimental-features = nix-command\n";
         let directory = self.directory.path();
@@ -43,12 +43,12 @@ impl Store {
         ]
     }
 
-    /// What a program prints that must succeed.
+    /// Runs a program, which must succeed, and returns its output.
     pub fn run(&self, program: &str, arguments: &[&str]) -> Result<String, Failed> {
         said(self.command(program).args(arguments).output()?)
     }
 
-    /// Adds an archive as it is, with the path that it is said to have.
+    /// Adds an archive under the given path, whether or not that is right.
     pub fn import(&self, path: &StorePath, node: &Node, references: &[&StorePath]) -> Result<Output, Failed> {
         let string = |to: &mut Vec<u8>, text: &str| {
             to.extend((text.len() as u64).to_le_bytes());
@@ -124,7 +124,7 @@ fn unpack(node: &Node, to: &Path) -> Result<(), Failed> {
     Ok(())
 }
 
-/// A program that a build can consist of, alone in the store.
+/// Returns a program that needs nothing else in the store, to build with.
 pub fn static_shell() -> Option<&'static Path> {
     Some(Path::new("/bin/bash-static")).filter(|shell| shell.exists())
 }

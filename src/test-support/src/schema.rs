@@ -1,8 +1,8 @@
-//! The part of JSON Schema that the server's own schemas use. A keyword that is not known here fails the test.
+//! The part of JSON Schema that the server's own schemas use. An unknown keyword fails the test.
 
 use serde_json::Value;
 
-/// What is wrong with the value; nothing if it is valid.
+/// Returns what is wrong with the value; empty if it is valid.
 pub fn mismatches(schema: &Value, value: &Value) -> Vec<String> {
     let mut wrong = Vec::new();
     check(schema, value, "the value", &mut wrong);

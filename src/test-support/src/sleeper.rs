@@ -10,12 +10,12 @@ pub struct Sleeper {
 }
 
 impl Sleeper {
-    /// One that sleeps for longer than any test.
+    /// Returns a command that sleeps for longer than any test.
     pub fn new() -> Self {
         Self::of("900.")
     }
 
-    /// One that sleeps for about so long; `seconds` has a decimal point.
+    /// Returns a command that sleeps for about `seconds`, which has a decimal point.
     pub fn of(seconds: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         // A fraction as a mark, since processes are told apart by their arguments.
@@ -23,12 +23,12 @@ impl Sleeper {
         Self { seconds: format!("{seconds}0{:07}{mark:04}", std::process::id()) }
     }
 
-    /// The argument of `sleep`.
+    /// Returns the argument of `sleep`.
     pub fn seconds(&self) -> &str {
         &self.seconds
     }
 
-    /// How many are running: those that were killed but not yet waited for are none.
+    /// Counts the running processes, without those that were killed but not yet waited for.
     pub fn count(&self) -> usize {
         let is_ours = |pid: &str| {
             let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -40,7 +40,7 @@ impl Sleeper {
             .count()
     }
 
-    /// Waits until so many are running.
+    /// Waits until `count` processes are running.
     #[track_caller]
     pub fn wait_for(&self, count: usize) {
         self.wait_until(|running| running == count);

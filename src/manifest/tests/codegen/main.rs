@@ -179,6 +179,16 @@ fn a_wrong_entry_of_an_allow_list_is_refused_by_its_place_and_what_to_change() {
 }
 
 #[test]
+fn executor_that_no_definition_may_choose_is_refused() {
+    for executor in ["direct", "derivation-cli"] {
+        let error = refusal("allow-list", "/sandboxes/shell/definition", |definition| {
+            definition["executor"] = json!(executor);
+        });
+        assert_eq!(error, "sandboxes.shell.definition.executor: it must be namespace or derivation");
+    }
+}
+
+#[test]
 fn a_sandbox_with_a_network_can_not_have_its_calls_carried_out_by_nix() {
     let error = refusal("allow-list", "/sandboxes/shell/definition", |definition| {
         definition["executor"] = json!("derivation");

@@ -50,7 +50,7 @@ impl Parameters for Go {
         script_mode: 420u32,
         read_only: false,
         variables: &[("GOCACHE", "{environment}/share/go-build"), ("GOPROXY", "off")],
-        executor: Some(Preference::Derivation),
+        executor: Some(Executor::Derivation),
         environment: Some(Environment {
             drv: "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-sandbox-mcp-go.drv",
             out: "/nix/store/zyxwvsrqpnmlkjihgfdcba9876543210-sandbox-mcp-go",

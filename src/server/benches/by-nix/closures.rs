@@ -8,12 +8,12 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sandbox_mcp::call::choice::{Executor, Remote, Way};
+use sandbox_mcp::call::choice::{Executor, Remote};
 use sandbox_mcp::call::definition::{Environment, Sandbox};
 use sandbox_mcp::call::file::File;
 use sandbox_mcp::call::job::Job;
-use sandbox_mcp::executor::Executors;
 use sandbox_mcp::executor::derivation::Derivations;
+use sandbox_mcp::executor::{CallContext, Executors};
 use sandbox_mcp::sandbox::view::View;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -64,7 +64,7 @@ async fn by_daemon(executors: &Executors, sandbox: &'static Sandbox, view: &Arc<
         CancellationToken::new(),
     );
     let begun = Instant::now();
-    let run = executors.run(Executor::Derivation(Way::Daemon), &job, view, &drop, &never).await;
+    let run = executors.run(Executor::Derivation, &CallContext::new(&job, view, &drop, &never)).await;
     let time = begun.elapsed();
     assert_eq!(run.expect("Nix realises it").stdout.text(), "hello\n");
     time

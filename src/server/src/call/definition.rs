@@ -4,6 +4,7 @@ use std::time::Duration;
 
 pub use sandbox_plan::plan::Resources;
 
+use crate::call::choice::Executor;
 use sandbox_manifest::policy::Entry;
 
 /// One sandbox, which is one tool.
@@ -49,7 +50,7 @@ pub struct Sandbox {
     /// Environment variables; `{environment}` in a value stands for the environment's output path.
     pub variables: &'static [(&'static str, &'static str)],
     /// None where the definition does not say.
-    pub executor: Option<Preference>,
+    pub executor: Option<Executor>,
     /// None when the server was built without Nix.
     pub environment: Option<Environment>,
     /// The sets whose packages a call may ask for.
@@ -131,13 +132,6 @@ pub struct Annotations {
     pub destructive: bool,
     pub idempotent: bool,
     pub open_world: bool,
-}
-
-/// By what calls are carried out, where the operator does not say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Preference {
-    Namespace,
-    Derivation,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::call::choice::Choice;
+use crate::call::choice::Executor;
 use crate::call::definition::Sandbox;
 use crate::call::file::File;
 use crate::call::packages::Packages;
@@ -40,7 +40,7 @@ pub enum Output {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CallOptions {
     /// Instead of the server's own choice.
-    pub executor: Option<Choice>,
+    pub executor: Option<Executor>,
     /// Whether the result of an earlier call that was the same will do. It is a derivation's.
     pub cache: bool,
     /// What the program has besides its tool's environment.

@@ -8,40 +8,49 @@ pub use sandbox_plan::{Ending, Usage};
 
 use crate::call::artifacts::Artifacts;
 use crate::call::capture::Captured;
+use crate::call::choice::Executor;
 use crate::call::missing::Missing;
 use crate::network::Refusals;
 use nix_store::store_path::StorePath;
 
+/// What an executor knows once a program has ended.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct RunResult {
     pub ending: Ending,
     pub stdout: Captured,
     pub stderr: Captured,
-    /// What it left for the caller, however it ended.
+    /// The files that the program left for the caller, however it ended.
     pub artifacts: Artifacts,
-    /// Its working directory in the sandbox, and what it left there, where nobody gets it.
-    pub workdir: &'static str,
+    /// What it left in its working directory, which nobody gets.
     pub left: Left,
-    /// The connections that it was refused; empty but for sandboxes with an allow-list.
+    /// The connections that it was refused; empty except for sandboxes with an allow-list.
     pub refused: Refusals,
     /// From the start of the sandbox until nothing of it was left.
     pub duration: Duration,
     pub usage: Usage,
-    /// Which executor ran the program.
-    pub executor: &'static str,
-    /// Why it was not a sandbox in namespaces, if the machine lacks what that needs; none where somebody chose the executor,
-    /// and none of a server without pinned environments.
-    pub fallback: Option<Fallback>,
-    /// The environment's output path, or `host`.
-    pub environment: String,
-    /// The receipt: the derivation that this call is, by the path of its `.drv` file. None for toolchains of the host.
-    pub derivation: Option<StorePath>,
-    /// Whether this is what an earlier run of the same derivation did, and nothing was run for this call.
+    /// Whether this is the result of an earlier run of the same derivation, and nothing was run for this call.
     pub cached: bool,
     /// The walls that stood around the program, by name.
     pub walls: Vec<&'static str>,
-    /// What was not as the interface promises, in sentences; empty but for programs without namespaces.
+    /// What was not as the interface promises, in sentences; empty except for programs without namespaces.
     pub notes: Vec<String>,
+}
+
+/// The outcome of a job: what its executor knows, and what the runner adds.
+#[derive(Debug)]
+pub struct Outcome {
+    pub result: RunResult,
+    /// The working directory of the program in the sandbox.
+    pub workdir: &'static str,
+    /// The executor that ran the program.
+    pub executor: Executor,
+    /// Why it was not a sandbox in namespaces, if the machine lacks what that needs. `None` if somebody chose the
+    /// executor, and for a server without pinned environments.
+    pub fallback: Option<Fallback>,
+    /// The environment's output path, or `host`.
+    pub environment: String,
+    /// The receipt: the path of the call's `.drv` file. `None` for toolchains of the host.
+    pub derivation: Option<StorePath>,
 }
 
 /// Why a call was carried out otherwise than in a sandbox in namespaces, though nobody has chosen that.
@@ -73,7 +82,7 @@ impl fmt::Display for Fallback {
     }
 }
 
-impl Outcome {
+impl RunResult {
     pub fn succeeded(&self) -> bool {
         self.ending == Ending::Exited { code: 0 }
     }
@@ -87,8 +96,8 @@ impl Outcome {
         self.stdout.left_out() > 0 || self.stderr.left_out() > 0
     }
 
-    /// The status that a shell would report: 124 for a timeout as `timeout` does, 125 where the command was not run, 128 + n for signal n, and
-    /// that of SIGKILL where a limit ended it.
+    /// The status that a shell would report: 124 for a timeout as `timeout` does, 125 where the command was not run,
+    /// 128 + n for signal n, and that of SIGKILL where a limit ended it.
     pub fn exit_status(&self) -> u8 {
         match self.ending {
             Ending::Exited { code } => code as u8,

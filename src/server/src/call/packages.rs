@@ -60,7 +60,9 @@ impl fmt::Display for NoPackages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unpinned => "it was built without Nix, and packages come with `nix build`",
-            Self::Direct => "it was started with `--executor direct`, and packages are joined to pinned environments alone",
+            Self::Direct => {
+                "it was started with `--executor direct`, and packages are joined to pinned environments alone"
+            }
             Self::SwitchedOff => "its operator has switched them off with `--no-call-options`",
         })
     }
@@ -79,7 +81,11 @@ impl fmt::Display for PackageError {
                 }
                 match (nearest.as_slice(), elsewhere.as_slice()) {
                     ([], []) => {
-                        write!(f, "; `sandbox-mcp packages` and the resource {} list those that there are", package_list::URI)
+                        write!(
+                            f,
+                            "; `sandbox-mcp packages` and the resource {} list those that there are",
+                            package_list::URI
+                        )
                     }
                     ([], _) => Ok(()),
                     (nearest, _) => write!(f, "; the nearest names are {}", quoted(nearest)),
@@ -264,7 +270,10 @@ mod tests {
     #[test]
     fn an_unknown_name_that_resembles_none_is_refused_with_where_the_list_is() {
         let error = choose(&["xyzzy"], &[&COMMANDS]).unwrap_err().to_string();
-        assert!(error.contains("\"xyzzy\"; `sandbox-mcp packages` and the resource sandbox-mcp://packages list"), "{error}");
+        assert!(
+            error.contains("\"xyzzy\"; `sandbox-mcp packages` and the resource sandbox-mcp://packages list"),
+            "{error}"
+        );
     }
 
     #[test]

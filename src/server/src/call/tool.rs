@@ -22,7 +22,9 @@ pub mod table {
     use std::net::Ipv4Addr;
 
     #[allow(unused_imports)]
-    use crate::call::definition::{Environment, Package, PackageSet, Preference, Readiness, Service};
+    use crate::call::choice::Executor;
+    #[allow(unused_imports)]
+    use crate::call::definition::{Environment, Package, PackageSet, Readiness, Service};
     #[allow(unused_imports)]
     use sandbox_manifest::policy::{Entry, Pattern};
     include!(concat!(env!("OUT_DIR"), "/sandboxes.rs"));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::builder::{FalseyValueParser, OsStr, Resettable};
 use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::call::choice::{Choice, Remote};
+use crate::call::choice::{self, ExecutorChoice, Remote};
 use crate::runner::Options;
 
 /// Runs code for AI agents in pinned Nix environments, isolated by Linux namespaces.
@@ -117,9 +117,10 @@ pub struct Settings {
         value_name = "EXECUTOR",
         env = "SANDBOX_MCP_EXECUTOR",
         default_value = "auto",
+        value_parser = choice::parse,
         overrides_with = "executor"
     )]
-    pub executor: Choice,
+    pub executor: ExecutorChoice,
     /// The longest time that any program may run; each tool has a limit of its own besides.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..), overrides_with = "timeout")]
     pub timeout: Option<u64>,

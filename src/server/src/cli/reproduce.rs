@@ -12,7 +12,7 @@ use crate::call::file::File;
 use crate::call::stage::{OnStage, Stage};
 use crate::call::tool::{PACKAGE_SETS, TOOLS};
 use crate::cli::run::{FilesError, Given, OWN_FAILURE, job};
-use crate::executor::derivation::{DerivationError, nonce};
+use crate::executor::derivation::{NixRunError, nonce};
 use crate::nix::exported::{self, ExportedError};
 use crate::nix::receipt::{Receipt, ReceiptError, receipt};
 use crate::runner::{RunError, Runner};
@@ -42,7 +42,7 @@ enum ReproduceError {
         path: StorePath,
     },
     Run(RunError),
-    Derivation(DerivationError),
+    Derivation(NixRunError),
 }
 
 impl fmt::Display for ReproduceError {

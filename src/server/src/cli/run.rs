@@ -106,18 +106,18 @@ pub async fn run(call: Given<'_>, out: Option<&Path>, runner: Runner) -> ExitCod
             print_captured(&outcome);
             // A status of its own needs no words: the program has had its say.
             if let (Some(reason), false) =
-                (answer::reason(outcome.ending, seconds), matches!(outcome.ending, Ending::Exited { .. }))
+                (answer::reason(outcome.result.ending, seconds), matches!(outcome.result.ending, Ending::Exited { .. }))
             {
                 eprintln!("sandbox-mcp: {reason}");
             }
-            for line in outcome.refused.lines() {
+            for line in outcome.result.refused.lines() {
                 eprintln!("sandbox-mcp: {line}");
             }
             if let Some(sentence) = answer::left_sentence(&outcome) {
                 eprintln!("sandbox-mcp: {sentence}");
             }
-            match keep(&outcome.artifacts, out) {
-                Ok(()) => ExitCode::from(outcome.exit_status()),
+            match keep(&outcome.result.artifacts, out) {
+                Ok(()) => ExitCode::from(outcome.result.exit_status()),
                 Err((path, error)) => {
                     eprintln!("sandbox-mcp: cannot write {}: {error}", path.display());
                     ExitCode::from(OWN_FAILURE)
@@ -191,8 +191,8 @@ fn print_captured(outcome: &Outcome) {
         _ => to.write_all(stream.text().as_bytes()),
     };
     // Who has closed our output does not want it.
-    let _ = print(&mut io::stdout(), &outcome.stdout);
-    let _ = print(&mut io::stderr(), &outcome.stderr);
+    let _ = print(&mut io::stdout(), &outcome.result.stdout);
+    let _ = print(&mut io::stderr(), &outcome.result.stderr);
 }
 
 /// Writes what the program left into a directory, or else says that it is lost.

@@ -1,5 +1,5 @@
-//! What sandboxes are made of, kept from call to call: to make it anew, and to compare all that it names with what a
-//! manager was started for, takes a server longer than the rest of a call, the more so the larger the closure.
+//! A cache of the launcher environments of sandboxes. Building one, and comparing it with the environment that a
+//! manager was started for, takes longer than the rest of a call, especially for a large closure.
 
 use std::path::PathBuf;
 use std::ptr;
@@ -12,37 +12,38 @@ use crate::sandbox::launch::Controls;
 use crate::sandbox::plan;
 use crate::sandbox::view::View;
 
+/// Launcher environments by sandbox and view.
 #[derive(Default)]
 pub struct Environments {
-    known: Mutex<Vec<Known>>,
+    cached: Mutex<Vec<CachedEnvironment>>,
 }
 
-struct Known {
+struct CachedEnvironment {
     environment: Arc<Environment>,
-    /// What it was made of.
+    /// The inputs of the environment.
     sandbox: &'static Sandbox,
     view: Arc<View>,
     resolver: Vec<(PathBuf, String)>,
 }
 
 impl Environments {
-    /// The environment of a sandbox with this view, as this machine is now.
+    /// Returns the environment of a sandbox with this view, in this machine's present state.
     pub fn of(&self, sandbox: &'static Sandbox, view: &Arc<View>) -> Arc<Environment> {
         let resolver = match sandbox.network {
             // The host's resolver can change while the server runs.
             Network::Bridge => plan::resolver_files(),
             Network::None | Network::Allow(_) => Vec::new(),
         };
-        let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_of = |known: &Known| ptr::eq(known.sandbox, sandbox) && Arc::ptr_eq(&known.view, view);
-        if let Some(known) = all.iter().find(|known| is_of(known) && known.resolver == resolver) {
-            return known.environment.clone();
+        let mut all = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        let matches = |cached: &CachedEnvironment| ptr::eq(cached.sandbox, sandbox) && Arc::ptr_eq(&cached.view, view);
+        if let Some(cached) = all.iter().find(|cached| matches(cached) && cached.resolver == resolver) {
+            return cached.environment.clone();
         }
         let environment = Arc::new(plan::environment(Controls::of_this_machine(), sandbox, view));
-        let known = Known { environment: environment.clone(), sandbox, view: view.clone(), resolver };
-        // A view that nobody else has will not be asked for again.
-        all.retain(|known| !is_of(known) && Arc::strong_count(&known.view) > 1);
-        all.push(known);
+        let added = CachedEnvironment { environment: environment.clone(), sandbox, view: view.clone(), resolver };
+        // A view that only this cache holds will not be asked for again.
+        all.retain(|cached| !matches(cached) && Arc::strong_count(&cached.view) > 1);
+        all.push(added);
         environment
     }
 }
@@ -53,7 +54,7 @@ mod tests {
     use crate::call::tool::TOOLS;
 
     #[test]
-    fn an_environment_is_made_once_for_a_view_and_anew_for_another() {
+    fn environment_is_cached_per_view() {
         let environments = Environments::default();
         for tool in TOOLS {
             let (view, mut other) = (Arc::new(View::empty()), View::empty());
@@ -66,13 +67,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_made_for_a_view_is_kept_no_longer_than_the_view() {
+    fn environment_is_evicted_with_its_view() {
         let (environments, kept) = (Environments::default(), Arc::new(View::empty()));
         for tool in TOOLS {
             environments.of(&tool.sandbox, &kept);
             environments.of(&tool.sandbox, &Arc::new(View::empty()));
         }
-        // The last was the other's, which nobody has asked after since.
-        assert_eq!(environments.known.lock().unwrap().len(), TOOLS.len() + 1);
+        // The last entry is of a dropped view; the next call evicts it.
+        assert_eq!(environments.cached.lock().unwrap().len(), TOOLS.len() + 1);
     }
 }

@@ -1,51 +1,49 @@
-//! Executors: ways to carry out a job. They differ in nothing else.
+//! Executors: the ways to carry out a job.
 
+mod context;
 pub mod derivation;
-pub mod direct;
+pub(crate) mod direct;
 mod environments;
 mod online;
 
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::{fmt, io};
 
 use sandbox_plan::Step;
 use sandbox_plan::left::{self, Left};
+use thiserror::Error;
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
-use tokio_util::sync::CancellationToken;
 
-use self::derivation::{DerivationError, Derivations};
+pub use self::context::CallContext;
+use self::derivation::{Derivations, NixRunError, NixTransport};
 use self::direct::Unconfined;
 use self::environments::Environments;
 use crate::call::artifacts::{self, Artifacts};
 use crate::call::choice::Executor;
 use crate::call::definition::{Network, Sandbox};
-use crate::call::job::Job;
 use crate::call::missing::Missing;
-use crate::call::outcome::Outcome;
-use crate::call::stage::OnStage;
+use crate::call::outcome::RunResult;
 use crate::network::Refusals;
 use crate::sandbox::launch::{LaunchError, Pool, Run};
 use crate::sandbox::plan;
-use crate::sandbox::view::View;
 use crate::sandbox::walls::Walls;
 
-/// All executors, with what they keep from call to call.
+/// All executors, with the state that they keep from call to call.
 pub struct Executors {
     pool: Pool,
-    /// For views with packages, which are many.
+    /// The pool for views with packages, of which there may be many.
     package_pool: Pool,
     environments: Environments,
-    /// What this machine can put around a program, once it was tried.
+    /// The walls that this machine can put around a program, once they were tried.
     walls: OnceCell<Walls>,
     allow_unconfined: bool,
     derivations: Derivations,
 }
 
 impl Executors {
-    /// `ready`: how many sandboxes of one environment are kept ready; none leaves it to this machine's size.
+    /// `ready` is the number of sandboxes of one environment that are kept ready; `None` leaves it to this machine's size.
     pub fn new(ready: Option<usize>, derivations: Derivations, allow_unconfined: bool) -> Self {
         Self {
             pool: ready.map_or_else(Pool::new, Pool::with_ready),
@@ -57,7 +55,7 @@ impl Executors {
         }
     }
 
-    /// The walls of this machine. The first caller waits until they were tried.
+    /// Returns the walls of this machine. The first caller waits until they were tried.
     pub async fn walls(&self) -> &Walls {
         self.walls.get_or_init(Walls::probe).await
     }
@@ -68,7 +66,7 @@ impl Executors {
         match (executor, &walls.namespaces) {
             (Executor::Namespace, Err(missing)) => Err(ExecutorError::NoNamespaces(missing.clone())),
             (Executor::Direct, _) if !self.allow_unconfined => direct::check(sandbox, walls),
-            (Executor::Derivation(_), _) => Ok(derivation::check(sandbox)?),
+            (Executor::Derivation | Executor::DerivationCli, _) => Ok(derivation::check(sandbox)?),
             _ => Ok(()),
         }
     }
@@ -77,36 +75,36 @@ impl Executors {
         &self.derivations
     }
 
-    /// Shows a path anew that was not there a moment ago: sandboxes of later calls are made of what is there now.
-    pub fn show_anew(&self, path: &Path) {
+    /// Drops pooled sandboxes that were prepared while `path` was missing, so that later calls see it.
+    pub fn invalidate_path(&self, path: &Path) {
         self.pool.forget_path(path);
         self.package_pool.forget_path(path);
     }
 
-    /// Clears away what calls have left in the Nix store.
+    /// Deletes what calls have left in the Nix store.
     pub async fn finish(&self) {
         self.derivations.finish().await;
     }
 
-    /// Runs the job to its end. The sandbox is gone when this returns.
-    pub async fn run(
-        &self,
-        executor: Executor,
-        job: &Job,
-        view: &Arc<View>,
-        on_stage: OnStage<'_>,
-        cancelled: &CancellationToken,
-    ) -> Result<Outcome, ExecutorError> {
-        if let Executor::Derivation(way) = executor {
-            return Ok(self.derivations.run(way, job, view, on_stage, cancelled).await?);
+    /// Runs the call to its end. The sandbox is gone when this returns.
+    pub async fn run(&self, executor: Executor, context: &CallContext<'_>) -> Result<RunResult, ExecutorError> {
+        match executor {
+            Executor::Derivation => self.derivations.run(NixTransport::Daemon, context).await,
+            Executor::DerivationCli => self.derivations.run(NixTransport::Cli, context).await,
+            Executor::Namespace => match &self.walls().await.namespaces {
+                Ok(()) => self.run_in_namespaces(context).await,
+                Err(missing) => Err(ExecutorError::NoNamespaces(missing.clone())),
+            },
+            // Toolchains of the host run in namespaces too, where there are any.
+            Executor::Direct => match self.walls().await {
+                Walls { namespaces: Ok(()), .. } => self.run_in_namespaces(context).await,
+                walls => direct::run(context, walls, self.allow_unconfined).await,
+            },
         }
-        let walls = self.walls().await;
-        if let Err(missing) = &walls.namespaces {
-            return match executor {
-                Executor::Namespace | Executor::Derivation(_) => Err(ExecutorError::NoNamespaces(missing.clone())),
-                Executor::Direct => direct::run(job, view, walls, self.allow_unconfined, cancelled).await,
-            };
-        }
+    }
+
+    async fn run_in_namespaces(&self, context: &CallContext<'_>) -> Result<RunResult, ExecutorError> {
+        let CallContext { job, view, cancelled, .. } = context;
         let (environment, call) = (self.environments.of(job.sandbox, view), plan::call(job, view));
         let pool = if view.packages.is_empty() { &self.pool } else { &self.package_pool };
         let (mut run, refused) = match job.sandbox.network {
@@ -115,115 +113,68 @@ impl Executors {
                 (pool.run(&environment, &call, job.output, cancelled).await?, Refusals::default())
             }
         };
-        let walls = walls.sandbox.names().into_iter().chain([RLIMITS]).collect();
+        let walls = self.walls().await.sandbox.names().into_iter().chain([RLIMITS]).collect();
         let left = left_in(run.workdir.take(), job.sandbox.workdir.into(), call.steps).await;
-        Ok(Outcome { refused, left, ..outcome(executor, run, (job, view), walls, Vec::new()).await })
+        Ok(result(run, left, refused, walls, Vec::new()).await)
     }
 }
 
-/// The wall that every kernel has.
+/// The name of the resource limits, which are always applied: they need no kernel feature.
 const RLIMITS: &str = "rlimits";
 
-async fn outcome(
-    executor: Executor,
-    run: Run,
-    (job, view): (&Job, &View),
-    walls: Vec<&'static str>,
-    notes: Vec<String>,
-) -> Outcome {
+/// Returns what is known of a run by the launcher.
+async fn result(run: Run, left: Left, refused: Refusals, walls: Vec<&'static str>, notes: Vec<String>) -> RunResult {
     let artifacts = match run.out {
         Some(directory) => artifacts::gather(directory).await,
         None => Artifacts::default(),
     };
-    Outcome {
-        ending: run.ending,
-        stdout: run.stdout,
-        stderr: run.stderr,
-        artifacts,
-        workdir: job.sandbox.workdir,
-        left: Left::default(),
-        refused: Refusals::default(),
-        duration: run.duration,
-        usage: run.usage,
-        executor: executor.name(),
-        fallback: None,
-        environment: view.origin.to_string(),
-        derivation: None,
-        cached: false,
-        walls,
-        notes,
-    }
+    let Run { ending, stdout, stderr, duration, usage, .. } = run;
+    RunResult { ending, stdout, stderr, artifacts, left, refused, duration, usage, cached: false, walls, notes }
 }
 
-/// What a program has left in its working directory, into which `steps` have written its files. Looked at away from the
-/// threads that must not wait, since all of these may have to be read again.
+/// Returns what a program has left in its working directory, into which `steps` have written its files. All of these
+/// may have to be read again, so the blocking pool does it.
 async fn left_in(workdir: Option<OwnedFd>, path: PathBuf, steps: Vec<Step>) -> Left {
     let Some(workdir) = workdir else { return Left::default() };
     spawn_blocking(move || left::find(workdir.as_fd(), &path, &steps)).await.unwrap_or_default()
 }
 
 /// Why a job was not carried out to its end.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum ExecutorError {
-    /// Pinned environments are shown in namespaces alone.
+    #[error("the call was cancelled")]
+    Cancelled,
+    /// Pinned environments are shown in namespaces only.
+    #[error(
+        "pinned environments run in namespaces, which this machine does not offer: {0}; `--executor direct` does without, \
+         on this host's toolchains"
+    )]
     NoNamespaces(Missing),
+    #[error(transparent)]
     Unconfined(Box<Unconfined>),
     /// The private directory of a program without namespaces.
-    Directory {
-        operation: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
+    #[error("cannot {operation} {}: {cause}", path.display())]
+    Directory { operation: &'static str, path: PathBuf, cause: io::Error },
     /// The sandbox's way to the hosts of its allow-list.
-    Network {
-        source: io::Error,
-    },
+    #[error("cannot serve the sandbox's network: {cause}")]
+    Network { cause: io::Error },
+    #[error(transparent)]
     Launch(LaunchError),
-    Derivation(Box<DerivationError>),
+    #[error(transparent)]
+    Derivation(Box<NixRunError>),
 }
 
-impl fmt::Display for ExecutorError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoNamespaces(missing) => write!(
-                f,
-                "pinned environments run in namespaces, which this machine does not offer: {missing}; \
-                 `--executor direct` does without, on this host's toolchains"
-            ),
-            Self::Unconfined(unconfined) => unconfined.fmt(f),
-            Self::Directory { operation, path, source } => {
-                write!(f, "cannot {operation} {}: {source}", path.display())
-            }
-            Self::Network { source } => write!(f, "cannot serve the sandbox's network: {source}"),
-            Self::Launch(error) => error.fmt(f),
-            Self::Derivation(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for ExecutorError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::NoNamespaces(missing) => Some(missing),
-            Self::Unconfined(unconfined) => Some(&unconfined.wall),
-            Self::Directory { source, .. } | Self::Network { source } => Some(source),
-            Self::Launch(error) => Some(error),
-            Self::Derivation(error) => Some(error.as_ref()),
-        }
-    }
-}
-
-impl From<DerivationError> for ExecutorError {
-    fn from(error: DerivationError) -> Self {
-        match error {
-            DerivationError::Cancelled => Self::Launch(LaunchError::Cancelled),
-            error => Self::Derivation(Box::new(error)),
-        }
+impl From<NixRunError> for ExecutorError {
+    fn from(error: NixRunError) -> Self {
+        Self::Derivation(Box::new(error))
     }
 }
 
 impl From<LaunchError> for ExecutorError {
     fn from(error: LaunchError) -> Self {
-        Self::Launch(error)
+        match error {
+            LaunchError::Cancelled => Self::Cancelled,
+            error => Self::Launch(error),
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Runs a call whose sandbox has an allow-list, and serves its network from here meanwhile.
+//! Runs a call whose sandbox has an allow-list, and serves the sandbox's network from this process meanwhile.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::network::{self, Refusals, Sockets};
 use crate::sandbox::launch::{Pool, Run};
 use sandbox_manifest::policy::Entry;
 
-/// Runs the call to its end, and tells which connections were refused. A sandbox whose network can't be served is
+/// Runs the call to its end, and returns the connections that were refused. A sandbox whose network cannot be served is
 /// ended.
 pub(super) async fn run(
     pool: &Pool,
@@ -24,7 +24,7 @@ pub(super) async fn run(
     let (ended, stop) = (CancellationToken::new(), cancelled.child_token());
     let (handed, mut sockets) = mpsc::unbounded_channel();
     let called = async {
-        // Nobody wants them any more when the network has failed, and then the call is at its end.
+        // If the network has failed, nothing receives the sockets, and the call is being ended.
         let on_sockets = |sockets| drop(handed.send(sockets));
         let run = pool.run_with_sockets(environment, call, output, &on_sockets, &stop).await;
         ended.cancel();
@@ -41,6 +41,6 @@ pub(super) async fn run(
         served
     };
     let (run, refusals) = tokio::join!(called, served);
-    let refusals = refusals.map_err(|source| ExecutorError::Network { source })?;
+    let refusals = refusals.map_err(|cause| ExecutorError::Network { cause })?;
     Ok((run?, refusals))
 }

@@ -123,7 +123,9 @@ mod tests {
 
     #[test]
     fn id_of_a_truncated_message_is_found_if_it_is_whole() {
-        for text in [r#"{"id":78,"method":"m""#, r#"{"id":78,"me"#, r#"{"id": 78 ,"#, r#"{"method":"m","id":78,"params":{"#] {
+        for text in
+            [r#"{"id":78,"method":"m""#, r#"{"id":78,"me"#, r#"{"id": 78 ,"#, r#"{"method":"m","id":78,"params":{"#]
+        {
             assert_eq!(ids(text), [json!(78)], "{text}");
         }
     }

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::call::choice::{Choice, Way};
+use crate::call::choice::Executor;
 use crate::call::definition::Sandbox;
 use crate::call::job::CallOptions;
 use crate::call::package_list;
@@ -66,13 +66,13 @@ pub fn take(
     }
     const EXPECTED: &str = "`namespace` or `derivation`";
     let executor = match option(EXECUTOR) {
-        None | Some(Value::Null) if cache => Some(Choice::Derivation(Way::Daemon)),
+        None | Some(Value::Null) if cache => Some(Executor::Derivation),
         None | Some(Value::Null) => None,
         Some(Value::String(name)) => match name.as_str() {
             "namespace" if cache => return wrong(EXECUTOR, "`derivation` with `cache`", "`namespace`"),
-            "namespace" => Some(Choice::Namespace),
+            "namespace" => Some(Executor::Namespace),
             "derivation" if !by_nix => return wrong(EXECUTOR, NETWORK, "`derivation`"),
-            "derivation" => Some(Choice::Derivation(Way::Daemon)),
+            "derivation" => Some(Executor::Derivation),
             _ => return wrong(EXECUTOR, EXPECTED, "another string"),
         },
         other => return wrong(EXECUTOR, EXPECTED, kind(other.as_ref())),
@@ -131,10 +131,10 @@ mod tests {
 
     #[test]
     fn options_are_taken_and_the_tools_parameters_are_left() {
-        let derivation = Some(Choice::Derivation(Way::Daemon));
+        let derivation = Some(Executor::Derivation);
         for (given, executor, cache) in [
             (json!({"main_py": "1"}), None, false),
-            (json!({"main_py": "1", "executor": "namespace"}), Some(Choice::Namespace), false),
+            (json!({"main_py": "1", "executor": "namespace"}), Some(Executor::Namespace), false),
             (json!({"main_py": "1", "executor": "derivation"}), derivation, false),
             (json!({"main_py": "1", "cache": true}), derivation, true),
             (json!({"main_py": "1", "cache": false, "executor": null, "packages": null}), None, false),
@@ -183,7 +183,7 @@ mod tests {
                 .map(|options| options.executor)
                 .map_err(|error| error.to_string())
         };
-        assert_eq!(take(json!({"executor": "namespace", "cache": false})), Ok(Some(Choice::Namespace)));
+        assert_eq!(take(json!({"executor": "namespace", "cache": false})), Ok(Some(Executor::Namespace)));
         for given in [json!({"executor": "derivation"}), json!({"cache": true})] {
             let refused = take(given).unwrap_err();
             assert!(refused.contains("must be left out") && refused.contains("network"), "{refused}");
@@ -195,7 +195,9 @@ mod tests {
         let schema = json!({"properties": {"main_py": {}}});
         let refused = |given: Value| {
             let mut arguments = given.as_object().unwrap().clone();
-            refuse(&schema, &mut arguments, NoPackages::Direct).map(|()| arguments.len()).map_err(|error| error.to_string())
+            refuse(&schema, &mut arguments, NoPackages::Direct)
+                .map(|()| arguments.len())
+                .map_err(|error| error.to_string())
         };
         assert_eq!(refused(json!({"packages": null, "executor": null, "cache": null})), Ok(0));
         assert_eq!(refused(json!({"packages": [], "cache": false})), Ok(0));

@@ -81,7 +81,9 @@ impl Server {
         let schema = input_schema(tool).into();
         let options = match self.runner.takes_call_options() {
             true => options::take(&schema, &tool.sandbox, &mut arguments)?,
-            false => options::refuse(&schema, &mut arguments, self.runner.no_packages()).map(|()| CallOptions::default())?,
+            false => {
+                options::refuse(&schema, &mut arguments, self.runner.no_packages()).map(|()| CallOptions::default())?
+            }
         };
         Ok(Job { options, ..Job::new(&tool.sandbox, tool.files(arguments)?) })
     }

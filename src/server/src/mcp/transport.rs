@@ -169,10 +169,7 @@ fn read(line: Line) -> Result<Option<RxJsonRpcMessage<RoleServer>>, Box<Unreadab
         Line::Whole(line) => line,
         Line::TooLong { length, ids } => {
             let error = format!("the request has {length} bytes, {LONGEST_LINE} at most: give fewer or smaller files");
-            return Err(Box::new(Unreadable {
-                ids,
-                error: ErrorData::invalid_request(error, None),
-            }));
+            return Err(Box::new(Unreadable { ids, error: ErrorData::invalid_request(error, None) }));
         }
     };
     if trimmed(&line).is_empty() {
@@ -317,7 +314,9 @@ mod tests {
     fn lines_whose_id_cannot_be_told_are_answered_without_one() {
         let long = format!(r#"{{"id":"{}","method":"ping","params":NaN}}"#, "x".repeat(2000));
         let noise = ["hello", "{", "{bad", r#"{"method":"notifications/x","params":NaN}"#, r#"{"id":1,"result":NaN}"#];
-        for line in noise.map(str::as_bytes).into_iter().chain([&b"{\"id\":\"\xff\",\"method\":\"x\"}"[..], long.as_bytes()]) {
+        for line in
+            noise.map(str::as_bytes).into_iter().chain([&b"{\"id\":\"\xff\",\"method\":\"x\"}"[..], long.as_bytes()])
+        {
             assert_eq!(refused(line), Some((-32700, None)), "{}", String::from_utf8_lossy(line));
         }
     }

@@ -42,7 +42,7 @@
 //! any of them. It resolves with this machine's resolver, whose NAT64 prefix it knows if it is one of those that are
 //! set aside for that. It needs a way to the internet that takes no proxy.
 
-mod dns;
+pub(crate) mod dns;
 pub mod gateway;
 mod names;
 mod observer;

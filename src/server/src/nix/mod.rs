@@ -1,9 +1,9 @@
-//! A call as a derivation, and what is asked of the Nix store.
+//! A call as a derivation, and the use of the Nix store.
 
-pub mod closure;
-pub mod exported;
+pub(crate) mod closure;
+pub(crate) mod exported;
 pub mod realise;
 mod realise_log;
 pub mod receipt;
 pub mod run_derivation;
-pub mod unpack;
+pub(crate) mod unpack;

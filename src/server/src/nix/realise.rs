@@ -1,10 +1,15 @@
-//! Store path → present closure: realises an environment by `nix-store --realise`, once, and keeps it alive.
+//! Realises environments by `nix-store --realise`, which makes sure that their closures are in the store, and keeps
+//! them from the garbage collector.
+//!
+//! The command is used although the daemon's protocol could do the same: it asks binary caches as its user configured
+//! it, works for a store without a daemon, and tells its progress in lines for people.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::{env, fmt, fs, io};
+use std::{env, fs, io};
 
+use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
@@ -14,8 +19,8 @@ use crate::nix::realise_log::RealiseLog;
 use crate::nix::unpack::{ARCHIVE, UnpackError, Unpacker};
 use nix_store::store_path::{StorePath, StorePathError};
 
-/// Where clients that start servers with a bare `PATH` leave Nix to be found.
-const PROFILES: [&str; 5] = [
+/// The directories where Nix is found although a client starts the server with a bare `PATH`.
+const FALLBACK_DIRECTORIES: [&str; 5] = [
     "/nix/var/nix/profiles/default/bin",
     "/run/current-system/sw/bin",
     "/run/wrappers/bin",
@@ -23,66 +28,35 @@ const PROFILES: [&str; 5] = [
     "/usr/local/bin",
 ];
 
-#[derive(Debug)]
+/// Why an environment is not in the store.
+#[derive(Debug, Error)]
 pub enum RealiseError {
-    /// The environment is not in the store, and there is no Nix to bring it there.
-    NoNix {
-        out: &'static str,
-        looked_in: String,
-    },
-    Start {
-        program: PathBuf,
-        source: io::Error,
-    },
-    /// The derivation is not in the store, and could not be brought there.
-    Unpack {
-        drv: &'static str,
-        source: UnpackError,
-    },
-    /// The path of the derivation is none.
-    Path(StorePathError),
-    /// Nix did not succeed; with its own last lines.
-    Nix {
-        path: &'static str,
-        status: String,
-        lines: String,
-    },
+    /// The environment is not in the store, and there is no Nix that could realise it.
+    #[error(
+        "the environment {out} is not on this machine, and nix-store, which would bring it, was not found in {looked_in}: \
+         install Nix, or start the server with `--executor direct` to use this host's toolchains"
+    )]
+    NoNix { out: &'static str, looked_in: String },
+    #[error("cannot start {}: {cause}", program.display())]
+    Start { program: PathBuf, cause: io::Error },
+    /// The derivation is not in the store, and could not be added.
+    #[error("cannot add {drv} to the store: {cause}")]
+    Unpack { drv: &'static str, cause: UnpackError },
+    /// The path of the derivation is not a store path.
+    #[error(transparent)]
+    Path(#[from] StorePathError),
+    /// Nix failed, with its last lines.
+    #[error("nix-store --realise {path} failed ({status}):\n{lines}")]
+    Nix { path: &'static str, status: String, lines: String },
 }
 
-impl fmt::Display for RealiseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoNix { out, looked_in } => write!(
-                f,
-                "the environment {out} is not on this machine, and nix-store, which would bring it, was not found in \
-                 {looked_in}: install Nix, or start the server with `--executor direct` to use this host's toolchains"
-            ),
-            Self::Start { program, source } => write!(f, "cannot start {}: {source}", program.display()),
-            Self::Unpack { drv, source } => write!(f, "cannot add {drv} to the store: {source}"),
-            Self::Path(error) => error.fmt(f),
-            Self::Nix { path, status, lines } => write!(f, "nix-store --realise {path} failed ({status}):\n{lines}"),
-        }
-    }
-}
-
-impl std::error::Error for RealiseError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Start { source, .. } => Some(source),
-            Self::Unpack { source, .. } => Some(source),
-            Self::Path(error) => Some(error),
-            Self::NoNix { .. } | Self::Nix { .. } => None,
-        }
-    }
-}
-
-/// Brings environments into the store.
+/// Realises environments.
 #[derive(Debug)]
 pub struct Realiser {
     nix_store: Option<PathBuf>,
     unpacker: Option<Unpacker>,
     search_path: Vec<PathBuf>,
-    /// The directory of the garbage collector's roots that keep environments alive; none without a home.
+    /// The directory of the garbage collector's roots that keep environments alive; `None` without a home directory.
     roots: Option<PathBuf>,
 }
 
@@ -94,12 +68,12 @@ impl Realiser {
         let mut search_path: Vec<PathBuf> = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect();
         search_path.extend(home.map(|home| home.join(".nix-profile/bin")));
         search_path.extend(state.as_ref().map(|state| state.join("nix/profile/bin")));
-        search_path.extend(PROFILES.map(PathBuf::from));
+        search_path.extend(FALLBACK_DIRECTORIES.map(PathBuf::from));
         Self::new(search_path, state, ARCHIVE)
     }
 
-    /// Looks for nix-store in the directories of `search_path`, keeps roots below `state`, and takes from `archive` what
-    /// derivations the store lacks.
+    /// Looks for nix-store in the directories of `search_path`, keeps roots below `state`, and takes derivations that
+    /// the store lacks from `archive`.
     pub fn new(search_path: Vec<PathBuf>, state: Option<PathBuf>, archive: &'static [u8]) -> Self {
         let programs = search_path.iter().map(|directory| directory.join("nix-store"));
         let nix_store = programs.into_iter().find(|program| program.is_file());
@@ -111,12 +85,12 @@ impl Realiser {
         }
     }
 
-    /// The nix-store program that is used.
+    /// Returns the nix-store program that is used.
     pub fn nix_store(&self) -> Option<&Path> {
         self.nix_store.as_deref()
     }
 
-    /// Refuses an environment that is not in the store, if nothing can bring it there.
+    /// Refuses an environment that is not in the store, if there is no Nix to realise it.
     pub fn check(&self, environment: &Environment) -> Result<(), RealiseError> {
         match self.nix_store.is_some() || Path::new(environment.out).exists() {
             true => Ok(()),
@@ -129,8 +103,12 @@ impl Realiser {
         RealiseError::NoNix { out: environment.out, looked_in: looked_in.to_string_lossy().into_owned() }
     }
 
-    /// Makes sure that the environment is in the store and stays there, by a root of this name. Nix's lines are told as they
-    /// come.
+    /// Makes sure that the environment is in the store and stays there, by a root of this name. Nix's lines are passed
+    /// on as they come.
+    ///
+    /// # Errors
+    ///
+    /// There is no Nix, or it does not realise the environment.
     pub async fn realise(
         &self,
         root: &str,
@@ -146,7 +124,7 @@ impl Realiser {
         }
         let (Some(nix_store), Some(unpacker)) = (&self.nix_store, &self.unpacker) else {
             if present {
-                // Without Nix there is no garbage collector either, so nothing can take it away.
+                // Without Nix there is no garbage collector either, so nothing can delete it.
                 return Ok(());
             }
             return Err(self.no_nix(environment));
@@ -167,17 +145,17 @@ impl Realiser {
             command
         };
         if present {
-            // Only the root is missing, and nobody waits for that. What is there works, even if its root could not be made (a
-            // store that only root may write).
+            // Only the root is missing. The environment works even if its root cannot be made, as in a store that only
+            // root may write.
             if let Err(error) = self.run(command(environment.out), environment.out, "", &|_| {}).await {
                 tracing::warn!("{} has no root against the garbage collector: {error}", environment.out);
             }
             return Ok(());
         }
         let what = what(environment.out);
-        let drv = StorePath::parse(environment.drv).map_err(RealiseError::Path)?;
-        let kept = unpacker.bring(&drv, what, on_stage).await;
-        let _kept = kept.map_err(|source| RealiseError::Unpack { drv: environment.drv, source })?;
+        let drv = StorePath::parse(environment.drv)?;
+        let kept = unpacker.ensure_added(&drv, what, on_stage).await;
+        let _kept = kept.map_err(|cause| RealiseError::Unpack { drv: environment.drv, cause })?;
         on_stage(Stage::Realising { what: what.to_owned(), line: None });
         self.run(command(environment.drv), environment.drv, what, on_stage).await
     }
@@ -190,7 +168,7 @@ impl Realiser {
         on_stage: OnStage<'_>,
     ) -> Result<(), RealiseError> {
         let program = PathBuf::from(command.as_std().get_program());
-        let start = |source| RealiseError::Start { program: program.clone(), source };
+        let start = |cause| RealiseError::Start { program: program.clone(), cause };
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -219,7 +197,7 @@ impl Realiser {
     }
 }
 
-/// What a user calls the environment or the package: sandbox-mcp-python is `python`.
+/// Returns the name of the environment or the package for people: `python` for sandbox-mcp-python.
 fn what(out: &'static str) -> &'static str {
     let name = out.split_once('-').map_or(out, |(_, name)| name);
     name.strip_prefix("sandbox-mcp-").unwrap_or(name)

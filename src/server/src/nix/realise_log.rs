@@ -124,7 +124,10 @@ mod tests {
     #[test]
     fn cause_begins_with_the_error() {
         let mut lines = vec!["this derivation will be built:", "  /nix/store/aaa-one.drv", "this is why"];
-        lines.extend(["error: builder for '/nix/store/aaa-one.drv' failed with exit code 7;", "       last 1 log lines:"]);
+        lines.extend([
+            "error: builder for '/nix/store/aaa-one.drv' failed with exit code 7;",
+            "       last 1 log lines:",
+        ]);
         lines.push("error: 1 dependencies of derivation '/nix/store/bbb-two.drv' failed to build");
         let (_, cause) = told(&lines);
         let expected = [lines[3], lines[4], lines[5], lines[2]];

@@ -1,70 +1,70 @@
-//! Receipts: the derivation of a call as it stands for itself, made anew or read from a `.drv` file.
+//! Receipts: the derivation of a call, computed from a call or read from a `.drv` file.
 
-use std::fmt;
+use thiserror::Error;
+use tokio::task::spawn_blocking;
 
 use crate::call::file::File;
 use crate::call::job::Job;
 use crate::call::tool::SYSTEM;
-use crate::nix::run_derivation::{Run, RunDerivation, builder_path};
-use nix_store::derivation::{Derivation, ParseError};
+use crate::nix::run_derivation::{CallDerivation, DerivationInputs, NAME_PREFIX, NONCE, RunDerivation, builder_path};
+use nix_store::derivation::{Derivation, DerivationSyntaxError};
 use nix_store::hash::{derivation_path, fill_outputs};
 use nix_store::store_path::{StorePath, StorePathError};
 
-/// The variable that keeps runs of one call apart.
-const NONCE: &str = "nonce";
+/// Bytes of files that are hashed on the thread that asks, which takes about a millisecond. More are hashed on the
+/// blocking pool.
+const INLINE_HASH_LIMIT: usize = 1 << 20;
 
-/// Bytes of files that are hashed in about a millisecond.
-const QUICK: usize = 1 << 20;
-
-/// Whether the derivation of a call with these files keeps a thread busy for longer than others should wait.
-pub fn takes_long(files: &[File]) -> bool {
-    files.iter().map(|file| file.content.len()).sum::<usize>() > QUICK
-}
-
-/// A call's derivation with the sandbox's own time limit and no nonce, the same for every such call. None where the
-/// sandbox has no pinned environment.
+/// Computes the derivation of a job in a pinned environment.
 ///
 /// # Errors
 ///
-/// As those of [`Run::derivation`].
+/// As those of [`DerivationInputs::derive`].
+///
+/// # Panics
+///
+/// The sandbox has no pinned environment.
+pub async fn derive(job: &Job) -> Result<CallDerivation, StorePathError> {
+    if size(&job.files) <= INLINE_HASH_LIMIT {
+        return inputs(job).expect(PINNED).derive();
+    }
+    let job = job.clone();
+    let derived = spawn_blocking(move || inputs(&job).expect(PINNED).derive()).await;
+    derived.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
+const PINNED: &str = "only jobs with a pinned environment have a derivation";
+
+fn size(files: &[File]) -> usize {
+    files.iter().map(|file| file.content.len()).sum()
+}
+
+/// Computes a call's receipt: its derivation with the sandbox's own time limit and no nonce, which is the same for
+/// every such call. Returns `None` if the sandbox has no pinned environment.
+///
+/// # Errors
+///
+/// As those of [`DerivationInputs::derive`].
 pub fn receipt(job: &Job) -> Result<Option<RunDerivation>, StorePathError> {
-    let sandbox = job.sandbox;
-    let (Some(system), Some(environment)) = (SYSTEM, &sandbox.environment) else { return Ok(None) };
+    inputs(job).map(|inputs| inputs.derive()?.receipt()).transpose()
+}
+
+fn inputs(job: &Job) -> Option<DerivationInputs<'_>> {
+    let (system, environment) = (SYSTEM?, job.sandbox.environment.as_ref()?);
     let (packages, files, builder) = (&job.options.packages, &job.files, builder_path());
-    let deadline = sandbox.timeout;
-    let run = Run { system, sandbox, environment, packages, builder, files, deadline, nonce: None, remote: false };
-    run.derivation().map(Some)
+    Some(DerivationInputs { system, sandbox: job.sandbox, environment, packages, builder, files })
 }
 
-/// Why a text is no receipt.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Why a text is not a receipt.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ReceiptError {
-    Syntax(ParseError),
-    Path(StorePathError),
-    /// It is a derivation, but none of a run.
-    Other {
-        reason: &'static str,
-    },
-}
-
-impl fmt::Display for ReceiptError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Syntax(error) => error.fmt(f),
-            Self::Path(error) => error.fmt(f),
-            Self::Other { reason } => write!(f, "it is not the derivation of a run: {reason}"),
-        }
-    }
-}
-
-impl std::error::Error for ReceiptError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Syntax(error) => Some(error),
-            Self::Path(error) => Some(error),
-            Self::Other { .. } => None,
-        }
-    }
+    #[error(transparent)]
+    Syntax(#[from] DerivationSyntaxError),
+    #[error(transparent)]
+    Path(#[from] StorePathError),
+    /// It is a derivation, but not of a run.
+    #[error("it is not the derivation of a run: {reason}")]
+    Other { reason: &'static str },
 }
 
 /// A receipt that was read.
@@ -76,11 +76,15 @@ pub struct Receipt {
 
 impl Receipt {
     /// Reads the text of a `.drv` file.
+    ///
+    /// # Errors
+    ///
+    /// The text is not the derivation of a run.
     pub fn parse(text: &str) -> Result<Self, ReceiptError> {
-        let derivation = Derivation::parse(text).map_err(ReceiptError::Syntax)?;
+        let derivation = Derivation::parse(text)?;
         let other = |reason| Err(ReceiptError::Other { reason });
         let name = derivation.environment.get("name").cloned().unwrap_or_default();
-        if !name.starts_with("sandbox-mcp-run-") {
+        if !name.starts_with(NAME_PREFIX) {
             return other("it has another name");
         }
         if !derivation.input_derivations.is_empty() {
@@ -90,39 +94,44 @@ impl Receipt {
             return other("it has other outputs");
         }
         let mut filled = derivation.clone();
-        fill_outputs(&name, &mut filled).map_err(ReceiptError::Path)?;
+        fill_outputs(&name, &mut filled)?;
         if filled != derivation {
             return other("its output has another path");
         }
         Ok(Self { name, derivation })
     }
 
-    /// The output path of its environment.
+    /// Returns the output path of its environment.
     pub fn environment(&self) -> &str {
         self.variable("environment").unwrap_or_default()
     }
 
-    /// The output paths of its packages.
+    /// Returns the output paths of its packages.
     pub fn packages(&self) -> impl Iterator<Item = &str> {
         self.variable("packages").into_iter().flat_map(|packages| packages.split(' '))
     }
 
+    /// Returns the derivation, ready to be added to a store.
+    ///
+    /// # Errors
+    ///
+    /// It names a path that is not a store path.
     pub fn run(&self) -> Result<RunDerivation, ReceiptError> {
         let text = self.derivation.text();
         Ok(RunDerivation {
-            path: derivation_path(&self.name, &self.derivation, &text).map_err(ReceiptError::Path)?,
-            out: StorePath::parse(&self.derivation.outputs["out"].path).map_err(ReceiptError::Path)?,
+            path: derivation_path(&self.name, &self.derivation, &text)?,
+            out: StorePath::parse(&self.derivation.outputs["out"].path)?,
             text,
             references: self.derivation.input_sources.clone(),
-            files: self.variable("files").map(StorePath::parse).transpose().map_err(ReceiptError::Path)?,
+            files: self.variable("files").map(StorePath::parse).transpose()?,
         })
     }
 
-    /// The same run with a nonce, which keeps it apart.
+    /// Returns the receipt with a nonce, whose run does not reuse an earlier result.
     pub fn apart(&self, nonce: &str) -> Result<Self, ReceiptError> {
         let Self { name, mut derivation } = self.clone();
         derivation.environment.insert(NONCE.into(), nonce.into());
-        fill_outputs(&name, &mut derivation).map_err(ReceiptError::Path)?;
+        fill_outputs(&name, &mut derivation)?;
         Ok(Self { name, derivation })
     }
 

@@ -1,22 +1,22 @@
 //! A call as a derivation: a pure function from sandbox, files and limits to the text of a `.drv` file.
 //!
-//! The derivation names all that decides what the program does, so its store path is the call's receipt: who has the
-//! same environment and the same builder can realise it again. It is the same on every machine whose server was made
-//! from the same manifest and has the same launcher, byte for byte; one that Nix built does.
+//! The derivation names everything that decides what the program does, so its store path is the call's receipt:
+//! everybody with the same environment and the same builder can realise it again. It is the same on every machine whose
+//! server was built from the same manifest with the same launcher, byte for byte, as servers are that Nix built.
 //!
 //! # What the builder finds
 //!
 //! The builder is the launcher, by a store path of its own ([`builder_path`]). Nix starts it with
 //!
 //! - as its arguments, the command;
-//! - as environment variables, besides Nix's own:
+//! - with these environment variables, in addition to Nix's own:
 //!
 //! | variable | value |
 //! |---|---|
-//! | `environment` | the environment's output path; its file `closure` lists what else the program sees of the store |
-//! | `packages` | likewise the output paths of the packages that the call asks for, with spaces between, if it does |
+//! | `environment` | the environment's output path; its file `closure` lists the store paths that the program sees |
+//! | `packages` | the output paths of the packages that the call asks for, separated by spaces; missing if it asks for none |
 //! | `file:NAMEPath` | a file that holds the content of the file NAME of the working directory (Nix's `passAsFile`) |
-//! | `files` | in place of these, a store path that holds the files and directories of the working directory |
+//! | `files` | instead of these, a store path that holds the files and directories of the working directory |
 //! | `variable:NAME` | the program's variable NAME; it gets these and no others |
 //! | `timeout` | seconds by the wall clock |
 //! | `resources.cpu` | cores |
@@ -25,7 +25,7 @@
 //! | `mount.workdir` | the working directory |
 //! | `mount.scriptPerms` | the octal mode of its files |
 //! | `mount.readOnly` | `1` if the working directory is read-only, or else empty |
-//! | `security.network` | `none`; or `bridge`, or hosts and ports, which Nix's build sandbox can't give |
+//! | `security.network` | `none`; or `bridge`, or hosts and ports, which Nix's build sandbox does not have |
 //! | `user` | the name of the user |
 //! | `before.N.name` | the name of the service N, from 0 on, that is started before the command |
 //! | `before.N.command.M` | its argument M |
@@ -33,17 +33,18 @@
 //! | `before.N.deadline` | seconds within which it must be ready |
 //! | `before.N.logs.M`, `before.N.errors.M` | a file that it logs to, and a word by which a line tells of an error |
 //! | `out` | where to write the result |
-//! | `nonce` | nothing to heed: it keeps a run apart from others of the same call |
+//! | `nonce` | ignored by the builder; it makes the derivation unique, so that Nix does not reuse an earlier result |
 //!
-//! The names follow the sandbox definition's. A file is given by `files` where Nix would not hand it over as it is, or
-//! where there is much of it (see [`fits_inline`]).
+//! The names follow the sandbox definition's. Files are given by `files` if Nix would not pass them on unchanged, or if
+//! they are large (see [`fits_inline`]).
 //!
-//! The inputs are the builder, the environment's output, the packages' and `files`, as sources: they must be valid before
-//! the derivation is added to a store. The environment's own derivation is not an input, because Nix would look through all
-//! that built it, which costs more than the run. The server knows that derivation, and realises it first.
+//! The inputs are the builder, the outputs of the environment and of the packages, and `files`, as sources: they must
+//! be valid before the derivation is added to a store. The environment's own derivation is not an input, because Nix
+//! would traverse everything that it was built from, which costs more than the run. The server realises that derivation
+//! first.
 //!
-//! `preferLocalBuild` spares Nix the question to its build hook; where the operator has runs go to remote builders, they do
-//! without it. Without `allowSubstitutes` no cache is asked for what no cache can have.
+//! With `preferLocalBuild`, Nix does not ask its build hook; runs that may go to remote builders lack it. Without
+//! `allowSubstitutes`, no binary cache is asked for outputs that none can have.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, PathBuf};
@@ -55,63 +56,85 @@ use crate::call::file::File;
 use crate::call::packages::Packages;
 use crate::sandbox::launch::LAUNCHER;
 use crate::sandbox::view::{Origin, View};
-use nix_store::derivation::{Derivation, Output};
+use nix_store::derivation::{Derivation, DerivationOutput};
 use nix_store::hash::{derivation_path, fill_outputs, placeholder, source_path};
 use nix_store::nar::Node;
 use nix_store::store_path::{StorePath, StorePathError};
 
-/// How many bytes of files the derivation holds itself; Nix reads the text of a `.drv` several times over.
-const LARGEST_INLINE: usize = 128 << 10;
-/// How many files the derivation holds itself. Each is a variable of the builder, and a file that Nix writes.
-const MOST_INLINE: usize = 64;
+/// The bytes of files that a derivation holds itself. Nix reads the text of a `.drv` several times.
+const MAX_INLINE_BYTES: usize = 128 << 10;
+/// The number of files that a derivation holds itself. Each is a variable of the builder, and a file that Nix writes.
+const MAX_INLINE_FILES: usize = 64;
+
+/// Begins the name of every call's derivation; the sandbox's id follows.
+pub const NAME_PREFIX: &str = "sandbox-mcp-run-";
+/// The variable that makes a run's derivation unique.
+pub const NONCE: &str = "nonce";
 
 /// The name of the launcher in the store.
 const BUILDER_NAME: &str = "sandbox-launcher";
 /// The name of the files in the store, where the derivation does not hold them.
 const FILES_NAME: &str = "sandbox-mcp-files";
 
-/// What a run derivation is made of.
+/// What the derivation of a call is made of.
 #[derive(Debug, Clone, Copy)]
-pub struct Run<'a> {
-    /// What the environment runs on, in Nix's words.
+pub struct DerivationInputs<'a> {
+    /// The platform of the environment as Nix names it, such as `x86_64-linux`.
     pub system: &'a str,
     pub sandbox: &'a Sandbox,
     pub environment: &'a Environment,
     pub packages: &'a Packages,
+    /// The store path of the launcher.
     pub builder: &'a StorePath,
     pub files: &'a [File],
-    /// How long the program may run. It is rounded up to seconds.
+}
+
+/// What tells the runs of one call apart.
+#[derive(Debug, Clone, Copy)]
+pub struct RunOptions<'a> {
+    /// The longest time that the program may run. It is rounded up to seconds.
     pub deadline: Duration,
-    /// Set for a run that must not be taken for another of the same call; the receipt has none.
+    /// `Some` makes the derivation unique, so that Nix does not reuse an earlier result. The receipt has no nonce.
     pub nonce: Option<&'a str>,
-    /// Set for a run that Nix may have a remote builder carry out; the receipt is none.
+    /// Whether Nix may have a remote builder carry out the run. It may not for the receipt.
     pub remote: bool,
 }
 
-/// A run derivation, ready to be added to a store.
+/// The derivation of a call without its [`RunOptions`]. Its files, which may be many megabytes, are hashed already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallDerivation {
+    name: String,
+    /// Without variables that depend on the options, and without output paths.
+    derivation: Derivation,
+    files: Option<StorePath>,
+    /// The sandbox's own time limit.
+    timeout: Duration,
+}
+
+/// The derivation of one run, ready to be added to a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunDerivation {
-    /// The path of the `.drv` file: the receipt.
+    /// The path of the `.drv` file. That of the receipt is what an answer names.
     pub path: StorePath,
-    /// Where the result will be.
+    /// The output path.
     pub out: StorePath,
     /// The content of the `.drv` file.
     pub text: String,
-    /// What the `.drv` file refers to, and what must be valid before it is added.
+    /// The paths that the `.drv` file refers to, which must be valid before it is added.
     pub references: BTreeSet<StorePath>,
-    /// The path that [`files_node`] has, if the derivation does not hold the files itself.
+    /// The store path of [`files_node`], if the derivation does not hold the files itself.
     pub files: Option<StorePath>,
 }
 
-impl Run<'_> {
+impl DerivationInputs<'_> {
     /// Computes the derivation. Nothing is read or written.
     ///
     /// # Errors
     ///
-    /// The path of the environment or of a package is no store path, or the sandbox's id makes a name that is too long for one. Neither
-    /// happens with a sandbox of the tool table.
-    pub fn derivation(&self) -> Result<RunDerivation, StorePathError> {
-        let name = format!("sandbox-mcp-run-{}", self.sandbox.id);
+    /// The path of the environment or of a package is not a store path. This does not happen with a sandbox of the tool
+    /// table.
+    pub fn derive(&self) -> Result<CallDerivation, StorePathError> {
+        let name = format!("{NAME_PREFIX}{}", self.sandbox.id);
         let environment = StorePath::parse(self.environment.out)?;
         let mut variables = self.variables(&name, &environment);
         let mut input_sources = BTreeSet::from([self.builder.clone(), environment]);
@@ -128,8 +151,8 @@ impl Run<'_> {
             input_sources.insert(path.clone());
             Some(path)
         };
-        let mut derivation = Derivation {
-            outputs: BTreeMap::from([("out".into(), Output::input_addressed(String::new()))]),
+        let derivation = Derivation {
+            outputs: BTreeMap::from([("out".into(), DerivationOutput::input_addressed(String::new()))]),
             input_derivations: BTreeMap::new(),
             input_sources,
             system: self.system.into(),
@@ -137,18 +160,10 @@ impl Run<'_> {
             arguments: self.sandbox.command.iter().map(|argument| (*argument).into()).collect(),
             environment: variables,
         };
-        fill_outputs(&name, &mut derivation)?;
-        let text = derivation.text();
-        Ok(RunDerivation {
-            path: derivation_path(&name, &derivation, &text)?,
-            out: StorePath::parse(&derivation.outputs["out"].path)?,
-            text,
-            references: derivation.input_sources,
-            files,
-        })
+        Ok(CallDerivation { name, derivation, files, timeout: self.sandbox.timeout })
     }
 
-    /// The variables of the derivation, but for its files and outputs.
+    /// Returns the variables of the derivation without those of its files, its outputs and the [`RunOptions`].
     fn variables(&self, name: &str, environment: &StorePath) -> BTreeMap<String, String> {
         let sandbox = self.sandbox;
         let resources = sandbox.resources;
@@ -164,7 +179,6 @@ impl Run<'_> {
             ("builder".into(), self.builder.to_string()),
             ("allowSubstitutes".into(), boolean(false)),
             ("environment".into(), environment.to_string()),
-            ("timeout".into(), whole_seconds(self.deadline).to_string()),
             ("resources.cpu".into(), resources.cpu.to_string()),
             ("resources.memory".into(), resources.memory_mb.to_string()),
             ("resources.processes".into(), resources.processes.to_string()),
@@ -178,9 +192,6 @@ impl Run<'_> {
         for (name, value) in program_variables(sandbox, environment, self.packages) {
             variables.insert(format!("variable:{name}"), value);
         }
-        if !self.remote {
-            variables.insert("preferLocalBuild".into(), boolean(true));
-        }
         if !self.packages.is_empty() {
             variables.insert("packages".into(), self.packages.outs().collect::<Vec<_>>().join(" "));
         }
@@ -188,26 +199,63 @@ impl Run<'_> {
             let variable = |(key, value): (String, String)| (format!("before.{index}.{key}"), value);
             variables.extend(service_variables(service).map(variable));
         }
-        if let Some(nonce) = self.nonce {
-            variables.insert("nonce".into(), nonce.into());
-        }
         variables
     }
 }
 
-/// The store path of the launcher that this server embeds, as a builder.
+impl CallDerivation {
+    /// Computes the call's receipt: the derivation with the sandbox's own time limit, which is the same for every such
+    /// call.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Self::run`].
+    pub fn receipt(&self) -> Result<RunDerivation, StorePathError> {
+        self.run(RunOptions { deadline: self.timeout, nonce: None, remote: false })
+    }
+
+    /// Computes the derivation of one run.
+    ///
+    /// # Errors
+    ///
+    /// The sandbox's id makes a name that is too long for a store path. This does not happen with a sandbox of the tool
+    /// table.
+    pub fn run(&self, options: RunOptions<'_>) -> Result<RunDerivation, StorePathError> {
+        let Self { name, derivation, files, .. } = self;
+        let mut derivation = derivation.clone();
+        let variables = &mut derivation.environment;
+        variables.insert("timeout".into(), whole_seconds(options.deadline).to_string());
+        if !options.remote {
+            variables.insert("preferLocalBuild".into(), "1".into());
+        }
+        if let Some(nonce) = options.nonce {
+            variables.insert(NONCE.into(), nonce.into());
+        }
+        fill_outputs(name, &mut derivation)?;
+        let text = derivation.text();
+        Ok(RunDerivation {
+            path: derivation_path(name, &derivation, &text)?,
+            out: StorePath::parse(&derivation.outputs["out"].path)?,
+            text,
+            references: derivation.input_sources,
+            files: files.clone(),
+        })
+    }
+}
+
+/// Returns the store path of the launcher that this server embeds, as a builder.
 pub fn builder_path() -> &'static StorePath {
     static PATH: LazyLock<StorePath> =
         LazyLock::new(|| source_path(BUILDER_NAME, &builder_node()).expect("the name is a constant"));
     &PATH
 }
 
-/// The launcher as it is added to the store.
+/// Returns the launcher as it is added to the store.
 pub fn builder_node() -> Node<'static> {
     Node::File { content: LAUNCHER, executable: true }
 }
 
-/// The files as they are added to the store, where the derivation does not hold them.
+/// Returns the files as they are added to the store, if the derivation does not hold them.
 pub fn files_node(files: &[File]) -> Node<'_> {
     let mut root = BTreeMap::new();
     for file in files {
@@ -225,7 +273,7 @@ pub fn files_node(files: &[File]) -> Node<'_> {
     Node::Directory(root)
 }
 
-/// The path that [`files_node`] has in a store.
+/// Computes the store path of [`files_node`].
 pub fn files_path(files: &[File]) -> Result<StorePath, StorePathError> {
     source_path(FILES_NAME, &files_node(files))
 }
@@ -234,14 +282,14 @@ fn bytes(component: Component<'_>) -> &[u8] {
     component.as_os_str().as_encoded_bytes()
 }
 
-/// Whether the derivation holds the files itself. What it holds passes through Nix, which splits names at white space,
-/// takes a NUL for the end, and replaces the placeholder of an output.
+/// Tells whether the derivation holds the files itself. Its contents pass through Nix, which splits names at white
+/// space, ends contents at a NUL, and replaces the placeholder of an output.
 pub fn fits_inline(files: &[File]) -> bool {
     let named_well =
         |file: &File| file.name.as_path().to_str().is_some_and(|name| !name.contains(['=', ' ', '\t', '\n', '\r']));
     let unchanged = |file: &File| !file.content.contains('\0') && !file.content.contains(&*OUT_PLACEHOLDER);
-    files.len() <= MOST_INLINE
-        && files.iter().map(|file| file.content.len()).sum::<usize>() <= LARGEST_INLINE
+    files.len() <= MAX_INLINE_FILES
+        && files.iter().map(|file| file.content.len()).sum::<usize>() <= MAX_INLINE_BYTES
         && files.iter().all(|file| named_well(file) && unchanged(file))
 }
 
@@ -257,14 +305,14 @@ fn give_files(files: &[File], variables: &mut BTreeMap<String, String>) {
     variables.insert("passAsFile".into(), Vec::from_iter(names).join(" "));
 }
 
-/// The variables of the program, as in every other executor.
+/// Returns the variables of the program, as in every other executor.
 fn program_variables(sandbox: &Sandbox, environment: &StorePath, packages: &Packages) -> Vec<(String, String)> {
     let out = PathBuf::from(environment.as_str());
     let path = out.join("bin").display().to_string();
     View { origin: Origin::Pinned(out), path, packages: packages.clone(), ..View::empty() }.variables(sandbox)
 }
 
-/// The variables of a service, without what begins their names.
+/// Returns the variables of a service, without the prefix of their names.
 fn service_variables(service: &Service) -> impl Iterator<Item = (String, String)> {
     let ready = match service.ready {
         Readiness::Returned => "returned".to_owned(),

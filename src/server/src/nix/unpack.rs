@@ -1,13 +1,13 @@
-//! Brings derivations that came with the server into the store, by Nix itself.
+//! Adds derivations that came with the server to the store, by Nix itself.
 //!
-//! A `.drv` file and all that it refers to are named by their content, so that the daemon takes them from any user. Where there is
-//! no daemon to speak with, `nix-store --import` takes them from the owner of the store.
+//! A `.drv` file and everything that it refers to are named by their content, so the daemon accepts them from every
+//! user. Where no daemon can be reached, `nix-store --import` accepts them from the owner of the store.
 
 use std::collections::HashSet;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use thiserror::Error;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::sync::Mutex;
@@ -22,48 +22,28 @@ use nix_store::export::Export;
 use nix_store::reach::{Reach, ReachError, UnreachableNix};
 use nix_store::store_path::StorePath;
 
-/// The derivations of the environments and packages; empty in a server without any. build.rs has checked those that it names.
+/// The derivations of the environments and packages; empty in a server without any. build.rs has checked those that it
+/// names.
 pub static ARCHIVE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/archive"));
 
-/// How many paths are added at once: what is told in between is how far it has come.
-const BATCH: usize = 256;
-/// How often it is tried.
-const TRIES: usize = 3;
+/// The number of paths that are added in one request. Progress is reported between requests.
+const BATCH_PATHS: usize = 256;
+/// The number of attempts to add a derivation.
+const ADD_ATTEMPTS: usize = 3;
 
-/// Why a derivation is not in the store.
-#[derive(Debug)]
+/// Why a derivation could not be added to the store.
+#[derive(Debug, Error)]
 pub enum UnpackError {
+    #[error("{0}; install this server's package again")]
     Archive(ArchiveError),
-    Daemon(DaemonError),
-    /// Nix was reached, and is not any more.
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
+    /// Nix could be reached earlier, and no longer can.
+    #[error(transparent)]
     Unreachable(UnreachableNix),
-    /// Neither way to Nix works.
-    Command {
-        unreachable: String,
-        reason: String,
-    },
-}
-
-impl fmt::Display for UnpackError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Archive(error) => write!(f, "{error}; install this server's package again"),
-            Self::Daemon(error) => error.fmt(f),
-            Self::Unreachable(error) => error.fmt(f),
-            Self::Command { unreachable, reason } => write!(f, "nix-store --import: {reason}; {unreachable}"),
-        }
-    }
-}
-
-impl std::error::Error for UnpackError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Archive(error) => Some(error),
-            Self::Daemon(error) => Some(error),
-            Self::Unreachable(error) => Some(error),
-            Self::Command { .. } => None,
-        }
-    }
+    /// Neither the daemon nor the command works.
+    #[error("nix-store --import: {reason}; {unreachable}")]
+    Command { unreachable: String, reason: String },
 }
 
 impl From<ReachError> for UnpackError {
@@ -75,13 +55,7 @@ impl From<ReachError> for UnpackError {
     }
 }
 
-impl From<DaemonError> for UnpackError {
-    fn from(error: DaemonError) -> Self {
-        Self::Daemon(error)
-    }
-}
-
-/// Keeps what was brought from the garbage collector, if Nix was reached by a connection.
+/// Keeps the added paths from the garbage collector, if Nix was reached by a connection.
 #[must_use]
 pub struct Kept {
     _connection: Option<Connection>,
@@ -92,26 +66,35 @@ pub struct Unpacker {
     archive: &'static [u8],
     nix_store: PathBuf,
     reach: Reach,
-    /// An unpacked archive takes memory: one at a time.
-    turn: Mutex<()>,
+    /// Held while an archive is unpacked, which takes much memory.
+    unpacking: Mutex<()>,
 }
 
 impl Unpacker {
     pub fn new(archive: &'static [u8], nix_store: &Path) -> Self {
-        Self { archive, nix_store: nix_store.to_owned(), reach: Reach::new(Some(nix_store)), turn: Mutex::default() }
+        Self {
+            archive,
+            nix_store: nix_store.to_owned(),
+            reach: Reach::new(Some(nix_store)),
+            unpacking: Mutex::default(),
+        }
     }
 
-    /// Makes sure that a derivation is in the store. `what` it makes is told along with how far this has come.
-    pub async fn bring(&self, drv: &StorePath, what: &str, on_stage: OnStage<'_>) -> Result<Kept, UnpackError> {
-        let _turn = self.turn.lock().await;
+    /// Makes sure that a derivation is in the store. `what` is the name of its output in reports of progress.
+    ///
+    /// # Errors
+    ///
+    /// The archive does not hold the derivation, or Nix cannot be reached or does not accept it.
+    pub async fn ensure_added(&self, drv: &StorePath, what: &str, on_stage: OnStage<'_>) -> Result<Kept, UnpackError> {
+        let _unpacking = self.unpacking.lock().await;
         match self.reach.connect().await {
             Ok(mut connection) => {
-                let mut tries = TRIES;
+                let mut attempts = ADD_ATTEMPTS;
                 while let Err(error) = self.add(&mut connection, drv, what, on_stage).await {
-                    tries -= 1;
+                    attempts -= 1;
                     match error {
-                        // Somebody else may have added the same meanwhile, at which Nix 2.8 stumbles.
-                        UnpackError::Daemon(DaemonError::Refused { .. }) if tries > 0 => {
+                        // Somebody else may have added the same path meanwhile, which Nix 2.8 does not expect.
+                        UnpackError::Daemon(DaemonError::Refused { .. }) if attempts > 0 => {
                             tracing::debug!("the derivations are added again: {error}");
                             connection = self.reach.connect().await?;
                         }
@@ -145,8 +128,8 @@ impl Unpacker {
         let paths: Vec<StorePath> = closure.iter().map(|added| added.path.clone()).collect();
         let valid: HashSet<StorePath> = connection.valid_paths(&paths).await?.into_iter().collect();
         let missing: Vec<Addressed> = closure.into_iter().filter(|added| !valid.contains(&added.path)).collect();
-        for (index, batch) in missing.chunks(BATCH).enumerate() {
-            let progress = Some((index * BATCH, missing.len()));
+        for (index, batch) in missing.chunks(BATCH_PATHS).enumerate() {
+            let progress = Some((index * BATCH_PATHS, missing.len()));
             on_stage(Stage::Unpacking { what: what.to_owned(), progress });
             connection.add_all(batch).await?;
         }
@@ -160,7 +143,7 @@ impl Unpacker {
         read.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())).map_err(UnpackError::Archive)
     }
 
-    /// Adds what is missing by a command.
+    /// Adds the paths that are missing by a command.
     async fn import(&self, closure: &[Addressed]) -> Result<(), String> {
         let mut export = Export::default();
         closure.iter().for_each(|added| export.add_archive(&added.path, &added.archive, &added.references));
@@ -174,7 +157,7 @@ impl Unpacker {
             .map_err(|error| format!("{} does not start: {error}", self.nix_store.display()))?;
         let stdin = child.stdin.take();
         let write = async {
-            // One that refuses does not read all of it, and says why.
+            // A command that refuses does not read all of its input, and says why.
             if let Some(mut stdin) = stdin {
                 let _ = stdin.write_all(&export.finish()).await;
             }

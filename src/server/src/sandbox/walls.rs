@@ -5,6 +5,7 @@ use std::{fs, io};
 
 use sandbox_plan::landlock::Landlock;
 use sandbox_plan::{Call, Ending, Environment, Failure, Plan, Program, Step, Watch};
+use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::job::{Job, Output};
@@ -77,7 +78,8 @@ async fn stands(plan: Plan) -> Result<(), Refusal> {
 
 /// Every layer of a sandbox in namespaces, seen from inside one that shows nothing.
 async fn in_namespaces() -> launch::Walls {
-    let controls = Controls::of_this_machine();
+    // The first look may ask systemd for a scope and wait for it.
+    let controls = spawn_blocking(Controls::of_this_machine).await.expect("looking for control groups does not panic");
     let job = Job::new(&TOOLS[0].sandbox, Vec::new());
     launch::probe(&plan::bounded_by(controls, &job, &View::empty()).environment, controls).await
 }

@@ -46,7 +46,16 @@ fn empty_variables_are_as_good_as_unset_ones() {
 
 #[test]
 fn last_of_an_option_that_is_given_twice_counts() {
-    let twice = ["--stdio", "--stdio", "--no-call-options", "--no-call-options", "--calls-at-once", "1", "--calls-at-once", "2"];
+    let twice = [
+        "--stdio",
+        "--stdio",
+        "--no-call-options",
+        "--no-call-options",
+        "--calls-at-once",
+        "1",
+        "--calls-at-once",
+        "2",
+    ];
     assert_eq!(sandbox_mcp(&twice, "").status.code(), Some(0));
     let output = sandbox_mcp(&["run", "--timeout", "900", "--timeout", "1", "shell", "-"], "sleep 900");
     assert_eq!(output.status.code(), Some(124), "{output:?}");

@@ -59,7 +59,9 @@ fn an_unknown_resource_is_an_error() {
 #[test]
 fn packages_that_nobody_can_have_are_refused_with_the_reason() {
     let pinned = are_there(&server());
-    for (argument, reason) in [("--executor=direct", "`--executor direct`"), ("--no-call-options", "`--no-call-options`")] {
+    for (argument, reason) in
+        [("--executor=direct", "`--executor direct`"), ("--no-call-options", "`--no-call-options`")]
+    {
         let reason = if pinned { reason } else { "built without Nix" };
         let refused = Server::ready(&[argument]).call("shell", json!({"main_sh": "true", "packages": ["lua"]}));
         assert!(refused.refusal().contains(reason), "{refused}");

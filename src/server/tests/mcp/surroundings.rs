@@ -79,7 +79,8 @@ fn without_namespaces_and_nix_lists_are_true_from_the_first() {
     // What can't run says why its own environment can't be used, where it has one.
     let is_pinned = crate::server().sh("true").field("environment") != "host";
     for line in cannot.lines().skip(1) {
-        let remedy = if is_pinned { "let this machine use the pinned environment: this machine cannot" } else { "`nix build`" };
+        let remedy =
+            if is_pinned { "let this machine use the pinned environment: this machine cannot" } else { "`nix build`" };
         assert!(line.contains(remedy), "{line}");
     }
 }

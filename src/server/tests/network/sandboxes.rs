@@ -16,9 +16,9 @@ use sandbox_manifest::policy::Entry;
 use sandbox_mcp::call::choice::{Executor, Remote};
 use sandbox_mcp::call::definition::{Annotations, Network, Programs, Resources, Sandbox};
 use sandbox_mcp::call::job::{Job, Output};
-use sandbox_mcp::call::outcome::{Ending, Outcome};
+use sandbox_mcp::call::outcome::{Ending, RunResult};
 use sandbox_mcp::executor::derivation::Derivations;
-use sandbox_mcp::executor::{ExecutorError, Executors};
+use sandbox_mcp::executor::{CallContext, ExecutorError, Executors};
 use sandbox_mcp::network::Refusals;
 use sandbox_mcp::sandbox::launch::Pool;
 use sandbox_mcp::sandbox::plan;
@@ -93,10 +93,10 @@ fn executors(ready: usize) -> Executors {
     Executors::new(Some(ready), Derivations::new(None, false, Remote::Off), false)
 }
 
-async fn call(executors: &Executors, sandbox: &'static Sandbox) -> Outcome {
+async fn call(executors: &Executors, sandbox: &'static Sandbox) -> RunResult {
     let job = Job::new(sandbox, Vec::new());
     executors
-        .run(Executor::Direct, &job, &view(), &|_| {}, &CancellationToken::new())
+        .run(Executor::Direct, &CallContext::new(&job, &view(), &|_| {}, &CancellationToken::new()))
         .await
         .unwrap_or_else(|error| panic!("{error}"))
 }
@@ -106,11 +106,11 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Runs a program in a sandbox of its own.
-fn run(entries: &[&str], program: &[&dyn Display]) -> Outcome {
+fn run(entries: &[&str], program: &[&dyn Display]) -> RunResult {
     block_on(call(&executors(0), sandbox(entries, program)))
 }
 
-fn output(outcome: &Outcome) -> String {
+fn output(outcome: &RunResult) -> String {
     assert_eq!(outcome.ending, Ending::Exited { code: 0 }, "{outcome:?}");
     outcome.stdout.text().trim_end().to_owned()
 }
@@ -225,7 +225,9 @@ pub fn a_cancelled_call_leaves_no_connection() {
             cancelled.cancel();
         };
         let view = view();
-        let (result, ()) = tokio::join!(executors.run(Executor::Direct, &job, &view, &|_| {}, &cancelled), cancel);
+        let on_stage = |_| {};
+        let context = CallContext::new(&job, &view, &on_stage, &cancelled);
+        let (result, ()) = tokio::join!(executors.run(Executor::Direct, &context), cancel);
         assert!(matches!(result, Err(ExecutorError::Launch(_))), "{result:?}");
     });
     ended.recv_timeout(Duration::from_secs(10)).expect("the connection is gone");
@@ -333,7 +335,7 @@ async fn narrow(port: u16) {
     let room = descriptors(std::process::id()) as u64 + 32;
     setrlimit(Resource::Nofile, Rlimit { current: Some(room), ..getrlimit(Resource::Nofile) }).unwrap();
     let job = Job::new(sleeper, Vec::new());
-    match executors.run(Executor::Direct, &job, &view(), &|_| {}, &CancellationToken::new()).await {
+    match executors.run(Executor::Direct, &CallContext::new(&job, &view(), &|_| {}, &CancellationToken::new())).await {
         Err(error) => println!("{error}"),
         Ok(outcome) => println!("it went on: {outcome:?}"),
     }

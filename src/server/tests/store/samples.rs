@@ -9,7 +9,7 @@ use sandbox_mcp::call::definition::{
 };
 use sandbox_mcp::call::file::File;
 use sandbox_mcp::call::packages::Packages;
-use sandbox_mcp::nix::run_derivation::Run;
+use sandbox_mcp::nix::run_derivation::DerivationInputs;
 
 pub const SYSTEM: &str = "x86_64-linux";
 
@@ -101,19 +101,9 @@ pub fn files(files: &[(&str, &str)]) -> Vec<File> {
 
 static NONE: LazyLock<Packages> = LazyLock::new(Packages::default);
 
-/// The run of these files in [`SANDBOX`].
-pub fn run<'a>(builder: &'a StorePath, files: &'a [File]) -> Run<'a> {
-    Run {
-        system: SYSTEM,
-        sandbox: &SANDBOX,
-        environment: &ENVIRONMENT,
-        packages: &NONE,
-        builder,
-        files,
-        deadline: SANDBOX.timeout,
-        nonce: None,
-        remote: false,
-    }
+/// Returns the inputs of a call with these files in [`SANDBOX`].
+pub fn run<'a>(builder: &'a StorePath, files: &'a [File]) -> DerivationInputs<'a> {
+    DerivationInputs { system: SYSTEM, sandbox: &SANDBOX, environment: &ENVIRONMENT, packages: &NONE, builder, files }
 }
 
 /// Files that the derivation holds, and files that it does not.

@@ -4,9 +4,9 @@
 //! changed, and no read waits: see [`walk`]. What a file is, its content tells and not its name: see [`kind`] and
 //! [`mod@image`]. What is not returned is named with the reason.
 
-mod image;
+pub(crate) mod image;
 mod kind;
-mod name;
+pub(crate) mod name;
 mod natural;
 #[cfg(test)]
 mod tests;

@@ -26,7 +26,7 @@ pub fn shown(path: &Path) -> String {
 }
 
 /// The URI of an absolute path inside the sandbox. Its scheme keeps clients from taking it for a file of their own.
-pub(super) fn uri(path: &Path) -> String {
+pub(crate) fn uri(path: &Path) -> String {
     let mut uri = "sandbox://".to_owned();
     for byte in path.as_os_str().as_bytes() {
         match byte {

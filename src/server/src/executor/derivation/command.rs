@@ -1,4 +1,4 @@
-//! The way by commands: for a Nix whose daemon can't be reached, and to compare with.
+//! Asks Nix by its commands: for a Nix whose daemon cannot be reached, and to compare with the daemon's protocol.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -9,37 +9,39 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
-use super::{Built, DerivationError, Log, Remote, failure};
+use super::{Built, Log, NixRunError, Remote, failure};
 use crate::call::file::File;
 use crate::nix::run_derivation::{RunDerivation, builder_node, builder_path, files_node};
 use nix_store::export::Export;
 use nix_store::nar::Node;
 
-/// How many of a command's last lines an error shows.
-const LAST_LINES: usize = 10;
-/// How long a command may take to end once it was told to.
-const GRACE: Duration = Duration::from_secs(2);
+/// The number of a command's last lines that an error shows.
+const ERROR_LINES: usize = 10;
+/// The time that a command has to end after SIGTERM, before it is killed.
+const TERM_GRACE: Duration = Duration::from_secs(2);
 
-pub struct NixStore {
+pub struct NixCommands {
     program: Option<PathBuf>,
     remote: Remote,
 }
 
-impl NixStore {
+impl NixCommands {
     pub fn new(program: Option<&Path>, remote: Remote) -> Self {
         Self { program: program.map(Path::to_owned), remote }
     }
 
-    /// Adds the derivation and realises it.
+    /// Adds the derivation and realises it. Returns `None` if the call was cancelled.
     pub(super) async fn realise(
         &self,
         derivation: &RunDerivation,
         files: &[File],
         log: &mut Log<'_>,
         cancelled: &CancellationToken,
-    ) -> Result<Built, DerivationError> {
+    ) -> Result<Option<Built>, NixRunError> {
         let export = export(derivation, files);
-        self.run("add to the store", &["--import"], &export, log, cancelled).await?;
+        if !self.run("add to the store", &["--import"], &export, log, cancelled).await? {
+            return Ok(None);
+        }
         let path = derivation.path.as_str();
         let builders: &[_] = match self.remote {
             Remote::Off => &["--option", "builders", ""],
@@ -50,12 +52,13 @@ impl NixStore {
         let options: &[_] = &["--option", "substitute", "false", "--option", "keep-build-log", "false"];
         let arguments = [&["--realise", path], options, builders].concat();
         match self.run("realise the derivation", &arguments, &[], log, cancelled).await {
-            Ok(()) => Ok(Built { cost: log.cost }),
-            Err(DerivationError::Command { reason, .. }) => Err(failure(derivation, log, &reason)),
+            Ok(is_done) => Ok(is_done.then_some(Built { cost: log.cost })),
+            Err(NixRunError::Command { reason, .. }) => Err(failure(derivation, log, &reason)),
             Err(error) => Err(error),
         }
     }
 
+    /// Runs a command to its end. Returns `false` if the call was cancelled.
     async fn run(
         &self,
         operation: &'static str,
@@ -63,8 +66,8 @@ impl NixStore {
         input: &[u8],
         log: &mut Log<'_>,
         cancelled: &CancellationToken,
-    ) -> Result<(), DerivationError> {
-        let failed = |reason: String| DerivationError::Command { operation, reason };
+    ) -> Result<bool, NixRunError> {
+        let failed = |reason: String| NixRunError::Command { operation, reason };
         let program = self.program.as_ref().ok_or_else(|| failed("there is no nix-store on this machine".into()))?;
         let start = |error| failed(format!("{} does not start: {error}", program.display()));
         let mut child = Command::new(program)
@@ -72,16 +75,16 @@ impl NixStore {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
-            // Of a command that is killed the builder sees that its log has no reader any more.
+            // If the command is killed, the builder notices that its log has no reader.
             .kill_on_drop(true)
             .spawn()
             .map_err(start)?;
         let (Some(mut stdin), Some(stderr)) = (child.stdin.take(), child.stderr.take()) else {
-            unreachable!("they were asked for")
+            unreachable!("both are piped")
         };
         let mut lines = Vec::new();
         let talk = async {
-            // One that refuses does not read all of it, and says why.
+            // A command that refuses does not read all of its input, and says why.
             let write = async {
                 let _ = stdin.write_all(input).await;
                 drop(stdin);
@@ -92,7 +95,7 @@ impl NixStore {
                     let line = String::from_utf8_lossy(&line).into_owned();
                     log.line(&line);
                     lines.push(line);
-                    let excess = lines.len().saturating_sub(LAST_LINES);
+                    let excess = lines.len().saturating_sub(ERROR_LINES);
                     lines.drain(..excess);
                 }
             };
@@ -102,27 +105,27 @@ impl NixStore {
             () = talk => {}
             () = cancelled.cancelled() => {
                 end(&mut child).await;
-                return Err(DerivationError::Cancelled);
+                return Ok(false);
             }
         }
         match child.wait().await.map_err(start)? {
-            status if status.success() => Ok(()),
+            status if status.success() => Ok(true),
             status => Err(failed(format!("{status}: {}", lines.join("\n")))),
         }
     }
 }
 
-/// Asks a command to end, which then ends its builder.
+/// Terminates a command, which then ends its builder.
 async fn end(child: &mut Child) {
     if let Some(pid) = child.id().and_then(|pid| Pid::from_raw(pid as i32)) {
         let _ = rustix::process::kill_process(pid, Signal::TERM);
     }
-    if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
+    if tokio::time::timeout(TERM_GRACE, child.wait()).await.is_err() {
         let _ = child.kill().await;
     }
 }
 
-/// All that must be in the store, for `nix-store --import`, which passes over what is there.
+/// Returns everything that must be in the store, for `nix-store --import`, which skips paths that are valid.
 fn export(derivation: &RunDerivation, files: &[File]) -> Vec<u8> {
     let mut export = Export::default();
     if !Path::new(builder_path().as_str()).exists() {

@@ -1,58 +1,60 @@
-//! Connections to Nix, some of which are made ahead of the calls that use them: each is used for one run.
+//! Connections to Nix. Each is used for one run; some are opened ahead of the calls that use them.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{DerivationError, Remote};
+use super::NixRunError;
+use crate::call::choice::Remote;
 use crate::nix::run_derivation::{builder_node, builder_path};
-use nix_store::daemon::{Connection, Options};
+use nix_store::daemon::{BuildOptions, Connection};
 use nix_store::reach::Reach;
 use nix_store::store_path::StorePath;
 
-/// How many connections wait for runs.
-const WARM: usize = 2;
+/// The number of connections that are kept open for runs to come.
+const MAX_PREWARMED: usize = 2;
 
 #[derive(Clone)]
 pub struct Connections(Arc<Inner>);
 
 struct Inner {
     reach: Reach,
-    warm: Mutex<Vec<Connection>>,
-    most_warm: usize,
+    prewarmed: Mutex<Vec<Connection>>,
+    max_prewarmed: usize,
     remote: Remote,
 }
 
 impl Connections {
-    pub fn new(nix_store: Option<&Path>, ahead: bool, remote: Remote) -> Self {
-        let most_warm = if ahead { WARM } else { 0 };
-        Self(Arc::new(Inner { reach: Reach::new(nix_store), warm: Mutex::default(), most_warm, remote }))
+    pub fn new(nix_store: Option<&Path>, prewarm: bool, remote: Remote) -> Self {
+        let max_prewarmed = if prewarm { MAX_PREWARMED } else { 0 };
+        Self(Arc::new(Inner { reach: Reach::new(nix_store), prewarmed: Mutex::default(), max_prewarmed, remote }))
     }
 
-    /// A connection for one run, and whether it has waited for it.
-    pub async fn take(&self) -> Result<(Connection, bool), DerivationError> {
-        let warm = self.warm().pop();
-        match warm {
+    /// Returns a connection for one run, and whether it came from the pool.
+    pub async fn take(&self) -> Result<(Connection, bool), NixRunError> {
+        let pooled = self.prewarmed().pop();
+        match pooled {
             Some(connection) => Ok((connection, true)),
             None => Ok((self.open().await?, false)),
         }
     }
 
-    /// Makes the connections that wait for further runs. To be done after a run, which needs the processors more;
-    /// nobody waits for this. `closure` is what the next run will probably need: a daemon that was asked of these paths
-    /// has no need to ask its database again.
+    /// Fills the pool in the background. This is done after a run, which needs the processors more. `closure` is what
+    /// the next run will probably need: a daemon that was asked about these paths does not query its database for them
+    /// again.
     pub fn refill(&self, closure: Vec<StorePath>) {
         let connections = self.clone();
         tokio::spawn(async move {
-            while connections.warm().len() < connections.0.most_warm {
-                match connections.acquainted(&closure).await {
-                    Ok(connection) => connections.warm().push(connection),
-                    Err(error) => return tracing::debug!("no connection is made ahead: {error}"),
+            while connections.prewarmed().len() < connections.0.max_prewarmed {
+                match connections.open_prewarmed(&closure).await {
+                    Ok(connection) => connections.prewarmed().push(connection),
+                    Err(error) => return tracing::debug!("cannot open a connection ahead of a run: {error}"),
                 }
             }
         });
     }
 
-    async fn acquainted(&self, closure: &[StorePath]) -> Result<Connection, DerivationError> {
+    /// Opens a connection whose daemon has read what the database knows of `closure`.
+    async fn open_prewarmed(&self, closure: &[StorePath]) -> Result<Connection, NixRunError> {
         let mut connection = self.open().await?;
         for path in closure {
             // A daemon would also remember for an hour that a path is missing, although it was realised meanwhile.
@@ -63,14 +65,14 @@ impl Connections {
         Ok(connection)
     }
 
-    /// Puts the launcher that this server embeds in the place of what the store has of it. Only trusted users may.
-    pub async fn repair(&self) -> Result<(), DerivationError> {
+    /// Replaces the launcher in the store by the one that this server embeds. Only trusted users may do that.
+    pub async fn repair(&self) -> Result<(), NixRunError> {
         self.connect().await?.repair_files(builder_path().name(), &builder_node()).await?;
         Ok(())
     }
 
-    /// A new connection, by which the launcher is kept in the store.
-    pub async fn open(&self) -> Result<Connection, DerivationError> {
+    /// Opens a connection, which keeps the launcher in the store.
+    pub async fn open(&self) -> Result<Connection, NixRunError> {
         let mut connection = self.connect().await?;
         connection.set_options(&options(self.0.remote, connection.trusted())).await?;
         let builder = builder_path();
@@ -81,27 +83,27 @@ impl Connections {
         Ok(connection)
     }
 
-    async fn connect(&self) -> Result<Connection, DerivationError> {
+    async fn connect(&self) -> Result<Connection, NixRunError> {
         Ok(self.0.reach.connect().await?)
     }
 
-    fn warm(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
-        self.0.warm.lock().unwrap_or_else(PoisonError::into_inner)
+    fn prewarmed(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        self.0.prewarmed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn options(remote: Remote, trusted: Option<bool>) -> Options {
-    // The launcher keeps the deadline. Who must wait looks every second whether that is over.
+fn options(remote: Remote, trusted: Option<bool>) -> BuildOptions {
+    // The launcher keeps the deadline, so Nix has no timeout. A build that must wait polls every second.
     let mut settings = vec![("timeout", "0"), ("build-poll-interval", "1")];
     let local_jobs = if remote == Remote::Only { 0 } else { 1 };
     if remote == Remote::Off {
-        // Nothing of a run is for other machines to know.
+        // Nothing of a run may leave this machine.
         settings.push(("builders", ""));
     }
     if trusted != Some(false) {
-        // A log is made of what a run prints, and would stay when all else of the run is deleted.
+        // A build log would stay when the other store paths of the run are deleted.
         settings.push(("keep-build-log", "false"));
     }
     let settings = settings.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    Options { substitutes: false, local_jobs, settings }
+    BuildOptions { substitutes: false, local_jobs, settings }
 }

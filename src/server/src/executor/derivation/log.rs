@@ -1,4 +1,4 @@
-//! What is heard while Nix carries a run out.
+//! The messages of Nix and of the builder during a run.
 
 use std::collections::VecDeque;
 use std::iter;
@@ -9,31 +9,33 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::call::stage::{OnStage, Stage};
-use nix_store::protocol::{Event, Work};
+use nix_store::protocol::{ActivityKind, Event};
 
 /// Begins the builder's own lines of the log.
-const OWN_LINE: &str = "sandbox-mcp: ";
-/// Begin Nix's own lines where it is heard as text.
-const WAITING: &str = "waiting for ";
-const BUILDING: &str = "building ";
-/// Is part of the name of a remote builder.
-const ELSEWHERE: &str = "://";
+const BUILDER_PREFIX: &str = "sandbox-mcp: ";
+/// Begins a line of the command nix-store that waits for a lock or a builder.
+const WAITING_PREFIX: &str = "waiting for ";
+/// Begins a line of the command nix-store that starts a build.
+const BUILDING_PREFIX: &str = "building ";
+/// Occurs in the URL of a remote builder.
+const REMOTE_BUILDER_MARK: &str = "://";
 
-/// How many lines an error shows.
-const LAST_LINES: usize = 5;
+/// The number of lines that an error shows.
+const ERROR_LINES: usize = 5;
 
-/// What Nix and the builder have to say.
+/// Listens to Nix and the builder.
 pub struct Log<'a> {
     on_stage: OnStage<'a>,
     pub cost: Option<Cost>,
     /// Why the builder refused.
     pub refusal: Option<String>,
-    /// What Nix said last of a remote builder, and what was heard last that is none of the builder's own lines.
-    elsewhere: Option<String>,
+    /// The last message of Nix about a remote builder.
+    remote_builder: Option<String>,
+    /// The last messages that are not the builder's own lines.
     last: VecDeque<String>,
-    /// What Nix waits for, in its words, before it can build.
+    /// What Nix waits for before it can build, in its words; `None` if it does not wait.
     waiting: watch::Sender<Option<String>>,
-    /// Changes with whatever is heard.
+    /// Changes with every message.
     heard: watch::Sender<()>,
 }
 
@@ -43,14 +45,14 @@ impl<'a> Log<'a> {
             on_stage,
             cost: None,
             refusal: None,
-            elsewhere: None,
+            remote_builder: None,
             last: VecDeque::new(),
             waiting: watch::Sender::new(None),
             heard: watch::Sender::new(()),
         }
     }
 
-    /// Comes back with what Nix waits for when it has waited for so long at a stretch.
+    /// Resolves once Nix has waited continuously for `limit`, with what it was waiting for.
     pub fn waits_for(&self, limit: Duration) -> impl Future<Output = String> + use<> {
         let mut waiting = self.waiting.subscribe();
         async move {
@@ -65,7 +67,7 @@ impl<'a> Log<'a> {
         }
     }
 
-    /// Comes back when nothing was heard for so long.
+    /// Resolves once nothing was heard for `limit`.
     pub fn is_silent_for(&self, limit: Duration) -> impl Future<Output = ()> + use<> {
         let mut heard = self.heard.subscribe();
         async move {
@@ -82,46 +84,46 @@ impl<'a> Log<'a> {
         match event {
             Event::Log(line) if !self.is_own(&line) => self.keep(line),
             Event::Started { work, text } => self.started(work, text),
-            // What it says of remote builders, for one.
+            // Among them are messages about remote builders.
             Event::Message(line) => self.keep(line),
             Event::Log(_) => {}
         }
     }
 
-    /// Why there was no build, with what was heard of it besides Nix's own reason.
+    /// Returns why there was no build: Nix's own reason, and the last messages.
     pub fn reason(&self, own: &str) -> String {
-        let heard = self.elsewhere.iter().chain(&self.last).map(|line| format!("; {line}"));
+        let heard = self.remote_builder.iter().chain(&self.last).map(|line| format!("; {line}"));
         iter::once(own.to_owned()).chain(heard).collect()
     }
 
-    /// Takes a line of a command, which may be the builder's or Nix's.
+    /// Takes a line of the command nix-store, which may be the builder's or Nix's.
     pub fn line(&mut self, line: &str) {
         self.heard.send_replace(());
-        if line.starts_with(WAITING) {
-            self.started(Work::Wait, line.to_owned());
-        } else if line.starts_with(BUILDING) {
-            self.started(Work::Build, line.to_owned());
+        if line.starts_with(WAITING_PREFIX) {
+            self.started(ActivityKind::Wait, line.to_owned());
+        } else if line.starts_with(BUILDING_PREFIX) {
+            self.started(ActivityKind::Build, line.to_owned());
         } else {
-            // A command's last lines are known to whoever runs it.
+            // The caller keeps the command's last lines.
             self.is_own(line);
         }
     }
 
-    fn started(&mut self, work: Work, text: String) {
+    fn started(&mut self, work: ActivityKind, text: String) {
         match work {
-            Work::Wait => drop(self.waiting.send_replace(Some(text.clone()))),
-            Work::Build => drop(self.waiting.send_replace(None)),
-            Work::Other => {}
+            ActivityKind::Wait => drop(self.waiting.send_replace(Some(text.clone()))),
+            ActivityKind::Build => drop(self.waiting.send_replace(None)),
+            ActivityKind::Other => {}
         }
-        if text.contains(ELSEWHERE) {
-            self.elsewhere = Some(text.clone());
+        if text.contains(REMOTE_BUILDER_MARK) {
+            self.remote_builder = Some(text.clone());
         }
         (self.on_stage)(Stage::Nix(text));
     }
 
-    /// Takes a line if it is the builder's own.
+    /// Takes a line if it is the builder's own, and tells whether it was.
     fn is_own(&mut self, line: &str) -> bool {
-        match (line.parse(), line.strip_prefix(OWN_LINE)) {
+        match (line.parse(), line.strip_prefix(BUILDER_PREFIX)) {
             (Ok(cost), _) => self.cost = Some(cost),
             (Err(_), Some(reason)) => self.refusal = Some(reason.to_owned()),
             _ => return false,
@@ -130,7 +132,7 @@ impl<'a> Log<'a> {
     }
 
     fn keep(&mut self, line: String) {
-        if self.last.len() == LAST_LINES {
+        if self.last.len() == ERROR_LINES {
             self.last.pop_front();
         }
         self.last.push_back(line);
@@ -147,19 +149,19 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(90);
 
-    fn started(text: &str, work: Work) -> Event {
+    fn started(text: &str, work: ActivityKind) -> Event {
         Event::Started { work, text: text.into() }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn silence_counts_from_what_was_heard_last() {
+    async fn silence_counts_from_the_last_message() {
         let begun = Instant::now();
         let mut log = Log::new(&|_| {});
         let silent = log.is_silent_for(LIMIT);
         let talk = async {
             for _ in 0..3 {
                 sleep(Duration::from_secs(60)).await;
-                log.hear(started("building", Work::Build));
+                log.hear(started("building", ActivityKind::Build));
             }
             std::future::pending::<()>().await;
         };
@@ -171,16 +173,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn waiting_counts_until_something_is_built() {
+    async fn waiting_counts_until_a_build_starts() {
         let begun = Instant::now();
         let mut log = Log::new(&|_| {});
         let waits = log.waits_for(LIMIT);
         let talk = async {
-            log.hear(started("waiting for a lock", Work::Wait));
+            log.hear(started("waiting for a lock", ActivityKind::Wait));
             sleep(Duration::from_secs(60)).await;
-            log.hear(started("building", Work::Build));
+            log.hear(started("building", ActivityKind::Build));
             sleep(Duration::from_secs(1000)).await;
-            log.hear(started("waiting for a machine", Work::Wait));
+            log.hear(started("waiting for a machine", ActivityKind::Wait));
             std::future::pending::<String>().await
         };
         let reason = tokio::select! {

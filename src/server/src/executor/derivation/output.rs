@@ -1,4 +1,4 @@
-//! Reads what the builder has written into a run's output.
+//! Reads the record that the builder has written into a run's output.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -13,10 +13,11 @@ use sandbox_plan::record::{self, ARTIFACTS, ENDING, LEFT, OMITTED, Omitted, Reco
 use crate::call::artifacts::{self, Kind, LeftOut, Reason};
 use crate::call::capture::Captured;
 
-/// Bytes of any file but artifacts that are read.
-const MOST: u64 = 32 << 20;
+/// The bytes of a file, other than an artifact, that are read.
+const MAX_FILE_BYTES: u64 = 32 << 20;
 
-pub struct Output {
+/// The record of a run.
+pub struct RecordedRun {
     pub ending: Ending,
     pub stdout: Captured,
     pub stderr: Captured,
@@ -25,8 +26,12 @@ pub struct Output {
     pub left: Left,
 }
 
-/// Everything but the artifacts, which are left to whoever reads those. No link is followed.
-pub fn read(out: &Path) -> io::Result<Output> {
+/// Reads everything except the artifacts, of which only the directory is opened. No link is followed.
+///
+/// # Errors
+///
+/// A file cannot be read, or it is not as the launcher writes it.
+pub fn read(out: &Path) -> io::Result<RecordedRun> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = rustix::fs::open(out, flags, Mode::empty())?;
     let file = |name| content(directory.as_fd(), name);
@@ -47,7 +52,7 @@ pub fn read(out: &Path) -> io::Result<Output> {
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => return Err(error),
     };
-    Ok(Output {
+    Ok(RecordedRun {
         ending: record.ending,
         stdout: stream(STDOUT, record.stdout)?,
         stderr: stream(STDERR, record.stderr)?,
@@ -59,7 +64,7 @@ pub fn read(out: &Path) -> io::Result<Output> {
 
 fn content(directory: BorrowedFd, name: &str) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
-    File::from(artifacts::open(directory, name, OFlags::empty())?).take(MOST).read_to_end(&mut content)?;
+    File::from(artifacts::open(directory, name, OFlags::empty())?).take(MAX_FILE_BYTES).read_to_end(&mut content)?;
     Ok(content)
 }
 

@@ -1,11 +1,11 @@
-//! The private directory of a program without namespaces, and how all of it goes again.
+//! The private directory of a program without namespaces, and its removal.
 //!
 //! The server holds a lock on each directory while it is in use. A server that is killed leaves its directories behind
 //! without a lock, and the next one on this machine that needs such a directory removes them.
 //!
-//! Whatever is in the directory was made by a program that may still be dying and means no good. So nothing is found by
-//! a path: each entry is opened in its parent without following links, and what is deep is moved up before it is
-//! looked into, so that neither depth nor modes get in the way.
+//! The contents were made by a program that is not trusted and may still be dying. So nothing is found by a path: each
+//! entry is opened in its parent without following links, and deep directories are moved up before they are read, so
+//! that neither depth nor modes get in the way.
 
 use std::ffi::{CStr, CString};
 use std::fs::{self, Permissions};
@@ -22,20 +22,31 @@ use rustix::fs::{
     AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, flock, openat, renameat, statat, unlinkat,
 };
 use rustix::io::Errno;
+use tokio::runtime::Handle;
 
 use super::ExecutorError;
 
-/// A directory that is locked, or may be removed.
-const IN_USE: &str = "sandbox-mcp-run-";
-/// A directory that is still to be locked.
-const NEW: &str = "sandbox-mcp-new-";
+/// Begins the name of a directory that is locked, or may be removed.
+const IN_USE_PREFIX: &str = "sandbox-mcp-run-";
+/// Begins the name of a directory that is still to be locked.
+const NEW_PREFIX: &str = "sandbox-mcp-new-";
 
-/// Processes that were killed a moment ago may still write: so often, and this long after each other, it is tried.
-const ATTEMPTS: u32 = 20;
-const PAUSE: Duration = Duration::from_millis(10);
+/// The number of attempts to remove a directory: processes that were killed a moment ago may still write into it.
+const REMOVE_ATTEMPTS: u32 = 20;
+const REMOVE_RETRY_DELAY: Duration = Duration::from_millis(10);
 
+/// A directory for one program. Where it is dropped within a runtime, the blocking pool removes it, since that may take
+/// a while.
 #[derive(Debug)]
 pub struct PrivateDirectory {
+    /// `None` once it is being removed.
+    locked: Option<LockedDirectory>,
+    path: PathBuf,
+}
+
+/// The directory itself, which is removed when this is dropped.
+#[derive(Debug)]
+struct LockedDirectory {
     path: PathBuf,
     /// The directory for temporary files.
     parent: OwnedFd,
@@ -46,12 +57,18 @@ pub struct PrivateDirectory {
 }
 
 impl PrivateDirectory {
+    /// Makes a directory below the directory for temporary files, after those of servers that were killed were removed.
+    /// This blocks.
+    ///
+    /// # Errors
+    ///
+    /// There is no directory for temporary files, or it cannot be written to.
     pub fn new() -> Result<Self, ExecutorError> {
         static SWEEP: Once = Once::new();
         let parent = std::env::temp_dir();
         let failed = |operation, path: &Path| {
             let path = path.to_owned();
-            move |source| ExecutorError::Directory { operation, path, source }
+            move |cause| ExecutorError::Directory { operation, path, cause }
         };
         // Landlock and the program are given the path without links.
         let parent = fs::canonicalize(&parent).map_err(failed("find the directory for temporary files", &parent))?;
@@ -60,18 +77,8 @@ impl PrivateDirectory {
     }
 
     fn below(parent: &Path) -> io::Result<Self> {
-        let new = tempfile::Builder::new().prefix(NEW).permissions(Permissions::from_mode(0o700)).tempdir_in(parent)?;
-        let directory = open_directory(CWD, &c_string(new.path())?)?;
-        flock(&directory, FlockOperation::NonBlockingLockExclusive)?;
-        // Only now does it get the name by which it would be swept away if it had no lock.
-        let unique = new.path().file_name().and_then(|name| name.to_str()?.strip_prefix(NEW)).unwrap_or_default();
-        let name = format!("{IN_USE}{unique}");
-        let path = parent.join(&name);
-        fs::rename(new.path(), &path)?;
-        // Its name is no more, so that there is nothing for it to remove.
-        let _ = new.keep();
-        let parent = open_directory(CWD, &c_string(parent)?)?;
-        Ok(Self { path, parent, name: CString::new(name)?, directory, removed: false })
+        let locked = LockedDirectory::below(parent)?;
+        Ok(Self { path: locked.path.clone(), locked: Some(locked) })
     }
 
     pub fn path(&self) -> &Path {
@@ -80,28 +87,69 @@ impl PrivateDirectory {
 
     /// Opens a directory in it, unless something else is there by now.
     pub fn open(&self, path: &Path) -> Option<OwnedFd> {
-        let mut directory = self.directory.try_clone().ok()?;
+        let mut directory = self.locked.as_ref()?.directory.try_clone().ok()?;
         for part in path.strip_prefix(&self.path).ok()?.components() {
             directory = open_directory(directory.as_fd(), &c_string(Path::new(&part)).ok()?).ok()?;
         }
         Some(directory)
     }
 
-    /// Removes the directory with all that is in it.
+    /// Removes the directory with everything in it. This blocks.
+    ///
+    /// # Errors
+    ///
+    /// Something in the directory cannot be removed.
     pub fn remove(mut self) -> Result<(), ExecutorError> {
+        match self.locked.take() {
+            Some(locked) => locked.remove(),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for PrivateDirectory {
+    fn drop(&mut self) {
+        if let (Some(locked), Ok(runtime)) = (self.locked.take(), Handle::try_current()) {
+            // A runtime that ends drops the closure, which removes the directory as well.
+            runtime.spawn_blocking(move || drop(locked));
+        }
+    }
+}
+
+impl LockedDirectory {
+    fn below(parent: &Path) -> io::Result<Self> {
+        let new = tempfile::Builder::new()
+            .prefix(NEW_PREFIX)
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(parent)?;
+        let directory = open_directory(CWD, &c_string(new.path())?)?;
+        flock(&directory, FlockOperation::NonBlockingLockExclusive)?;
+        // Only now does it get the name by which it would be swept away if it had no lock.
+        let unique =
+            new.path().file_name().and_then(|name| name.to_str()?.strip_prefix(NEW_PREFIX)).unwrap_or_default();
+        let name = format!("{IN_USE_PREFIX}{unique}");
+        let path = parent.join(&name);
+        fs::rename(new.path(), &path)?;
+        // The old name is gone, so there is nothing for the temporary directory to remove.
+        let _ = new.keep();
+        let parent = open_directory(CWD, &c_string(parent)?)?;
+        Ok(Self { path, parent, name: CString::new(name)?, directory, removed: false })
+    }
+
+    fn remove(mut self) -> Result<(), ExecutorError> {
         self.removed = true;
-        self.try_often().map_err(|source| ExecutorError::Directory {
+        self.remove_with_retries().map_err(|cause| ExecutorError::Directory {
             operation: "remove the private directory",
             path: self.path.clone(),
-            source,
+            cause,
         })
     }
 
-    fn try_often(&self) -> io::Result<()> {
+    fn remove_with_retries(&self) -> io::Result<()> {
         let mut result = Ok(());
-        for attempt in 0..ATTEMPTS {
+        for attempt in 0..REMOVE_ATTEMPTS {
             if attempt > 0 {
-                thread::sleep(PAUSE);
+                thread::sleep(REMOVE_RETRY_DELAY);
             }
             result = remove(self.parent.as_fd(), &self.name, self.directory.as_fd());
             if result.is_ok() {
@@ -112,17 +160,17 @@ impl PrivateDirectory {
     }
 }
 
-impl Drop for PrivateDirectory {
+impl Drop for LockedDirectory {
     fn drop(&mut self) {
         if !self.removed
-            && let Err(error) = self.try_often()
+            && let Err(error) = self.remove_with_retries()
         {
-            tracing::warn!("{} is left behind: {error}", self.path.display());
+            tracing::warn!("cannot remove the private directory {}: {error}", self.path.display());
         }
     }
 }
 
-/// Removes the directories of servers that are no more.
+/// Removes the directories of servers that no longer run.
 fn sweep(parent: &Path) {
     let sweep_one = |name: &CStr, parent: BorrowedFd| -> io::Result<()> {
         let directory = open_directory(parent, name)?;
@@ -130,11 +178,11 @@ fn sweep(parent: &Path) {
         remove(parent, name, directory.as_fd())
     };
     let entries = fs::read_dir(parent).into_iter().flatten().flatten();
-    let ours = entries.filter(|entry| entry.file_name().as_bytes().starts_with(IN_USE.as_bytes()));
+    let ours = entries.filter(|entry| entry.file_name().as_bytes().starts_with(IN_USE_PREFIX.as_bytes()));
     let names: Vec<CString> = ours.filter_map(|entry| CString::new(entry.file_name().as_bytes()).ok()).collect();
     let Ok(Ok(parent)) = c_string(parent).map(|path| open_directory(CWD, &path)) else { return };
     for name in names {
-        // One that is in use, or someone else's, is none of our business.
+        // A directory that is in use or belongs to somebody else stays.
         if let Err(error) = sweep_one(&name, parent.as_fd()) {
             tracing::debug!("{} stays: {error}", name.to_string_lossy());
         }
@@ -221,16 +269,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_killed_server_left_is_swept_and_what_is_in_use_or_not_ours_stays() {
+    fn sweep_removes_only_unlocked_directories() {
         let parent = tempfile::tempdir().unwrap();
         let in_use = PrivateDirectory::below(parent.path()).unwrap();
         fs::write(in_use.path().join("file"), "").unwrap();
-        let left = parent.path().join(format!("{IN_USE}left"));
+        let left = parent.path().join(format!("{IN_USE_PREFIX}left"));
         fs::create_dir_all(left.join("a/b")).unwrap();
         fs::set_permissions(left.join("a"), Permissions::from_mode(0o000)).unwrap();
-        let others = [parent.path().join(format!("{NEW}x")), parent.path().join("sandbox-mcp-x")];
+        let others = [parent.path().join(format!("{NEW_PREFIX}x")), parent.path().join("sandbox-mcp-x")];
         others.iter().for_each(|path| fs::create_dir(path).unwrap());
-        let link = parent.path().join(format!("{IN_USE}link"));
+        let link = parent.path().join(format!("{IN_USE_PREFIX}link"));
         std::os::unix::fs::symlink(&others[0], &link).unwrap();
 
         sweep(parent.path());
@@ -242,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_removal_would_use_itself_do_not_stop_it() {
+    fn directory_with_numbers_as_names_is_removed() {
         let parent = tempfile::tempdir().unwrap();
         let directory = PrivateDirectory::below(parent.path()).unwrap();
         for path in ["1/x", "2/x", "a/b/c", "a/4"] {
@@ -251,5 +299,16 @@ mod tests {
         fs::write(directory.path().join("3"), "").unwrap();
         directory.remove().unwrap();
         assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn directory_dropped_in_a_runtime_is_removed() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = PrivateDirectory::below(parent.path()).unwrap();
+        fs::write(directory.path().join("file"), "").unwrap();
+        drop(directory);
+        while fs::read_dir(parent.path()).unwrap().count() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 }

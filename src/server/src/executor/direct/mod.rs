@@ -1,34 +1,37 @@
-//! Runs a job on toolchains of this host without namespaces, behind what walls remain.
+//! Runs a job on toolchains of this host without namespaces, behind the walls that remain.
 
 mod directory;
 mod load;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::path::Path;
 
 use tokio::task::spawn_blocking;
-use tokio_util::sync::CancellationToken;
 
 use self::directory::PrivateDirectory;
-use super::ExecutorError;
+use super::{CallContext, ExecutorError};
 use crate::call::definition::{Network, Sandbox};
 use crate::call::job::Job;
 use crate::call::missing::Missing;
-use crate::call::outcome::Outcome;
+use crate::call::outcome::RunResult;
+use crate::network::Refusals;
 use crate::sandbox::confine::{self, Ground};
 use crate::sandbox::host::Host;
 use crate::sandbox::launch::{self, Controls};
 use crate::sandbox::plan;
-use crate::sandbox::view::View;
 use crate::sandbox::walls::Walls;
 
-/// This machine can't wall off what the tool must not reach, and the operator did not allow that.
-#[derive(Debug)]
+/// This machine cannot wall off what the tool must not reach, and the operator did not allow that.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "tool `{tool}` is refused, since nothing on this machine walls off the host's {exposed}.\nNamespaces would: \
+     {namespaces}.\nWithout them, so would another wall: {wall}.\nTo run programs all the same, start the server with \
+     --allow-unconfined-execution."
+)]
 pub struct Unconfined {
     pub tool: &'static str,
-    /// What of the host lies open.
+    /// The part of the host that lies open.
     pub exposed: &'static str,
     /// Why there are no namespaces.
     pub namespaces: Missing,
@@ -36,55 +39,56 @@ pub struct Unconfined {
     pub wall: Missing,
 }
 
-impl fmt::Display for Unconfined {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { tool, exposed, namespaces, wall } = self;
-        writeln!(f, "tool `{tool}` is refused, since nothing on this machine walls off the host's {exposed}.")?;
-        writeln!(f, "Namespaces would: {namespaces}.")?;
-        writeln!(f, "Without them, so would another wall: {wall}.")?;
-        f.write_str("To run programs all the same, start the server with --allow-unconfined-execution.")
-    }
-}
-
-/// This host, as far as programs can reach it that run behind these walls.
+/// Returns what programs behind these walls can reach of this host.
 pub fn host(walls: &Walls) -> Host {
-    // Without namespaces nothing of root's own is shown to programs of a server that is root: they are nobody.
+    // Without namespaces, programs of a server that is root run as nobody: nothing of root's own is shown to them.
     let for_others = walls.namespaces.is_err() && !confine::runs_as_server();
     Host { for_others, ..Host::from_environment() }
 }
 
-/// Runs the job to its end. Nothing of it is left when this returns.
-pub async fn run(
-    job: &Job,
-    view: &View,
-    walls: &Walls,
-    allow_unconfined: bool,
-    cancelled: &CancellationToken,
-) -> Result<Outcome, ExecutorError> {
+/// Runs the call to its end. Nothing of it is left when this returns. If the future is dropped, its directory is
+/// removed in the background.
+///
+/// # Errors
+///
+/// The walls do not do for this sandbox, the launcher failed, or the private directory cannot be made or removed.
+pub async fn run(context: &CallContext<'_>, walls: &Walls, allow_unconfined: bool) -> Result<RunResult, ExecutorError> {
     if !allow_unconfined {
-        check(job.sandbox, walls)?;
+        check(context.job.sandbox, walls)?;
     }
-    let directory = PrivateDirectory::new()?;
+    let prepare = || (PrivateDirectory::new(), load::processes(plan::identity().host_uid), Controls::of_this_machine());
+    let (directory, processes, controls) = spawn_blocking(prepare).await.expect("preparing does not panic");
+    let directory = directory?;
     let ground = Ground {
         directory: directory.path(),
-        controls: Controls::of_this_machine(),
+        controls,
         landlock: walls.landlock.as_ref().ok().copied(),
         seccomp: walls.seccomp.is_ok(),
-        processes: load::processes(plan::identity().host_uid),
+        processes,
     };
-    let plan = confine::confined(job, view, &ground);
+    let result = run_in(&directory, context, walls, &ground).await;
+    let removed = spawn_blocking(|| directory.remove()).await.expect("removing does not panic");
+    let result = result?;
+    removed.map(|()| result)
+}
+
+async fn run_in(
+    directory: &PrivateDirectory,
+    context: &CallContext<'_>,
+    walls: &Walls,
+    ground: &Ground<'_>,
+) -> Result<RunResult, ExecutorError> {
+    let CallContext { job, view, cancelled, .. } = context;
+    let plan = confine::confined(job, view, ground);
     let mut run = launch::run(&plan, job.output, cancelled).await?;
-    // Nothing is left that could put another directory in its place.
+    // No process is left that could replace the directory by another one.
     let place = |path| confine::place(directory.path(), path);
     run.out = directory.open(&place(plan::OUT));
     let workdir = place(job.sandbox.workdir);
     let opened = if job.sandbox.read_only { None } else { directory.open(&workdir) };
     let left = super::left_in(opened, workdir, plan.environment.sandbox).await;
     let notes = notes(job, directory.path(), walls);
-    let outcome = super::outcome(super::Executor::Direct, run, (job, view), names(walls), notes).await;
-    let outcome = Outcome { left, ..outcome };
-    spawn_blocking(|| directory.remove()).await.expect("removing does not panic")?;
-    Ok(outcome)
+    Ok(super::result(run, left, Refusals::default(), names(walls), notes).await)
 }
 
 /// Refuses a sandbox whose programs would reach the host's files, or a network that they must not have.
@@ -118,7 +122,7 @@ fn names(walls: &Walls) -> Vec<&'static str> {
     names
 }
 
-/// What is not as the interface promises.
+/// Returns what was not as the interface promises, in sentences.
 fn notes(job: &Job, directory: &Path, walls: &Walls) -> Vec<String> {
     let at = |path| confine::place(directory, path).display().to_string();
     let mut notes = vec![format!(

@@ -16,9 +16,10 @@ const MOST: usize = 10;
 /// The sentence for an outcome, unless nothing was left that is not in the directory of artifacts too. What was broken off has
 /// left half-made files.
 pub fn sentence(outcome: &Outcome) -> Option<String> {
-    let ended = matches!(outcome.ending, Ending::Exited { .. } | Ending::Signalled { .. });
-    let sentence = if ended { of(&outcome.left, &outcome.artifacts) } else { None }?;
-    Some(match outcome.in_namespaces() {
+    let result = &outcome.result;
+    let ended = matches!(result.ending, Ending::Exited { .. } | Ending::Signalled { .. });
+    let sentence = if ended { of(&result.left, &result.artifacts) } else { None }?;
+    Some(match outcome.result.in_namespaces() {
         true => format!("{sentence} left in {}: only files in $OUT ({OUT}) are returned", outcome.workdir),
         false => format!("{sentence} left in the working directory: only files in $OUT are returned"),
     })

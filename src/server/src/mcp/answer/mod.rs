@@ -66,17 +66,17 @@ pub fn schema() -> Map<String, Value> {
 
 impl Answer {
     pub fn of(mut outcome: Outcome, deadline_seconds: u64) -> Self {
-        let (stdout, stderr) = (outcome.stdout.text(), outcome.stderr.text());
-        let is_error = !outcome.succeeded();
+        let (stdout, stderr) = (outcome.result.stdout.text(), outcome.result.stderr.text());
+        let is_error = !outcome.result.succeeded();
         if is_error {
-            outcome.artifacts.bound_for_failure();
+            outcome.result.artifacts.bound_for_failure();
         }
-        let mut text = match reason(outcome.ending, deadline_seconds) {
+        let mut text = match reason(outcome.result.ending, deadline_seconds) {
             None if stderr.is_empty() => stdout.clone(),
             None => format!("{stdout}\nStderr:\n{stderr}"),
             Some(reason) => failure(reason, &stderr, &stdout),
         };
-        network::append(&mut text, &outcome.refused);
+        network::append(&mut text, &outcome.result.refused);
         if text.trim().is_empty() {
             text = silence(&text).to_owned();
         }
@@ -85,8 +85,8 @@ impl Answer {
             text = format!("{fallback}\n{text}");
         }
         let structured = structured(&outcome, stdout, stderr);
-        let place = if outcome.in_namespaces() { OUT } else { "$OUT" };
-        Self { text, items: items::items(outcome.artifacts, place), structured, is_error }
+        let place = if outcome.result.in_namespaces() { OUT } else { "$OUT" };
+        Self { text, items: items::items(outcome.result.artifacts, place), structured, is_error }
     }
 }
 
@@ -122,7 +122,7 @@ fn structured(outcome: &Outcome, stdout: String, stderr: String) -> Map<String, 
     let mut fields = Map::new();
     fields.insert("stdout".into(), stdout.into());
     fields.insert("stderr".into(), stderr.into());
-    match outcome.ending {
+    match outcome.result.ending {
         Ending::Exited { code } => {
             fields.insert("exit_code".into(), code.into());
         }
@@ -137,10 +137,10 @@ fn structured(outcome: &Outcome, stdout: String, stderr: String) -> Map<String, 
         }
         Ending::TimedOut => {}
     }
-    fields.insert("timed_out".into(), (outcome.ending == Ending::TimedOut).into());
-    fields.insert("truncated".into(), outcome.truncated().into());
-    fields.insert("duration_ms".into(), u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX).into());
-    fields.insert("executor".into(), outcome.executor.into());
+    fields.insert("timed_out".into(), (outcome.result.ending == Ending::TimedOut).into());
+    fields.insert("truncated".into(), outcome.result.truncated().into());
+    fields.insert("duration_ms".into(), u64::try_from(outcome.result.duration.as_millis()).unwrap_or(u64::MAX).into());
+    fields.insert("executor".into(), outcome.executor.name().into());
     if let Some(fallback) = &outcome.fallback {
         fields.insert("fallback".into(), fallback.to_string().into());
     }
@@ -148,15 +148,15 @@ fn structured(outcome: &Outcome, stdout: String, stderr: String) -> Map<String, 
     if let Some(derivation) = &outcome.derivation {
         fields.insert("derivation".into(), derivation.as_str().into());
     }
-    if outcome.cached {
+    if outcome.result.cached {
         fields.insert("cached".into(), true.into());
     }
-    fields.insert("walls".into(), outcome.walls.clone().into());
-    if !outcome.notes.is_empty() {
-        fields.insert("notes".into(), outcome.notes.clone().into());
+    fields.insert("walls".into(), outcome.result.walls.clone().into());
+    if !outcome.result.notes.is_empty() {
+        fields.insert("notes".into(), outcome.result.notes.clone().into());
     }
-    fields.extend(network::structured(&outcome.refused));
-    fields.extend(items::structured(&outcome.artifacts));
+    fields.extend(network::structured(&outcome.result.refused));
+    fields.extend(items::structured(&outcome.result.artifacts));
     fields
 }
 
@@ -188,8 +188,9 @@ mod tests {
     use super::*;
     use crate::call::artifacts::{Artifact, Artifacts, Kind, LeftOut, Reason};
     use crate::call::capture;
+    use crate::call::choice::Executor;
     use crate::call::missing::Missing;
-    use crate::call::outcome::Fallback;
+    use crate::call::outcome::{Fallback, RunResult};
     use crate::network::Refusals;
     use std::time::Duration;
 
@@ -211,23 +212,26 @@ mod tests {
     }
 
     async fn outcome(artifacts: Artifacts, refused: Refusals, ending: Ending, stdout: &str, stderr: &str) -> Outcome {
-        Outcome {
+        let result = RunResult {
             ending,
             stdout: capture::read(stdout.as_bytes()).await.unwrap(),
             stderr: capture::read(stderr.as_bytes()).await.unwrap(),
             artifacts,
-            workdir: "/sandbox",
             left: Default::default(),
             refused,
             duration: Duration::from_micros(1500),
             usage: Default::default(),
-            executor: "namespace",
-            fallback: None,
-            environment: "/nix/store/x".into(),
-            derivation: None,
             cached: false,
             walls: vec!["namespaces"],
             notes: vec![],
+        };
+        Outcome {
+            result,
+            workdir: "/sandbox",
+            executor: Executor::Namespace,
+            fallback: None,
+            environment: "/nix/store/x".into(),
+            derivation: None,
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a derivation of the archive refers to, ready to be added to a store.
+//! The closure of a derivation of the archive, ready to be added to a store.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -7,15 +7,15 @@ use nix_store::archive::{ArchiveError, Paths};
 use nix_store::nar::Node;
 use nix_store::store_path::{STORE, StorePath};
 
-/// The closure of a derivation's `.drv` file, each path behind those that it refers to.
+/// Returns the closure of a derivation's `.drv` file. Each path comes after those that it refers to.
 ///
 /// # Errors
 ///
-/// Something that is referred to is not in the archive, or is not what its name says.
+/// A path of the closure is not in the archive, or its name does not follow from its content.
 pub fn closure(paths: &Paths, root: &StorePath) -> Result<Vec<Addressed>, ArchiveError> {
     let mut found = Vec::new();
     let mut seen = HashSet::from([root.clone()]);
-    // Those whose references are being looked at, each with what is left of them.
+    // The paths whose references are being visited, each with the references that are left.
     let mut open = vec![visit(paths, root)?];
     while let Some(visit) = open.last_mut() {
         match visit.left.pop_first() {
@@ -51,7 +51,7 @@ fn references(paths: &Paths, path: &StorePath, node: &Node) -> Result<BTreeSet<S
     }
 }
 
-/// What of the archive a text names: it was made by evaluation, and refers to that.
+/// Returns the paths of the archive that a text names: it was made by evaluation, and refers to them.
 fn named(paths: &Paths, text: &[u8]) -> BTreeSet<StorePath> {
     let text = String::from_utf8_lossy(text);
     let names = text.split(STORE).skip(1);

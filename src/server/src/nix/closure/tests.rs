@@ -4,7 +4,7 @@ use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
 use super::*;
 use nix_store::archive::Archive;
-use nix_store::derivation::{Derivation, Output};
+use nix_store::derivation::{Derivation, DerivationOutput};
 use nix_store::hash::{derivation_path, flat_path, source_path, text_path};
 
 /// What an archive holds, by the names of the store.
@@ -19,7 +19,7 @@ impl Sample {
 
     fn derivation(&mut self, name: &str, derivations: &[&StorePath], sources: &[&StorePath]) -> StorePath {
         let derivation = Derivation {
-            outputs: BTreeMap::from([("out".into(), Output::input_addressed(format!("{STORE}/of-{name}")))]),
+            outputs: BTreeMap::from([("out".into(), DerivationOutput::input_addressed(format!("{STORE}/of-{name}")))]),
             input_derivations: derivations.iter().map(|path| ((*path).clone(), ["out".into()].into())).collect(),
             input_sources: sources.iter().map(|path| (*path).clone()).collect(),
             system: "x86_64-linux".into(),

@@ -9,7 +9,7 @@ use nix_store::derivation::Derivation;
 use nix_store::store_path::StorePath;
 use sandbox_manifest::policy::{Entry, Pattern};
 use sandbox_mcp::call::definition::{Environment, Network, Resources, Sandbox};
-use sandbox_mcp::nix::run_derivation::{Run, RunDerivation, fits_inline};
+use sandbox_mcp::nix::run_derivation::{DerivationInputs, RunDerivation, RunOptions, fits_inline};
 
 use crate::samples::{self, builder, files, run};
 
@@ -24,7 +24,8 @@ pub fn samples() -> Result<(), Failed> {
         ("services", &samples::WITH_SERVICES, samples::inline(), &none),
         ("packages", &samples::SANDBOX, vec![], &packages),
     ] {
-        let RunDerivation { path, text, .. } = Run { sandbox, packages, ..run(&builder(), &files) }.derivation()?;
+        let RunDerivation { path, text, .. } =
+            DerivationInputs { sandbox, packages, ..run(&builder(), &files) }.derive()?.receipt()?;
         let golden = Path::new("tests/store/derivation").join(name).with_extension("golden");
         // The receipt in the first line, what stands in its .drv file below.
         let made = format!("{path}\n{text}\n");
@@ -45,7 +46,7 @@ pub fn samples() -> Result<(), Failed> {
 pub fn order() -> Result<(), Failed> {
     for files in [samples::inline(), samples::apart()] {
         let reversed: Vec<_> = files.iter().rev().cloned().collect();
-        assert_eq!(run(&builder(), &files).derivation()?, run(&builder(), &reversed).derivation()?);
+        assert_eq!(run(&builder(), &files).derive()?.receipt()?, run(&builder(), &reversed).derive()?.receipt()?);
     }
     Ok(())
 }
@@ -83,19 +84,20 @@ pub fn distinct() -> Result<(), Failed> {
     ];
     let mut runs = vec![
         base,
-        Run { system: "aarch64-linux", ..base },
-        Run { environment: &other_environment, ..base },
-        Run { packages: &packages[0], ..base },
-        Run { packages: &packages[1], ..base },
-        Run { builder: &other_builder, ..base },
-        Run { files: &more, ..base },
-        Run { files: &more[..1], ..base },
-        Run { deadline: Duration::from_millis(1), ..base },
+        DerivationInputs { system: "aarch64-linux", ..base },
+        DerivationInputs { environment: &other_environment, ..base },
+        DerivationInputs { packages: &packages[0], ..base },
+        DerivationInputs { packages: &packages[1], ..base },
+        DerivationInputs { builder: &other_builder, ..base },
+        DerivationInputs { files: &more, ..base },
+        DerivationInputs { files: &more[..1], ..base },
     ];
-    runs.extend(sandboxes.iter().map(|sandbox| Run { sandbox, ..base }));
+    runs.extend(sandboxes.iter().map(|sandbox| DerivationInputs { sandbox, ..base }));
     let mut paths = Vec::new();
-    for run in runs {
-        let RunDerivation { path, out, .. } = run.derivation()?;
+    let short = RunOptions { deadline: Duration::from_millis(1), nonce: None, remote: false };
+    let derivations = runs.into_iter().map(|run| run.derive()?.receipt()).chain([base.derive()?.run(short)]);
+    for run in derivations.collect::<Result<Vec<_>, _>>()? {
+        let RunDerivation { path, out, .. } = run.clone();
         assert!(!paths.contains(&path) && !paths.contains(&out), "{run:?} has the receipt of another");
         paths.extend([path, out]);
     }
@@ -104,8 +106,12 @@ pub fn distinct() -> Result<(), Failed> {
 
 pub fn nonce() -> Result<(), Failed> {
     let (builder, files) = (builder(), samples::inline());
-    let receipt = run(&builder, &files).derivation()?;
-    let fresh = Run { nonce: Some("1"), ..run(&builder, &files) }.derivation()?;
+    let receipt = run(&builder, &files).derive()?.receipt()?;
+    let fresh = run(&builder, &files).derive()?.run(RunOptions {
+        deadline: samples::SANDBOX.timeout,
+        nonce: Some("1"),
+        remote: false,
+    })?;
     assert!(fresh.path != receipt.path && fresh.out != receipt.out);
     let mut fresh = Derivation::parse(&fresh.text)?;
     let receipt = Derivation::parse(&receipt.text)?;
@@ -136,7 +142,7 @@ pub fn inline() -> Result<(), Failed> {
     ] {
         let given = files(given);
         assert_eq!(fits_inline(&given), inline, "{:?}", given[0].name);
-        let derivation = run(&builder(), &given).derivation()?;
+        let derivation = run(&builder(), &given).derive()?.receipt()?;
         let variables = Derivation::parse(&derivation.text)?.environment;
         assert_eq!(variables.contains_key("passAsFile"), inline);
         assert_eq!(variables.get("files").map(String::as_str), derivation.files.as_ref().map(StorePath::as_str));

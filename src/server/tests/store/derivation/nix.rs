@@ -10,7 +10,7 @@ use nix_store::nar::Node;
 use nix_store::store_path::StorePath;
 use sandbox_mcp::call::definition::{Environment, Sandbox};
 use sandbox_mcp::call::file::File;
-use sandbox_mcp::nix::run_derivation::{Run, RunDerivation, builder_node, builder_path, files_node};
+use sandbox_mcp::nix::run_derivation::{DerivationInputs, RunDerivation, builder_node, builder_path, files_node};
 use serde_json::{Value, json};
 
 use crate::samples;
@@ -23,7 +23,7 @@ fn prepared(store: &Store, files: &[File]) -> Result<RunDerivation, Failed> {
     if !sandbox_mcp::nix::run_derivation::fits_inline(files) {
         store.add("sandbox-mcp-files", &files_node(files))?;
     }
-    Ok(Run { environment: &environment, ..samples::run(&builder, files) }.derivation()?)
+    Ok(DerivationInputs { environment: &environment, ..samples::run(&builder, files) }.derive()?.receipt()?)
 }
 
 fn environment(store: &Store) -> Result<Environment, Failed> {
@@ -143,8 +143,8 @@ pub fn realised() -> Result<(), Failed> {
     let script: &str = format!("{{ {SHOW} }} > $out").leak();
     let sandbox = Sandbox { command: Vec::from(["-c", script, "a b", "", "ß\n"]).leak(), ..samples::SANDBOX };
     let files = samples::inline();
-    let run = Run { sandbox: &sandbox, environment: &environment, ..samples::run(&shell, &files) };
-    let derivation = run.derivation()?;
+    let run = DerivationInputs { sandbox: &sandbox, environment: &environment, ..samples::run(&shell, &files) };
+    let derivation = run.derive()?.receipt()?;
     said(import_derivation(&store, &derivation)?)?;
     store.realise(&derivation.path)?;
     let shown = fs::read_to_string(store.physical(&derivation.out))?;

@@ -6,7 +6,7 @@
 
 /// An image that can be read as far as its headers tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Image {
+pub(crate) struct Image {
     pub mime: &'static str,
     /// Pixels.
     pub width: u32,
@@ -32,12 +32,12 @@ const FORMATS: [Format; 4] = [
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 
 /// The MIME type of the image that a file with this beginning may be.
-pub(super) fn may_be(beginning: &[u8]) -> Option<&'static str> {
+pub(crate) fn may_be(beginning: &[u8]) -> Option<&'static str> {
     FORMATS.iter().find(|(_, begins, _)| begins(beginning)).map(|(mime, ..)| *mime)
 }
 
 /// The image that the file is, if it is one.
-pub(super) fn read(content: &[u8]) -> Option<Image> {
+pub(crate) fn read(content: &[u8]) -> Option<Image> {
     let (mime, _, sides) = FORMATS.iter().find(|(_, begins, _)| begins(content))?;
     let (width, height) = sides(content)?;
     (width > 0 && height > 0).then_some(Image { mime, width, height })
@@ -115,7 +115,9 @@ fn png(content: &[u8]) -> Option<(u32, u32)> {
             b"PLTE" => has_palette = true,
             b"IDAT" if !has_palette => return None,
             b"IDAT" => pixels.extend(chunk.data.iter().take(2 - pixels.len().min(2))),
-            b"IEND" => return (is_zlib(&pixels) && chunk.data.is_empty() && rest.0.is_empty()).then_some((width, height)),
+            b"IEND" => {
+                return (is_zlib(&pixels) && chunk.data.is_empty() && rest.0.is_empty()).then_some((width, height));
+            }
             _ => {}
         }
     }

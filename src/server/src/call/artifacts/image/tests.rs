@@ -197,7 +197,10 @@ fn tables_of_a_jpeg_come_before_its_scan() {
         }
         assert_eq!(read(&without), None, "{marker:?}");
     }
-    assert_eq!(read(b"\xff\xd8\xff\xc0\0\x0b\x08\0\x10\0\x10\x01\0\x11\0\xff\xda\0\x08\x01\x01\0\0\x3f\0\0\xff\xd9"), None);
+    assert_eq!(
+        read(b"\xff\xd8\xff\xc0\0\x0b\x08\0\x10\0\x10\x01\0\x11\0\xff\xda\0\x08\x01\x01\0\0\x3f\0\0\xff\xd9"),
+        None
+    );
 }
 
 #[test]

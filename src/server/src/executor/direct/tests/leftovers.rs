@@ -8,11 +8,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::{host, run};
 use super::support::{Setting, job, without_namespaces};
+use crate::executor::CallContext;
 use crate::sandbox::walls::Walls;
 use crate::testing;
 
 #[test]
-fn deep_closed_and_misleading_leftovers_are_removed_and_what_they_point_at_stays() {
+fn odd_leftovers_are_removed_and_link_targets_kept() {
     for setting in without_namespaces() {
         let (_directory, path) = setting.open_directory();
         let code = format!(
@@ -40,7 +41,8 @@ fn interrupted(setting: &Setting, by_drop: bool) -> PathBuf {
         let view = crate::sandbox::host::toolchain(job.sandbox, &host(&walls)).unwrap().view();
         let cancelled = CancellationToken::new();
         let before = directories();
-        let running = run(&job, &view, &walls, false, &cancelled);
+        let context = CallContext::new(&job, &view, &|_| {}, &cancelled);
+        let running = run(&context, &walls, false);
         let until_it_runs = async {
             loop {
                 let new = directories().into_iter().find(|path| !before.contains(path) && path.join("tmp/x").exists());
@@ -70,7 +72,7 @@ fn directories() -> Vec<PathBuf> {
 }
 
 #[test]
-fn a_cancelled_call_leaves_no_directory() {
+fn cancelled_call_leaves_no_directory() {
     for setting in without_namespaces() {
         let directory = interrupted(&setting, false);
         assert!(!directory.exists(), "{setting:?}: {} is left", directory.display());
@@ -78,7 +80,7 @@ fn a_cancelled_call_leaves_no_directory() {
 }
 
 #[test]
-fn a_call_that_nobody_waits_for_any_more_leaves_no_directory() {
+fn dropped_call_leaves_no_directory() {
     for setting in without_namespaces() {
         let directory = interrupted(&setting, true);
         let begin = Instant::now();

@@ -13,7 +13,7 @@ fn refusal(setting: &Setting, tool: &str) -> String {
 }
 
 #[test]
-fn without_namespaces_and_landlock_calls_are_refused_by_what_is_missing_and_the_flag() {
+fn call_without_landlock_is_refused_with_the_flag() {
     for setting in lacking(&[UserNamespaces, Landlock]) {
         for tool in ["shell", "network-tools"] {
             let error = refusal(&setting, tool);
@@ -30,7 +30,7 @@ fn without_namespaces_and_landlock_calls_are_refused_by_what_is_missing_and_the_
 }
 
 #[test]
-fn without_namespaces_and_seccomp_calls_are_refused_for_the_network_or_the_hosts_services() {
+fn call_without_seccomp_is_refused_with_the_reason() {
     for setting in lacking(&[UserNamespaces, Seccomp]) {
         assert!(refusal(&setting, "shell").contains("network"));
         assert!(refusal(&setting, "network-tools").contains("services"));
@@ -38,7 +38,7 @@ fn without_namespaces_and_seccomp_calls_are_refused_for_the_network_or_the_hosts
 }
 
 #[test]
-fn an_operator_may_allow_them_and_results_name_the_walls_that_stood() {
+fn unconfined_call_is_allowed_by_the_flag_and_names_walls() {
     for (missing, stands) in [(&[UserNamespaces, Landlock][..], "seccomp"), (&[UserNamespaces, Seccomp], "landlock")] {
         for setting in lacking(missing) {
             let setting = Setting { allow_unconfined: true, ..setting };

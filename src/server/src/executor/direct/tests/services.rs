@@ -6,12 +6,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::host;
 use super::support::{Setting, lacking, without_namespaces};
-use crate::call::choice::Remote;
+use crate::call::choice::{Executor, Remote};
 use crate::call::definition::{Annotations, Network, Programs, Readiness, Resources, Sandbox, Service};
 use crate::call::job::Job;
-use crate::call::outcome::{Ending, Outcome};
+use crate::call::outcome::{Ending, RunResult};
 use crate::executor::derivation::Derivations;
-use crate::executor::{Executor, Executors};
+use crate::executor::{CallContext, Executors};
 
 /// Python's own server of the files of the working directory, which logs each request to its standard error.
 const FILES: Service = Service {
@@ -57,18 +57,18 @@ const SANDBOX: Sandbox = Sandbox {
     package_sets: &[],
 };
 
-fn run(setting: &Setting, sandbox: Sandbox) -> Outcome {
+fn run(setting: &Setting, sandbox: Sandbox) -> RunResult {
     let sandbox: &'static Sandbox = Box::leak(Box::new(sandbox));
     crate::testing::run(setting.caller, &setting.lacking, || async {
         let executors = Executors::new(Some(1), Derivations::new(None, false, Remote::Off), false);
         let view = crate::sandbox::host::toolchain(sandbox, &host(executors.walls().await)).unwrap().view();
         let (job, never) = (Job::new(sandbox, Vec::new()), CancellationToken::new());
-        executors.run(Executor::Direct, &job, &view, &drop, &never).await.unwrap()
+        executors.run(Executor::Direct, &CallContext::new(&job, &view, &drop, &never)).await.unwrap()
     })
 }
 
 #[test]
-fn a_server_is_up_when_the_command_starts_and_its_log_is_no_output() {
+fn service_is_ready_before_the_command_starts() {
     const FETCH: &str = "import urllib.request as r\nprint(r.urlopen('http://127.0.0.1:8000/').status)";
     for setting in lacking(&[]) {
         for _ in 0..2 {
@@ -91,7 +91,7 @@ fn without_a_network_a_server_fails_and_says_so() {
 }
 
 #[test]
-fn paths_of_a_service_are_in_the_private_directory_where_there_are_no_namespaces() {
+fn service_paths_are_private_without_namespaces() {
     const WRITER: Service = Service {
         name: "writer",
         command: &["sh", "-c", "echo 'error: one' > $TMPDIR/log; echo up > up; sleep 900"],

@@ -8,13 +8,13 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::super::host;
-use crate::call::choice::Remote;
+use crate::call::choice::{Executor, Remote};
 use crate::call::file::File;
 use crate::call::job::Job;
-use crate::call::outcome::Outcome;
+use crate::call::outcome::RunResult;
 use crate::call::tool::Tool;
 use crate::executor::derivation::Derivations;
-use crate::executor::{Executor, ExecutorError, Executors};
+use crate::executor::{CallContext, ExecutorError, Executors};
 use crate::sandbox::host::HostError;
 use crate::testing::{self, Caller, Lacking};
 
@@ -46,8 +46,8 @@ pub fn job(tool: &str, code: &str) -> Job {
 }
 
 impl Setting {
-    /// None: this machine has no toolchain for the tool.
-    pub fn try_run(&self, tool: &str, code: &str) -> Option<Result<Outcome, ExecutorError>> {
+    /// Returns `None` if this machine has no toolchain for the tool.
+    pub fn try_run(&self, tool: &str, code: &str) -> Option<Result<RunResult, ExecutorError>> {
         testing::run(self.caller, &self.lacking, || async {
             let executors = Executors::new(Some(0), Derivations::new(None, false, Remote::Off), self.allow_unconfined);
             let job = job(tool, code);
@@ -63,12 +63,13 @@ impl Setting {
                 }
                 Err(error) => panic!("{self:?}: {error}"),
             };
-            Some(executors.run(Executor::Direct, &job, &view, &|_| {}, &CancellationToken::new()).await)
+            let never = CancellationToken::new();
+            Some(executors.run(Executor::Direct, &CallContext::new(&job, &view, &|_| {}, &never)).await)
         })
     }
 
     #[track_caller]
-    pub fn run(&self, tool: &str, code: &str) -> Option<Outcome> {
+    pub fn run(&self, tool: &str, code: &str) -> Option<RunResult> {
         let outcome = self.try_run(tool, code)?;
         Some(outcome.unwrap_or_else(|error| panic!("{self:?}: {error}")))
     }

@@ -1,4 +1,4 @@
-//! What runs have left in the store, deleted in batches after their answers. Nothing else in the store is touched.
+//! Deletes the store paths of finished runs, in batches after their answers. Nothing else in the store is touched.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -12,27 +12,29 @@ use crate::nix::run_derivation::RunDerivation;
 use nix_store::daemon::Connection;
 use nix_store::store_path::StorePath;
 
-/// How long a batch waits for further runs, and how many paths it has at most.
-const PAUSE: Duration = Duration::from_secs(2);
-const BATCH: usize = 100;
-/// How often a path is tried that is in use: by its own run's connection, until the daemon has seen that end.
-const TRIES: usize = 3;
-const BETWEEN_TRIES: Duration = Duration::from_millis(200);
-/// How long the last batch may take.
-const GRACE: Duration = Duration::from_secs(3);
+/// The time that a batch waits for further runs.
+const BATCH_DELAY: Duration = Duration::from_secs(2);
+/// The number of paths that end a batch.
+const BATCH_PATHS: usize = 100;
+/// The number of attempts to delete a path. It is in use until the daemon has noticed that its run's connection ended.
+const DELETE_ATTEMPTS: usize = 3;
+const DELETE_RETRY_DELAY: Duration = Duration::from_millis(200);
+/// The time that the last batch has before the server ends.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(3);
 
-pub struct Leavings {
+/// Deletes the store paths of finished runs.
+pub struct StoreCleanup {
     connections: Connections,
-    /// None until the first run, since only then there surely is a runtime.
+    /// `None` until the first run: before it, there may be no runtime.
     worker: Mutex<Option<(UnboundedSender<RunDerivation>, JoinHandle<()>)>>,
 }
 
-impl Leavings {
+impl StoreCleanup {
     pub fn new(connections: Connections) -> Self {
         Self { connections, worker: Mutex::default() }
     }
 
-    /// Takes what a run has left, to be deleted soon.
+    /// Has the paths of a run deleted soon.
     pub fn add(&self, derivation: RunDerivation) {
         let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
         let (queue, _) = worker.get_or_insert_with(|| {
@@ -43,13 +45,13 @@ impl Leavings {
         let _ = queue.send(derivation);
     }
 
-    /// Deletes what is left, and waits for that.
+    /// Deletes the remaining paths, and waits for that.
     pub async fn finish(&self) {
         let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((queue, worker)) = worker {
             drop(queue);
-            if timeout(GRACE, worker).await.is_err() {
-                tracing::warn!("what runs have left in the store is left to the garbage collector");
+            if timeout(FINISH_TIMEOUT, worker).await.is_err() {
+                tracing::warn!("cannot delete the store paths of runs in time; the garbage collector will");
             }
         }
     }
@@ -58,19 +60,19 @@ impl Leavings {
 async fn delete_all(connections: Connections, mut queue: UnboundedReceiver<RunDerivation>) {
     while let Some(first) = queue.recv().await {
         let mut paths = paths(first);
-        while let Ok(Some(next)) = timeout(PAUSE, queue.recv()).await {
+        while let Ok(Some(next)) = timeout(BATCH_DELAY, queue.recv()).await {
             paths.extend(self::paths(next));
-            if paths.len() >= BATCH {
+            if paths.len() >= BATCH_PATHS {
                 break;
             }
         }
-        for attempt in 1..=TRIES {
+        for attempt in 1..=DELETE_ATTEMPTS {
             match delete(&connections, &mut paths).await {
                 Ok(()) => break,
-                Err(error) if attempt == TRIES => {
-                    tracing::warn!("what runs have left in the store is left to the garbage collector: {error}");
+                Err(error) if attempt == DELETE_ATTEMPTS => {
+                    tracing::warn!("cannot delete the store paths of runs: {error}; the garbage collector will");
                 }
-                Err(_) => sleep(BETWEEN_TRIES).await,
+                Err(_) => sleep(DELETE_RETRY_DELAY).await,
             }
         }
     }
@@ -80,9 +82,8 @@ fn paths(derivation: RunDerivation) -> Vec<StorePath> {
     [Some(derivation.out), Some(derivation.path), derivation.files].into_iter().flatten().collect()
 }
 
-/// Deletes what is there of the paths. Those that are in use remain in the list.
-async fn delete(connections: &Connections, paths: &mut Vec<StorePath>) -> Result<(), super::DerivationError> {
-    // One that was not made for a run, which would keep the launcher.
+/// Deletes those of the paths that are valid. Paths that are in use remain in the list.
+async fn delete(connections: &Connections, paths: &mut Vec<StorePath>) -> Result<(), super::NixRunError> {
     let mut connection = connections.open().await?;
     *paths = connection.valid_paths(paths).await?;
     if paths.is_empty() || connection.delete(paths).await.is_ok() {
@@ -100,7 +101,7 @@ async fn delete(connections: &Connections, paths: &mut Vec<StorePath>) -> Result
     last
 }
 
-async fn delete_one(connection: &mut Connection, path: &StorePath) -> Result<(), super::DerivationError> {
+async fn delete_one(connection: &mut Connection, path: &StorePath) -> Result<(), super::NixRunError> {
     connection.delete(std::slice::from_ref(path)).await?;
     Ok(())
 }

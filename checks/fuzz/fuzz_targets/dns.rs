@@ -1,0 +1,7 @@
+//! Reads a DNS message of a sandbox and answers it.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use sandbox_mcp::fuzzing::answer_question;
+
+fuzz_target!(|message: &[u8]| answer_question(message));
