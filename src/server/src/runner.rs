@@ -117,7 +117,7 @@ pub enum PinnedRemedy {
     /// The operator has chosen the host's toolchains.
     NotDirect,
     /// This machine can't use it.
-    Machine(Fallback),
+    Machine(Box<Fallback>),
 }
 
 impl fmt::Display for PinnedRemedy {
@@ -488,7 +488,7 @@ impl Runner {
                 let namespaces = namespaces.clone();
                 let nix = self.derivations_stand.get().and_then(|stand| stand.clone().err());
                 let nix = Some(nix.unwrap_or_else(|| NO_NETWORK.to_owned()));
-                PinnedRemedy::Machine(Fallback { namespaces, nix })
+                PinnedRemedy::Machine(Box::new(Fallback { namespaces, nix }))
             }
             _ => PinnedRemedy::NotDirect,
         }
