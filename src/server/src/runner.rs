@@ -95,7 +95,7 @@ pub enum PinnedRemedy {
     NotDirect,
     /// This machine can't use it.
     #[error("let this machine use the pinned environment: {}", .0.cause())]
-    Machine(Fallback),
+    Machine(Box<Fallback>),
 }
 
 impl From<ExecutorError> for RunError {
@@ -467,7 +467,7 @@ impl Runner {
                 let namespaces = namespaces.clone();
                 let nix = self.nix_fallback_works.get().and_then(|works| works.clone().err());
                 let nix = Some(nix.unwrap_or_else(|| NO_NETWORK.to_owned()));
-                PinnedRemedy::Machine(Fallback { namespaces, nix })
+                PinnedRemedy::Machine(Box::new(Fallback { namespaces, nix }))
             }
             _ => PinnedRemedy::NotDirect,
         }

@@ -129,7 +129,7 @@ fn without_being_asked_results_are_text_with_their_data_as_metadata() {
 /// The bytes of all that is no text in a reply to a script which leaves two files of 60 kB, no text, and exits so.
 fn encoded_of(status: u8) -> (usize, String) {
     let script = format!(
-        "for name in a b; do head -c 60000 /dev/zero > $OUT/$name; done; printf '\\001' > $OUT/c; exit {status}"
+        "for name in a b; do head -c 60000 /dev/zero > $OUT/$name; done; printf '\\000' > $OUT/c; exit {status}"
     );
     let reply = server().sh(&script);
     let items = reply.content().1;

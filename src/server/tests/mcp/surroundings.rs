@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::protocol::tools;
-use test_support::client::{Server, program};
+use test_support::client::{SESSIONS, Server, program};
 
 const NOBODY: u32 = 65534;
 
@@ -39,12 +39,33 @@ impl Copy {
     }
 }
 
-/// The server where the kernel refuses it user namespaces and no Nix runs calls; none where that can't be arranged.
+/// Runs a command where the kernel refuses to make user namespaces. All users of this machine are there if this is root, so
+/// that the command can become another.
+const WITHOUT_NAMESPACES: &str = r#"
+import ctypes, os, sys
+users = "0 0 65536" if os.getuid() == 0 else f"{os.getuid()} {os.getuid()} 1"
+groups = "0 0 65536" if os.getuid() == 0 else f"{os.getgid()} {os.getgid()} 1"
+begun, begin = os.pipe()
+helper = os.fork()
+if helper == 0:
+    os.read(begun, 1)
+    facts = {"uid_map": users, "gid_map": groups}
+    for name, text in facts.items() if os.getuid() == 0 else [("setgroups", "deny"), *facts.items()]:
+        open(f"/proc/{os.getppid()}/{name}", "w").write(text)
+    os._exit(0)
+assert ctypes.CDLL(None).unshare(0x10000000) == 0
+os.write(begin, b"x")
+assert os.waitpid(helper, 0)[1] == 0
+os.set_inheritable(begin, False)
+open("/proc/sys/user/max_user_namespaces", "w").write("0")
+os.execvp(sys.argv[1], sys.argv[1:])
+"#;
+
+/// The server where it gets no user namespaces and no Nix runs calls; none where that can't be arranged.
 fn without_namespaces_and_nix(arguments: &[&str]) -> Option<Command> {
     let command = |program: &OsStr| {
-        let shut = r#"echo 0 > /proc/sys/user/max_user_namespaces && exec "$0" "$@""#;
-        let mut command = Command::new("unshare");
-        command.args(["--user", "--map-root-user", "sh", "-c", shut]).arg(program);
+        let mut command = Command::new("python3");
+        command.args(["-c", WITHOUT_NAMESPACES]).arg(program);
         command.env("SANDBOX_MCP_EXECUTOR", "auto").env("NIX_DAEMON_SOCKET_PATH", "/nonexistent");
         command
     };
@@ -58,12 +79,14 @@ fn without_namespaces_and_nix_lists_are_true_from_the_first() {
     let Some(mut command) = without_namespaces_and_nix(&[]) else { return };
     let server = Server::spawn(&mut command).greeted();
     let first = tools(&server);
-    let reply = server.sh("test -e /sandbox/out; echo $? > $OUT/file; touch left");
-    if reply.is_error() {
-        assert_eq!(first, Vec::<Value>::new(), "{reply}");
+    let reply = server.sh("test -e /sandbox/out || echo absent > $OUT/file");
+    assert_eq!(tools(&server), first, "what a call finds out is known before");
+    if reply.field("executor") != "direct" {
+        // This machine walls off nothing then, or has a Nix that runs calls even so.
+        assert_eq!(reply.field("executor").is_null(), first.is_empty(), "{reply}");
         return;
     }
-    assert_eq!(tools(&server), first, "what a call finds out is known before");
+    assert_eq!(reply.content().1[1]["text"], "file:\nabsent\n", "{reply}");
     assert!(!reply.everything().contains("/sandbox/out"), "{reply}");
     for tool in &first {
         let text = tool["description"].as_str().expect("a description");
@@ -83,6 +106,27 @@ fn without_namespaces_and_nix_lists_are_true_from_the_first() {
             if is_pinned { "let this machine use the pinned environment: this machine cannot" } else { "`nix build`" };
         assert!(line.contains(remedy), "{line}");
     }
+}
+
+#[test]
+fn list_that_turns_out_otherwise_is_told_to_the_client() {
+    let Some(mut command) = without_namespaces_and_nix(&[]) else { return };
+    // A Nix that takes its time to fail.
+    let directory = tempfile::tempdir().expect("make a directory");
+    let nix_store = directory.path().join("nix-store");
+    fs::write(&nix_store, "#!/bin/sh\nsleep 8\nexit 1\n").expect("write a script");
+    fs::set_permissions(&nix_store, fs::Permissions::from_mode(0o755)).expect("let it be run");
+    let path = std::env::var("PATH").expect("a path");
+    command.env("PATH", format!("{}:{path}", directory.path().display())).env("XDG_STATE_HOME", directory.path());
+    let server = Server::spawn(&mut command);
+    assert_eq!(server.initialize(SESSIONS)["capabilities"]["tools"]["listChanged"], true);
+    let is_pinned = |tools: &[Value]| tools.iter().any(|tool| tool["description"].to_string().contains("`sandbox-mcp/"));
+    if !is_pinned(&tools(&server)) {
+        // It has no environments.
+        return;
+    }
+    server.receive(|message| message["method"] == "notifications/tools/list_changed");
+    assert!(!is_pinned(&tools(&server)), "the list is that of the host");
 }
 
 /// Whether to be nobody: a store that root keeps without a daemon is closed to others.
