@@ -64,7 +64,6 @@ pkgs.runCommand "docs"
     grep -qx '### `before\[\].ready.port`' $docs/definition.md
     grep -qx '### `searchPaths`' $docs/package-set.md
     for tool in $tools; do grep -q "^## \`$tool\`: " $docs/tools.md; done
-    # What was evaluated must not have left its marks.
     # The chapters in pages/ may show store paths; what is made here must not.
     generated="$docs/definition.md $docs/package-set.md $docs/tools.md"
     if grep -n '<lambda>\|/nix/store' $generated; then exit 1; fi
