@@ -1,4 +1,4 @@
-//! How Nix computes store paths: the hash in a path is taken from what the path stands for, before it exists.
+//! Computes store paths as Nix does: the hash in a path is taken from what the path stands for, before it exists.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -12,7 +12,7 @@ use crate::store_path::{BASE32, STORE, StorePath, StorePathError};
 /// The bytes of the hash in a store path; a SHA-256 is folded to this length.
 const HASH_SIZE: usize = 20;
 
-/// The path of a text that refers to `references`; a `.drv` file is such a text.
+/// Computes the path of a text that refers to `references`; a `.drv` file is such a text.
 pub fn text_path(
     name: &str,
     text: impl AsRef<[u8]>,
@@ -26,35 +26,39 @@ pub fn text_path(
     store_path(&kind, Sha256::digest(text).into(), name)
 }
 
-/// The path of files that were added to the store as they are, and refer to nothing.
+/// Computes the path of plain files without references.
 pub fn source_path(name: &str, files: &Node) -> Result<StorePath, StorePathError> {
     store_path("source", archive_hash(files), name)
 }
 
-/// The path of a file that was added to the store by its content alone, without its mode, and refers to nothing.
+/// Computes the path of a file without references that was added by its content only, without its mode.
 pub fn flat_path(name: &str, content: &[u8]) -> Result<StorePath, StorePathError> {
     let fixed = format!("fixed:out:sha256:{}:", base16(&Sha256::digest(content)));
     store_path("output:out", Sha256::digest(fixed).into(), name)
 }
 
-/// The SHA-256 of the archive of files.
+/// Computes the SHA-256 of the archive of files.
 pub fn archive_hash(files: &Node) -> [u8; 32] {
     let mut hasher = Hasher(Sha256::new());
     files.write(&mut hasher).expect("hashing does not fail");
     hasher.0.finalize().into()
 }
 
-/// The path of a derivation's `.drv` file. `name` is the derivation's, without `.drv`.
+/// Computes the path of a derivation's `.drv` file. `name` is the derivation's, without `.drv`.
 pub fn derivation_path(name: &str, derivation: &Derivation, text: &str) -> Result<StorePath, StorePathError> {
     let references = derivation.input_derivations.keys().chain(&derivation.input_sources).cloned().collect();
     text_path(&format!("{name}.drv"), text, &references)
 }
 
-/// Gives each output its path, and the variable of its name too.
+/// Sets the path of each output, and the variable of the same name.
 ///
-/// Nix takes the hash of the derivation without its output paths. Input derivations would be replaced by hashes of
-/// their own there, which need their `.drv` files; this works for derivations that have only sources for inputs, and
-/// panics on others.
+/// Nix takes the hash of the derivation without its output paths, in which input derivations are replaced by hashes of
+/// their own. Those would need the inputs' `.drv` files, so this works only for derivations whose inputs are all
+/// sources.
+///
+/// # Panics
+///
+/// The derivation has input derivations.
 pub fn fill_outputs(name: &str, derivation: &mut Derivation) -> Result<(), StorePathError> {
     assert!(derivation.input_derivations.is_empty(), "the hashes of input derivations are not known here");
     for output in derivation.outputs.keys() {

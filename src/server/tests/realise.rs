@@ -1,4 +1,4 @@
-//! Realising, on the Nix of this machine: from a .drv to a valid path that the garbage collector leaves alone.
+//! Realising, on the Nix of this machine: from a .drv to a valid path that the garbage collector keeps.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -205,7 +205,7 @@ impl DerivationInputs<'_> {
 
 impl CallDerivation {
     /// Computes the call's receipt: the derivation with the sandbox's own time limit, which is the same for every such
-    /// call.
+    /// call. A run with another deadline is another derivation.
     ///
     /// # Errors
     ///

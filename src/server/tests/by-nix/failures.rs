@@ -25,7 +25,7 @@ fn with(variables: &[(&str, &str)]) -> Server {
     Server::spawn(&mut command).greeted()
 }
 
-/// A server of an ordinary user, who reaches Nix by a socket alone.
+/// A server of an ordinary user, who can reach Nix only by a socket.
 fn of_nobody(directory: &Path, socket: &Path) -> Server {
     let copy = directory.join("sandbox-mcp");
     fs::copy(program(), &copy).expect("copy the server");

@@ -104,10 +104,10 @@ fn receipt(reply: &Reply) -> &str {
     reply.field("derivation").as_str().unwrap_or_else(|| panic!("no receipt: {reply}"))
 }
 
-/// Deletes what a test has left on purpose.
-struct Leavings<'a>(&'a str);
+/// A receipt whose store paths are deleted at the end of a test.
+struct DeletedOnDrop<'a>(&'a str);
 
-impl Drop for Leavings<'_> {
+impl Drop for DeletedOnDrop<'_> {
     fn drop(&mut self) {
         let out = Command::new("nix-store").args(["--query", "--outputs", self.0]).output();
         let out = out.map(|output| text(&output.stdout)).unwrap_or_default();
@@ -138,7 +138,7 @@ fn realised() -> Result<(), Failed> {
     let shown = command(&["reproduce", "shell", file.to_str().ok_or("a path of UTF-8")?]);
     assert!(shown.status.success(), "{shown:?}");
     let receipt = receipt(&reply);
-    let _leavings = Leavings(receipt);
+    let _deleted = DeletedOnDrop(receipt);
     assert_eq!(text(&shown.stderr).trim(), receipt);
     let checked = Command::new("nix-store").args(["--realise", "--check", receipt]).output()?;
     assert!(checked.status.success(), "{checked:?}");
@@ -159,7 +159,7 @@ fn cached() -> Result<(), Failed> {
     assert_ne!(one.output(), two.output());
     assert_eq!(one.field("cached"), &serde_json::Value::Null);
     let first = call(true);
-    let _leavings = Leavings(receipt(&first));
+    let _deleted = DeletedOnDrop(receipt(&first));
     assert!(first.field("cached").is_null(), "{first}");
     let second = call(true);
     assert_eq!((second.output(), second.field("cached")), (first.output(), &true.into()));
@@ -245,10 +245,10 @@ fn reproduced() -> Result<(), Failed> {
         command(&["reproduce", "shell", file.to_str().expect("a path of UTF-8")])
     };
     let same = run("echo same; exit 7");
-    let _leavings = [Leavings(text(&same.stderr).trim().to_owned().leak())];
+    let _deleted = [DeletedOnDrop(text(&same.stderr).trim().to_owned().leak())];
     assert!(same.status.success() && text(&same.stdout).contains("\nreproducible"), "{same:?}");
     let other = run("echo same >&2; cat /proc/sys/kernel/random/uuid; date +%N > $OUT/time; ln -s a $OUT/$$");
-    let _leavings = [Leavings(text(&other.stderr).trim().to_owned().leak())];
+    let _deleted = [DeletedOnDrop(text(&other.stderr).trim().to_owned().leak())];
     assert_eq!(other.status.code(), Some(1), "{other:?}");
     let told = text(&other.stdout);
     assert!(told.contains("not reproducible:") && told.contains("stdout: byte"), "{told}");
@@ -264,7 +264,7 @@ fn replayed() -> Result<(), Failed> {
     let shown = command(&["show-derivation", "shell", file]);
     fs::write(&receipt, &shown.stdout)?;
     let replayed = command(&["reproduce", path]);
-    let _leavings = [Leavings(text(&replayed.stderr).trim().to_owned().leak())];
+    let _deleted = [DeletedOnDrop(text(&replayed.stderr).trim().to_owned().leak())];
     assert!(replayed.status.success() && replayed.stderr == shown.stderr, "{replayed:?}");
     let out = text(&replayed.stdout);
     assert_eq!(fs::read_to_string(Path::new(out.lines().next().unwrap_or_default()).join("stdout"))?, "replayed\n");

@@ -21,7 +21,7 @@ pub struct Private {
 pub struct Setup<'a> {
     /// How many bytes all changes have.
     pub size: u64,
-    /// What a shell does besides, as root and before the server starts. `$1` is a directory of its own.
+    /// The script of a shell that runs as root before the server starts. `$1` is a directory of its own.
     pub prepare: &'a str,
     /// Further lines for Nix's configuration.
     pub config: &'a str,

@@ -33,8 +33,8 @@ pub fn samples() -> Result<(), Failed> {
             fs::write(&golden, made)?;
         } else if fs::read_to_string(&golden).ok().as_ref() != Some(&made) {
             return Err(format!(
-                "{} is not what the sample gives; if the change is meant, renew it (every receipt of old changes):\n\n    \
-                 {RENEW}=1 cargo test --test derivation\n\nMade:\n{made}",
+                "{} is not what the sample gives; if the change is meant, renew it (every earlier receipt changes):\n\n    \
+                 {RENEW}=1 cargo test --test store\n\nMade:\n{made}",
                 golden.display()
             )
             .into());
