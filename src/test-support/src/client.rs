@@ -1,4 +1,4 @@
-//! A client of a real server, over its standard streams: it speaks MCP, and also what no proper client would.
+//! A client of a real server over its standard streams. It can also send messages that are not valid MCP.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -19,19 +19,20 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
-/// The newest protocol with an `initialize`.
+/// The newest protocol version with sessions, which begin with `initialize`.
 pub const SESSIONS: &str = "2025-11-25";
-/// The protocol without one: each request says who sends it.
+/// The protocol version without sessions, in which each request identifies the client.
 pub const STATELESS: &str = "2026-07-28";
 
-/// What the server says when a tool's environment or toolchain is not on this machine, or no Nix that builds in a sandbox.
-const WAYS_OUT: [&str; 4] = ["install Nix", "`nix build`", "start the Nix daemon", "`sandbox = true`"];
+/// Phrases of the server's refusals if a tool's environment or toolchain is not on this machine, or if there is no Nix
+/// that builds in a sandbox.
+const UNAVAILABLE_PHRASES: [&str; 4] = ["install Nix", "`nix build`", "start the Nix daemon", "`sandbox = true`"];
 
-/// What it says of a tool that an executor can't carry out on any machine.
-const NOWHERE: &str = "which Nix's build sandbox can't give";
+/// A phrase of the refusal if an executor cannot run a tool on any machine.
+const UNSUPPORTED_PHRASE: &str = "which Nix's build sandbox can't give";
 
-/// How long an answer may take before a test fails. The slowest is one that hits a time limit on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(180);
+/// How long an answer may take before a test fails. The slowest calls hit a time limit on a busy machine.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// A running server. It is killed when this is dropped.
 pub struct Server {
@@ -41,10 +42,11 @@ pub struct Server {
     inbox: Arc<Inbox>,
     log: Arc<Mutex<String>>,
     next_id: AtomicU64,
-    /// Instead of the user's own, which could add tools.
+    /// An empty configuration directory, because the user's own could add tools.
     _configuration: TempDir,
 }
 
+/// The messages of the server, filled by a thread.
 #[derive(Default)]
 struct Inbox {
     received: Mutex<Received>,
@@ -53,10 +55,11 @@ struct Inbox {
 
 #[derive(Default)]
 struct Received {
-    /// What nobody has taken yet.
+    /// Messages that no test has taken yet.
     messages: Vec<Value>,
-    /// Lines that are no JSON-RPC.
+    /// Lines that are not JSON-RPC.
     noise: Vec<String>,
+    /// Whether the server has closed its output.
     closed: bool,
 }
 
@@ -80,12 +83,12 @@ pub fn program() -> OsString {
 }
 
 impl Server {
-    /// Starts the server and says nothing to it yet.
+    /// Starts the server without sending anything.
     pub fn start(arguments: &[&str]) -> Self {
         Self::spawn(Command::new(program()).args(arguments))
     }
 
-    /// Starts the server by a command of its own, which may be another user's.
+    /// Starts the server with any command, for example as another user.
     pub fn spawn(command: &mut Command) -> Self {
         let readable = Permissions::from_mode(0o755);
         let configuration = tempfile::Builder::new().permissions(readable).tempdir().expect("make a directory");
@@ -133,6 +136,7 @@ impl Server {
         self
     }
 
+    /// Opens a session with this protocol version, and returns the result of `initialize`.
     pub fn initialize(&self, version: &str) -> Value {
         let client = json!({"protocolVersion": version, "capabilities": {}, "clientInfo": client_info()});
         let id = self.request("initialize", client);
@@ -141,19 +145,21 @@ impl Server {
         result
     }
 
-    /// Sends bytes as they are.
+    /// Sends raw bytes.
     pub fn send(&self, bytes: &[u8]) {
         let mut input = lock(&self.input);
         let input = input.as_mut().expect("the input is open");
         if let Err(error) = input.write_all(bytes).and_then(|()| input.flush()) {
-            panic!("the server takes no more input: {error}; its log:\n{}", lock(&self.log));
+            panic!("cannot write to the server: {error}; its log:\n{}", lock(&self.log));
         }
     }
 
+    /// Sends raw bytes and a line break.
     pub fn send_line(&self, line: &[u8]) {
         self.send(&[line, b"\n"].concat());
     }
 
+    /// Sends a notification.
     pub fn notify(&self, method: &str, params: Value) {
         self.send_line(json!({"jsonrpc": "2.0", "method": method, "params": params}).to_string().as_bytes());
     }
@@ -191,6 +197,7 @@ impl Server {
         }
     }
 
+    /// Calls a tool, and waits for the result.
     #[track_caller]
     pub fn call(&self, tool: &str, arguments: Value) -> Reply {
         self.reply(self.begin_call(tool, arguments))
@@ -207,51 +214,53 @@ impl Server {
         let mut received = lock(&self.inbox.received);
         let begun = Instant::now();
         loop {
-            assert!(received.noise.is_empty(), "the server printed what is no JSON-RPC: {:?}", received.noise);
+            assert!(received.noise.is_empty(), "the server printed lines that are not JSON-RPC: {:?}", received.noise);
             if let Some(index) = received.messages.iter().position(&wanted) {
                 return received.messages.remove(index);
             }
-            let left = PATIENCE.saturating_sub(begun.elapsed());
+            let left = RESPONSE_TIMEOUT.saturating_sub(begun.elapsed());
             let silent = if received.closed { "closed its output" } else { "was silent" };
             assert!(!received.closed && !left.is_zero(), "the server {silent}; its log:\n{}", lock(&self.log));
             received = self.inbox.changed.wait_timeout(received, left).expect("no reader has panicked").0;
         }
     }
 
-    /// All messages that have come and that nobody has taken.
+    /// Returns all messages that were received and not taken.
     pub fn received(&self) -> Vec<Value> {
         lock(&self.inbox.received).messages.clone()
     }
 
-    /// Everything on the server's standard error so far.
+    /// Returns the server's standard error so far.
     pub fn log(&self) -> String {
         lock(&self.log).clone()
     }
 
+    /// Closes the server's standard input.
     pub fn close_input(&self) {
         lock(&self.input).take();
     }
 
+    /// Sends a signal to the server.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_raw(self.pid as i32).expect("a process has an id"), signal).expect("signal the server");
     }
 
-    /// Waits for the server's own end.
+    /// Waits until the server exits.
     pub fn wait(&self) -> ExitStatus {
         let begun = Instant::now();
         loop {
             if let Some(status) = lock(&self.child).try_wait().expect("wait for the server") {
                 return status;
             }
-            assert!(begun.elapsed() < PATIENCE, "the server does not end; its log:\n{}", lock(&self.log));
+            assert!(begun.elapsed() < RESPONSE_TIMEOUT, "the server does not end; its log:\n{}", lock(&self.log));
             sleep(Duration::from_millis(5));
         }
     }
 
-    /// The most memory that the server has ever held, in bytes.
+    /// Returns the peak resident memory of the server, in bytes.
     pub fn peak_memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("the server is alive");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("status tells the peak");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("status has the peak");
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of kB") * 1024
     }
 }
@@ -265,12 +274,13 @@ impl Drop for Server {
             eprintln!("the server's log:\n{}", lock(&self.log));
         } else {
             let received = lock(&self.inbox.received);
-            assert!(received.noise.is_empty(), "the server printed what is no JSON-RPC: {:?}", received.noise);
+            assert!(received.noise.is_empty(), "the server printed lines that are not JSON-RPC: {:?}", received.noise);
         }
     }
 }
 
 impl Inbox {
+    /// Reads messages until the end of the stream.
     fn fill(&self, from: impl Read) {
         let mut lines = BufReader::new(from).split(b'\n');
         while let Some(Ok(line)) = lines.next() {
@@ -288,7 +298,7 @@ impl Inbox {
 }
 
 impl Reply {
-    /// The text, which is the first item. Others are the files that the program left.
+    /// Returns the text of a result that has no other items.
     #[track_caller]
     pub fn text(&self) -> &str {
         match self.content() {
@@ -297,7 +307,7 @@ impl Reply {
         }
     }
 
-    /// The text item that comes first, and the items after it.
+    /// Returns the text of the first item, and the other items, which are the files that the program left.
     #[track_caller]
     pub fn content(&self) -> (&str, &[Value]) {
         match self.0["content"].as_array().map(Vec::as_slice) {
@@ -308,51 +318,52 @@ impl Reply {
         }
     }
 
-    /// The first text item of a result that may hold more than that.
+    /// Returns the first text item. It is empty if there is none.
     pub fn text_content(&self) -> &str {
         let items = self.0["content"].as_array().into_iter().flatten();
         items.filter_map(|item| item["text"].as_str()).next().unwrap_or_default()
     }
 
-    /// All that the result holds, as one text: of what is encoded, its content too.
+    /// Returns the whole result as one text, with the decoded contents of base64 strings appended.
     pub fn everything(&self) -> String {
         let mut whole = self.0.to_string();
         decode(&self.0, &mut whole);
         whole
     }
 
+    /// Returns whether the result is marked as an error.
     pub fn is_error(&self) -> bool {
         self.0["isError"] == true
     }
 
-    /// Whether the call was refused because its tool's environment or toolchain is not on this machine.
+    /// Returns whether the call was refused because its tool's environment or toolchain is not on this machine.
     pub fn is_unavailable(&self) -> bool {
-        self.is_nowhere() || self.is_error() && WAYS_OUT.iter().any(|way| self.text().contains(way))
+        self.is_nowhere() || self.is_error() && UNAVAILABLE_PHRASES.iter().any(|way| self.text().contains(way))
     }
 
-    /// Whether the call was refused because the executor can't give the tool what it needs, whatever the machine.
+    /// Returns whether the call was refused because the executor cannot run the tool on any machine.
     pub fn is_nowhere(&self) -> bool {
-        self.is_error() && self.text_content().contains(NOWHERE)
+        self.is_error() && self.text_content().contains(UNSUPPORTED_PHRASE)
     }
 
-    /// The result's data.
+    /// Returns the result's metadata.
     pub fn data(&self) -> &Value {
         &self.0["_meta"]["sandbox-mcp/result"]
     }
 
-    /// A field of the result's data.
+    /// Returns a field of the result's metadata.
     pub fn field(&self, name: &str) -> &Value {
         &self.data()[name]
     }
 
-    /// What a program that exits with 0 and has nothing on standard error wrote.
+    /// Returns the text of a successful result.
     #[track_caller]
     pub fn output(&self) -> &str {
         assert!(!self.is_error(), "{self}");
         self.text()
     }
 
-    /// The text of a call that was refused.
+    /// Returns the text of a refused call.
     #[track_caller]
     pub fn refusal(&self) -> &str {
         assert!(self.is_error() && self.field("executor").is_null(), "not refused: {self}");
@@ -366,7 +377,7 @@ impl fmt::Display for Reply {
     }
 }
 
-/// Appends what the strings of a JSON value are in base64, if they are that.
+/// Appends the decoded contents of all base64 strings in a JSON value.
 fn decode(value: &Value, into: &mut String) {
     match value {
         Value::String(text) => {
@@ -380,7 +391,7 @@ fn decode(value: &Value, into: &mut String) {
     }
 }
 
-/// What a request of the stateless protocol says of its sender, besides its own `params`.
+/// Adds the metadata about the client to the parameters of a request of the stateless protocol.
 pub fn stateless(mut params: Map<String, Value>) -> Value {
     let meta = params.entry("_meta").or_insert_with(|| json!({}));
     meta["io.modelcontextprotocol/protocolVersion"] = STATELESS.into();
@@ -393,7 +404,7 @@ fn client_info() -> Value {
     json!({"name": "checks", "version": "0"})
 }
 
-/// A panic elsewhere has its own message; the data behind the lock is as good as ever.
+/// Locks a mutex, and ignores poisoning: the panic of another thread is reported anyway.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

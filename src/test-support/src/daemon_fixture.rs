@@ -1,4 +1,4 @@
-//! A store with a daemon, and derivations for it.
+//! A test store with a Nix daemon, and derivations to build with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -16,44 +16,49 @@ use tokio::runtime::Runtime;
 
 use crate::own_store::{Store, static_shell};
 
+/// The way in which a daemon is reached.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// It listens at a socket.
     Socket,
+    /// It is a child process for each connection.
     Child,
 }
 
+/// A test store with a daemon.
 pub struct Fixture {
-    // Before the store, which its daemon uses.
-    daemon: Option<Daemon>,
+    // Declared before the store, so that the daemon is stopped before the store is removed.
+    daemon: Option<DaemonProcess>,
     pub endpoint: Endpoint,
     pub store: Store,
     pub runtime: Runtime,
 }
 
-/// A daemon at a socket.
-struct Daemon(Child);
+/// A daemon at a socket. It is killed when this is dropped.
+struct DaemonProcess(Child);
 
-impl Drop for Daemon {
+impl Drop for DaemonProcess {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// What runs of the sandbox ask for.
+/// Returns the options that the server sets for its runs.
 pub fn options() -> Options {
     Options { substitutes: false, local_jobs: 1, settings: vec![("timeout".into(), "60".into())] }
 }
 
 impl Fixture {
+    /// Makes a store with a daemon.
     pub fn new(kind: Kind) -> Result<Self, Failed> {
         Self::with_settings(kind, "trusted-users = *\n")
     }
 
-    /// `settings` are further lines for nix.conf.
+    /// Makes a store with a daemon. `settings` are the lines of nix.conf.
     pub fn with_settings(kind: Kind, settings: &str) -> Result<Self, Failed> {
         let store = Store::new();
-        // Daemons that make a store at the same time get in each other's way.
+        // Daemons that initialise a store at the same time fail.
         store.run("nix-store", &["--init"])?;
         std::fs::write(store.directory.path().join("nix.conf"), settings)?;
         let mut fixture =
@@ -74,24 +79,25 @@ impl Fixture {
         Ok(fixture)
     }
 
-    /// Starts a daemon at the fixture's socket, in place of one that was there.
+    /// Starts a daemon at the fixture's socket, after stopping the previous one.
     pub fn start_daemon(&mut self) -> Result<(), Failed> {
         self.daemon = None;
         let socket = self.store.directory.path().join("socket");
         let _ = std::fs::remove_file(&socket);
         let mut command = self.store.command("nix-daemon");
         let command = command.env("NIX_DAEMON_SOCKET_PATH", &socket).stdout(Stdio::null()).stderr(Stdio::null());
-        self.daemon = Some(Daemon(command.spawn()?));
+        self.daemon = Some(DaemonProcess(command.spawn()?));
         wait_until("the daemon listens", || std::os::unix::net::UnixStream::connect(&socket).is_ok())?;
         self.endpoint = Endpoint::Socket(socket);
         Ok(())
     }
 
-    /// The process that listens at the socket.
+    /// Returns the process id of the daemon at the socket.
     pub fn daemon_pid(&self) -> u32 {
         self.daemon.as_ref().expect("this fixture has a socket").0.id()
     }
 
+    /// Opens a connection to the daemon.
     pub async fn connect(&self) -> Result<Connection, Failed> {
         let mut connection = Connection::open(&self.endpoint).await?;
         connection.set_options(&options()).await?;
@@ -99,6 +105,7 @@ impl Fixture {
     }
 }
 
+/// Waits until a condition holds, for at most a minute.
 pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) -> Result<(), Failed> {
     let begun = Instant::now();
     while !holds() {
@@ -110,7 +117,7 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) -> Result<(), Fai
     Ok(())
 }
 
-/// A derivation that runs a shell script, and all that it needs to be added.
+/// A derivation that runs a shell script, with its paths and references.
 pub struct Script {
     pub path: StorePath,
     pub out: StorePath,
@@ -121,9 +128,9 @@ pub struct Script {
 impl Script {
     pub const NAME: &str = "script";
 
-    /// Adds the shell, and makes the derivation of a script in it.
+    /// Adds the shell to the store, and makes a derivation that runs a script with it.
     pub async fn new(connection: &mut Connection, script: &str) -> Result<Self, Failed> {
-        let shell = std::fs::read(static_shell().expect("the test is ignored without"))?;
+        let shell = std::fs::read(static_shell().expect("the test is ignored without a static shell"))?;
         let shell = connection.add_files("bash", &Node::File { content: &shell, executable: true }).await?;
         let mut derivation = Derivation {
             outputs: BTreeMap::from([("out".into(), Output::input_addressed(String::new()))]),
@@ -146,7 +153,7 @@ impl Script {
         })
     }
 
-    /// Adds it to the store.
+    /// Makes the derivation, and adds it to the store.
     pub async fn added(connection: &mut Connection, script: &str) -> Result<Self, Failed> {
         let script = Self::new(connection, script).await?;
         let name = format!("{}.drv", Self::NAME);

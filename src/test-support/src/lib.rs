@@ -1,4 +1,4 @@
-//! What several tests and benches share.
+//! Helpers that several tests and benchmarks share.
 
 pub mod client;
 pub mod daemon_fixture;

@@ -1,4 +1,4 @@
-//! What benches ask of the store.
+//! Queries of benchmarks to this machine's store.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,25 +7,27 @@ use std::process::Command;
 
 use nix_store::store_path::{STORE, StorePath};
 
-/// Directories of the store.
-pub fn others() -> impl Iterator<Item = String> {
+/// Returns the directories in the store.
+pub fn directories() -> impl Iterator<Item = String> {
     let entries = fs::read_dir(STORE).expect("read the store").flatten();
     let is_directory = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
     let paths = entries.filter(is_directory).filter_map(|entry| entry.path().into_os_string().into_string().ok());
     paths.filter(|path| StorePath::parse(path).is_ok())
 }
 
+/// Returns the store path that contains a path.
 pub fn store_path(path: &Path) -> PathBuf {
     path.components().take(4).collect()
 }
 
-/// The closure of these paths.
+/// Returns the closure of these paths.
 pub fn requisites(paths: &BTreeSet<PathBuf>) -> BTreeSet<String> {
     let output = Command::new("nix-store").args(["--query", "--requisites"]).args(paths).output().expect("ask Nix");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("store paths are text").lines().map(str::to_owned).collect()
 }
 
+/// Returns whether Nix knows a store path as valid.
 pub fn is_valid(path: &str) -> bool {
     let output = Command::new("nix-store").args(["--check-validity", path]).output();
     output.expect("ask Nix").status.success()

@@ -1,13 +1,15 @@
-//! What the benches measure with.
+//! Measurements of benchmarks.
 
 use std::time::{Duration, Instant};
 
-pub fn timed(what: impl FnOnce()) -> Duration {
+/// Returns the time that an operation takes.
+pub fn timed(operation: impl FnOnce()) -> Duration {
     let begun = Instant::now();
-    what();
+    operation();
     begun.elapsed()
 }
 
+/// Returns the median of some times, and sorts them.
 pub fn median(times: &mut [Duration]) -> Duration {
     times.sort();
     times[times.len() / 2]

@@ -1,4 +1,4 @@
-//! A Nix daemon of this machine's store, at a socket of its own.
+//! A Nix daemon for this machine's store, at a separate socket.
 
 use std::fs;
 use std::os::unix::net::UnixStream;
@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// It is killed when this is dropped, with all that work for it.
+/// A Nix daemon. It is killed with its workers when this is dropped.
 pub struct Daemon {
     child: Child,
     pub socket: PathBuf,
 }
 
 impl Daemon {
-    /// Everybody who can reach the directory can use it.
+    /// Starts a daemon with its socket in a directory. Every user who can access the directory can use it.
     pub fn start(directory: &Path) -> Self {
         let socket = directory.join("socket");
         let _ = fs::remove_file(&socket);
@@ -30,13 +30,13 @@ impl Daemon {
         let daemon = Self { child, socket };
         let begun = Instant::now();
         while UnixStream::connect(&daemon.socket).is_err() {
-            assert!(begun.elapsed() < Duration::from_secs(30), "it does not listen");
+            assert!(begun.elapsed() < Duration::from_secs(30), "the daemon does not listen");
             sleep(Duration::from_millis(10));
         }
         daemon
     }
 
-    /// The processes below it, which serve a connection each.
+    /// Returns the workers, the children of the daemon that serve one connection each.
     pub fn workers(&self) -> Vec<Pid> {
         let parent = format!("PPid:\t{}", self.child.id());
         let is_worker = |process: &Path| {
@@ -49,7 +49,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // So that no worker is started while the others are ended.
+        // The daemon is stopped first, so that it starts no worker while the others are killed.
         halt(Pid::from_raw(self.child.id() as i32).expect("a process has an id"));
         for worker in self.workers() {
             let _ = kill_process(worker, Signal::KILL);
@@ -59,7 +59,7 @@ impl Drop for Daemon {
     }
 }
 
-/// Stops a process, and comes back when it starts no others any more.
+/// Stops a process (SIGSTOP), and waits until it is stopped or has ended.
 pub fn halt(process: Pid) {
     let _ = kill_process(process, Signal::STOP);
     let runs =

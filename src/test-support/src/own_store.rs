@@ -1,4 +1,4 @@
-//! A store to test with, which is not the machine's.
+//! A Nix store for tests, separate from the machine's store.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -10,29 +10,31 @@ use nix_store::nar::Node;
 use nix_store::store_path::StorePath;
 use tempfile::TempDir;
 
-/// Whether there is a Nix that makes stores for this user.
+/// Returns whether Nix is installed and can make stores for this user.
 pub fn is_here() -> bool {
     let file = Node::File { content: b"", executable: false };
     Store::new().add("probe", &file).is_ok()
 }
 
-/// A store in a directory of its own, in which paths are named as if they were in /nix/store.
+/// A store in a temporary directory. Its paths are named as if they were in /nix/store.
 pub struct Store {
     pub directory: TempDir,
 }
 
 impl Store {
+    /// Makes an empty store.
     pub fn new() -> Self {
         Self { directory: TempDir::new().unwrap() }
     }
 
+    /// Returns a command that uses this store.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.envs(self.variables()).stdin(Stdio::null());
         command
     }
 
-    /// What tells Nix to use this store, and nothing of the machine's configuration.
+    /// Returns the variables that make Nix use this store, and ignore the machine's configuration.
     pub fn variables(&self) -> [(&'static str, String); 3] {
         let settings = "build-users-group =\nsandbox = true\nsubstituters =\nexperimental-features = nix-command\n";
         let directory = self.directory.path();
@@ -43,12 +45,12 @@ impl Store {
         ]
     }
 
-    /// What a program prints that must succeed.
+    /// Runs a program that must succeed, and returns its standard output.
     pub fn run(&self, program: &str, arguments: &[&str]) -> Result<String, Failed> {
         said(self.command(program).args(arguments).output()?)
     }
 
-    /// Adds an archive as it is, with the path that it is said to have.
+    /// Imports an archive unchecked, under any path.
     pub fn import(&self, path: &StorePath, node: &Node, references: &[&StorePath]) -> Result<Output, Failed> {
         let string = |to: &mut Vec<u8>, text: &str| {
             to.extend((text.len() as u64).to_le_bytes());
@@ -63,7 +65,7 @@ impl Store {
         for reference in references {
             string(&mut export, reference.as_str());
         }
-        // No deriver, no signature, and nothing more to come.
+        // No deriver, no signature, and the end of the export.
         export.extend([0; 24]);
         let mut child = self
             .command("nix-store")
@@ -76,17 +78,19 @@ impl Store {
         Ok(child.wait_with_output()?)
     }
 
-    /// Adds a file or directory under its own name, as `nix-store --add` does.
+    /// Adds a file or directory by `nix-store --add`.
     pub fn add(&self, name: &str, node: &Node) -> Result<StorePath, Failed> {
         let path = self.directory.path().join(name);
         unpack(node, &path)?;
         Ok(StorePath::parse(self.run("nix-store", &["--add", path.to_str().unwrap()])?.trim())?)
     }
 
+    /// Returns the true location of a store path on the disk.
     pub fn physical(&self, path: &StorePath) -> PathBuf {
         self.directory.path().join("store").join(path.as_str().trim_start_matches('/'))
     }
 
+    /// Realises a derivation or store path.
     pub fn realise(&self, path: &StorePath) -> Result<(), Failed> {
         self.run("nix-store", &["--realise", path.as_str()]).map(drop)
     }
@@ -94,11 +98,12 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        // The store's files are read-only, and so are its directories, which only root could clear otherwise.
+        // The store's directories are read-only. Only root could delete them otherwise.
         let _ = Command::new("chmod").args(["-R", "u+w"]).arg(self.directory.path()).stderr(Stdio::null()).status();
     }
 }
 
+/// Returns the standard output of a command that must succeed.
 pub fn said(output: Output) -> Result<String, Failed> {
     match output.status.success() {
         true => Ok(String::from_utf8(output.stdout)?),
@@ -106,6 +111,7 @@ pub fn said(output: Output) -> Result<String, Failed> {
     }
 }
 
+/// Writes a node to the disk.
 fn unpack(node: &Node, to: &Path) -> Result<(), Failed> {
     match node {
         Node::File { content, executable } => {
@@ -124,7 +130,7 @@ fn unpack(node: &Node, to: &Path) -> Result<(), Failed> {
     Ok(())
 }
 
-/// A program that a build can consist of, alone in the store.
+/// Returns a static shell, which builds can run without any other store path. `None` if this machine has none.
 pub fn static_shell() -> Option<&'static Path> {
     Some(Path::new("/bin/bash-static")).filter(|shell| shell.exists())
 }

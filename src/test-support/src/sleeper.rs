@@ -1,34 +1,35 @@
-//! A command whose processes can be told from all others on this machine, whichever namespace they are in.
+//! A `sleep` command whose processes can be recognised on this machine, whatever namespaces they are in.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use std::{fmt, fs};
 
+/// A `sleep` command with a unique argument.
 pub struct Sleeper {
     seconds: String,
 }
 
 impl Sleeper {
-    /// One that sleeps for longer than any test.
+    /// Makes a command that sleeps longer than any test.
     pub fn new() -> Self {
         Self::of("900.")
     }
 
-    /// One that sleeps for about so long; `seconds` has a decimal point.
+    /// Makes a command that sleeps for about this time; `seconds` must have a decimal point.
     pub fn of(seconds: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        // A fraction as a mark, since processes are told apart by their arguments.
+        // The fraction of the seconds is the mark by which the arguments of a process are recognised.
         let mark = COUNT.fetch_add(1, Ordering::Relaxed);
         Self { seconds: format!("{seconds}0{:07}{mark:04}", std::process::id()) }
     }
 
-    /// The argument of `sleep`.
+    /// Returns the argument of `sleep`.
     pub fn seconds(&self) -> &str {
         &self.seconds
     }
 
-    /// How many are running: those that were killed but not yet waited for are none.
+    /// Counts the running processes. Zombies do not count.
     pub fn count(&self) -> usize {
         let is_ours = |pid: &str| {
             let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -40,12 +41,13 @@ impl Sleeper {
             .count()
     }
 
-    /// Waits until so many are running.
+    /// Waits until this number of processes is running.
     #[track_caller]
     pub fn wait_for(&self, count: usize) {
         self.wait_until(|running| running == count);
     }
 
+    /// Waits until the number of running processes meets a condition.
     #[track_caller]
     pub fn wait_until(&self, is_wanted: impl Fn(usize) -> bool) {
         let begun = Instant::now();
