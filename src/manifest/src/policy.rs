@@ -149,6 +149,7 @@ impl HostName {
         std::str::from_utf8(&name).ok().filter(|_| plain).and_then(Self::parse)
     }
 
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -160,9 +161,9 @@ impl fmt::Display for HostName {
     }
 }
 
-type Reason = Cow<'static, str>;
+type EntryProblem = Cow<'static, str>;
 
-fn parse(text: &str) -> Result<Entry<'_>, Reason> {
+fn parse(text: &str) -> Result<Entry<'_>, EntryProblem> {
     if text.is_empty() {
         return Err(format!("is empty: write host:port, {EXAMPLE}").into());
     }
@@ -182,7 +183,7 @@ fn parse(text: &str) -> Result<Entry<'_>, Reason> {
     Ok(Entry { to: pattern(host)?, port })
 }
 
-fn pattern(host: &str) -> Result<Pattern<'_>, Reason> {
+fn pattern(host: &str) -> Result<Pattern<'_>, EntryProblem> {
     // The standard library accepts only the spelling with four decimal numbers.
     if let Ok(address) = host.parse::<Ipv4Addr>() {
         return match address::refused(address.into()) {
@@ -204,7 +205,7 @@ fn pattern(host: &str) -> Result<Pattern<'_>, Reason> {
 }
 
 /// Checks that the text is a full domain name in lower case.
-fn check_name(name: &str) -> Result<(), Reason> {
+fn check_name(name: &str) -> Result<(), EntryProblem> {
     if name.is_empty() {
         return Err("has no host: write host:port".into());
     }
@@ -238,7 +239,7 @@ fn check_name(name: &str) -> Result<(), Reason> {
     Ok(())
 }
 
-fn check_label(label: &str) -> Result<(), Reason> {
+fn check_label(label: &str) -> Result<(), EntryProblem> {
     if label.is_empty() {
         return Err("has an empty label: remove the needless dot".into());
     }
@@ -248,10 +249,10 @@ fn check_label(label: &str) -> Result<(), Reason> {
     let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if let Some(other) = label.bytes().find(|byte| !known(*byte)) {
         let other = char::from(other);
-        return Err(format!("holds {other:?}: names of hosts have letters, digits, `-` and `.` only").into());
+        return Err(format!("holds {other:?}: host names have only letters, digits, `-` and `.`").into());
     }
     if label.starts_with('-') || label.ends_with('-') {
-        return Err("has a label that begins or ends with `-`, which names of hosts can't: correct it".into());
+        return Err("has a label that begins or ends with `-`: host names do not allow that".into());
     }
     Ok(())
 }

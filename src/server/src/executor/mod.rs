@@ -27,19 +27,19 @@ use crate::call::missing::Missing;
 use crate::call::outcome::Outcome;
 use crate::call::stage::OnStage;
 use crate::network::Refusals;
-use crate::sandbox::launch::{LaunchError, Pool, Run};
+use crate::sandbox::launch::{LaunchError, ManagerPool, SandboxRun};
 use crate::sandbox::plan;
 use crate::sandbox::view::View;
-use crate::sandbox::walls::Walls;
+use crate::sandbox::walls::MachineWalls;
 
 /// All executors, with what they keep from call to call.
 pub struct Executors {
-    pool: Pool,
+    pool: ManagerPool,
     /// For views with packages, which are many.
-    package_pool: Pool,
+    package_pool: ManagerPool,
     environments: Environments,
     /// What this machine can put around a program, once it was tried.
-    walls: OnceCell<Walls>,
+    walls: OnceCell<MachineWalls>,
     allow_unconfined: bool,
     derivations: Derivations,
 }
@@ -48,8 +48,8 @@ impl Executors {
     /// `ready`: how many sandboxes of one environment are kept ready; none leaves it to this machine's size.
     pub fn new(ready: Option<usize>, derivations: Derivations, allow_unconfined: bool) -> Self {
         Self {
-            pool: ready.map_or_else(Pool::new, Pool::with_ready),
-            package_pool: Pool::of_few(ready),
+            pool: ready.map_or_else(ManagerPool::new, ManagerPool::with_ready),
+            package_pool: ManagerPool::small(ready),
             environments: Environments::default(),
             walls: OnceCell::new(),
             allow_unconfined,
@@ -58,8 +58,8 @@ impl Executors {
     }
 
     /// The walls of this machine. The first caller waits until they were tried.
-    pub async fn walls(&self) -> &Walls {
-        self.walls.get_or_init(Walls::probe).await
+    pub async fn walls(&self) -> &MachineWalls {
+        self.walls.get_or_init(MachineWalls::probe).await
     }
 
     /// Refuses a sandbox that this executor can't make on this machine, as far as that is known without making it.
@@ -79,8 +79,8 @@ impl Executors {
 
     /// Shows a path anew that was not there a moment ago: sandboxes of later calls are made of what is there now.
     pub fn show_anew(&self, path: &Path) {
-        self.pool.forget_path(path);
-        self.package_pool.forget_path(path);
+        self.pool.invalidate_path(path);
+        self.package_pool.invalidate_path(path);
     }
 
     /// Clears away what calls have left in the Nix store.
@@ -126,7 +126,7 @@ const RLIMITS: &str = "rlimits";
 
 async fn outcome(
     executor: Executor,
-    run: Run,
+    run: SandboxRun,
     (job, view): (&Job, &View),
     walls: Vec<&'static str>,
     notes: Vec<String>,

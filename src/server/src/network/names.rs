@@ -33,6 +33,7 @@ pub enum NameError {
 }
 
 impl NameTable {
+    /// Makes the table for an allow-list. Names below wildcards are not in it yet.
     pub fn new(entries: &'static [Entry<'static>]) -> Self {
         let mut maps = NameMaps::default();
         for (name, address) in gateway::listed(entries) {

@@ -15,6 +15,7 @@ pub struct RateLimiter {
 }
 
 impl RateLimiter {
+    /// Makes a limiter with a full bucket.
     pub fn new(burst: u32, per_second: u32) -> Self {
         let interval = Duration::from_secs(1) / per_second;
         Self { interval, burst_time: interval * burst, used_until: Mutex::new(Instant::now()) }

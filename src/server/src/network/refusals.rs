@@ -123,7 +123,10 @@ mod tests {
                 refusal("a.org", Some(443), RefusalReason::NotListed),
                 "connection to a.org:443 was refused: not on the allow-list",
             ),
-            (refusal("a.org", None, RefusalReason::NotListed), "connection to a.org was refused: not on the allow-list"),
+            (
+                refusal("a.org", None, RefusalReason::NotListed),
+                "connection to a.org was refused: not on the allow-list",
+            ),
             (
                 refusal("a.org", Some(1), RefusalReason::Address(private)),
                 "connection to a.org:1 was refused: the name leads to a private address (RFC 1918)",

@@ -54,7 +54,8 @@ async fn serve(mut inside: TcpStream, network: &SandboxNetwork) {
     set_reset_on_close(&inside, true);
     let Ok(to) = inside.local_addr() else { return };
     let Some(host) = host(to, network) else { return };
-    let refused = |reason| network.refusals.add(&RefusedConnection { host: host.to_string(), port: Some(to.port()), reason });
+    let refused =
+        |reason| network.refusals.add(&RefusedConnection { host: host.to_string(), port: Some(to.port()), reason });
     if !network.names.permits(&host, to.port()) {
         return refused(RefusalReason::NotListed);
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::net::UdpSocket;
 
-use super::dns::{self, DnsAnswer, QuestionKind, InvalidQuestion, Question};
+use super::dns::{self, DnsAnswer, InvalidQuestion, Question, QuestionKind};
 use super::names::NameError;
 use super::refusals::{RefusalReason, RefusedConnection};
 use super::{RETRY_DELAY, SandboxNetwork};

@@ -31,20 +31,20 @@ pub const PROGRAM: &str = "--program";
 
 /// The result of running a program.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct ProgramResult {
     pub output: String,
     pub refusals: Refusals,
 }
 
 /// Runs one of the programs below with network access by this allow-list.
-pub fn run(entries: &[&str], program: &[&dyn Display]) -> Outcome {
+pub fn run(entries: &[&str], program: &[&dyn Display]) -> ProgramResult {
     let program: Vec<String> = program.iter().map(|argument| argument.to_string()).collect();
     let own = "/proc/self/exe".to_owned();
     execute(entries, [own, PROGRAM.to_owned()].into_iter().chain(program).collect())
 }
 
 /// Runs any program with network access by this allow-list.
-pub fn execute(entries: &[&str], program: Vec<String>) -> Outcome {
+pub fn execute(entries: &[&str], program: Vec<String>) -> ProgramResult {
     let entries: Vec<Entry> =
         entries.iter().map(|text| Entry::parse(text.to_string().leak()).unwrap_or_else(|e| panic!("{e}"))).collect();
     let entries: &'static [Entry] = entries.leak();
@@ -68,7 +68,7 @@ pub fn execute(entries: &[&str], program: Vec<String>) -> Outcome {
         };
         let (refusals, Output { stdout, stderr, .. }) = tokio::join!(served, waited);
         let output = [stdout, stderr].map(|stream| String::from_utf8(stream).unwrap()).concat();
-        Outcome { output: output.trim_end().to_owned(), refusals }
+        ProgramResult { output: output.trim_end().to_owned(), refusals }
     })
 }
 

@@ -324,21 +324,22 @@ fn resolver_survives_invalid_messages() {
     assert_eq!(run(&["*.example.org:443"], &[&"babble", &"a.example.org"]).output, "198.19.0.1");
 }
 
+/// Returns whether a program is installed.
 fn has(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
 fn curl_reaches_a_listed_host() {
-    gets_through(&["curl", "-sS"]);
+    check_fetches(&["curl", "-sS"]);
 }
 
 fn python_reaches_a_listed_host() {
     let script = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1]).read().decode())";
-    gets_through(&["python3", "-c", script]);
+    check_fetches(&["python3", "-c", script]);
 }
 
-/// A command that prints what is at the URL that follows.
-fn gets_through(command: &[&str]) {
+/// Checks that a command, which prints the contents of a URL, reaches a listed host but no other.
+fn check_fetches(command: &[&str]) {
     let host = Host::at(HOST, |mut stream| {
         let mut request = [0; 4096];
         let _ = stream.read(&mut request);

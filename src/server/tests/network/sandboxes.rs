@@ -20,7 +20,7 @@ use sandbox_mcp::call::outcome::{Ending, Outcome};
 use sandbox_mcp::executor::derivation::Derivations;
 use sandbox_mcp::executor::{ExecutorError, Executors};
 use sandbox_mcp::network::Refusals;
-use sandbox_mcp::sandbox::launch::Pool;
+use sandbox_mcp::sandbox::launch::ManagerPool;
 use sandbox_mcp::sandbox::plan;
 use sandbox_mcp::sandbox::view::{Bind, Link, View};
 use tokio_util::sync::CancellationToken;
@@ -198,7 +198,7 @@ pub fn concurrent_sandboxes_have_separate_networks() {
 pub fn unserved_sockets_are_closed() {
     let sandbox = sandbox(&["api.example.org:443"], &[&"fetch", &"198.18.1.1", &443, &""]);
     let plan = plan::in_namespaces(&Job::new(sandbox, Vec::new()), &view());
-    let (pool, never) = (Pool::with_ready(0), CancellationToken::new());
+    let (pool, never) = (ManagerPool::with_ready(0), CancellationToken::new());
     let run = block_on(pool.run(&Arc::new(plan.environment), &plan.call, Output::Captured, &never)).unwrap();
     // The result depends on whether the program or this process is faster.
     let output = run.stdout.text();

@@ -17,12 +17,12 @@ use crate::call::definition::{Network, Sandbox};
 use crate::call::job::Job;
 use crate::call::missing::Missing;
 use crate::call::outcome::Outcome;
-use crate::sandbox::confine::{self, Ground};
+use crate::sandbox::confine::{self, HostSetup};
 use crate::sandbox::host::Host;
 use crate::sandbox::launch::{self, Controls};
 use crate::sandbox::plan;
 use crate::sandbox::view::View;
-use crate::sandbox::walls::Walls;
+use crate::sandbox::walls::MachineWalls;
 
 /// This machine can't wall off what the tool must not reach, and the operator did not allow that.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl fmt::Display for Unconfined {
 }
 
 /// This host, as far as programs can reach it that run behind these walls.
-pub fn host(walls: &Walls) -> Host {
+pub fn host(walls: &MachineWalls) -> Host {
     // Without namespaces nothing of root's own is shown to programs of a server that is root: they are nobody.
     let for_others = walls.namespaces.is_err() && !confine::runs_as_server();
     Host { for_others, ..Host::from_environment() }
@@ -57,7 +57,7 @@ pub fn host(walls: &Walls) -> Host {
 pub async fn run(
     job: &Job,
     view: &View,
-    walls: &Walls,
+    walls: &MachineWalls,
     allow_unconfined: bool,
     cancelled: &CancellationToken,
 ) -> Result<Outcome, ExecutorError> {
@@ -65,17 +65,17 @@ pub async fn run(
         check(job.sandbox, walls)?;
     }
     let directory = PrivateDirectory::new()?;
-    let ground = Ground {
+    let host_setup = HostSetup {
         directory: directory.path(),
         controls: Controls::of_this_machine(),
         landlock: walls.landlock.as_ref().ok().copied(),
         seccomp: walls.seccomp.is_ok(),
         processes: load::processes(plan::identity().host_uid),
     };
-    let plan = confine::confined(job, view, &ground);
+    let plan = confine::confined(job, view, &host_setup);
     let mut run = launch::run(&plan, job.output, cancelled).await?;
     // Nothing is left that could put another directory in its place.
-    let place = |path| confine::place(directory.path(), path);
+    let place = |path| confine::host_path(directory.path(), path);
     run.out = directory.open(&place(plan::OUT));
     let workdir = place(job.sandbox.workdir);
     let opened = if job.sandbox.read_only { None } else { directory.open(&workdir) };
@@ -88,7 +88,7 @@ pub async fn run(
 }
 
 /// Refuses a sandbox whose programs would reach the host's files, or a network that they must not have.
-pub fn check(sandbox: &Sandbox, walls: &Walls) -> Result<(), ExecutorError> {
+pub fn check(sandbox: &Sandbox, walls: &MachineWalls) -> Result<(), ExecutorError> {
     let Err(namespaces) = &walls.namespaces else { return Ok(()) };
     let refuse = |exposed, wall: &Missing| {
         let (tool, namespaces, wall) = (sandbox.id, namespaces.clone(), wall.clone());
@@ -103,7 +103,7 @@ pub fn check(sandbox: &Sandbox, walls: &Walls) -> Result<(), ExecutorError> {
     }
 }
 
-fn names(walls: &Walls) -> Vec<&'static str> {
+fn names(walls: &MachineWalls) -> Vec<&'static str> {
     let mut names = vec![];
     if let Ok(landlock) = &walls.landlock {
         names.push("landlock");
@@ -119,8 +119,8 @@ fn names(walls: &Walls) -> Vec<&'static str> {
 }
 
 /// What is not as the interface promises.
-fn notes(job: &Job, directory: &Path, walls: &Walls) -> Vec<String> {
-    let at = |path| confine::place(directory, path).display().to_string();
+fn notes(job: &Job, directory: &Path, walls: &MachineWalls) -> Vec<String> {
+    let at = |path| confine::host_path(directory, path).display().to_string();
     let mut notes = vec![format!(
         "This machine offers no namespaces: the program ran among the host's files, with {} in place of {} and {} in \
          place of {}",
