@@ -1,7 +1,7 @@
-//! Which addresses may be connected to: those of the public internet, and no other.
+//! The addresses that are never connected to: all that do not belong to the public internet.
 //!
-//! Whoever owns an allowed name decides where it leads, so a name proves nothing. What it resolves to is judged by this
-//! table, and what no row knows to be public is refused.
+//! The owner of an allowed name decides where it resolves to, so a name proves nothing. Every address that a name
+//! resolves to is checked against this table.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -10,23 +10,23 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Block {
     pub network: IpAddr,
-    /// How many leading bits the addresses share with `network`.
+    /// The number of leading bits that the addresses share with `network`.
     pub prefix: u8,
-    /// What such an address is, with its article.
-    pub what: &'static str,
-    /// Where this is laid down: an RFC, or who uses it.
+    /// The purpose of such an address, with an article: "a loopback address".
+    pub description: &'static str,
+    /// The RFC that reserves the block, or the clouds that use it.
     pub source: &'static str,
 }
 
 impl fmt::Display for Block {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.what, self.source)
+        write!(f, "{} ({})", self.description, self.source)
     }
 }
 
-/// The block that forbids the address; the narrower one where there are several.
+/// Returns the narrowest block that contains the address. `None` if the address is public.
 pub fn refused(address: IpAddr) -> Option<&'static Block> {
-    // `::ffff:127.0.0.1` leads where 127.0.0.1 does.
+    // A mapped address such as `::ffff:127.0.0.1` reaches 127.0.0.1.
     let address = address.to_canonical();
     BLOCKS.iter().find(|block| block.contains(address))
 }
@@ -45,18 +45,18 @@ impl Block {
     }
 }
 
-const fn v4(octets: [u8; 4], prefix: u8, what: &'static str, source: &'static str) -> Block {
+const fn v4(octets: [u8; 4], prefix: u8, description: &'static str, source: &'static str) -> Block {
     let [a, b, c, d] = octets;
-    Block { network: IpAddr::V4(Ipv4Addr::new(a, b, c, d)), prefix, what, source }
+    Block { network: IpAddr::V4(Ipv4Addr::new(a, b, c, d)), prefix, description, source }
 }
 
-const fn v6(segments: [u16; 8], prefix: u8, what: &'static str, source: &'static str) -> Block {
+const fn v6(segments: [u16; 8], prefix: u8, description: &'static str, source: &'static str) -> Block {
     let [a, b, c, d, e, f, g, h] = segments;
-    Block { network: IpAddr::V6(Ipv6Addr::new(a, b, c, d, e, f, g, h)), prefix, what, source }
+    Block { network: IpAddr::V6(Ipv6Addr::new(a, b, c, d, e, f, g, h)), prefix, description, source }
 }
 
-/// IANA's registries of special-purpose addresses, and the services of clouds that answer any program on a machine.
-/// A narrower block stands before a wider one that holds it.
+/// The special-purpose addresses of IANA's registries, and the metadata services of clouds, which answer every program
+/// on a machine. A narrower block precedes the wider ones that contain it.
 pub const BLOCKS: &[Block] = &[
     v4([169, 254, 169, 254], 32, "a cloud's metadata service", "AWS, Azure, Google Cloud and others"),
     v4([100, 100, 100, 200], 32, "a cloud's metadata service", "Alibaba Cloud"),
@@ -102,7 +102,7 @@ pub const BLOCKS: &[Block] = &[
     v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10, "a link-local address", "RFC 4291"),
     v6([0xfec0, 0, 0, 0, 0, 0, 0, 0], 10, "a site-local address", "RFC 3879"),
     v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8, "a multicast address", "RFC 4291"),
-    // All that is left but 2000::/3, of which alone IANA gives out addresses of the public internet.
+    // Everything else outside of 2000::/3, the only range from which IANA allocates public addresses.
     v6([0, 0, 0, 0, 0, 0, 0, 0], 3, "an address outside of global unicast", "RFC 3587"),
     v6([0x4000, 0, 0, 0, 0, 0, 0, 0], 2, "an address outside of global unicast", "RFC 3587"),
     v6([0x8000, 0, 0, 0, 0, 0, 0, 0], 1, "an address outside of global unicast", "RFC 3587"),
@@ -115,7 +115,7 @@ mod tests {
 
     use super::*;
 
-    /// The first and the last address of a block.
+    /// Returns the first and the last address of a block.
     fn ends(block: &Block) -> (IpAddr, IpAddr) {
         match block.network {
             IpAddr::V4(first) => {
@@ -143,7 +143,7 @@ mod tests {
         })
     }
 
-    /// What the standard library knows of special addresses, which is less than the table does.
+    /// Returns whether the standard library considers an address special. It knows fewer blocks than the table.
     fn special_to_std(address: IpAddr) -> bool {
         match address {
             IpAddr::V4(address) => {
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn every_block_begins_where_its_prefix_says_and_is_refused_from_end_to_end() {
+    fn block_is_aligned_to_its_prefix_and_refused_entirely() {
         for block in BLOCKS {
             let (first, last) = ends(block);
             assert!(block.contains(first) && block.contains(last), "{block:?}");
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn no_block_is_hidden_by_a_wider_one_before_it() {
+    fn block_is_never_hidden_by_a_wider_one_before_it() {
         for (index, block) in BLOCKS.iter().enumerate() {
             let (first, last) = ends(block);
             for earlier in &BLOCKS[..index] {
@@ -187,8 +187,8 @@ mod tests {
     }
 
     #[test]
-    fn next_to_a_block_is_either_another_block_or_the_public_internet() {
-        // Where a public address stands beside a block, by hand from IANA's registries.
+    fn address_next_to_a_block_is_public_or_in_another_block() {
+        // The public addresses next to a block, written by hand from IANA's registries.
         let public = [
             "1.0.0.0",
             "9.255.255.255",
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn known_addresses_are_refused_with_what_they_are() {
+    fn known_special_address_is_refused_with_its_description() {
         for (address, reason) in [
             ("169.254.169.254", "a cloud's metadata service (AWS, Azure, Google Cloud and others)"),
             ("fd00:ec2::254", "a cloud's metadata service (AWS)"),
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn the_public_internet_is_let_through_mapped_addresses_of_it_too() {
+    fn public_address_is_permitted_even_when_mapped() {
         for address in ["1.1.1.1", "8.8.8.8", "93.184.215.14", "2606:4700::1111", "2a00:1450::1", "::ffff:8.8.8.8"] {
             assert_eq!(refused(address.parse().unwrap()), None, "{address}");
         }

@@ -1,8 +1,8 @@
-//! The allow-list: which hosts and ports a sandbox may connect to.
+//! The allow-list: the hosts and ports that a sandbox may connect to.
 //!
-//! An entry is `host:port`, where the host is a full domain name, `*.` and a domain name for all that is below it, or
-//! an IPv4 address. A name that a program gives is checked by the same rules before it is compared, so that no second
-//! spelling of a name, and none of an address, gets through.
+//! An entry is `host:port`. The host is a full domain name, an IPv4 address, or `*.` and a domain name for all names
+//! below it. A name that a program gives is checked by the same rules before it is compared, so that no alternative
+//! spelling of a name or of an address gets through.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,53 +10,56 @@ use std::net::Ipv4Addr;
 
 use super::address;
 
-/// More would be a policy that nobody can read, and each may take a descriptor of the server's for each sandbox.
-pub const MOST_ENTRIES: usize = 64;
+/// How many entries a list may have. A longer list cannot be reviewed, and each entry may take one descriptor of the
+/// server for each sandbox.
+pub const MAX_ENTRIES: usize = 64;
 
-/// The longest domain name, and the longest of its labels, in bytes (RFC 1035).
-const LONGEST_NAME: usize = 253;
-const LONGEST_LABEL: usize = 63;
+/// The longest domain name (RFC 1035).
+const MAX_NAME_BYTES: usize = 253;
+/// The longest label of a domain name (RFC 1035).
+const MAX_LABEL_BYTES: usize = 63;
 
 const EXAMPLE: &str = "such as api.example.org:443";
 
-/// One thing that is allowed. What [`Entry::parse`] has not made, build.rs wrote down after it had.
+/// One entry of an allow-list. It is constructed only by [`Entry::parse`], or by build.rs from entries that it parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry<'a> {
     pub to: Pattern<'a>,
     pub port: u16,
 }
 
-/// Names are in lower case.
+/// The hosts that an entry allows. Names are in lower case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Pattern<'a> {
     /// This name.
     Name(&'a str),
-    /// Every name that has at least one label more than this one: `*.example.org`.
+    /// All names with at least one more label than this one: `*.example.org`.
     Below(&'a str),
-    /// This address, and no name that resolves to it.
+    /// This address, but no name that resolves to it.
     Address(Ipv4Addr),
 }
 
-/// Why an entry is refused; the text says what to change.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How many characters of an invalid entry are shown.
+const MAX_SHOWN_CHARACTERS: usize = 100;
+
+/// The reason why an entry is refused, and what to change.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("network entry {} {reason}", shown(.entry))]
 pub struct EntryError {
     entry: String,
     reason: Cow<'static, str>,
 }
 
-impl fmt::Display for EntryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let entry = &self.entry;
-        match entry.char_indices().nth(100) {
-            Some((end, _)) => write!(f, "network entry {:?}… {}", &entry[..end], self.reason),
-            None => write!(f, "network entry {entry:?} {}", self.reason),
-        }
+/// Quotes an entry, and truncates it if it is long.
+fn shown(entry: &str) -> String {
+    match entry.char_indices().nth(MAX_SHOWN_CHARACTERS) {
+        Some((end, _)) => format!("{:?}…", &entry[..end]),
+        None => format!("{entry:?}"),
     }
 }
 
-impl std::error::Error for EntryError {}
-
 impl<'a> Entry<'a> {
+    /// Parses `host:port`.
     pub fn parse(text: &'a str) -> Result<Self, EntryError> {
         parse(text).map_err(|reason| EntryError { entry: text.to_owned(), reason })
     }
@@ -91,10 +94,10 @@ impl Pattern<'_> {
     }
 }
 
-/// Checks what holds for all entries together.
+/// Checks the number of entries, and that no entry is listed twice.
 pub fn check(entries: &[Entry]) -> Result<(), String> {
-    if entries.len() > MOST_ENTRIES {
-        return Err(format!("it has {} entries: {MOST_ENTRIES} at most", entries.len()));
+    if entries.len() > MAX_ENTRIES {
+        return Err(format!("it has {} entries: {MAX_ENTRIES} at most", entries.len()));
     }
     match entries.iter().enumerate().find(|(index, entry)| entries[..*index].contains(entry)) {
         Some((_, entry)) => Err(format!("`{entry}` is listed twice: remove one")),
@@ -102,17 +105,17 @@ pub fn check(entries: &[Entry]) -> Result<(), String> {
     }
 }
 
-/// Whether a sandbox with these entries may connect there.
+/// Returns whether these entries allow connections to a host and port.
 pub fn permits(entries: &[Entry], host: &Host, port: u16) -> bool {
     entries.iter().any(|entry| entry.permits(host, port))
 }
 
-/// Whether it may do so at any port.
-pub fn knows(entries: &[Entry], host: &Host) -> bool {
+/// Returns whether these entries allow connections to a host at some port.
+pub fn lists(entries: &[Entry], host: &Host) -> bool {
     entries.iter().any(|entry| entry.to.matches(host))
 }
 
-/// Where a program wants to connect to.
+/// A host that a program wants to connect to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Host {
     Name(HostName),
@@ -128,24 +131,25 @@ impl fmt::Display for Host {
     }
 }
 
-/// A full domain name in lower case, without a dot at its end.
+/// A full domain name in lower case, without the final dot.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostName(String);
 
 impl HostName {
-    /// None: no host has such a name, be it because it is an address.
+    /// Parses a name, and converts it to lower case. `None` if it is no valid full domain name, for example an address.
     pub fn parse(text: &str) -> Option<Self> {
         let name = text.to_ascii_lowercase();
         check_name(&name).ok().map(|()| Self(name))
     }
 
-    /// The same of a name's labels, which may hold dots of their own in the DNS.
+    /// Joins the labels of a DNS name. `None` if the name is invalid, or if a label contains a dot, which DNS permits.
     pub fn of_labels(labels: &[&[u8]]) -> Option<Self> {
         let name = labels.join(&b'.');
         let plain = labels.iter().all(|label| !label.contains(&b'.'));
         std::str::from_utf8(&name).ok().filter(|_| plain).and_then(Self::parse)
     }
 
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -157,9 +161,9 @@ impl fmt::Display for HostName {
     }
 }
 
-type Reason = Cow<'static, str>;
+type EntryProblem = Cow<'static, str>;
 
-fn parse(text: &str) -> Result<Entry<'_>, Reason> {
+fn parse(text: &str) -> Result<Entry<'_>, EntryProblem> {
     if text.is_empty() {
         return Err(format!("is empty: write host:port, {EXAMPLE}").into());
     }
@@ -179,8 +183,8 @@ fn parse(text: &str) -> Result<Entry<'_>, Reason> {
     Ok(Entry { to: pattern(host)?, port })
 }
 
-fn pattern(host: &str) -> Result<Pattern<'_>, Reason> {
-    // The standard library takes the one spelling with four decimal numbers only.
+fn pattern(host: &str) -> Result<Pattern<'_>, EntryProblem> {
+    // The standard library accepts only the spelling with four decimal numbers.
     if let Ok(address) = host.parse::<Ipv4Addr>() {
         return match address::refused(address.into()) {
             None => Ok(Pattern::Address(address)),
@@ -200,8 +204,8 @@ fn pattern(host: &str) -> Result<Pattern<'_>, Reason> {
     }
 }
 
-/// Tells what keeps the text from being a full domain name in lower case.
-fn check_name(name: &str) -> Result<(), Reason> {
+/// Checks that the text is a full domain name in lower case.
+fn check_name(name: &str) -> Result<(), EntryProblem> {
     if name.is_empty() {
         return Err("has no host: write host:port".into());
     }
@@ -217,14 +221,14 @@ fn check_name(name: &str) -> Result<(), Reason> {
     if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return Err("has upper-case letters: write it in lower case".into());
     }
-    if name.len() > LONGEST_NAME {
-        return Err(format!("has a name of {} bytes: {LONGEST_NAME} at most", name.len()).into());
+    if name.len() > MAX_NAME_BYTES {
+        return Err(format!("has a name of {} bytes: {MAX_NAME_BYTES} at most", name.len()).into());
     }
     name.split('.').try_for_each(check_label)?;
     let Some((_, last)) = name.rsplit_once('.') else {
         return Err("is not a full domain name: write it with its domain; localhost needs no entry".into());
     };
-    // To parsers of addresses, `1.2.3.0x4` and `127.1` are some. No top-level domain is a number.
+    // Other parsers accept `1.2.3.0x4` and `127.1` as addresses. No top-level domain is a number.
     let hexadecimal = last.strip_prefix("0x").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_hexdigit()));
     if hexadecimal || last.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err("ends like an address: write four decimal numbers, or a name".into());
@@ -235,20 +239,20 @@ fn check_name(name: &str) -> Result<(), Reason> {
     Ok(())
 }
 
-fn check_label(label: &str) -> Result<(), Reason> {
+fn check_label(label: &str) -> Result<(), EntryProblem> {
     if label.is_empty() {
         return Err("has an empty label: remove the needless dot".into());
     }
-    if label.len() > LONGEST_LABEL {
-        return Err(format!("has a label of {} bytes: {LONGEST_LABEL} at most", label.len()).into());
+    if label.len() > MAX_LABEL_BYTES {
+        return Err(format!("has a label of {} bytes: {MAX_LABEL_BYTES} at most", label.len()).into());
     }
     let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if let Some(other) = label.bytes().find(|byte| !known(*byte)) {
         let other = char::from(other);
-        return Err(format!("holds {other:?}: names of hosts have letters, digits, `-` and `.` only").into());
+        return Err(format!("holds {other:?}: host names have only letters, digits, `-` and `.`").into());
     }
     if label.starts_with('-') || label.ends_with('-') {
-        return Err("has a label that begins or ends with `-`, which names of hosts can't: correct it".into());
+        return Err("has a label that begins or ends with `-`: host names do not allow that".into());
     }
     Ok(())
 }
@@ -266,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn names_wildcards_and_addresses_are_taken_and_shown_as_they_were_written() {
+    fn valid_entry_is_shown_as_it_was_written() {
         for (text, to) in [
             ("api.example.org:443", Pattern::Name("api.example.org")),
             ("*.example.org:8443", Pattern::Below("example.org")),
@@ -281,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_is_wrong_is_refused_with_what_to_change() {
+    fn invalid_entry_is_refused_with_what_to_change() {
         let long_label = format!("{}.org:443", "x".repeat(64));
         let long_name = format!("{}org:443", "x.".repeat(126));
         for (text, reason) in [
@@ -340,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_permitted_at_its_own_port_only() {
+    fn host_is_permitted_only_at_its_listed_ports() {
         let list = entries(&["api.example.org:443", "api.example.org:8443", "8.8.8.8:53"]);
         let api = name("api.example.org");
         assert!(permits(&list, &api, 443) && permits(&list, &api, 8443) && !permits(&list, &api, 80));
@@ -354,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_stands_for_one_label_or_more_and_not_for_the_domain_itself() {
+    fn wildcard_matches_names_below_but_not_the_domain_itself() {
         let list = entries(&["*.example.org:443"]);
         for (host, allowed) in [
             ("a.example.org", true),
@@ -366,20 +370,20 @@ mod tests {
             ("a.example.com", false),
         ] {
             assert_eq!(permits(&list, &name(host), 443), allowed, "{host}");
-            assert_eq!(knows(&list, &name(host)), allowed, "{host}");
+            assert_eq!(lists(&list, &name(host)), allowed, "{host}");
             assert!(!permits(&list, &name(host), 80), "{host}");
         }
     }
 
     #[test]
-    fn an_empty_list_allows_nothing() {
+    fn empty_list_permits_nothing() {
         let host = name("example.org");
-        assert!(!permits(&[], &host, 443) && !knows(&[], &host));
+        assert!(!permits(&[], &host, 443) && !lists(&[], &host));
         assert_eq!(check(&[]), Ok(()));
     }
 
     #[test]
-    fn a_spelling_of_a_name_or_an_address_that_is_not_the_plain_one_is_no_name() {
+    fn alternative_spelling_is_no_host_name() {
         assert_eq!(HostName::parse("API.Example.Org").unwrap().as_str(), "api.example.org");
         let long = format!("{}org", "x.".repeat(126));
         for text in [
@@ -412,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_make_a_name_unless_one_holds_a_dot_or_is_no_text() {
+    fn label_with_a_dot_or_invalid_text_makes_no_host_name() {
         let name = HostName::of_labels(&[b"API", b"example", b"org"]).unwrap();
         assert_eq!(name.as_str(), "api.example.org");
         for labels in [&[&b"api.example"[..], b"org"][..], &[b"a\xff", b"org"], &[b"a\0", b"org"], &[b"org"], &[]] {
@@ -421,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_is_too_long_or_repeats_itself_is_refused() {
+    fn long_or_repetitive_list_is_refused() {
         let texts: Vec<String> = (1..=65).map(|port| format!("example.org:{port}")).collect();
         let list: Vec<Entry> = texts.iter().map(|text| Entry::parse(text).unwrap()).collect();
         assert_eq!(check(&list[..64]), Ok(()));

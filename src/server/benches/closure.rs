@@ -1,8 +1,8 @@
-//! What a call costs in an environment of few store paths and of many, which differ in nothing that the program sees.
+//! Compares the cost of a call in an environment of few store paths and in one of many, with the same program.
 //!
 //!     nix build && SANDBOX_MCP_BIN=result/bin/sandbox-mcp cargo bench --bench closure
 //!
-//! The server only brings the shell there; the calls are made by its library, as the server would.
+//! The server is only used to realise the shell's environment. The calls are made by its library.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -27,14 +27,14 @@ use test_support::measure::{median, timed};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-/// Store paths of the larger environment.
-const MANY: usize = 400;
+/// The number of store paths of the larger environment.
+const MANY_PATHS: usize = 400;
 const RUNS: usize = 500;
-/// Between two calls: a sandbox is made ready meanwhile.
+/// The pause between two calls, in which a sandbox is prepared.
 const PAUSE: Duration = Duration::from_millis(12);
 
 fn main() {
-    // `cargo test --benches` only asks whether it starts.
+    // `cargo test --benches` only checks that it starts.
     if std::env::args().any(|argument| argument == "--test") {
         return;
     }
@@ -42,7 +42,7 @@ fn main() {
     let shell = fs::canonicalize(environment.join("bin/sh")).expect("the shell's environment has a shell");
     let few = store::requisites(&[store::store_path(&shell)].into());
     let mut many = few.clone();
-    many.extend(store::others().filter(|path| !few.contains(path)).take(MANY - few.len()));
+    many.extend(store::directories().filter(|path| !few.contains(path)).take(MANY_PATHS - few.len()));
     let bin = shell.parent().expect("a program has a directory");
     let ways = [&few, &many].map(|paths| {
         let executors = Executors::new(None, Derivations::new(None, false, Remote::Off), false);
@@ -66,7 +66,7 @@ fn main() {
     println!("ratio: {:.3}", many_take / few_take);
 }
 
-/// The environment of the shell.
+/// Realises the environment of the shell, and returns its path.
 fn environment() -> PathBuf {
     let reply = Server::ready(&["--executor", "namespace"]).sh("true");
     let environment = PathBuf::from(reply.field("environment").as_str().unwrap_or_else(|| panic!("{reply}")));
@@ -77,7 +77,7 @@ fn environment() -> PathBuf {
 fn view(environment: &Path, paths: &BTreeSet<String>, bin: &Path) -> View {
     let (binds, links) = view::pinned(environment, paths.iter().map(String::as_str));
     let path = bin.display().to_string();
-    // The locale of the sandbox's definition may be in one of the environments alone.
+    // The locale of the sandbox's definition may exist in only one of the environments.
     let variables = vec![("LANG".to_owned(), "C".to_owned())];
     View { origin: Origin::Pinned(environment.to_owned()), binds, links, path, variables, ..View::empty() }
 }

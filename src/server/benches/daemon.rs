@@ -1,5 +1,5 @@
-//! What it costs to have Nix build something that takes no time, by the way that Nix is reached:
-//! `cargo bench --bench daemon`. Compare within one run only: disks and Nix versions differ.
+//! Measures the overhead of a build by Nix for each way to reach Nix: `cargo bench --bench daemon`. Compare only figures
+//! of the same run: disks and Nix versions differ.
 
 use std::time::{Duration, Instant};
 
@@ -9,12 +9,12 @@ use test_support::own_store;
 
 const RUNS: usize = 30;
 
-/// Runs something on a number that no other run has, and gives the time without what prepared it.
+/// Runs one build, and returns its time without the preparation. The number is unique to the build.
 type Way = fn(&Fixture, usize) -> Result<Duration, Failed>;
 
 fn main() -> Result<(), Failed> {
     if !own_store::is_here() || own_store::static_shell().is_none() {
-        println!("A Nix and a static shell are needed.");
+        println!("This benchmark needs Nix and a static shell.");
         return Ok(());
     }
     let ways: [(&str, DaemonKind, Way); 5] = [
@@ -26,7 +26,7 @@ fn main() -> Result<(), Failed> {
     ];
     let fixtures = ways.iter().map(|(_, kind, _)| Fixture::new(*kind)).collect::<Result<Vec<_>, _>>()?;
     let mut times = ways.map(|_| Vec::new());
-    // In turns, so that what else the machine does hits all alike.
+    // The ways take turns, so that other load on the machine affects all of them.
     for number in 0..RUNS {
         for ((way, fixture), times) in ways.iter().zip(&fixtures).zip(&mut times) {
             times.push((way.2)(fixture, number)?);
@@ -47,10 +47,10 @@ fn script(number: usize) -> String {
     format!("echo {number} > $out")
 }
 
-/// The derivation and its output, over a connection that is made for it, or that is there already.
+/// Adds and builds a derivation over a new connection, or over one that is already open.
 fn build(fixture: &Fixture, number: usize, warm: bool) -> Result<Duration, Failed> {
     fixture.runtime.block_on(async {
-        // The shell is there for every run but the first, as the launcher would be.
+        // The shell is in the store after the first run, like the launcher of the server.
         let prepared = Script::new(&mut fixture.connect().await?, &script(number)).await?;
         let text = prepared.derivation.text();
         let mut connection = None;
@@ -69,7 +69,7 @@ fn build(fixture: &Fixture, number: usize, warm: bool) -> Result<Duration, Faile
     })
 }
 
-/// The command, on a derivation that is in the store already.
+/// Runs `nix-store --realise` on a derivation that is in the store already.
 fn realise(fixture: &Fixture, number: usize) -> Result<Duration, Failed> {
     let added = fixture.runtime.block_on(async {
         let mut connection = fixture.connect().await?;

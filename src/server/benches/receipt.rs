@@ -1,4 +1,4 @@
-//! What a receipt costs: `cargo bench --bench receipt`.
+//! Measures the time to make a receipt: `cargo bench --bench receipt`.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use sandbox_mcp::nix::run_derivation::{DerivationInputs, builder_path, fits_inli
 
 const RUNS: usize = 500;
 
-/// Stands for a pinned environment: a receipt names it, and nothing is looked up.
+/// An environment that does not exist. A receipt only names it.
 const ENVIRONMENT: Environment = Environment {
     drv: "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-sandbox-mcp-python.drv",
     out: "/nix/store/zyxwvsrqpnmlkjihgfdcba9876543210-sandbox-mcp-python",
@@ -23,9 +23,9 @@ fn main() {
     let begun = Instant::now();
     let builder = builder_path();
     println!("the launcher's own path, once: {:?}", begun.elapsed());
-    println!("{:>9}  {:>8}  {:>9}  {:>9}", "code", "held", "median", "p95");
+    println!("{:>9}  {:>8}  {:>9}  {:>9}", "code", "stored", "median", "p95");
     for size in [100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000] {
-        // A line break in every 40 characters, as in code.
+        // Lines of 40 characters, as in code.
         let code: String = "print(\"a line of about forty characters\")\n".chars().cycle().take(size).collect();
         let files = [File::parse("main.py", code).expect("the name is good")];
         let mut times: Vec<Duration> = (0..RUNS.min(500_000_000 / size))
@@ -42,9 +42,9 @@ fn main() {
             })
             .collect();
         times.sort();
-        let held = if fits_inline(&files) { "inline" } else { "apart" };
+        let stored = if fits_inline(&files) { "inline" } else { "separate" };
         let at = |percent: usize| format!("{:.1?}", times[times.len() * percent / 100]);
-        println!("{size:>9}  {held:>8}  {:>9}  {:>9}", at(50), at(95));
+        println!("{size:>9}  {stored:>8}  {:>9}  {:>9}", at(50), at(95));
     }
 }
 

@@ -1,9 +1,9 @@
-//! What the environments save of a language's own start: its standard library compiled ahead, classes loaded ahead, an
-//! interpreter started ahead.
+//! Measures how much start-up time of languages the environments save: by a precompiled standard library, preloaded
+//! classes, or an interpreter that is started ahead of the call.
 //!
 //!     nix build && SANDBOX_MCP_BIN=result/bin/sandbox-mcp cargo bench --bench runtimes
 //!
-//! Compare within one run only.
+//! Compare only figures of the same run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,11 +19,11 @@ use test_support::measure::{median, timed};
 const GO: &str = "package main\n\nimport \"fmt\"\n\nfunc main() { fmt.Println(\"hello\") }\n";
 const JAVA: &str = "class Main { public static void main(String[] a) { System.out.println(\"hello\"); } }";
 const PANDAS: &str = "import pandas\nprint('hello')";
-/// Between two calls, in which the next interpreter starts.
+/// The pause between two calls, in which the next interpreter starts.
 const PAUSE: Duration = Duration::from_millis(1500);
 
 fn main() {
-    // `cargo test --benches` only asks whether it starts.
+    // `cargo test --benches` only checks that it starts.
     if std::env::args().any(|argument| argument == "--test") {
         return;
     }
@@ -31,7 +31,7 @@ fn main() {
     println!("{:<34}{:>12}{:>12}{:>8}", "", "call", "bare", "ratio");
     let go = Other { program: "go", arguments: &["run", "main.go"], file: ("main.go", GO), fresh: Some("GOCACHE") };
     compare(&server, "go, hello, cold cache", 3, ("go", json!({"main_go": GO, "go_mod": "module hello\n"})), &go);
-    // That of the JDK itself, and not the environment's own, which has caches.
+    // The JDK's own `java`, because the one of the environment has caches.
     let java = Other { program: "javac/../java", arguments: &["main.java"], file: ("main.java", JAVA), fresh: None };
     compare(&server, "java, hello", 10, ("java", json!({"main_java": JAVA})), &java);
     let python = Other { program: "python", arguments: &["main.py"], file: ("main.py", PANDAS), fresh: None };
@@ -43,7 +43,7 @@ struct Other {
     program: &'static str,
     arguments: &'static [&'static str],
     file: (&'static str, &'static str),
-    /// A variable that names a directory which is empty each time.
+    /// A variable that is set to a new empty directory for each run.
     fresh: Option<&'static str>,
 }
 
@@ -81,7 +81,7 @@ impl Other {
         timed(|| assert_eq!(command.output().expect("start the program").stdout, b"hello\n"))
     }
 
-    /// `a/../b` is what stands beside the program that `a` leads to.
+    /// Returns the path of the program. `a/../b` means the program `b` in the directory that the link `a` points into.
     fn path(&self, environment: &Path) -> PathBuf {
         let bin = environment.join("bin");
         match self.program.split_once("/../") {

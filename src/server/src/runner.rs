@@ -24,7 +24,7 @@ use crate::nix::realise::{RealiseError, Realiser};
 use crate::sandbox::backend::Backend;
 use crate::sandbox::host::{self, HostError, Toolchain};
 use crate::sandbox::view::{View, ViewError};
-use crate::sandbox::view_cache::JoinedViews;
+use crate::sandbox::view_cache::ViewCache;
 use nix_store::store_path::StorePathError;
 
 /// What the operator decided for all calls.
@@ -117,7 +117,7 @@ pub struct Runner {
     executors: Executors,
     /// The views of each tool, once they were made.
     views: BTreeMap<&'static str, Views>,
-    joined: JoinedViews,
+    view_cache: ViewCache,
     /// The cached result of probing whether builds by Nix work on this machine, which are the fallback where user
     /// namespaces are unavailable.
     nix_fallback_works: OnceCell<Result<(), String>>,
@@ -141,7 +141,7 @@ impl Runner {
             slots: Semaphore::new(options.calls_at_once),
             executors: Executors::new(options.ready, derivations, options.allow_unconfined),
             nix_fallback_works: OnceCell::new(),
-            joined: JoinedViews::default(),
+            view_cache: ViewCache::default(),
             views: TOOLS.iter().map(|tool| (tool.sandbox.id, Views::default())).collect(),
             options,
         }
@@ -300,7 +300,7 @@ impl Runner {
             Err(RunError::Executor(ExecutorError::Derivation(error))) if error.misses_a_path() => {
                 tracing::warn!("{error}: the environment is realised again");
                 self.views[job.sandbox.id].pinned.lock().await.take();
-                self.joined.forget();
+                self.view_cache.clear();
                 self.run_once(&job, on_stage, cancelled).await
             }
             result => result,
@@ -425,13 +425,13 @@ impl Runner {
     }
 
     async fn joined(&self, base: Arc<View>, packages: &Packages, on_stage: OnStage<'_>) -> Result<Arc<View>, RunError> {
-        if let Some(view) = self.joined.find(&base, packages) {
+        if let Some(view) = self.view_cache.get(&base, packages) {
             return Ok(view);
         }
         for package in packages.iter() {
             self.realise_package(package, on_stage).await?;
         }
-        Ok(self.joined.keep(&base, base.with(packages)?))
+        Ok(self.view_cache.insert(&base, base.with(packages)?))
     }
 
     async fn pinned(&self, sandbox: &'static Sandbox, on_stage: OnStage<'_>) -> Result<Arc<View>, RunError> {

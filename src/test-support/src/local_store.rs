@@ -8,7 +8,7 @@ use std::process::Command;
 use nix_store::store_path::{STORE, StorePath};
 
 /// Lists directories of the store.
-pub fn others() -> impl Iterator<Item = String> {
+pub fn directories() -> impl Iterator<Item = String> {
     let entries = fs::read_dir(STORE).expect("read the store").flatten();
     let is_directory = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
     let paths = entries.filter(is_directory).filter_map(|entry| entry.path().into_os_string().into_string().ok());

@@ -1,6 +1,6 @@
-//! What a run by Nix costs in an environment of few store paths and of many.
+//! Compares the cost of a run by Nix in an environment of few store paths and in one of many.
 //!
-//! The environments are made here: a shell, and whatever else the store holds.
+//! The environments are built here, from a shell and other paths of the store.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -25,10 +25,10 @@ use crate::{derivation, realise};
 
 const CODE: &str = "echo hello";
 const RUNS: usize = 30;
-/// The first runs bring the launcher there, and make connections.
-const WARM_UP: usize = 3;
+/// The number of first runs that are not counted, because they add the launcher to the store and open connections.
+const WARM_UP_RUNS: usize = 3;
 
-/// `shell` is the sandbox of that name, with a pinned environment.
+/// Prints the comparison. `shell` is the sandbox of that name, with a pinned environment.
 pub fn compare(shell: &'static Sandbox) {
     let runtime = Runtime::new().expect("start threads");
     println!("\n{:>12}{:>22}{:>16}{:>8}", "store paths", "nix-store --realise", "derivation", "ratio");
@@ -38,9 +38,9 @@ pub fn compare(shell: &'static Sandbox) {
         let executors = executors();
         let view = Arc::new(View::pinned(Path::new(environment.out)).expect("it was just made"));
         let mut times = [const { Vec::new() }; 2];
-        for run in 0..RUNS + WARM_UP {
+        for run in 0..RUNS + WARM_UP_RUNS {
             let pair = [realise(&derivation(sandbox, CODE)), runtime.block_on(by_daemon(&executors, sandbox, &view))];
-            if run >= WARM_UP {
+            if run >= WARM_UP_RUNS {
                 times.iter_mut().zip(pair).for_each(|(times, time)| times.push(time));
             }
         }
@@ -70,17 +70,17 @@ async fn by_daemon(executors: &Executors, sandbox: &'static Sandbox, view: &Arc<
     time
 }
 
-/// An environment of at most so many store paths, and of how many it is.
+/// Builds an environment of at most `count` store paths, and returns it with the actual number.
 fn environment(shell: &Sandbox, count: usize) -> (Environment, usize) {
     let pinned = shell.environment.expect("it has one");
     let [bash, mkdir] =
         ["sh", "mkdir"].map(|name| Path::new(pinned.out).join("bin").join(name).canonicalize().expect("it is there"));
     let mut chosen: BTreeSet<PathBuf> = [&bash, &mkdir].map(|path| store::store_path(path)).into();
     let mut closure = store::requisites(&chosen);
-    for path in store::others().filter(|path| store::is_valid(path)) {
+    for path in store::directories().filter(|path| store::is_valid(path)) {
         let more: BTreeSet<PathBuf> = chosen.iter().cloned().chain([path.into()]).collect();
         let larger = store::requisites(&more);
-        // The environment is one more.
+        // The environment itself is one more store path.
         if larger.len() < count {
             (chosen, closure) = (more, larger);
         }

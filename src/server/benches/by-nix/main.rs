@@ -1,5 +1,5 @@
-//! What a call costs by Nix: `cargo bench --bench by-nix`, with a server that has pinned environments. Compare within one
-//! run only: disks and Nix versions differ.
+//! Measures calls that Nix runs: `cargo bench --bench by-nix`, with a server that has pinned environments. Compare only
+//! figures of the same run: disks and Nix versions differ.
 
 mod closures;
 
@@ -23,7 +23,7 @@ use test_support::measure::{median, timed};
 
 const RUNS: usize = 30;
 const EXECUTORS: [&str; 3] = ["namespace", "derivation", "derivation-cli"];
-/// Tools with small and large closures, and a program that takes no time.
+/// A tool with a small closure and one with a large closure, and a program for each that takes little time.
 const TOOLS: [(&str, &str); 2] = [("shell", "echo hello"), ("python", "print('hello')")];
 
 fn main() {
@@ -32,7 +32,7 @@ fn main() {
     for (name, code) in TOOLS {
         let tool = &Tool::by_name(name).expect("the tool exists").sandbox;
         let Some(environment) = &tool.environment else {
-            println!("A server with pinned environments is needed: set SANDBOX_MCP_MANIFEST.");
+            println!("This benchmark needs a server with pinned environments: set SANDBOX_MCP_MANIFEST.");
             return;
         };
         let parameter = tool.entrypoint.replace('.', "_");
@@ -40,7 +40,7 @@ fn main() {
             let reply = server.call(name, json!({ &parameter: code }));
             assert_eq!(reply.text(), "hello\n", "{reply}");
         };
-        // What is made once is not what is measured.
+        // The first call does work that is done only once.
         servers.iter().for_each(call);
         let mut times = [const { Vec::new() }; EXECUTORS.len()];
         let mut bare = Vec::new();
@@ -63,7 +63,7 @@ fn main() {
     closures::compare(&Tool::by_name("shell").expect("the tool exists").sandbox);
 }
 
-/// A run of a call, as the executor makes it.
+/// Makes the derivation of a call, as the executor does.
 fn derivation(sandbox: &'static Sandbox, code: &str) -> RunDerivation {
     let files = [File::parse(sandbox.entrypoint, code.to_owned()).expect("a file")];
     let same = receipt(&Job::new(sandbox, files.into())).expect("a receipt").expect("a pinned environment");
@@ -71,7 +71,7 @@ fn derivation(sandbox: &'static Sandbox, code: &str) -> RunDerivation {
     run.expect("the receipt is our own")
 }
 
-/// How long the command alone takes, on a derivation that is in the store already.
+/// Measures `nix-store --realise` on a derivation that is in the store already.
 fn realise(run: &RunDerivation) -> Duration {
     let mut export = Export::default();
     export.add(&run.path, &Node::File { content: run.text.as_bytes(), executable: false }, &run.references);

@@ -1,9 +1,9 @@
-//! What a call costs, over MCP on stdio, beside the same program under bubblewrap and bare.
+//! Measures calls over MCP on stdio, and compares them with the same program under bubblewrap and without a sandbox.
 //!
 //!     nix build && SANDBOX_MCP_BIN=result/bin/sandbox-mcp cargo bench
 //!
-//! Machines are noisy: every figure is compared within one run only, in which the ways take turns. Nothing is asserted.
-//! A server without pinned environments has nothing that bubblewrap could show, and is refused.
+//! Compare only figures of the same run, in which the variants take turns, because machines are noisy. Nothing is
+//! asserted. The server must have pinned environments, because bubblewrap shows the same environment.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use test_support::client::Server;
 use test_support::measure::{median, timed};
 
-/// A tool, the arguments of its call, what it prints, and how often it runs.
+/// A tool, the arguments of its call, the expected output, and the number of runs.
 type Program = (&'static str, fn() -> Value, &'static str, usize);
 
 const PROGRAMS: [Program; 6] = [
@@ -33,12 +33,13 @@ const PROGRAMS: [Program; 6] = [
 const GO: &str = "package main\n\nimport \"fmt\"\n\nfunc main() { fmt.Println(\"hello\") }\n";
 const JAVA: &str = "class Main { public static void main(String[] a) { System.out.println(\"hello\"); } }";
 
-/// Calls before the server's memory is read, and how many clients ask at once for the throughput.
-const MANY: usize = 1000;
+/// The number of calls that the throughput and the server's memory are measured over.
+const CALLS: usize = 1000;
+/// The number of concurrent calls for the throughput.
 const CLIENTS: usize = 16;
 
 fn main() {
-    // `cargo test --benches` only asks whether it starts.
+    // `cargo test --benches` only checks that it starts.
     if std::env::args().any(|argument| argument == "--test") {
         return;
     }
@@ -56,7 +57,7 @@ fn main() {
     memory(&server);
 }
 
-/// From the start of the process to the list of tools.
+/// Measures the time from the start of the server to the list of tools.
 fn start_up() {
     let mut times = Vec::new();
     for _ in 0..20 {
@@ -69,6 +70,7 @@ fn start_up() {
     println!("start to tools/list: {:.1} ms", milliseconds(median(&mut times)));
 }
 
+/// Measures the latency of calls of one tool.
 fn latency(server: &Server, (tool, arguments, expected, count): Program) {
     let sandbox = &Tool::by_name(tool).expect("the tool exists").sandbox;
     // The first call realises the environment and warms the page cache.
@@ -97,7 +99,7 @@ fn latency(server: &Server, (tool, arguments, expected, count): Program) {
     );
 }
 
-/// From the begin of a call to the first answer of the gateway that is started for it.
+/// Measures the time from the start of a call to the first answer of the API gateway that is started for it.
 fn gateway(server: &Server) {
     let answer = || {
         let begun = SystemTime::now();
@@ -116,20 +118,20 @@ fn gateway(server: &Server) {
     }
 }
 
-/// So many calls are under way at any time. One thread speaks for all clients: it takes processor time from the server.
+/// Measures the throughput of concurrent calls. One thread acts for all clients; it shares the processors with the server.
 fn throughput(server: &Server) {
     let begin = || server.begin_call("shell", json!({"main_sh": "echo hello"}));
     let (before, begun) = (cpu_time(server.pid), Instant::now());
     let mut open: Vec<u64> = (0..CLIENTS).map(|_| begin()).collect();
-    for call in 1..=MANY {
+    for call in 1..=CALLS {
         let message = server.receive(|message| message["id"].as_u64().is_some_and(|id| open.contains(&id)));
         assert_eq!(message["result"]["content"][0]["text"], "hello\n", "{message}");
         open.retain(|id| message["id"] != *id);
-        if call + CLIENTS <= MANY {
+        if call + CLIENTS <= CALLS {
             open.push(begin());
         }
     }
-    let (calls, elapsed) = (MANY as f64, begun.elapsed().as_secs_f64());
+    let (calls, elapsed) = (CALLS as f64, begun.elapsed().as_secs_f64());
     let cores = thread::available_parallelism().map_or(1, usize::from) as f64;
     println!(
         "\nshell, {CLIENTS} clients at once: {:.0} calls a second and core, {:.2} ms of CPU a call",
@@ -138,13 +140,14 @@ fn throughput(server: &Server) {
     );
 }
 
+/// Measures the server's memory after many calls, and after a large output.
 fn memory(server: &Server) {
     let after_many = resident(server.pid);
-    for _ in 0..MANY {
+    for _ in 0..CALLS {
         assert_eq!(server.sh("echo hello").text(), "hello\n");
     }
     println!(
-        "memory of the server: {:.1} MB after {MANY} calls, {:.1} MB after {MANY} more",
+        "memory of the server: {:.1} MB after {CALLS} calls, {:.1} MB after {CALLS} more",
         after_many,
         resident(server.pid)
     );
@@ -153,11 +156,11 @@ fn memory(server: &Server) {
     println!("after a program that prints 1 GB: {:.1} MB", resident(server.pid));
 }
 
-// ---- The other ways ----
+// ---- Variants without the server ----
 
 type Way = fn(&Sandbox, &Path, &Path) -> Command;
 
-/// The time from the start of the process to its end, with its files written before.
+/// Measures the time from the start of the process to its end. Its files are written before.
 fn timed_run(way: Way, sandbox: &Sandbox, environment: &Path, arguments: &Value, expected: &str) -> Duration {
     let directory = tempfile::tempdir().expect("make a directory");
     for (parameter, content) in arguments.as_object().expect("arguments are an object") {
@@ -171,13 +174,13 @@ fn timed_run(way: Way, sandbox: &Sandbox, environment: &Path, arguments: &Value,
 }
 
 fn variables(sandbox: &Sandbox, environment: &Path) -> Vec<(String, String)> {
-    let place = environment.display().to_string();
+    let environment = environment.display().to_string();
     let own = sandbox
         .variables
         .iter()
-        .map(|(name, value)| ((*name).to_owned(), value.replace(ENVIRONMENT_PLACEHOLDER, &place)));
+        .map(|(name, value)| ((*name).to_owned(), value.replace(ENVIRONMENT_PLACEHOLDER, &environment)));
     let common =
-        [("PATH", format!("{place}/bin")), ("LC_CTYPE", "C.UTF-8".to_owned()), ("SHELL", "/bin/sh".to_owned())];
+        [("PATH", format!("{environment}/bin")), ("LC_CTYPE", "C.UTF-8".to_owned()), ("SHELL", "/bin/sh".to_owned())];
     own.chain(common.map(|(name, value)| (name.to_owned(), value))).collect()
 }
 
@@ -185,14 +188,14 @@ fn plain(sandbox: &Sandbox, environment: &Path, directory: &Path) -> Command {
     let mut command = Command::new(environment.join("bin").join(sandbox.command[0]));
     command.args(&sandbox.command[1..]).current_dir(directory).env_clear().envs(variables(sandbox, environment));
     command.env("HOME", directory);
-    // Root can write where a sandbox can't: into the store.
+    // Root could write into the cache in the store, which a sandbox cannot.
     if sandbox.variables.iter().any(|(name, _)| *name == "GOCACHE") {
         command.env("GOCACHE", go_cache(environment));
     }
     command
 }
 
-/// A copy of the environment's cache, made once.
+/// Returns a copy of the environment's Go cache, which is made once.
 fn go_cache(environment: &Path) -> &'static Path {
     static COPY: OnceLock<TempDir> = OnceLock::new();
     let copy = COPY.get_or_init(|| {
@@ -205,7 +208,7 @@ fn go_cache(environment: &Path) -> &'static Path {
     copy.path()
 }
 
-/// The same walls as far as bubblewrap has them, with the same closure.
+/// Returns a command that runs the program under bubblewrap with the same closure, and with the walls that bubblewrap has.
 fn bubblewrap(sandbox: &Sandbox, environment: &Path, directory: &Path) -> Command {
     let mut command = Command::new("bwrap");
     command.args(["--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"]);
@@ -229,14 +232,14 @@ fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
-/// Megabytes (2^20 bytes) that a process holds.
+/// Returns the resident memory of a process, in units of 2^20 bytes.
 fn resident(pid: u32) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the server is alive");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("status tells the memory");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("status has the memory");
     line.trim().trim_end_matches(" kB").parse::<f64>().expect("a number of kB") / 1024.0
 }
 
-/// Processor time of a process, of all that came from it and is alive, and of all that these have waited for.
+/// Returns the processor time of a process, of its living descendants, and of the children that these have waited for.
 fn cpu_time(root: u32) -> Duration {
     let processes: Vec<(u32, u32, u64)> = fs::read_dir("/proc")
         .expect("list /proc")
@@ -249,14 +252,14 @@ fn cpu_time(root: u32) -> Duration {
         ticks += processes.iter().find(|(own, ..)| *own == pid).map_or(0, |(.., ticks)| *ticks);
         ours.extend(processes.iter().filter(|(_, parent, _)| *parent == pid).map(|(own, ..)| *own));
     }
-    // The kernel counts in hundredths of a second for user space, on every architecture here.
+    // The kernel reports ticks of 10 ms to user space, on all supported architectures.
     Duration::from_millis(ticks * 10)
 }
 
-/// A process's id, its parent's, and its time in ticks with that of the children it waited for.
+/// Reads a process's id, its parent's id, and its processor time in ticks, including the children it has waited for.
 fn stat(pid: u32) -> Option<(u32, u32, u64)> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in parentheses, may hold anything.
+    // The name, in parentheses, may contain any characters.
     let fields: Vec<&str> = text[text.rfind(')')? + 1..].split_ascii_whitespace().collect();
     let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
     Some((pid, number(1)? as u32, number(11)? + number(12)? + number(13)? + number(14)?))

@@ -14,7 +14,7 @@ use crate::runner::Runner;
 use crate::sandbox::backend::Backend;
 use crate::sandbox::host;
 use crate::sandbox::plan;
-use crate::sandbox::walls::Walls;
+use crate::sandbox::walls::MachineWalls;
 use nix_store::archive::Archive;
 
 /// Where a daemon of Nix listens.
@@ -162,7 +162,7 @@ fn derivations(archive: &[u8]) -> Finding {
     }
 }
 
-fn layers(walls: &Walls) -> Vec<Finding> {
+fn layers(walls: &MachineWalls) -> Vec<Finding> {
     let finding = |layer: &crate::sandbox::launch::Layer| match &layer.missing {
         None => good(layer.wall.name(), "stands"),
         Some(reason) => lacking(layer.wall.name(), format!("{reason}\nwithout it, {}", layer.wall.cost())),
@@ -174,7 +174,7 @@ fn layers(walls: &Walls) -> Vec<Finding> {
     findings
 }
 
-fn remaining(walls: &Walls) -> Vec<Finding> {
+fn remaining(walls: &MachineWalls) -> Vec<Finding> {
     let mut findings = vec![match &walls.landlock {
         Ok(landlock) => good("landlock", format!("version {}", landlock.0)),
         Err(missing) => lacking("landlock", format!("{missing}\nwithout it, the host's files can't be walled off")),
@@ -204,7 +204,7 @@ fn ping() -> Finding {
     }
 }
 
-fn toolchains(walls: &Walls) -> Vec<Finding> {
+fn toolchains(walls: &MachineWalls) -> Vec<Finding> {
     let programs = host::toolchains(&direct::host(walls)).into_iter().flat_map(|found| found.programs);
     let mut findings: Vec<Finding> = Vec::new();
     for (program, path) in programs {

@@ -26,18 +26,18 @@ use crate::call::definition::{Network, Sandbox};
 use crate::call::missing::Missing;
 use crate::call::outcome::RunResult;
 use crate::network::Refusals;
-use crate::sandbox::launch::{LaunchError, Pool, Run};
+use crate::sandbox::launch::{LaunchError, ManagerPool, SandboxRun};
 use crate::sandbox::plan;
-use crate::sandbox::walls::Walls;
+use crate::sandbox::walls::MachineWalls;
 
 /// All executors, with the state that they keep from call to call.
 pub struct Executors {
-    pool: Pool,
+    pool: ManagerPool,
     /// The pool for views with packages, of which there may be many.
-    package_pool: Pool,
+    package_pool: ManagerPool,
     environments: Environments,
     /// The walls that this machine can put around a program, once they were tried.
-    walls: OnceCell<Walls>,
+    walls: OnceCell<MachineWalls>,
     allow_unconfined: bool,
     derivations: Derivations,
 }
@@ -46,8 +46,8 @@ impl Executors {
     /// `ready` is the number of sandboxes of one environment that are kept ready; `None` leaves it to this machine's size.
     pub fn new(ready: Option<usize>, derivations: Derivations, allow_unconfined: bool) -> Self {
         Self {
-            pool: ready.map_or_else(Pool::new, Pool::with_ready),
-            package_pool: Pool::of_few(ready),
+            pool: ready.map_or_else(ManagerPool::new, ManagerPool::with_ready),
+            package_pool: ManagerPool::small(ready),
             environments: Environments::default(),
             walls: OnceCell::new(),
             allow_unconfined,
@@ -56,8 +56,8 @@ impl Executors {
     }
 
     /// Returns the walls of this machine. The first caller waits until they were tried.
-    pub async fn walls(&self) -> &Walls {
-        self.walls.get_or_init(Walls::probe).await
+    pub async fn walls(&self) -> &MachineWalls {
+        self.walls.get_or_init(MachineWalls::probe).await
     }
 
     /// Refuses a sandbox that this executor can't make on this machine, as far as that is known without making it.
@@ -77,8 +77,8 @@ impl Executors {
 
     /// Drops pooled sandboxes that were prepared while `path` was missing, so that later calls see it.
     pub fn invalidate_path(&self, path: &Path) {
-        self.pool.forget_path(path);
-        self.package_pool.forget_path(path);
+        self.pool.invalidate_path(path);
+        self.package_pool.invalidate_path(path);
     }
 
     /// Deletes what calls have left in the Nix store.
@@ -97,7 +97,7 @@ impl Executors {
             },
             // Toolchains of the host run in namespaces too, where there are any.
             Executor::Direct => match self.walls().await {
-                Walls { namespaces: Ok(()), .. } => self.run_in_namespaces(context).await,
+                MachineWalls { namespaces: Ok(()), .. } => self.run_in_namespaces(context).await,
                 walls => direct::run(context, walls, self.allow_unconfined).await,
             },
         }
@@ -123,12 +123,18 @@ impl Executors {
 const RLIMITS: &str = "rlimits";
 
 /// Returns what is known of a run by the launcher.
-async fn result(run: Run, left: Left, refused: Refusals, walls: Vec<&'static str>, notes: Vec<String>) -> RunResult {
+async fn result(
+    run: SandboxRun,
+    left: Left,
+    refused: Refusals,
+    walls: Vec<&'static str>,
+    notes: Vec<String>,
+) -> RunResult {
     let artifacts = match run.out {
         Some(directory) => artifacts::gather(directory).await,
         None => Artifacts::default(),
     };
-    let Run { ending, stdout, stderr, duration, usage, .. } = run;
+    let SandboxRun { ending, stdout, stderr, duration, usage, .. } = run;
     RunResult { ending, stdout, stderr, artifacts, left, refused, duration, usage, cached: false, walls, notes }
 }
 

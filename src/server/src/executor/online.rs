@@ -9,18 +9,18 @@ use tokio_util::sync::CancellationToken;
 use super::ExecutorError;
 use crate::call::job::Output;
 use crate::network::{self, Refusals, Sockets};
-use crate::sandbox::launch::{Pool, Run};
+use crate::sandbox::launch::{ManagerPool, SandboxRun};
 use sandbox_manifest::policy::Entry;
 
 /// Runs the call to its end, and returns the connections that were refused. A sandbox whose network cannot be served is
 /// ended.
 pub(super) async fn run(
-    pool: &Pool,
+    pool: &ManagerPool,
     (environment, call): (&Arc<Environment>, &Call),
     output: Output,
     entries: &'static [Entry<'static>],
     cancelled: &CancellationToken,
-) -> Result<(Run, Refusals), ExecutorError> {
+) -> Result<(SandboxRun, Refusals), ExecutorError> {
     let (ended, stop) = (CancellationToken::new(), cancelled.child_token());
     let (handed, mut sockets) = mpsc::unbounded_channel();
     let called = async {

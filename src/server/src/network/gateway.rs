@@ -1,8 +1,9 @@
-//! What a sandbox's network namespace must hold so that programs reach what is allowed, as data.
+//! The set-up of a sandbox's network namespace, as data.
 //!
-//! Each allowed name gets a fake address of 198.18.0.0/15, which is set aside for benchmarks and thus nobody's. In the
-//! namespace these addresses lead to the loopback interface, where sockets that were opened there but are held outside
-//! listen: a connection's local address tells which name the program meant.
+//! Each allowed name gets a fake address in 198.18.0.0/15, a range that is reserved for benchmarks (RFC 2544) and so is
+//! never a real host's. In the namespace, these addresses are routed to the loopback interface. Sockets that were
+//! opened there, but are held by the server, listen at them. The local address of a connection identifies the name
+//! that the program meant.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -12,35 +13,37 @@ use sandbox_plan::Route;
 
 use sandbox_manifest::policy::{Entry, Pattern};
 
-/// The addresses that stand for names.
-const FAKE: Route = Route { network: Ipv4Addr::new(198, 18, 0, 0), prefix: 15 };
-/// Where names are resolved.
+/// The range of addresses that stand for names.
+const FAKE_ADDRESSES: Route = Route { network: Ipv4Addr::new(198, 18, 0, 0), prefix: 15 };
+/// The address of the sandbox's DNS resolver.
 const RESOLVER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
-/// The first address of a name that the list holds as such.
+/// The first address for names that the allow-list names without a wildcard.
 const FIRST_LISTED: Ipv4Addr = Ipv4Addr::new(198, 18, 1, 1);
-/// The first address of a name that a wildcard allows: it is given one when a program asks for it.
+/// The first address for names that a wildcard allows. Such a name gets an address when a program asks for it.
 pub const FIRST_ASKED: Ipv4Addr = Ipv4Addr::new(198, 19, 0, 1);
 
-const DNS: u16 = 53;
+const DNS_PORT: u16 = 53;
 
-/// The set-up of a network namespace. Its loopback interface must be up before, and its sockets be opened before the
-/// privileges are dropped: port 53 and others below 1024 ask for them.
+/// The set-up of a network namespace. The loopback interface must be up first. The sockets must be opened before
+/// privileges are dropped, because ports below 1024 require them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gateway {
+    /// Ranges of addresses that are routed to the loopback interface.
     pub routes: Vec<Route>,
-    /// TCP sockets that listen, to be handed to the server.
+    /// The addresses of the TCP sockets that listen.
     pub listeners: Vec<SocketAddrV4>,
-    /// A UDP socket that is handed to the server too.
+    /// The address of the UDP socket for DNS.
     pub resolver: SocketAddrV4,
-    /// Lines of /etc/hosts for the names of the list.
+    /// Lines for /etc/hosts: the listed names and their fake addresses.
     pub hosts: String,
-    /// All of /etc/resolv.conf.
+    /// The contents of /etc/resolv.conf.
     pub resolv_conf: String,
 }
 
 impl Gateway {
+    /// Builds the gateway for an allow-list.
     pub fn of(entries: &[Entry]) -> Self {
-        let resolver = SocketAddrV4::new(RESOLVER, DNS);
+        let resolver = SocketAddrV4::new(RESOLVER, DNS_PORT);
         let hosts = listed(entries).fold(String::new(), |mut lines, (name, address)| {
             let _ = writeln!(lines, "{address} {name}");
             lines
@@ -54,14 +57,14 @@ impl Gateway {
         }
     }
 
-    /// Whether a connection to this address comes to one of the listeners.
+    /// Returns whether a connection to this address reaches one of the listeners.
     pub fn accepts(&self, to: SocketAddrV4) -> bool {
         let anywhere = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, to.port());
         self.listeners.contains(&to) || self.listeners.contains(&anywhere)
     }
 }
 
-/// The names that the list holds as such, each once, with their fake addresses.
+/// Returns the names that `entries` list without a wildcard, each once, with their fake addresses.
 pub fn listed<'a>(entries: &'a [Entry<'a>]) -> impl Iterator<Item = (&'a str, Ipv4Addr)> {
     let names: BTreeSet<&str> = entries
         .iter()
@@ -73,7 +76,7 @@ pub fn listed<'a>(entries: &'a [Entry<'a>]) -> impl Iterator<Item = (&'a str, Ip
     names.into_iter().zip((FIRST_LISTED.to_bits()..).map(Ipv4Addr::from_bits))
 }
 
-/// The addresses that the list holds as such lead to the loopback interface like the fake ones.
+/// Returns the ranges to route to the loopback interface: the fake addresses, and the addresses that are listed.
 fn routes(entries: &[Entry]) -> Vec<Route> {
     let addresses: BTreeSet<Ipv4Addr> = entries
         .iter()
@@ -82,11 +85,12 @@ fn routes(entries: &[Entry]) -> Vec<Route> {
             Pattern::Name(_) | Pattern::Below(_) => None,
         })
         .collect();
-    [FAKE].into_iter().chain(addresses.into_iter().map(|network| Route { network, prefix: 32 })).collect()
+    [FAKE_ADDRESSES].into_iter().chain(addresses.into_iter().map(|network| Route { network, prefix: 32 })).collect()
 }
 
-/// A port that a wildcard names is listened to at every address, since which names will be asked for is not known.
-/// A program's own servers can't have such a port; they can have any other, be it listed for a name.
+/// Returns the addresses to listen at. The port of a wildcard is listened to at every address, because its names are not
+/// known in advance. The program's own servers cannot use such a port. They can use any other, even one that is listed
+/// for a name.
 fn listeners(entries: &[Entry]) -> Vec<SocketAddrV4> {
     let anywhere: BTreeSet<u16> =
         entries.iter().filter(|entry| matches!(entry.to, Pattern::Below(_))).map(|entry| entry.port).collect();
@@ -117,14 +121,14 @@ mod tests {
     }
 
     #[test]
-    fn every_listed_name_has_one_address_however_many_ports_it_has() {
+    fn listed_name_with_two_ports_has_one_address() {
         let gateway = gateway(&["b.org:443", "a.org:443", "b.org:80"]);
         assert_eq!(gateway.hosts, "198.18.1.1 a.org\n198.18.1.2 b.org\n");
         assert_eq!(gateway.listeners, sockets(&["198.18.1.2:443", "198.18.1.1:443", "198.18.1.2:80"]));
     }
 
     #[test]
-    fn a_port_of_a_wildcard_is_listened_to_at_every_address_and_only_once() {
+    fn wildcard_port_has_one_listener_at_every_address() {
         let gateway = gateway(&["*.a.org:443", "*.b.org:443", "b.org:443", "b.org:80", "8.8.8.8:443"]);
         assert_eq!(gateway.listeners, sockets(&["198.18.1.1:80", "0.0.0.0:443"]));
         assert_eq!(gateway.hosts, "198.18.1.1 b.org\n");
@@ -134,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listed_address_is_led_to_the_loopback_interface_and_stands_for_itself() {
+    fn listed_address_is_routed_to_the_loopback_interface() {
         let gateway = gateway(&["8.8.8.8:53", "8.8.8.8:443"]);
         let routes = [("198.18.0.0", 15), ("8.8.8.8", 32)];
         assert_eq!(gateway.routes, routes.map(|(network, prefix)| Route { network: network.parse().unwrap(), prefix }));
@@ -143,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_list_leaves_a_resolver_that_knows_no_name() {
+    fn empty_list_leaves_a_resolver_without_names() {
         let gateway = gateway(&[]);
         assert_eq!((gateway.listeners, gateway.hosts), (Vec::new(), String::new()));
         assert_eq!(gateway.resolver.to_string(), "198.18.0.1:53");
@@ -151,13 +155,16 @@ mod tests {
     }
 
     #[test]
-    fn every_fake_address_lies_in_the_route_of_fake_addresses() {
+    fn fake_addresses_are_within_their_route() {
         let texts: Vec<String> = (0..64).map(|index| format!("host{index}.org:443")).collect();
         let list: Vec<Entry> = texts.iter().map(|text| Entry::parse(text).unwrap()).collect();
         let addresses: BTreeSet<Ipv4Addr> = listed(&list).map(|(_, address)| address).collect();
         assert_eq!(addresses.len(), 64);
-        assert!(addresses.iter().all(|address| FAKE.contains(*address) && *address < FIRST_ASKED));
-        assert!(FAKE.contains(RESOLVER) && FAKE.contains(FIRST_ASKED) && !addresses.contains(&RESOLVER));
-        assert!(!FAKE.contains("198.20.0.0".parse().unwrap()) && !FAKE.contains("198.17.255.255".parse().unwrap()));
+        assert!(addresses.iter().all(|address| FAKE_ADDRESSES.contains(*address) && *address < FIRST_ASKED));
+        assert!(FAKE_ADDRESSES.contains(RESOLVER) && FAKE_ADDRESSES.contains(FIRST_ASKED));
+        assert!(!addresses.contains(&RESOLVER));
+        for outside in ["198.17.255.255", "198.20.0.0"] {
+            assert!(!FAKE_ADDRESSES.contains(outside.parse().unwrap()), "{outside}");
+        }
     }
 }

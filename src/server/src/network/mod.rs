@@ -11,43 +11,43 @@
 //!                                       │    resolve it, judge the addresses, connect to one of these ──► host
 //! ```
 //!
-//! The namespace holds a loopback interface and no other. [`Gateway`] says what the launcher sets up there before it
-//! drops its privileges: routes that lead the fake addresses of 198.18.0.0/15 to that interface, and the sockets at
-//! these addresses. It opens them inside and hands them to the server, which serves them outside ([`serve`]). So there
-//! is no interface to a wider network, no process between, no proxy for programs to know of, and TLS stays between the
-//! program and the host.
+//! The namespace has only a loopback interface. [`Gateway`] lists what the launcher sets up there before it drops its
+//! privileges: routes from the fake addresses in 198.18.0.0/15 to that interface, and sockets at these addresses. The
+//! launcher opens the sockets inside the namespace and passes them to the server, which serves them from outside
+//! ([`serve`]). There is no interface to a wider network, no process in between, and no proxy that programs must be
+//! configured for. TLS is end to end between the program and the host.
 //!
 //! | socket | served by |
 //! |---|---|
 //! | one TCP listener for each listed host and port, and one for each port of a wildcard | `relay` |
 //! | UDP port 53 | `resolver` |
-//! | raw TCP, which sees the first packet of each connection | `observer` |
+//! | raw TCP, which receives the first packet of each connection | `observer` |
 //!
 //! # What is refused, and where
 //!
 //! | what | where |
 //! |---|---|
-//! | a name that is not listed | it does not exist for the resolver |
+//! | a name that is not listed | the resolver answers that it does not exist |
 //! | an address that is not listed, UDP, ICMP, IPv6 | the namespace has no route there |
-//! | a port that is not listed | nobody listens there; the observer tells why |
+//! | a port that is not listed | no socket listens there; the observer records the reason |
 //! | a listed name at the port of another one | `relay`, by the list |
-//! | a listed name that leads into a private network, to this machine or to a cloud's metadata | `outside`, by [`address`] |
-//! | another answer of the DNS once the first was judged | there is no second question for a connection |
+//! | a listed name that resolves to a private network, to this machine or to a cloud's metadata service | `outside`, by [`sandbox_manifest::address`] |
+//! | DNS rebinding: another answer after the first was checked | each connection resolves its name once |
 //!
-//! What was refused comes back as [`Refusals`], a sentence each.
+//! Refused connections are returned as [`Refusals`], one sentence each.
 //!
-//! # What it does not do
+//! # Limitations
 //!
-//! It does not look into what is sent. Where a host serves several names at one address, TLS and HTTP can ask it for
-//! any of them. It resolves with this machine's resolver, whose NAT64 prefix it knows if it is one of those that are
-//! set aside for that. It needs a way to the internet that takes no proxy.
+//! Traffic is not inspected. If a host serves several names at one address, a program can reach all of them by TLS or
+//! HTTP. Names are resolved by this machine's resolver; of its NAT64 prefixes, only the reserved ones are recognised.
+//! The server needs direct access to the internet: it does not use a proxy.
 
 pub(crate) mod dns;
 pub mod gateway;
 mod names;
 mod observer;
 mod outside;
-mod pace;
+mod rate_limit;
 mod refusals;
 mod relay;
 mod resolver;
@@ -62,94 +62,103 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use gateway::Gateway;
-use names::Names;
+use names::NameTable;
 use observer::Observer;
-use pace::Pace;
-use refusals::Record;
+use rate_limit::RateLimiter;
+use refusals::RefusalLog;
 use sandbox_manifest::policy::Entry;
 
 pub use refusals::Refusals;
 
 /// How many connections of one sandbox are served at once; further ones wait to be accepted.
-const CONNECTIONS_AT_ONCE: usize = 64;
+const MAX_CONNECTIONS: usize = 64;
 
-/// How long to wait after an error that may pass.
-const RETRY: Duration = Duration::from_millis(100);
+/// How many DNS questions, or connection attempts without a listener, are handled at once before the rate limit applies.
+const EVENT_BURST: u32 = 256;
 
-/// What the launcher opened in the sandbox's network namespace as its [`Gateway`] says.
+/// The delay before an operation that failed temporarily is tried again.
+const RETRY_DELAY: Duration = Duration::from_millis(100);
+
+/// The sockets that the launcher opened in the sandbox's network namespace, as its [`Gateway`] lists them.
 #[derive(Debug)]
 pub struct Sockets {
+    /// TCP sockets that listen.
     pub listeners: Vec<OwnedFd>,
+    /// The UDP socket at port 53.
     pub resolver: OwnedFd,
-    /// A raw socket of TCP.
+    /// A raw TCP socket.
     pub observer: OwnedFd,
 }
 
 impl Sockets {
-    /// From the order in which the launcher has opened them for these entries: the listeners, the resolver, the
-    /// observer.
+    /// Splits the sockets that the launcher opened for `entries`. Their order is: listeners, resolver, observer.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE` if sockets are missing. The kernel drops descriptors that exceed this process's limit (RLIMIT_NOFILE).
     pub fn of(entries: &[Entry], mut opened: Vec<OwnedFd>) -> io::Result<Self> {
         if opened.len() != Gateway::of(entries).listeners.len() + 2 {
-            // Those are missing that this process had no room for.
             return Err(io::Error::from_raw_os_error(libc::EMFILE));
         }
         match (opened.pop(), opened.pop()) {
             (Some(observer), Some(resolver)) => Ok(Self { listeners: opened, resolver, observer }),
-            _ => unreachable!("there are two at least"),
+            _ => unreachable!("there are at least two sockets"),
         }
     }
 }
 
-/// Serves a sandbox's sockets until `ended`, and tells what was refused. Nothing of it goes on afterwards, nor when
-/// the future is dropped.
+/// Serves a sandbox's sockets until `ended`, and returns the refused connections. All of its tasks stop when it returns
+/// or when the future is dropped.
 pub async fn serve(
     entries: &'static [Entry<'static>],
     sockets: Sockets,
     ended: &CancellationToken,
 ) -> io::Result<Refusals> {
-    let service = Arc::new(Service::new(entries));
-    let _end = service.ended.clone().drop_guard();
+    let network = Arc::new(SandboxNetwork::new(entries));
+    let _end = network.ended.clone().drop_guard();
     let observer = Observer::adopt(sockets.observer)?;
     let resolver = resolver::adopt(sockets.resolver)?;
     let listeners = sockets.listeners.into_iter().map(relay::adopt).collect::<io::Result<Vec<_>>>()?;
 
-    service.spawn(resolver::answer(resolver, service.clone()));
+    network.spawn(resolver::answer(resolver, network.clone()));
     for listener in listeners {
-        service.spawn(relay::accept(listener, service.clone()));
+        network.spawn(relay::accept(listener, network.clone()));
     }
-    ended.run_until_cancelled(observer.observe(&service)).await;
+    ended.run_until_cancelled(observer.observe(&network)).await;
     ended.cancelled().await;
-    service.ended.cancel();
-    service.tasks.close();
-    service.tasks.wait().await;
-    observer.finish(&service);
-    Ok(service.record.take())
+    network.ended.cancel();
+    network.tasks.close();
+    network.tasks.wait().await;
+    observer.finish(&network);
+    Ok(network.refusals.take())
 }
 
-/// What all that serves one sandbox has in common.
-struct Service {
-    names: Names,
+/// The state that the tasks serving one sandbox share.
+struct SandboxNetwork {
+    names: NameTable,
     gateway: Gateway,
-    record: Record,
-    /// Places for connections.
-    slots: Arc<Semaphore>,
-    connections: Pace,
-    questions: Pace,
-    attempts: Pace,
+    refusals: RefusalLog,
+    /// One permit for each connection that may be served now.
+    connection_slots: Arc<Semaphore>,
+    connection_rate: RateLimiter,
+    question_rate: RateLimiter,
+    /// Limits the recording of connection attempts where no socket listens.
+    attempt_rate: RateLimiter,
     tasks: TaskTracker,
+    /// Cancelled when the sandbox ends.
     ended: CancellationToken,
 }
 
-impl Service {
+impl SandboxNetwork {
     fn new(entries: &'static [Entry<'static>]) -> Self {
         Self {
-            names: Names::new(entries),
+            names: NameTable::new(entries),
             gateway: Gateway::of(entries),
-            record: Record::default(),
-            slots: Arc::new(Semaphore::new(CONNECTIONS_AT_ONCE)),
-            connections: Pace::new(CONNECTIONS_AT_ONCE as u32, 100),
-            questions: Pace::new(256, 1000),
-            attempts: Pace::new(256, 1000),
+            refusals: RefusalLog::default(),
+            connection_slots: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            connection_rate: RateLimiter::new(MAX_CONNECTIONS as u32, 100),
+            question_rate: RateLimiter::new(EVENT_BURST, 1000),
+            attempt_rate: RateLimiter::new(EVENT_BURST, 1000),
             tasks: TaskTracker::new(),
             ended: CancellationToken::new(),
         }

@@ -1,4 +1,4 @@
-//! Which fake address stands for which name, in one sandbox.
+//! The fake addresses of one sandbox, and the names they stand for.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -7,83 +7,86 @@ use std::sync::Mutex;
 use super::gateway::{self, FIRST_ASKED};
 use sandbox_manifest::policy::{self, Entry, Host, HostName, Pattern};
 
-/// How many names below wildcards one sandbox may ask for. They are kept until it ends.
-const MOST_ASKED: usize = 1024;
+/// How many names below wildcards one sandbox may resolve. They are kept until the sandbox ends.
+const MAX_ASKED_NAMES: usize = 1024;
 
-/// The names of one sandbox. Names below wildcards are added when a program asks for them.
-pub struct Names {
+/// The names of one sandbox and their fake addresses. Names below wildcards are added when a program resolves them.
+pub struct NameTable {
     entries: &'static [Entry<'static>],
-    addresses: Mutex<Addresses>,
+    maps: Mutex<NameMaps>,
 }
 
 #[derive(Default)]
-struct Addresses {
-    of: HashMap<HostName, Ipv4Addr>,
-    at: HashMap<Ipv4Addr, Host>,
+struct NameMaps {
+    addresses: HashMap<HostName, Ipv4Addr>,
+    hosts: HashMap<Ipv4Addr, Host>,
+    /// How many names below wildcards have an address.
     asked: usize,
 }
 
 /// Why a name has no address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoAddress {
+pub enum NameError {
     NotListed,
-    /// The sandbox has asked for too many names.
+    /// The sandbox has resolved [`MAX_ASKED_NAMES`] names below wildcards.
     Exhausted,
 }
 
-impl Names {
+impl NameTable {
+    /// Makes the table for an allow-list. Names below wildcards are not in it yet.
     pub fn new(entries: &'static [Entry<'static>]) -> Self {
-        let mut addresses = Addresses::default();
+        let mut maps = NameMaps::default();
         for (name, address) in gateway::listed(entries) {
             if let Some(name) = HostName::parse(name) {
-                addresses.insert(name, address);
+                maps.insert(name, address);
             }
         }
         for entry in entries {
             if let Pattern::Address(address) = entry.to {
-                addresses.at.insert(address, Host::Address(address));
+                maps.hosts.insert(address, Host::Address(address));
             }
         }
-        Self { entries, addresses: Mutex::new(addresses) }
+        Self { entries, maps: Mutex::new(maps) }
     }
 
-    /// The address that a program is told for a name.
-    pub fn address_of(&self, name: &HostName) -> Result<Ipv4Addr, NoAddress> {
-        let mut addresses = self.lock();
-        if let Some(address) = addresses.of.get(name) {
+    /// Returns the fake address of a name, and assigns one if a wildcard allows the name.
+    pub fn address_of(&self, name: &HostName) -> Result<Ipv4Addr, NameError> {
+        let mut maps = self.lock();
+        if let Some(address) = maps.addresses.get(name) {
             return Ok(*address);
         }
-        if !policy::knows(self.entries, &Host::Name(name.clone())) {
-            return Err(NoAddress::NotListed);
+        if !policy::lists(self.entries, &Host::Name(name.clone())) {
+            return Err(NameError::NotListed);
         }
-        if addresses.asked == MOST_ASKED {
-            return Err(NoAddress::Exhausted);
+        if maps.asked == MAX_ASKED_NAMES {
+            return Err(NameError::Exhausted);
         }
-        let address = Ipv4Addr::from_bits(FIRST_ASKED.to_bits() + addresses.asked as u32);
-        addresses.asked += 1;
-        addresses.insert(name.clone(), address);
+        let address = Ipv4Addr::from_bits(FIRST_ASKED.to_bits() + maps.asked as u32);
+        maps.asked += 1;
+        maps.insert(name.clone(), address);
         Ok(address)
     }
 
-    /// What a program means by an address that it connects to.
+    /// Returns the host that an address stands for. `None` if the address was never given to the program.
     pub fn host_at(&self, address: Ipv4Addr) -> Option<Host> {
-        self.lock().at.get(&address).cloned()
+        self.lock().hosts.get(&address).cloned()
     }
 
+    /// Returns whether the allow-list permits connections to this host and port.
     pub fn permits(&self, host: &Host, port: u16) -> bool {
         policy::permits(self.entries, host, port)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Addresses> {
-        // Whoever panicked with it, the maps are whole after each of their steps.
-        self.addresses.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, NameMaps> {
+        // Poisoning is ignored: no code that holds the lock can panic between two changes that belong together.
+        self.maps.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
-impl Addresses {
+impl NameMaps {
     fn insert(&mut self, name: HostName, address: Ipv4Addr) {
-        self.at.insert(address, Host::Name(name.clone()));
-        self.of.insert(name, address);
+        self.hosts.insert(address, Host::Name(name.clone()));
+        self.addresses.insert(name, address);
     }
 }
 
@@ -102,8 +105,8 @@ mod tests {
     }
 
     #[test]
-    fn a_name_below_a_wildcard_gets_an_address_once_asked_for_and_keeps_it() {
-        let names = Names::new(LIST);
+    fn wildcard_name_gets_and_keeps_an_address_when_asked_for() {
+        let names = NameTable::new(LIST);
         assert_eq!(names.host_at(FIRST_ASKED), None);
         let address = names.address_of(&name("a.example.org")).unwrap();
         assert_eq!(names.host_at(address), Some(Host::Name(name("a.example.org"))));
@@ -112,8 +115,8 @@ mod tests {
     }
 
     #[test]
-    fn a_listed_name_has_its_address_from_the_beginning_though_a_wildcard_covers_it_too() {
-        let names = Names::new(LIST);
+    fn listed_name_below_a_wildcard_has_its_listed_address() {
+        let names = NameTable::new(LIST);
         let (_, address) = gateway::listed(LIST).next().unwrap();
         let host = Host::Name(name("api.example.org"));
         assert_eq!(names.address_of(&name("api.example.org")), Ok(address));
@@ -122,8 +125,8 @@ mod tests {
     }
 
     #[test]
-    fn an_address_stands_for_itself_where_it_is_listed() {
-        let names = Names::new(LIST);
+    fn listed_address_stands_for_itself() {
+        let names = NameTable::new(LIST);
         let listed = Ipv4Addr::new(8, 8, 8, 8);
         assert_eq!(names.host_at(listed), Some(Host::Address(listed)));
         assert_eq!(names.host_at(Ipv4Addr::new(8, 8, 4, 4)), None);
@@ -131,19 +134,19 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_not_listed_gets_none() {
-        let names = Names::new(LIST);
-        assert_eq!(names.address_of(&name("example.org")), Err(NoAddress::NotListed));
-        assert_eq!(names.address_of(&name("example.com")), Err(NoAddress::NotListed));
+    fn unlisted_name_gets_no_address() {
+        let names = NameTable::new(LIST);
+        assert_eq!(names.address_of(&name("example.org")), Err(NameError::NotListed));
+        assert_eq!(names.address_of(&name("example.com")), Err(NameError::NotListed));
     }
 
     #[test]
-    fn the_names_that_a_sandbox_may_ask_for_are_bounded_and_those_it_has_remain() {
-        let names = Names::new(LIST);
+    fn asked_names_are_bounded_and_known_names_stay_valid() {
+        let names = NameTable::new(LIST);
         let ask = |index: usize| names.address_of(&name(&format!("n{index}.example.org")));
         let first = ask(0).unwrap();
-        assert!((1..MOST_ASKED).all(|index| ask(index).is_ok()));
-        assert_eq!(ask(MOST_ASKED), Err(NoAddress::Exhausted));
+        assert!((1..MAX_ASKED_NAMES).all(|index| ask(index).is_ok()));
+        assert_eq!(ask(MAX_ASKED_NAMES), Err(NameError::Exhausted));
         assert_eq!(ask(0), Ok(first));
         assert!(names.address_of(&name("api.example.org")).is_ok());
     }

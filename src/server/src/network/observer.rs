@@ -1,7 +1,7 @@
-//! Sees the connections that programs try at fake addresses where nobody listens, to name them in the result.
+//! Records connections to fake addresses where no socket listens, so that the result can name them.
 //!
-//! The kernel refuses such a connection by itself. The program is then told that the host refused it, which is wrong,
-//! and would be tried again.
+//! The kernel refuses such a connection by itself. To the program it looks as if the host had refused the connection.
+//! Without a reason, an agent would try again.
 
 use std::io;
 use std::net::SocketAddrV4;
@@ -9,54 +9,55 @@ use std::os::fd::OwnedFd;
 
 use tokio::net::UdpSocket;
 
-use super::refusals::{Reason, Refusal};
-use super::{Service, resolver};
+use super::refusals::{RefusalReason, RefusedConnection};
+use super::{SandboxNetwork, resolver};
 
-/// The longest header of IPv4 and what is read of that of TCP.
-const LARGEST_HEADERS: usize = 60 + 20;
+/// The longest IPv4 header, and the TCP header without options.
+const MAX_HEADER_BYTES: usize = 60 + 20;
 
-/// How many packets are looked at after the program's end: more than a socket's buffer holds by default.
-const MOST_LEFT: usize = 512;
+/// How many packets are read after the program's end. It is more than a socket's default buffer holds.
+const MAX_PACKETS_AFTER_END: usize = 512;
 
 const IPV4: u8 = 4;
 const TCP: u8 = 6;
 const SYN: u8 = 0b0000_0010;
 const ACK: u8 = 0b0001_0000;
 
-/// A raw socket that was opened in a sandbox, to which the kernel copies the first packet of each connection. To the
-/// runtime it is a socket of datagrams like any other.
+/// A raw socket that was opened in a sandbox. The kernel copies every TCP packet of the sandbox to it. It is wrapped as a
+/// UDP socket, because tokio has no type for raw sockets and both receive datagrams.
 pub struct Observer(UdpSocket);
 
 impl Observer {
+    /// Registers the socket with the current runtime.
     pub fn adopt(socket: OwnedFd) -> io::Result<Self> {
         resolver::adopt(socket).map(Self)
     }
 
-    /// Observes until it is dropped.
-    pub async fn observe(&self, service: &Service) {
-        let mut packet = [0; LARGEST_HEADERS];
+    /// Records connection attempts until the future is dropped.
+    pub async fn observe(&self, network: &SandboxNetwork) {
+        let mut packet = [0; MAX_HEADER_BYTES];
         loop {
             match self.0.recv(&mut packet).await {
-                Ok(length) => record(destination(&packet[..length]), service),
-                Err(error) => tracing::debug!("an attempt of a sandbox was not observed: {error}"),
+                Ok(length) => record(destination(&packet[..length]), network),
+                Err(error) => tracing::debug!("cannot read a packet of a sandbox: {error}"),
             }
-            service.attempts.turn().await;
+            network.attempt_rate.acquire().await;
         }
     }
 
-    /// Takes what has come in until now, for a program that has ended may have tried just before.
-    pub fn finish(&self, service: &Service) {
-        let mut packet = [0; LARGEST_HEADERS];
-        for _ in 0..MOST_LEFT {
+    /// Records the packets that are still in the buffer: the program may have sent them just before it ended.
+    pub fn finish(&self, network: &SandboxNetwork) {
+        let mut packet = [0; MAX_HEADER_BYTES];
+        for _ in 0..MAX_PACKETS_AFTER_END {
             match self.0.try_recv(&mut packet) {
-                Ok(length) => record(destination(&packet[..length]), service),
+                Ok(length) => record(destination(&packet[..length]), network),
                 Err(_) => return,
             }
         }
     }
 }
 
-/// Where the first packet of a connection goes. None: it is another packet.
+/// Returns the destination of the first packet (SYN) of a connection. `None` if it is another packet.
 fn destination(packet: &[u8]) -> Option<SocketAddrV4> {
     let header = packet.first_chunk::<20>()?;
     let length = usize::from(header[0] & 0xf) * 4;
@@ -69,14 +70,14 @@ fn destination(packet: &[u8]) -> Option<SocketAddrV4> {
     (segment[13] & (SYN | ACK) == SYN).then(|| SocketAddrV4::new(address.into(), port))
 }
 
-fn record(to: Option<SocketAddrV4>, service: &Service) {
+fn record(to: Option<SocketAddrV4>, network: &SandboxNetwork) {
     let Some(to) = to else { return };
-    // What comes to a listener is judged there, and what stays in the sandbox is the program's own business.
-    if service.gateway.accepts(to) || !service.gateway.routes.iter().any(|route| route.contains(*to.ip())) {
+    // The relay checks connections to a listener, and connections within the sandbox are always allowed.
+    if network.gateway.accepts(to) || !network.gateway.routes.iter().any(|route| route.contains(*to.ip())) {
         return;
     }
-    let host = service.names.host_at(*to.ip()).map_or_else(|| to.ip().to_string(), |host| host.to_string());
-    service.record.add(&Refusal { host, port: Some(to.port()), reason: Reason::NotListed });
+    let host = network.names.host_at(*to.ip()).map_or_else(|| to.ip().to_string(), |host| host.to_string());
+    network.refusals.add(&RefusedConnection { host, port: Some(to.port()), reason: RefusalReason::NotListed });
 }
 
 #[cfg(test)]
@@ -96,14 +97,14 @@ mod tests {
     }
 
     #[test]
-    fn the_first_packet_of_a_connection_tells_where_it_goes() {
+    fn first_packet_yields_the_destination() {
         let to = Some("198.18.1.1:8080".parse().unwrap());
         assert_eq!(destination(&packet([198, 18, 1, 1], 8080, SYN, 0)), to);
         assert_eq!(destination(&packet([198, 18, 1, 1], 8080, SYN | 0b1100_0000, 40)), to);
     }
 
     #[test]
-    fn any_other_packet_and_any_piece_of_one_tells_nothing() {
+    fn other_or_truncated_packet_yields_nothing() {
         let whole = packet([198, 18, 1, 1], 8080, SYN, 8);
         for length in 0..28 + 14 {
             assert_eq!(destination(&whole[..length]), None, "{length}");
@@ -118,19 +119,19 @@ mod tests {
     }
 
     #[test]
-    fn attempts_beside_the_listeners_are_recorded_by_the_name_that_was_meant() {
+    fn attempt_without_listener_is_recorded_by_name() {
         const LIST: &[Entry] = &[
             Entry { to: Pattern::Name("api.example.org"), port: 443 },
             Entry { to: Pattern::Below("example.com"), port: 8443 },
         ];
-        let service = Service::new(LIST);
+        let network = SandboxNetwork::new(LIST);
         for to in
             ["198.18.1.1:443", "198.18.1.1:8443", "198.18.1.1:80", "198.19.7.7:80", "127.0.0.1:80", "198.18.0.1:53"]
         {
-            record(to.parse().ok(), &service);
+            record(to.parse().ok(), &network);
         }
         assert_eq!(
-            service.record.take().kept,
+            network.refusals.take().kept,
             [
                 "connection to api.example.org:80 was refused: not on the allow-list",
                 "connection to 198.19.7.7:80 was refused: not on the allow-list",

@@ -1,7 +1,7 @@
-//! The way out: resolves a host where the server is, judges each address, and connects to that very address.
+//! Outgoing connections: resolves a host from the server's network, checks each address, and connects to a checked one.
 //!
-//! Each connection is resolved anew and once, so that no answer of a moment later takes the place of the one that was
-//! judged.
+//! Each connection resolves its name exactly once. A later DNS answer can therefore not replace the one that was
+//! checked (DNS rebinding).
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
@@ -12,54 +12,57 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::refusals::Reason;
+use super::refusals::RefusalReason;
 use sandbox_manifest::address;
 use sandbox_manifest::policy::Host;
 
-/// How long the resolver, and the way to one address, may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The time limit for resolving a name.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The time limit for connecting to one address.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How many addresses of a name are tried.
-const MOST_TRIED: usize = 6;
+const MAX_TRIED_ADDRESSES: usize = 6;
 
-/// The C library resolves names, in a thread for each, and can't be interrupted: threads that hang in it must not grow in
-/// number, and not keep others from working.
-static LOOKUPS: Semaphore = Semaphore::const_new(32);
+/// Limits the lookups at once. The C library resolves each name in a thread that cannot be interrupted, so hanging
+/// lookups must not use up the threads of the blocking pool.
+static LOOKUP_SLOTS: Semaphore = Semaphore::const_new(32);
 
-/// Connects to a host that is allowed already.
-pub async fn connect(host: &Host, port: u16) -> Result<TcpStream, Reason> {
+/// Connects to a host that the allow-list permits.
+pub async fn connect(host: &Host, port: u16) -> Result<TcpStream, RefusalReason> {
     let addresses = match host {
         Host::Address(address) => vec![IpAddr::V4(*address)],
-        Host::Name(name) => resolve(name.as_str()).await.map_err(Reason::Unresolved)?,
+        Host::Name(name) => resolve(name.as_str()).await.map_err(RefusalReason::Unresolved)?,
     };
     let addresses = public(addresses)?;
     let mut failure = io::ErrorKind::AddrNotAvailable.into();
-    for address in addresses.into_iter().take(MOST_TRIED) {
-        match timeout(PATIENCE, TcpStream::connect(SocketAddr::new(address, port))).await {
+    for address in addresses.into_iter().take(MAX_TRIED_ADDRESSES) {
+        match timeout(CONNECT_TIMEOUT, TcpStream::connect(SocketAddr::new(address, port))).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => failure = error,
             Err(_) => failure = io::ErrorKind::TimedOut.into(),
         }
     }
-    Err(Reason::Unreachable(failure))
+    Err(RefusalReason::Unreachable(failure))
 }
 
-/// The addresses of a name, none twice, in the order in which they should be tried.
+/// Resolves a name to its distinct addresses, in the order in which they should be tried.
 async fn resolve(name: &str) -> io::Result<Vec<IpAddr>> {
-    // The dot keeps the resolver from trying the name below this machine's own domains.
+    // The final dot stops the resolver from appending this machine's search domains.
     let name = format!("{name}.");
     let lookup = async {
-        // It is never closed.
-        let permit = LOOKUPS.acquire().await.map_err(io::Error::other)?;
+        // The semaphore is never closed.
+        let permit = LOOKUP_SLOTS.acquire().await.map_err(io::Error::other)?;
         spawn_blocking(move || {
-            // Held by the thread, which may go on after the wait for it is over.
+            // The thread holds the permit, because it may outlive the timeout below.
             let _permit = permit;
             (name.as_str(), 0).to_socket_addrs().map(|found| found.map(|address| address.ip().to_canonical()).collect())
         })
         .await
         .map_err(io::Error::other)?
     };
-    let found: Vec<IpAddr> = timeout(PATIENCE, lookup).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+    let found: Vec<IpAddr> =
+        timeout(RESOLVE_TIMEOUT, lookup).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
     let mut addresses = Vec::new();
     for address in found {
         if !addresses.contains(&address) {
@@ -69,14 +72,18 @@ async fn resolve(name: &str) -> io::Result<Vec<IpAddr>> {
     Ok(addresses)
 }
 
-/// Leaves the addresses that may be connected to; with none left, the reason is that of the first.
-fn public(addresses: Vec<IpAddr>) -> Result<Vec<IpAddr>, Reason> {
+/// Keeps the addresses that may be connected to.
+///
+/// # Errors
+///
+/// If no address is left, the reason why the first one was refused.
+fn public(addresses: Vec<IpAddr>) -> Result<Vec<IpAddr>, RefusalReason> {
     let mut refused = None;
     let mut public = Vec::new();
     for address in addresses {
         let reason = match address::refused(address) {
-            Some(block) => Reason::Address(block),
-            None if is_own(address) => Reason::OwnMachine,
+            Some(block) => RefusalReason::Address(block),
+            None if is_own(address) => RefusalReason::OwnMachine,
             None => {
                 public.push(address);
                 continue;
@@ -90,19 +97,19 @@ fn public(addresses: Vec<IpAddr>) -> Result<Vec<IpAddr>, Reason> {
     }
 }
 
-/// Whether the address is one of this machine's own, whose services may trust what comes from the machine itself: the
-/// kernel would then choose it, or a loopback address, as the source as well. Nothing is sent for this.
+/// Returns whether the address belongs to this machine, whose services may trust local connections. The kernel chooses
+/// the address itself, or a loopback address, as the source of packets to such an address. No packet is sent.
 fn is_own(address: IpAddr) -> bool {
     let any: IpAddr = match address {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
     let source = UdpSocket::bind((any, 0)).and_then(|socket| {
-        // Any port will do.
+        // The port does not matter.
         socket.connect((address, 9))?;
         socket.local_addr()
     });
-    // Without a way there, connecting fails too, and says why.
+    // If there is no route, the connection fails later with the reason.
     source.is_ok_and(|source| source.ip() == address || source.ip().is_loopback())
 }
 
@@ -115,17 +122,17 @@ mod tests {
     }
 
     #[test]
-    fn addresses_that_are_not_public_are_left_out_and_with_no_other_the_first_is_the_reason() {
+    fn public_drops_other_addresses_or_reports_the_first() {
         let left = public(addresses(&["10.0.0.1", "8.8.8.8", "::1", "2606:4700::1111"])).unwrap();
         assert_eq!(left, addresses(&["8.8.8.8", "2606:4700::1111"]));
         match public(addresses(&["169.254.169.254", "10.0.0.1"])).unwrap_err() {
-            Reason::Address(block) => assert_eq!(block.what, "a cloud's metadata service"),
+            RefusalReason::Address(block) => assert_eq!(block.description, "a cloud's metadata service"),
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn an_address_of_this_machine_is_known_as_its_own() {
+    fn loopback_address_is_this_machines_own() {
         assert!(is_own(Ipv4Addr::LOCALHOST.into()) && is_own(Ipv4Addr::new(127, 1, 2, 3).into()));
         assert!(!is_own(Ipv4Addr::new(192, 0, 2, 1).into()));
     }

@@ -1,4 +1,4 @@
-//! Answers what programs in a sandbox ask the DNS: with fake addresses, and without asking anybody.
+//! Answers the DNS questions of programs in a sandbox with fake addresses. No question leaves the machine.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,27 +6,27 @@ use std::sync::Arc;
 
 use tokio::net::UdpSocket;
 
-use super::dns::{self, Answer, Kind, NoQuestion, Question};
-use super::names::NoAddress;
-use super::refusals::{Reason, Refusal};
-use super::{RETRY, Service};
+use super::dns::{self, DnsAnswer, InvalidQuestion, Question, QuestionKind};
+use super::names::NameError;
+use super::refusals::{RefusalReason, RefusedConnection};
+use super::{RETRY_DELAY, SandboxNetwork};
 use sandbox_manifest::policy::HostName;
 
-/// Answers until it is dropped.
-pub async fn answer(socket: UdpSocket, service: Arc<Service>) {
-    let mut buffer = [0; dns::LARGEST_QUESTION];
+/// Answers questions until the future is dropped.
+pub async fn answer(socket: UdpSocket, network: Arc<SandboxNetwork>) {
+    let mut buffer = [0; dns::MAX_MESSAGE_BYTES];
     loop {
         match socket.recv_from(&mut buffer).await {
             Ok((length, from)) => {
-                service.questions.turn().await;
-                if let Some(response) = respond(&buffer[..length], &service) {
+                network.question_rate.acquire().await;
+                if let Some(response) = respond(&buffer[..length], &network) {
                     send(&socket, &response, from).await;
                 }
             }
-            // It is a report that an answer reached nobody, or memory is short.
+            // Either an earlier answer was not delivered (ECONNREFUSED), or memory is short.
             Err(error) => {
-                tracing::debug!("a question of a sandbox was lost: {error}");
-                tokio::time::sleep(RETRY).await;
+                tracing::debug!("cannot read a DNS question of a sandbox: {error}");
+                tokio::time::sleep(RETRY_DELAY).await;
             }
         }
     }
@@ -34,51 +34,52 @@ pub async fn answer(socket: UdpSocket, service: Arc<Service>) {
 
 async fn send(socket: &UdpSocket, response: &[u8], to: SocketAddr) {
     if let Err(error) = socket.send_to(response, to).await {
-        tracing::debug!("an answer to a sandbox was lost: {error}");
+        tracing::debug!("cannot send a DNS answer to a sandbox: {error}");
     }
 }
 
-fn respond(message: &[u8], service: &Service) -> Option<Vec<u8>> {
+fn respond(message: &[u8], network: &SandboxNetwork) -> Option<Vec<u8>> {
     match Question::parse(message) {
-        Ok(question) => Some(question.answer(resolve(&question, service))),
-        Err(NoQuestion::Refuse(code)) => Some(dns::refusal(message, code)),
-        Err(NoQuestion::Ignore) => None,
+        Ok(question) => Some(question.answer(resolve(&question, network))),
+        Err(InvalidQuestion::Refuse(code)) => Some(dns::refusal(message, code)),
+        Err(InvalidQuestion::Ignore) => None,
     }
 }
 
-fn resolve(question: &Question, service: &Service) -> Answer {
+fn resolve(question: &Question, network: &SandboxNetwork) -> DnsAnswer {
     let found = match HostName::of_labels(&question.labels) {
-        Some(name) => service.names.address_of(&name),
-        None => Err(NoAddress::NotListed),
+        Some(name) => network.names.address_of(&name),
+        None => Err(NameError::NotListed),
     };
     match (found, question.kind) {
-        (Ok(address), Kind::Address) => Answer::Address(address),
-        (Ok(_), Kind::Other) => Answer::Nothing,
-        (Err(NoAddress::NotListed), _) => {
+        (Ok(address), QuestionKind::Address) => DnsAnswer::Address(address),
+        (Ok(_), QuestionKind::Other) => DnsAnswer::Nothing,
+        (Err(NameError::NotListed), _) => {
             if !is_about_the_sandbox(&question.labels) {
-                record(question, Reason::NotListed, service);
+                record(question, RefusalReason::NotListed, network);
             }
-            Answer::NoSuchName
+            DnsAnswer::NoSuchName
         }
-        (Err(NoAddress::Exhausted), _) => {
-            record(question, Reason::Exhausted, service);
-            Answer::Failed
+        (Err(NameError::Exhausted), _) => {
+            record(question, RefusalReason::Exhausted, network);
+            DnsAnswer::Failed
         }
     }
 }
 
-/// The name of an address, which is looked up for logs, and of the sandbox itself: nobody wants to connect there.
+/// Returns whether a name is for a reverse lookup, which programs make for their logs, or for the sandbox itself. Neither
+/// means that the program wants to connect to another host.
 fn is_about_the_sandbox(labels: &[&[u8]]) -> bool {
     let last = labels.last().map(|label| label.to_ascii_lowercase());
     labels.is_empty() || matches!(last.as_deref(), Some(b"arpa" | b"localhost"))
 }
 
-fn record(question: &Question, reason: Reason, service: &Service) {
+fn record(question: &Question, reason: RefusalReason, network: &SandboxNetwork) {
     let host = String::from_utf8_lossy(&question.labels.join(&b'.')).to_ascii_lowercase();
-    service.record.add(&Refusal { host, port: None, reason });
+    network.refusals.add(&RefusedConnection { host, port: None, reason });
 }
 
-/// Makes a socket that was opened in a sandbox one of this server's runtime.
+/// Registers a socket that was opened in a sandbox with the current runtime.
 pub fn adopt(socket: std::os::fd::OwnedFd) -> io::Result<UdpSocket> {
     let socket = std::net::UdpSocket::from(socket);
     socket.set_nonblocking(true)?;
@@ -98,23 +99,23 @@ mod tests {
     const A: u16 = 1;
     const AAAA: u16 = 28;
 
-    /// The response code, the address if there is one, and what was recorded.
+    /// Returns the response code, the address if there is one, and the recorded refusals.
     fn asked(message: &[u8]) -> (u8, Option<[u8; 4]>, Vec<String>) {
-        let service = Service::new(LIST);
-        let response = respond(message, &service).unwrap();
+        let network = SandboxNetwork::new(LIST);
+        let response = respond(message, &network).unwrap();
         let address = (response[7] == 1).then(|| response[response.len() - 4..].try_into().unwrap());
-        (response[3] & 0xf, address, service.record.take().kept)
+        (response[3] & 0xf, address, network.refusals.take().kept)
     }
 
     #[test]
-    fn an_allowed_name_has_a_fake_address_and_no_ipv6_address() {
+    fn allowed_name_has_a_fake_ipv4_address_and_no_ipv6() {
         assert_eq!(asked(&question("API.example.org", A)), (0, Some([198, 18, 1, 1]), vec![]));
         assert_eq!(asked(&question("api.example.org", AAAA)), (0, None, vec![]));
         assert_eq!(asked(&question("a.b.example.com", A)), (0, Some([198, 19, 0, 1]), vec![]));
     }
 
     #[test]
-    fn any_other_name_does_not_exist_and_is_recorded() {
+    fn unlisted_name_does_not_exist_and_is_recorded() {
         for name in ["example.org", "api.example.org.evil.org", "example.com", "8.8.8.8", "intranet"] {
             let refused = vec![format!("connection to {name} was refused: not on the allow-list")];
             assert_eq!(asked(&question(name, A)), (3, None, refused.clone()));
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_with_a_dot_does_not_pass_for_two() {
+    fn label_with_a_dot_does_not_pass_for_two_labels() {
         let mut message = question("apiXexample.org", A);
         message[16] = b'.';
         let refused = vec!["connection to api.example.org was refused: not on the allow-list".to_owned()];
@@ -131,20 +132,20 @@ mod tests {
     }
 
     #[test]
-    fn names_of_addresses_and_of_the_sandbox_itself_do_not_exist_and_are_not_recorded() {
+    fn reverse_and_local_names_do_not_exist_and_are_not_recorded() {
         for name in ["1.0.18.198.in-addr.arpa", "localhost", "a.LOCALHOST", ""] {
             assert_eq!(asked(&question(name, A)), (3, None, vec![]), "{name}");
         }
     }
 
     #[test]
-    fn a_sandbox_that_asks_for_too_many_names_is_told_so() {
-        let service = Service::new(LIST);
+    fn too_many_names_are_recorded_and_fail() {
+        let network = SandboxNetwork::new(LIST);
         let codes: Vec<u8> = (0..1025)
-            .map(|index| respond(&question(&format!("n{index}.example.com"), A), &service).unwrap()[3] & 0xf)
+            .map(|index| respond(&question(&format!("n{index}.example.com"), A), &network).unwrap()[3] & 0xf)
             .collect();
         assert!(codes[..1024].iter().all(|code| *code == 0) && codes[1024] == 2);
         let refused = "connection to n1024.example.com was refused: the sandbox has asked for too many names";
-        assert_eq!(service.record.take().kept, [refused]);
+        assert_eq!(network.refusals.take().kept, [refused]);
     }
 }

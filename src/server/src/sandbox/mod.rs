@@ -1,4 +1,5 @@
-//! What a program runs in: what it sees, which walls stand around it, and the launcher that puts them up.
+//! The sandbox of a program: the files it sees, the walls (layers of isolation) around it, and the launcher that sets
+//! them up.
 
 pub mod backend;
 pub mod confine;

@@ -1,4 +1,5 @@
-//! Job and view → the plan that the launcher carries out, held to its limits by what this machine has.
+//! Turns a job and a view into the plan that the launcher carries out. The resource limits are enforced by control
+//! groups where this machine has them, and otherwise by the launcher.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,20 +14,20 @@ use crate::network::gateway::Gateway;
 use crate::sandbox::launch::Controls;
 use crate::sandbox::view::{Origin, View};
 
-/// Files that a program on the host's network needs to resolve names, and that hold no secret.
+/// Files of the host that a program on the host's network needs to resolve names. They contain no secrets.
 const RESOLVER_FILES: [&str; 3] = ["/etc/resolv.conf", "/etc/hosts", "/etc/services"];
 
-/// The plan of a sandbox with all namespaces, held to its limits by what this machine has.
+/// Returns the plan of a sandbox with all namespaces, limited by the control groups of this machine.
 pub fn in_namespaces(job: &Job, view: &View) -> Plan {
-    bounded_by(Controls::of_this_machine(), job, view)
+    with_controls(Controls::of_this_machine(), job, view)
 }
 
-/// The same, held to its limits by `controls`.
-pub fn bounded_by(controls: &Controls, job: &Job, view: &View) -> Plan {
+/// Returns the plan of a sandbox with all namespaces, limited by `controls`.
+pub fn with_controls(controls: &Controls, job: &Job, view: &View) -> Plan {
     Plan { environment: environment(controls, job.sandbox, view), call: call(job, view) }
 }
 
-/// What is the same for every call of a sandbox, as long as [`resolver_files`] are.
+/// Returns the part of the plan that is the same for every call of a sandbox, as long as [`resolver_files`] do not change.
 pub fn environment(controls: &Controls, sandbox: &Sandbox, view: &View) -> Environment {
     let machine = controls.machine(identity(), &sandbox.resources);
     let definition = definition(sandbox);
@@ -41,20 +42,20 @@ pub fn environment(controls: &Controls, sandbox: &Sandbox, view: &View) -> Envir
         mode: 0o444,
         owned: false,
     };
-    // As soon as there is a root.
+    // The first step mounts the root.
     environment.view.splice(1..1, view.launch.files.iter().map(file));
     environment
 }
 
-/// The variables that tell the sandbox's program to wait, if it can.
+/// Returns the variables that tell the sandbox's program to wait for a call. `None` if it cannot be started ahead.
 fn ahead(sandbox: &Sandbox, view: &View) -> Option<Vec<(String, String)>> {
     let fill = |(name, value): &(&str, &str)| Some(((*name).to_owned(), view.fill(value)?));
-    // The host's own programs can't be known to wait.
+    // Only programs of a pinned environment are known to support waiting.
     let waits = view.origin != Origin::Host && !sandbox.ahead.is_empty() && sandbox.services.is_empty();
     if waits { sandbox.ahead.iter().map(fill).collect() } else { None }
 }
 
-/// What is this call's alone.
+/// Returns the part of the plan that differs from call to call.
 pub fn call(job: &Job, view: &View) -> Call {
     let sandbox = job.sandbox;
     let file = |file: &crate::call::file::File| (file.name.as_path().to_owned(), file.content.as_bytes().to_vec());
@@ -87,7 +88,7 @@ fn definition(sandbox: &Sandbox) -> Definition<'static> {
     }
 }
 
-/// The services of a sandbox, as a launcher takes them.
+/// Converts the services of a sandbox to those of the launcher.
 pub fn services(sandbox: &Sandbox) -> Vec<Service> {
     let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
     let service = |service: &definition::Service| Service {
@@ -105,19 +106,20 @@ pub fn services(sandbox: &Sandbox) -> Vec<Service> {
     sandbox.services.iter().map(service).collect()
 }
 
-/// The files of the host by which a program on its network resolves names, as they are now.
+/// Reads the [`RESOLVER_FILES`]. Files that cannot be read are left out.
 pub fn resolver_files() -> Vec<(PathBuf, String)> {
     RESOLVER_FILES.iter().filter_map(|path| Some((path.into(), fs::read_to_string(path).ok()?))).collect()
 }
 
+/// Returns the user that programs run as, inside and outside of the sandbox: nobody if the server is root.
 pub(crate) fn identity() -> Identity {
     let (own_uid, own_gid) = (rustix::process::geteuid(), rustix::process::getegid());
-    let has_others = own_uid.is_root() && has_nobody("/proc/self/uid_map") && has_nobody("/proc/self/gid_map");
-    let (host_uid, host_gid) = if has_others { (NOBODY, NOBODY) } else { (own_uid.as_raw(), own_gid.as_raw()) };
+    let can_be_nobody = own_uid.is_root() && has_nobody("/proc/self/uid_map") && has_nobody("/proc/self/gid_map");
+    let (host_uid, host_gid) = if can_be_nobody { (NOBODY, NOBODY) } else { (own_uid.as_raw(), own_gid.as_raw()) };
     Identity { uid: USER, gid: USER, host_uid, host_gid }
 }
 
-/// Whether the user nobody exists here: a user namespace may hold no user but one, who is called root.
+/// Returns whether an id map contains the user or group nobody. In a container, the user namespace may map only root.
 fn has_nobody(map: &str) -> bool {
     let Ok(text) = fs::read_to_string(map) else { return false };
     text.lines().any(|line| {

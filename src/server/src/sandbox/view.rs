@@ -1,4 +1,4 @@
-//! What a program sees of the file system besides its own directories: an environment, pinned or of the host.
+//! The read-only files that a program sees: its environment, which is either pinned or the host's.
 
 use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
@@ -6,12 +6,13 @@ use std::{fmt, fs, io};
 use sandbox_plan::plan::OUT;
 use sandbox_plan::view::{self, CLOSURE};
 pub use sandbox_plan::view::{Bind, Link};
+use thiserror::Error;
 
 use crate::call::definition::{ENVIRONMENT_PLACEHOLDER, Sandbox};
 use crate::call::packages::Packages;
 use nix_store::store_path::{StorePath, StorePathError};
 
-/// The read-only part of a sandbox.
+/// The read-only part of a sandbox's file system, and the variables that go with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
     pub origin: Origin,
@@ -19,24 +20,25 @@ pub struct View {
     pub links: Vec<Link>,
     /// The value of `PATH`.
     pub path: String,
-    /// Variables that the environment itself needs, besides those of the sandbox's definition.
+    /// Variables that the environment needs in addition to those of the sandbox's definition.
     pub variables: Vec<(String, String)>,
-    /// What is put between the program that runs an entrypoint and the entrypoint.
+    /// The arguments and files with which the interpreter runs the entrypoint.
     pub launch: Launch,
-    /// What there is besides the environment.
+    /// The packages that are added to the environment.
     pub packages: Packages,
 }
 
-/// How the host's interpreter is told to run an entrypoint; a pinned one knows by itself.
+/// The arguments and files with which an interpreter of the host runs an entrypoint. They are empty for pinned
+/// interpreters, which are configured when they are built.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Launch {
-    /// Arguments before the entrypoint's name, which is the last.
+    /// Arguments to insert before the last argument, which is the entrypoint.
     pub arguments: Vec<String>,
-    /// Files of ours that they lead to, by their places in the sandbox.
+    /// Files that the arguments refer to: their paths in the sandbox, and their contents.
     pub files: Vec<(PathBuf, Vec<u8>)>,
 }
 
-/// Where the programs come from.
+/// The source of a view's programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     /// The output path of the environment's derivation.
@@ -54,33 +56,17 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Why the view of an environment can't be made.
-#[derive(Debug)]
+/// The reason why the view of an environment cannot be made.
+#[derive(Debug, Error)]
 pub enum ViewError {
+    #[error("cannot read {path}: {source}", path = .path.display())]
     Read { path: PathBuf, source: io::Error },
+    #[error("cannot parse {path}: {source}", path = .path.display())]
     Closure { path: PathBuf, source: StorePathError },
 }
 
-impl fmt::Display for ViewError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Read { path, source } => write!(f, "cannot read {}: {source}", path.display()),
-            Self::Closure { path, source } => write!(f, "{}: {source}", path.display()),
-        }
-    }
-}
-
-impl std::error::Error for ViewError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Read { source, .. } => Some(source),
-            Self::Closure { source, .. } => Some(source),
-        }
-    }
-}
-
 impl View {
-    /// The view of a sandbox in which no program is to run.
+    /// Returns a view without any files, for sandboxes that run no program.
     pub fn empty() -> Self {
         Self {
             origin: Origin::Host,
@@ -93,7 +79,7 @@ impl View {
         }
     }
 
-    /// The view of a realised environment: its closure and nothing else of the store.
+    /// Returns the view of a realised environment: its closure, and nothing else of the store.
     pub fn pinned(out: &Path) -> Result<Self, ViewError> {
         let text = closure(out)?;
         let (binds, links) = view::pinned(out, text.lines());
@@ -106,8 +92,8 @@ impl View {
         })
     }
 
-    /// The same with realised packages: their closures too, and their directories at the ends of search paths, where they
-    /// stand behind what the environment has.
+    /// Returns this view with the closures of realised packages. The directories of packages are appended to search paths,
+    /// so that the environment's own files take precedence.
     pub fn with(&self, packages: &Packages) -> Result<Self, ViewError> {
         let mut joined = Self { packages: packages.clone(), ..self.clone() };
         for out in packages.outs().map(Path::new) {
@@ -116,7 +102,7 @@ impl View {
         Ok(joined)
     }
 
-    /// Whether what the view shows is still there: an environment or package may have been collected as garbage.
+    /// Returns whether the store paths of this view still exist. Nix may have collected them as garbage.
     pub fn is_present(&self) -> bool {
         match &self.origin {
             Origin::Pinned(out) => out.exists() && self.packages.outs().all(|out| Path::new(out).exists()),
@@ -124,8 +110,8 @@ impl View {
         }
     }
 
-    /// The value of a variable of a definition, in this view. None: it points into the pinned environment, which has no
-    /// meaning on the host.
+    /// Substitutes the environment's path in the value of a variable. `None` if the value refers to the pinned environment
+    /// and this view is the host's.
     pub fn fill(&self, value: &str) -> Option<String> {
         match &self.origin {
             Origin::Pinned(out) => Some(value.replace(ENVIRONMENT_PLACEHOLDER, &out.display().to_string())),
@@ -133,24 +119,24 @@ impl View {
         }
     }
 
-    /// The command of a sandbox's program.
+    /// Returns the command of a sandbox's program.
     pub fn command(&self, sandbox: &Sandbox) -> Vec<String> {
         let mut command: Vec<String> = sandbox.command.iter().map(|argument| (*argument).to_owned()).collect();
-        let place = command.len().saturating_sub(1);
-        command.splice(place..place, self.launch.arguments.iter().cloned());
+        let before_last = command.len().saturating_sub(1);
+        command.splice(before_last..before_last, self.launch.arguments.iter().cloned());
         command
     }
 
-    /// All environment variables of a program: the sandbox's view of them, and nothing inherited.
+    /// Returns all environment variables of a program. Nothing is inherited from the server.
     pub fn variables(&self, sandbox: &Sandbox) -> Vec<(String, String)> {
         let mut variables: Vec<(String, String)> = [
             ("HOME", "/sandbox"),
-            // Of all that LANG would say too, this is what differs from C, and one file to be read instead of twelve.
+            // C.UTF-8 differs from C only in LC_CTYPE, and programs then read one locale file instead of twelve for LANG.
             ("LC_CTYPE", "C.UTF-8"),
             ("OUT", OUT),
             ("PATH", &self.path),
             ("PWD", sandbox.workdir),
-            // As /etc/passwd has it, which a shell need not read then.
+            // The same as in /etc/passwd, which a shell then does not need to read.
             ("SHELL", "/bin/sh"),
             ("TMPDIR", "/tmp"),
             ("USER", sandbox.user),
@@ -182,7 +168,7 @@ impl View {
     }
 }
 
-/// The closure of an environment or package, as its file lists it.
+/// Reads the closure of an environment or package from its list of store paths.
 fn closure(out: &Path) -> Result<String, ViewError> {
     let list = out.join(CLOSURE);
     let text = fs::read_to_string(&list).map_err(|source| ViewError::Read { path: list.clone(), source })?;

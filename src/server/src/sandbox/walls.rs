@@ -1,4 +1,4 @@
-//! Which walls this machine can put around a program, found out by putting each of them around one.
+//! The walls that this machine can put around a program. They are probed by running a program behind each of them.
 
 use std::time::Duration;
 use std::{fs, io};
@@ -16,31 +16,33 @@ use crate::sandbox::launch::{self, Controls, LaunchError, Wall};
 use crate::sandbox::plan;
 use crate::sandbox::view::View;
 
-/// Setting up and running nothing takes milliseconds; a machine that needs longer than this is of no use.
-const LONGEST: Duration = Duration::from_secs(10);
+/// The time limit for a program that does nothing. It normally takes milliseconds.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The walls of this machine, each with the reason if it can't be put up.
+/// The walls that this machine offers, with a reason for each that is missing.
 #[derive(Debug, Clone)]
-pub struct Walls {
-    /// Each layer of a sandbox in namespaces, with what is lost where it does not stand.
-    pub sandbox: launch::Walls,
-    /// Whether all of these stand that no sandbox in namespaces does without.
+pub struct MachineWalls {
+    /// The layers of a sandbox in namespaces.
+    pub sandbox: launch::SandboxWalls,
+    /// Whether all required layers of a sandbox in namespaces are available.
     pub namespaces: Result<(), Missing>,
+    /// The version of Landlock, for programs without namespaces.
     pub landlock: Result<Landlock, Missing>,
+    /// Whether seccomp is available to programs without namespaces.
     pub seccomp: Result<(), Missing>,
 }
 
-impl Walls {
-    /// Tries each wall around a program that does nothing. This takes some milliseconds, so callers keep the result.
+impl MachineWalls {
+    /// Probes each wall with a program that does nothing. This takes some milliseconds, so callers keep the result.
     pub async fn probe() -> Self {
         let (read, write) = (vec!["/".into()], vec!["/dev/null".into()]);
         let landlock = Step::Landlock { read, write, scoped: true, required: true };
         let (sandbox, landlock, seccomp) = tokio::join!(
             in_namespaces(),
-            stands(without_namespaces(landlock)),
-            stands(without_namespaces(Step::Seccomp { program: confine::filter(Filter::STRICTEST) })),
+            try_plan(without_namespaces(landlock)),
+            try_plan(without_namespaces(Step::Seccomp { program: confine::filter(Filter::STRICTEST) })),
         );
-        let missing = |remedy| move |(operation, reason)| Missing { operation, reason, remedy };
+        let missing = |remedy| move |ProbeFailure { operation, reason }| Missing { operation, reason, remedy };
         Self {
             namespaces: required(&sandbox),
             sandbox,
@@ -50,8 +52,8 @@ impl Walls {
     }
 }
 
-/// The first layer that a sandbox can't do without, and that does not stand.
-fn required(sandbox: &launch::Walls) -> Result<(), Missing> {
+/// Checks that all required layers of a sandbox in namespaces are available, and returns the first missing one as error.
+fn required(sandbox: &launch::SandboxWalls) -> Result<(), Missing> {
     let missing = sandbox.missing().find(|layer| layer.wall.is_required());
     match missing.and_then(|layer| Some((layer.wall, layer.missing.clone()?))) {
         None => Ok(()),
@@ -62,28 +64,39 @@ fn required(sandbox: &launch::Walls) -> Result<(), Missing> {
     }
 }
 
-/// What was tried, and what was said to that.
-type Refusal = (String, String);
+/// An operation of a probe that failed, and the reason.
+struct ProbeFailure {
+    operation: String,
+    reason: String,
+}
 
-async fn stands(plan: Plan) -> Result<(), Refusal> {
-    match launch::run(&plan, Output::Captured, &CancellationToken::new()).await {
-        Ok(run) if run.ending == (Ending::Exited { code: 0 }) => Ok(()),
-        Ok(run) => Err(("run a program".to_owned(), format!("it ended with {:?}", run.ending))),
-        Err(LaunchError::Refused(Failure { operation, errno })) => {
-            Err((operation, io::Error::from_raw_os_error(errno).to_string()))
-        }
-        Err(error) => Err(("start the launcher".to_owned(), error.to_string())),
+impl ProbeFailure {
+    fn new(operation: impl Into<String>, reason: impl ToString) -> Self {
+        Self { operation: operation.into(), reason: reason.to_string() }
     }
 }
 
-/// Every layer of a sandbox in namespaces, seen from inside one that shows nothing.
-async fn in_namespaces() -> launch::Walls {
+/// Runs a plan whose program does nothing.
+async fn try_plan(plan: Plan) -> Result<(), ProbeFailure> {
+    match launch::run(&plan, Output::Captured, &CancellationToken::new()).await {
+        Ok(run) if run.ending == (Ending::Exited { code: 0 }) => Ok(()),
+        Ok(run) => Err(ProbeFailure::new("run a program", format!("it ended with {:?}", run.ending))),
+        Err(LaunchError::Refused(Failure { operation, errno })) => {
+            Err(ProbeFailure::new(operation, io::Error::from_raw_os_error(errno)))
+        }
+        Err(error) => Err(ProbeFailure::new("start the launcher", error)),
+    }
+}
+
+/// Probes the layers of a sandbox in namespaces from inside a sandbox with an empty view.
+async fn in_namespaces() -> launch::SandboxWalls {
     // The first look may ask systemd for a scope and wait for it.
     let controls = spawn_blocking(Controls::of_this_machine).await.expect("looking for control groups does not panic");
     let job = Job::new(&TOOLS[0].sandbox, Vec::new());
-    launch::probe(&plan::bounded_by(controls, &job, &View::empty()).environment, controls).await
+    launch::probe(&plan::with_controls(controls, &job, &View::empty()).environment, controls).await
 }
 
+/// Returns a plan without namespaces that applies one wall and runs a program that does nothing.
 fn without_namespaces(wall: Step) -> Plan {
     Plan {
         environment: Environment {
@@ -101,26 +114,26 @@ fn without_namespaces(wall: Step) -> Plan {
             steps: vec![],
             services: vec![],
             program: Some(Program {
-                // The launcher itself, the one program that is sure to be there: without a plan it ends at once.
+                // The launcher itself is the only program that certainly exists. Without a plan it exits at once.
                 arguments: vec!["/proc/self/exe".to_owned()],
                 variables: vec![],
                 directory: "/".into(),
             }),
-            deadline: LONGEST,
+            deadline: PROBE_TIMEOUT,
         },
     }
 }
 
-/// The newest version that the kernel speaks.
-fn landlock_version() -> Result<Landlock, Refusal> {
-    Landlock::of_this_kernel().map_err(|error| ("ask for Landlock's version".to_owned(), error.to_string()))
+/// Returns the newest version of Landlock that the kernel supports.
+fn landlock_version() -> Result<Landlock, ProbeFailure> {
+    Landlock::of_this_kernel().map_err(|error| ProbeFailure::new("ask for Landlock's version", error))
 }
 
 const LANDLOCK_REMEDY: &str = "Landlock needs Linux 5.13 with `landlock` in the kernel's list of security modules, \
                                `lsm=`, and a container that does not filter its system calls";
 const SECCOMP_REMEDY: &str = "seccomp needs a kernel with CONFIG_SECCOMP_FILTER, on x86_64 or aarch64";
 
-/// What would bring user namespaces back, as far as the kernel tells what keeps them away.
+/// Returns a remedy for missing user namespaces, judging by the kernel's settings.
 fn namespaces_remedy(reason: &str) -> &'static str {
     let is = |path: &str, value: &str| fs::read_to_string(path).is_ok_and(|text| text.trim() == value);
     let exhausted = io::Error::from_raw_os_error(libc::ENOSPC).to_string();
@@ -143,12 +156,12 @@ mod tests {
     use super::*;
     use crate::testing::{Lacking, everybody, run};
 
-    fn probed(lacking: &[Lacking]) -> Vec<Walls> {
-        everybody().into_iter().map(|caller| run(caller, lacking, Walls::probe)).collect()
+    fn probed(lacking: &[Lacking]) -> Vec<MachineWalls> {
+        everybody().into_iter().map(|caller| run(caller, lacking, MachineWalls::probe)).collect()
     }
 
     #[test]
-    fn what_the_kernel_lacks_is_missing_with_what_was_tried_and_how_to_get_it_and_nothing_else_is() {
+    fn probe_reports_what_the_kernel_lacks_with_a_remedy() {
         for walls in probed(&[]) {
             assert!(walls.namespaces.is_ok() && walls.landlock.is_ok() && walls.seccomp.is_ok(), "{walls:?}");
         }
@@ -165,7 +178,7 @@ mod tests {
         for walls in probed(&[Lacking::Seccomp]) {
             let text = walls.seccomp.unwrap_err().to_string();
             assert!(text.starts_with("cannot install the seccomp filter: Function not implemented"), "{text}");
-            assert!(walls.namespaces.is_err(), "no sandbox goes without");
+            assert!(walls.namespaces.is_err(), "every sandbox requires seccomp");
             assert!(walls.landlock.is_ok());
         }
     }

@@ -1,84 +1,86 @@
-//! An attack as its file states it, and what is said of a result.
+//! Attacks as their files define them, and the verdict on a result.
 
 use std::path::Path;
 
 use regex_lite::Regex;
 use serde::Deserialize;
 
-use crate::content;
 use test_support::client::Reply;
 
+/// One attack.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Attack {
-    /// What holds, as a fact.
+    /// The fact that holds if the attack fails.
     pub name: String,
-    /// The executors that this is an attack on, of which `namespace` stands for all with pinned environments; none means
-    /// all.
+    /// The executors to attack. `namespace` includes all executors with pinned environments. An empty list means all
+    /// executors.
     #[serde(default)]
     only: Vec<String>,
-    /// Why it is not carried out yet.
+    /// The reason why the attack is ignored. `None` if it is carried out.
     pub ignored: Option<String>,
-    /// What the kernel must have for the wall that holds it.
+    /// A requirement of the wall that holds the attack.
     pub needs: Option<Need>,
-    /// A Python program of another call, at work when the attack begins. It holds what is to be stolen, and never ends
-    /// by itself. After it was cancelled the attack is carried out once more.
+    /// A Python program of another call that runs during the attack. It has the secret to steal, and never ends by itself.
+    /// The attack is repeated after this call was cancelled.
     pub victim: Option<String>,
 
-    // The program is one of these, by the tool that runs it.
+    // Exactly one of these is the program. The name is that of the tool.
     python: Option<String>,
     shell: Option<String>,
     #[serde(rename = "network-tools")]
     network_tools: Option<String>,
 
-    // It ends in one of these ways.
-    /// The words that may follow `held:` in all that it prints, and its exit status is 0.
+    // The attack must end in one of these two ways.
+    /// The words that may follow `held:` in the output. The exit status must be 0.
     #[serde(default)]
     held: Vec<String>,
-    /// A regular expression that the result's text matches, in which `^` and `$` stand for the ends of lines.
+    /// A regular expression that the result's text must match. `^` and `$` match at line breaks.
     ends: Option<String>,
 
-    /// What the result must hold anywhere, such as in a file that comes with it.
+    /// Texts that the result must contain, including its files.
     #[serde(default)]
     returned: Vec<String>,
-    /// What it must not hold anywhere.
+    /// Texts that the result must not contain, including its files.
     #[serde(default)]
     withheld: Vec<String>,
 }
 
+/// A requirement of the wall that holds an attack.
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
 pub enum Need {
     #[serde(rename = "Landlock's scopes")]
     LandlockScopes,
-    /// To the kernel, whoever the program is inside.
+    /// The program's user outside of its user namespace.
     #[serde(rename = "a user other than root")]
     OtherUser,
 }
 
-/// What an attack came to.
+/// The result of an attack.
 pub enum Verdict {
     Held,
-    /// This machine has no such thing to attack.
+    /// This machine does not have the target of the attack. The text is the reason.
     NotHere(String),
-    /// What is wrong.
+    /// The attack succeeded, or ended in an unexpected way. The texts are the reasons.
     NotHeld(Vec<String>),
 }
 
 impl Attack {
-    /// Mistakes in the data must not look like attacks that were held.
+    /// Checks the data, so that mistakes in it do not look like attacks that were held.
     pub fn validate(&self, path: &Path) {
         let programs = [&self.python, &self.shell, &self.network_tools].into_iter().flatten().count();
         let at = format!("{}: {}", path.display(), self.name);
-        assert!(programs == 1, "{at}: there is one program");
-        assert!(!self.held.is_empty() || self.ends.is_some(), "{at}: it says how it ends");
+        assert!(programs == 1, "{at}: there must be one program");
+        assert!(!self.held.is_empty() || self.ends.is_some(), "{at}: `held` or `ends` is missing");
     }
 
+    /// Returns whether this is an attack on an executor.
     pub fn is_for(&self, executor: &str) -> bool {
         let executor = if executor.starts_with("derivation") { "namespace" } else { executor };
         self.only.is_empty() || self.only.iter().any(|name| name == executor)
     }
 
-    /// The tool and the program.
+    /// Returns the tool and the program.
     pub fn program(&self) -> (&'static str, &str) {
         let programs =
             [("python", &self.python), ("shell", &self.shell), ("network-tools", &self.network_tools)].into_iter();
@@ -86,7 +88,7 @@ impl Attack {
         given.next().expect("the attack was validated")
     }
 
-    /// What the result says of the attack. `fill` puts facts in the places that are kept for them.
+    /// Judges the result of the attack. `fill` substitutes the placeholders of a text.
     pub fn judge(&self, reply: &Reply, fill: impl Fn(&str) -> String) -> Verdict {
         let [stdout, stderr] = ["stdout", "stderr"].map(|name| reply.field(name).as_str().unwrap_or_default());
         if let Some(reason) = stdout.strip_prefix("not here: ").filter(|_| stdout.lines().count() == 1) {
@@ -95,15 +97,15 @@ impl Attack {
         let mut wrong = Vec::new();
         let is_held = *reply.field("exit_code") == 0 && self.are_words(stdout);
         let ends = self.ends.as_ref().map(|pattern| fill(pattern));
-        if !is_held && !ends.as_ref().is_some_and(|pattern| matches(pattern, content::text(reply))) {
+        if !is_held && !ends.as_ref().is_some_and(|pattern| matches(pattern, reply.text_content())) {
             let words = (!self.held.is_empty()).then(|| format!("held: {}", self.held.join(" | ")));
             let ways: Vec<_> = words.into_iter().chain(ends).collect();
             wrong.push(format!("it did not end with {}", ways.join(" or ")));
         }
         if stdout.contains("ESCAPED") || stderr.contains("ESCAPED") {
-            wrong.push("it was not held".to_owned());
+            wrong.push("the program reported an escape".to_owned());
         }
-        let whole = content::everything(reply);
+        let whole = reply.everything();
         let missing = self.returned.iter().filter(|text| !whole.contains(text.as_str()));
         wrong.extend(missing.map(|text| format!("{text:?} was not returned")));
         let excessive = self.withheld.iter().filter(|text| whole.contains(text.as_str()));
@@ -111,7 +113,7 @@ impl Attack {
         if wrong.is_empty() { Verdict::Held } else { Verdict::NotHeld(wrong) }
     }
 
-    /// Whether all that was printed is `held:` and words that are allowed.
+    /// Returns whether the output consists of `held:` and words that are allowed.
     fn are_words(&self, stdout: &str) -> bool {
         let Some(words) = stdout.strip_prefix("held: ").and_then(|rest| rest.strip_suffix('\n')) else { return false };
         !words.is_empty() && words.split(' ').all(|word| self.held.iter().any(|allowed| allowed == word))

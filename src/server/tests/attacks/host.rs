@@ -1,4 +1,4 @@
-//! What there is on the host to be stolen, reached or harmed.
+//! The targets of attacks on the host: secrets to steal, sockets to reach, and files and processes to harm.
 
 use std::fs::{self, File, Permissions};
 use std::io::{Read, Write};
@@ -15,29 +15,30 @@ use std::sync::Mutex;
 use rustix::io::FdFlags;
 use tempfile::TempDir;
 
-/// The ordinary user that root's tests become. As a server, root makes its programs the same user outside.
+/// The ordinary user that tests of root become. A server of root runs its programs as the same user.
 pub const NOBODY: u32 = 65534;
 
-/// The variable of the server's environment that holds a secret.
+/// The variable of the server's environment that contains a secret.
 pub const VARIABLE: &str = "SANDBOX_MCP_ATTACKS_SECRET";
 
 const NAMESPACES: [&str; 7] = ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"];
 
+/// The targets on the host.
 pub struct Host {
-    /// Everybody may look into it, so that permissions are not what keeps an attack out.
+    /// Every user may read it, so that attacks are not held by permissions.
     directory: TempDir,
     file_secret: String,
     pub variable_secret: String,
     descriptor_secret: String,
-    /// Every server inherits it.
+    /// Every server inherits this descriptor.
     _descriptor: File,
     tcp: TcpListener,
-    /// An address of this host besides the loopback's, if there is one.
+    /// An address of this host that is not a loopback address. `None` if there is none.
     address: Option<String>,
     abstract_name: String,
     abstract_socket: UnixListener,
     socket: UnixListener,
-    /// A process of the user that programs are outside.
+    /// A process of the user that programs run as, outside of the sandbox.
     process: Mutex<Child>,
     process_marker: String,
     shared_memory: Option<u32>,
@@ -45,6 +46,7 @@ pub struct Host {
 }
 
 impl Host {
+    /// Makes the targets.
     pub fn new() -> Self {
         let everybody = Permissions::from_mode(0o755);
         let directory = tempfile::Builder::new().permissions(everybody).tempdir().expect("make a directory");
@@ -81,7 +83,7 @@ impl Host {
         }
     }
 
-    /// A directory that a server of the user can use, and no attack knows.
+    /// Makes a directory for a server of the user. Attacks do not know its path.
     pub fn private(&self, name: &str, user: Option<u32>) -> PathBuf {
         let path = self.directory.path().join(name);
         fs::create_dir(&path).expect("make a directory");
@@ -93,7 +95,7 @@ impl Host {
         self.directory.path().join("exposed")
     }
 
-    /// The words that stand for facts in an attack's program. What this host does not have has none.
+    /// Returns the placeholders in attacks, with their values. `None` if this host has no such target.
     pub fn facts(&self) -> Vec<(&'static str, Option<String>)> {
         let exposed = self.exposed();
         let path = |name: &str| exposed.join(name).display().to_string();
@@ -112,7 +114,7 @@ impl Host {
         ]
     }
 
-    /// What no result may hold, and what it is.
+    /// Returns the secrets that no result may contain, with their names.
     pub fn secrets(&self) -> [(&'static str, &str); 3] {
         [
             ("the file's secret", &self.file_secret),
@@ -121,7 +123,7 @@ impl Host {
         ]
     }
 
-    /// What has come to harm, by the last attack or by one beside it.
+    /// Returns the damage to the targets, by the last attack or by one that ran at the same time.
     pub fn damage(&self) -> Vec<String> {
         let mut damage = Vec::new();
         let exposed = self.exposed();
@@ -133,7 +135,7 @@ impl Host {
             .unwrap_or_default();
         names.sort();
         if names != ["secret", "socket"] {
-            damage.push(format!("the host's directory holds {names:?}"));
+            damage.push(format!("the host's directory contains {names:?}"));
         }
         if !matches!(self.process.lock().expect("no other thread has panicked").try_wait(), Ok(None)) {
             damage.push("the host's process has ended".to_owned());
@@ -163,21 +165,21 @@ impl Drop for Host {
     }
 }
 
-/// 32 characters that occur nowhere else.
+/// Returns 32 random characters.
 pub fn secret() -> String {
     let mut bytes = [0; 16];
     File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut bytes)).expect("read random bytes");
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The processes of the host that have a name, whoever made them.
+/// Counts the processes of the host with a name, of any user.
 pub fn processes_named(name: &str) -> usize {
     let entries = fs::read_dir("/proc").expect("list the processes");
     let names = entries.filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("comm")).ok());
     names.filter(|found| found.trim_end() == name).count()
 }
 
-/// An open file that every process which is started from here on inherits.
+/// Opens a file that every process started from now on inherits.
 fn inheritable(directory: &TempDir, content: &str) -> File {
     let path = directory.path().join("descriptor");
     let mut file = File::options().create_new(true).read(true).write(true).open(&path).expect("make a file");
@@ -187,7 +189,7 @@ fn inheritable(directory: &TempDir, content: &str) -> File {
     file
 }
 
-/// Sleeps until its standard input ends, with the marker among its arguments.
+/// Starts a process that sleeps until its standard input ends, with the marker among its arguments.
 fn process(marker: &str) -> Child {
     let mut command = Command::new("sh");
     command.args(["-c", "read -r _", marker]).stdin(Stdio::piped()).stdout(Stdio::null());
@@ -197,7 +199,7 @@ fn process(marker: &str) -> Child {
     command.spawn().expect("start a shell")
 }
 
-/// Nothing is sent: a datagram socket only looks its own address up.
+/// Returns an address of this host that is not a loopback address. Connecting the datagram socket sends no packet.
 fn other_address() -> Option<String> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
     socket.connect("192.0.2.1:9").ok()?;
@@ -205,12 +207,13 @@ fn other_address() -> Option<String> {
     (!address.is_loopback() && !address.is_unspecified()).then(|| address.to_string())
 }
 
-/// A segment of System V that everybody may attach; its name is a number that can be guessed.
+/// Makes a System V shared memory segment that every user may attach. Its id is a number that can be guessed.
 fn shared_memory() -> Option<u32> {
     let made = Command::new("ipcmk").args(["-M", "4096", "-p", "0666"]).output().ok()?;
     String::from_utf8(made.stdout).ok()?.trim().rsplit(' ').next()?.parse().ok()
 }
 
+/// Returns the names of this process's namespaces.
 fn namespaces() -> String {
     let name = |name| fs::read_link(format!("/proc/self/ns/{name}")).expect("a process has namespaces");
     NAMESPACES.map(|namespace| name(namespace).display().to_string()).join(" ")

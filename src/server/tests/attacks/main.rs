@@ -1,18 +1,18 @@
-//! Runs `checks/attacks/<group>.yaml` over the real server: each attack is a tool call that must not get anywhere.
+//! Runs the attacks of `checks/attacks/<group>.yaml` on a real server. Each attack is a tool call that must fail.
 //!
-//! An attack is data: a program, and how it may end. The program prints how it was held (attack.py has the words for
-//! it), so that one which is merely broken is not taken for one that was held. What it would harm or steal is made by
-//! host.rs, and looked at afterwards from outside.
+//! An attack is data: a program, and how it may end. The program prints how it was held (the words are in attack.py), so
+//! that a broken program is not mistaken for an attack that was held. host.rs makes the targets on the host, and checks
+//! afterwards that none was harmed or stolen.
 //!
-//! All attacks run on every executor there is; as root both with a server of root's and with an ordinary user's.
+//! All attacks run on every executor. If the tests run as root, they attack both a server of root and one of an ordinary
+//! user.
 //!
-//! - `SANDBOX_MCP_BIN`: the server; by default, the one that cargo built.
+//! - `SANDBOX_MCP_BIN`: the server. The default is the one that cargo built.
 //! - `SANDBOX_MCP_ATTACKS`: the directory of the attacks.
-//! - `SANDBOX_MCP_EXECUTORS`: the executors to run them on, with commas between. Those that are named must work; of all
-//!   others, what can't run here is shown as ignored, with the reason.
+//! - `SANDBOX_MCP_EXECUTORS`: the executors to run them on, separated by commas. Executors that are named must work. By
+//!   default, attacks that cannot run here are ignored, with a reason.
 
 mod attack;
-mod content;
 mod host;
 mod target;
 
@@ -25,12 +25,13 @@ use host::Host;
 use libtest_mimic::{Arguments, Completion, Trial};
 use target::{Target, User};
 
-/// The group of attacks that use up memory, processes or time, and disturb each other.
+/// The group of attacks that exhaust memory, processes or time, and disturb each other.
 pub const BOMBS: &str = "bombs";
 
-/// A group's name, which is its file's, and its attacks.
+/// The name of a group, which is the stem of its file's name, and its attacks.
 type Group = (String, Vec<Attack>);
 
+/// Reads all attacks.
 fn groups(directory: &Path) -> Vec<Group> {
     let mut groups = Vec::new();
     for entry in fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display())) {
@@ -48,7 +49,7 @@ fn groups(directory: &Path) -> Vec<Group> {
     groups
 }
 
-/// The trial of one attack on one target, unless the attack is not meant for that.
+/// Returns the trial of one attack on one target. `None` if the attack is not for the target's executor.
 fn trial(target: &Arc<Target>, groups: &Arc<Vec<Group>>, group: usize, index: usize) -> Option<Trial> {
     let (group_name, attacks) = &groups[group];
     let attack = &attacks[index];
@@ -66,8 +67,8 @@ fn trial(target: &Arc<Target>, groups: &Arc<Vec<Group>>, group: usize, index: us
     }))
 }
 
-/// Spreads the bombs evenly among the other attacks. Only one bomb runs at a time, and with all of them in a row every other
-/// thread would wait for that one.
+/// Spreads the bombs evenly among the other attacks. Only one bomb runs at a time, so a row of bombs would keep all other
+/// threads waiting.
 fn spread(bombs: Vec<Trial>, others: Vec<Trial>) -> Vec<Trial> {
     let gap = others.len() / (bombs.len() + 1);
     let (mut spread, mut others) = (Vec::new(), others.into_iter());
@@ -83,7 +84,7 @@ fn main() {
     let arguments = Arguments::from_args();
     let directory = env::var_os("SANDBOX_MCP_ATTACKS")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../checks/attacks"), PathBuf::from);
-    let library = fs::read_to_string(directory.join("attack.py")).expect("the attacks' library is beside them");
+    let library = fs::read_to_string(directory.join("attack.py")).expect("read the library of the attacks");
     let groups = Arc::new(groups(&directory));
     let named = env::var("SANDBOX_MCP_EXECUTORS").ok();
     let executors: Vec<&str> = named.as_deref().unwrap_or("namespace,direct,derivation").split(',').collect();
@@ -102,7 +103,7 @@ fn main() {
         }
     }
     let conclusion = libtest_mimic::run(&arguments, spread(bombs, others));
-    // The servers and what was made on the host end with their owners, which `exit` would not wait for.
+    // Dropped explicitly, because `exit` runs no destructors: the servers and the targets on the host would be left.
     drop((targets, host));
     conclusion.exit();
 }

@@ -1,4 +1,4 @@
-//! A server that is attacked.
+//! Servers to attack.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -15,39 +15,39 @@ use regex_lite::Regex;
 use serde_json::{Value, json};
 
 use crate::attack::{Attack, Need, Verdict};
-use crate::content;
 use crate::host::{self, Host, NOBODY, VARIABLE};
 use test_support::client::{self, Reply, Server};
 use test_support::nix_daemon::Daemon;
 
-/// Seconds that a program may run. The longest attack that does not wait for this takes a quarter of it.
-const TIMEOUT: u64 = 20;
+/// The time limit of a call. Attacks that do not wait for the limit take at most a quarter of it.
+const CALL_TIMEOUT_SECONDS: u64 = 20;
 
-/// How long a victim may take to be ready, or to be gone.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a victim may take to become ready, or to end.
+const VICTIM_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Bytes that a server may hold at most, whatever its programs print.
-const SERVER_MEMORY: u64 = 256 << 20;
+/// The limit on the server's memory, whatever its programs print.
+const MAX_SERVER_BYTES: u64 = 256 << 20;
 
-/// The tools that attacks use, with a call that needs nothing, and the name of the parameter that takes their code.
+/// The tools that attacks use, each with the parameter for its code and a trivial program.
 const TOOLS: [(&str, &str, &str); 3] =
     [("python", "main_py", "print(1)"), ("shell", "main_sh", "true"), ("network-tools", "main_sh", "true")];
 
 /// The first version of Landlock that confines abstract unix sockets and signals.
-const SCOPES: i64 = 6;
+const LANDLOCK_WITH_SCOPES: i64 = 6;
 
-/// Bombs go off one at a time: what the machine has to bear is then what one of them may use.
-static ONE_BOMB: Mutex<()> = Mutex::new(());
+/// Held while a bomb runs. With one bomb at a time, the load on the machine is at most what one call may use.
+static BOMB_LOCK: Mutex<()> = Mutex::new(());
 
-/// Who runs the server.
+/// The user that runs the server.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum User {
     Root,
-    /// This process's own user, or else what root becomes.
+    /// This process's user, or nobody if that is root.
     Ordinary,
 }
 
 impl User {
+    /// Returns the users that this process can run servers as.
     pub fn all() -> Vec<Self> {
         if rustix::process::geteuid().is_root() { vec![Self::Root, Self::Ordinary] } else { vec![Self::Ordinary] }
     }
@@ -62,26 +62,28 @@ impl fmt::Display for User {
     }
 }
 
+/// A running server to attack.
 pub struct Target {
     pub executor: String,
     pub user: User,
     server: Server,
     host: Arc<Host>,
-    /// What Python's attacks import.
+    /// The module that Python's attacks import.
     library: String,
-    /// Why a tool can't run here.
+    /// The tools that cannot run here, with the reasons.
     unavailable: BTreeMap<&'static str, String>,
-    /// What each tool's description says of its limits, by the words that stand for them in attacks.
+    /// The limits of each tool as its description states them, by their placeholders in attacks.
     limits: BTreeMap<&'static str, Vec<(&'static str, Option<String>)>>,
-    /// The version of Landlock that the kernel has, 0 for none.
+    /// The kernel's version of Landlock, or 0.
     landlock: i64,
-    /// Programs are the machine's root to the kernel, without privileges: Nix has no users for its builders.
+    /// Whether programs are root outside of their user namespace, without privileges: Nix has no build users.
     is_root_outside: bool,
-    /// Serves the server's Nix.
+    /// The Nix daemon that the server uses, if it is not the machine's own.
     _daemon: Option<Daemon>,
 }
 
 impl Target {
+    /// Starts a server, and finds out which tools can run. If `must_work`, every supported tool must run.
     pub fn start(executor: &str, user: User, library: &str, host: &Arc<Host>, must_work: bool) -> Self {
         let (mut command, daemon) = command(executor, user, host);
         let server = Server::spawn(&mut command).greeted();
@@ -116,31 +118,36 @@ impl Target {
         reply.output().trim().parse().unwrap_or_else(|error| panic!("{error}: {reply}"))
     }
 
-    /// What is not for other processes to look at belongs to root, who is nobody inside unless that is the program.
+    /// Returns whether programs are root outside. Files in /proc that are not readable for others belong to the outer
+    /// root. Inside, that is the program's user only if the program is root outside.
     fn is_root_outside(&self) -> bool {
         const OWNER: &str = "print(os.stat('/proc/1/fd').st_uid == os.getuid())";
         self.server.call("python", self.arguments("python", OWNER)).output().trim() == "True"
     }
 
-    /// Why the attack can't be carried out here.
+    /// Returns why the attack cannot be carried out here. `None` if it can.
     pub fn missing(&self, attack: &Attack) -> Option<String> {
         let (tool, program) = attack.program();
         if let Some(reason) = self.unavailable.get(tool) {
             return Some(reason.clone());
         }
-        if attack.needs == Some(Need::LandlockScopes) && self.landlock < SCOPES {
-            return Some(format!("this kernel's Landlock has version {}, of which it needs {SCOPES}", self.landlock));
+        if attack.needs == Some(Need::LandlockScopes) && self.landlock < LANDLOCK_WITH_SCOPES {
+            return Some(format!(
+                "this kernel has version {} of Landlock, but {LANDLOCK_WITH_SCOPES} is needed",
+                self.landlock
+            ));
         }
         if attack.needs == Some(Need::OtherUser) && self.is_root_outside {
-            return Some("programs are root's to the kernel: this Nix has no users for its builders".to_owned());
+            return Some("programs are root outside: this Nix has no build users".to_owned());
         }
         let mut facts = self.host.facts().into_iter();
         let missing = facts.find(|(word, fact)| fact.is_none() && program.contains(word));
         missing.map(|(word, _)| format!("this host has no {}", word.trim_matches(['{', '}'])))
     }
 
+    /// Carries out an attack, and checks that nothing of it is left.
     pub fn carry_out(&self, attack: &Attack, group: &str) -> Result<Completion, Failed> {
-        let _alone = (group == crate::BOMBS).then(|| ONE_BOMB.lock().unwrap_or_else(PoisonError::into_inner));
+        let _lock = (group == crate::BOMBS).then(|| BOMB_LOCK.lock().unwrap_or_else(PoisonError::into_inner));
         let token = host::secret()[..15].to_owned();
         let secret = host::secret();
         let victim = attack.victim.as_ref().map(|program| self.begin_victim(program, &token, &secret));
@@ -156,7 +163,7 @@ impl Target {
             self.is_well()?;
         }
         if host::processes_named(&token) > 0 {
-            return Err("a process of it is left".into());
+            return Err("the attack left a process".into());
         }
         Ok(first)
     }
@@ -166,15 +173,15 @@ impl Target {
         let fill = |text: &str| self.fill(tool, text, token);
         let reply = self.server.call(tool, self.arguments(tool, &fill(program)));
         let verdict = attack.judge(&reply, fill);
-        let whole = content::everything(&reply);
+        let whole = reply.everything();
         let stolen = self.host.secrets().into_iter().chain([("the victim's secret", secret)]);
         let mut harm: Vec<String> = stolen
             .filter(|(_, secret)| whole.contains(secret))
-            .map(|(name, _)| format!("the result holds {name}"))
+            .map(|(name, _)| format!("the result contains {name}"))
             .chain(self.host.damage())
             .collect();
         if self.server.received().iter().any(|message| message.to_string().contains(token)) {
-            harm.push("the server sent what the program had written as a message of its own".to_owned());
+            harm.push("the server sent the program's output as a protocol message".to_owned());
         }
         match verdict {
             Verdict::Held if harm.is_empty() => Ok(Completion::Completed),
@@ -184,7 +191,7 @@ impl Target {
         }
     }
 
-    /// Starts a victim and waits until it is ready to be attacked. Returns the number of its request.
+    /// Starts a victim and waits until it is ready. Returns the id of its request.
     fn begin_victim(&self, program: &str, token: &str, secret: &str) -> u64 {
         let program = self.fill("python", program, token).replace("{secret}", secret);
         let id = self.server.begin_call("python", self.arguments("python", &program));
@@ -193,21 +200,22 @@ impl Target {
         id
     }
 
+    /// Cancels the call of a victim, and waits until its process has ended.
     fn end_victim(&self, id: u64, token: &str) {
-        self.server.notify("notifications/cancelled", json!({"requestId": id, "reason": "it was attacked enough"}));
-        assert!(wait_until(|| host::processes_named(token) == 0), "a cancelled call goes on");
+        self.server.notify("notifications/cancelled", json!({"requestId": id, "reason": "the attack is over"}));
+        assert!(wait_until(|| host::processes_named(token) == 0), "a cancelled call is still running");
     }
 
-    /// The server answers, and has not grown.
+    /// Checks that the server still answers, and that its memory is within the limit.
     fn is_well(&self) -> Result<(), Failed> {
         let tool = if self.unavailable.contains_key("shell") { "python" } else { "shell" };
         let code = if tool == "shell" { "echo alive" } else { "print('alive')" };
         let reply = self.server.call(tool, self.arguments(tool, code));
-        if reply.is_error() || content::text(&reply) != "alive\n" {
-            return Err(format!("the next call is not answered as it should be: {reply}").into());
+        if reply.is_error() || reply.text_content() != "alive\n" {
+            return Err(format!("the next call has an unexpected result: {reply}").into());
         }
         match self.server.peak_memory() {
-            peak if peak > SERVER_MEMORY => Err(format!("the server held {} MB", peak >> 20).into()),
+            peak if peak > MAX_SERVER_BYTES => Err(format!("the server used {} MB", peak >> 20).into()),
             _ => Ok(()),
         }
     }
@@ -220,12 +228,12 @@ impl Target {
         json!({"main_sh": program})
     }
 
-    /// Puts facts in their places.
+    /// Substitutes the placeholders of a text.
     fn fill(&self, tool: &str, text: &str, token: &str) -> String {
         let own = [
             ("{token}", Some(token.to_owned())),
             ("{server_pid}", Some(self.server.pid.to_string())),
-            ("{timeout}", Some(TIMEOUT.to_string())),
+            ("{timeout}", Some(CALL_TIMEOUT_SECONDS.to_string())),
         ];
         let facts = own.into_iter().chain(self.host.facts()).chain(self.limits[tool].clone());
         facts.fold(text.to_owned(), |text, (word, fact)| match fact {
@@ -242,7 +250,7 @@ fn failure(wrong: &[String], reply: &Reply) -> Failed {
 fn wait_until(condition: impl Fn() -> bool) -> bool {
     let begun = Instant::now();
     while !condition() {
-        if begun.elapsed() > PATIENCE {
+        if begun.elapsed() > VICTIM_TIMEOUT {
             return false;
         }
         sleep(Duration::from_millis(5));
@@ -250,10 +258,11 @@ fn wait_until(condition: impl Fn() -> bool) -> bool {
     true
 }
 
-/// Where a machine's own daemon listens.
-const DAEMON: &str = "/nix/var/nix/daemon-socket/socket";
+/// The socket of the machine's own Nix daemon.
+const MACHINE_DAEMON_SOCKET: &str = "/nix/var/nix/daemon-socket/socket";
 
-/// The command of a server, with a secret in its environment, and the daemon by which an ordinary user reaches Nix.
+/// Returns the command of a server with a secret in its environment, and the daemon through which an ordinary user
+/// reaches Nix.
 fn command(executor: &str, user: User, host: &Host) -> (Command, Option<Daemon>) {
     let timeout = TIMEOUT.to_string();
     // Victims wait for attacks, which must not wait for them.
@@ -261,14 +270,15 @@ fn command(executor: &str, user: User, host: &Host) -> (Command, Option<Daemon>)
     let (mut command, mut daemon) = (Command::new(client::program()), None);
     if user == User::Ordinary && rustix::process::geteuid().is_root() {
         let home = host.private(&format!("home-{executor}"), Some(NOBODY));
-        // Where cargo puts it may be out of this user's reach.
+        // The user may not have access to cargo's target directory.
         let program = home.join("sandbox-mcp");
         fs::copy(client::program(), &program).expect("copy the server");
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("let everybody run the server");
         command = Command::new(program);
         command.env("HOME", &home).env_remove("XDG_STATE_HOME").current_dir(&home).uid(NOBODY).gid(NOBODY);
-        let has_nix = || Command::new("nix-daemon").arg("--version").output().is_ok_and(|told| told.status.success());
-        if executor.starts_with("derivation") && !Path::new(DAEMON).exists() && has_nix() {
+        let has_nix =
+            || Command::new("nix-daemon").arg("--version").output().is_ok_and(|output| output.status.success());
+        if executor.starts_with("derivation") && !Path::new(MACHINE_DAEMON_SOCKET).exists() && has_nix() {
             let daemon = daemon.insert(Daemon::start(&host.private(&format!("daemon-{executor}"), None)));
             command.env("NIX_DAEMON_SOCKET_PATH", &daemon.socket);
         }
@@ -277,17 +287,18 @@ fn command(executor: &str, user: User, host: &Host) -> (Command, Option<Daemon>)
     (command, daemon)
 }
 
-/// The limits that each tool's description states; none of a tool that is not listed, since nothing can run it here.
+/// Returns the limits that each tool's description states. They are `None` for tools that are not listed, because they
+/// cannot run here.
 fn limits(server: &Server) -> BTreeMap<&'static str, Vec<(&'static str, Option<String>)>> {
     let id = server.request("tools/list", json!({}));
-    let listed = server.answer(id).unwrap_or_else(|error| panic!("the tools can't be listed: {error:?}"));
+    let listed = server.answer(id).unwrap_or_else(|error| panic!("cannot list the tools: {error:?}"));
     let description = |tool: &str| {
         let found = listed["tools"].as_array()?.iter().find(|listed| listed["name"] == tool)?;
         Some(found["description"].as_str().unwrap_or_default().to_owned())
     };
     let limit = |tool: &str, pattern: &str| {
         let text = description(tool)?;
-        let found = Regex::new(pattern).expect("the pattern is one").captures(&text);
+        let found = Regex::new(pattern).expect("the pattern is valid").captures(&text);
         Some(found.unwrap_or_else(|| panic!("{tool} states no {pattern}: {text:?}"))[1].to_owned())
     };
     let limits = |tool| {

@@ -120,7 +120,8 @@ fn list_that_turns_out_otherwise_is_told_to_the_client() {
     command.env("PATH", format!("{}:{path}", directory.path().display())).env("XDG_STATE_HOME", directory.path());
     let server = Server::spawn(&mut command);
     assert_eq!(server.initialize(SESSIONS)["capabilities"]["tools"]["listChanged"], true);
-    let is_pinned = |tools: &[Value]| tools.iter().any(|tool| tool["description"].to_string().contains("`sandbox-mcp/"));
+    let is_pinned =
+        |tools: &[Value]| tools.iter().any(|tool| tool["description"].to_string().contains("`sandbox-mcp/"));
     if !is_pinned(&tools(&server)) {
         // It has no environments.
         return;

@@ -1,5 +1,5 @@
-//! A sandbox as far as its network goes: a process of its own that sets its namespace up as the gateway says, hands the
-//! sockets over, gives up its privileges, and becomes a program.
+//! A minimal sandbox that has only a network: a process that sets up its namespace as the gateway lists it, passes the
+//! sockets to the test, drops its privileges, and executes a program.
 
 use std::ffi::OsString;
 use std::fmt::{Debug, Display};
@@ -24,26 +24,27 @@ use tokio_util::sync::CancellationToken;
 
 use crate::internet;
 
-/// The first argument of a process that is to become a sandbox, or a program in it.
+/// The first argument of a process that is to become a sandbox.
 pub const SANDBOX: &str = "--sandbox";
+/// The first argument of a process that is to become a program in a sandbox.
 pub const PROGRAM: &str = "--program";
 
-/// What came of a program.
+/// The result of running a program.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct ProgramResult {
     pub output: String,
     pub refusals: Refusals,
 }
 
-/// Runs one of the programs below with network access by this list.
-pub fn run(entries: &[&str], program: &[&dyn Display]) -> Outcome {
+/// Runs one of the programs below with network access by this allow-list.
+pub fn run(entries: &[&str], program: &[&dyn Display]) -> ProgramResult {
     let program: Vec<String> = program.iter().map(|argument| argument.to_string()).collect();
     let own = "/proc/self/exe".to_owned();
     execute(entries, [own, PROGRAM.to_owned()].into_iter().chain(program).collect())
 }
 
-/// Runs any program.
-pub fn execute(entries: &[&str], program: Vec<String>) -> Outcome {
+/// Runs any program with network access by this allow-list.
+pub fn execute(entries: &[&str], program: Vec<String>) -> ProgramResult {
     let entries: Vec<Entry> =
         entries.iter().map(|text| Entry::parse(text.to_string().leak()).unwrap_or_else(|e| panic!("{e}"))).collect();
     let entries: &'static [Entry] = entries.leak();
@@ -53,7 +54,7 @@ pub fn execute(entries: &[&str], program: Vec<String>) -> Outcome {
     child.stdin(OwnedFd::from(theirs)).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = child.spawn().unwrap();
     let mut sockets = receive(&ours);
-    let observer = sockets.pop().expect("the sandbox has set itself up");
+    let observer = sockets.pop().expect("the sandbox opens its sockets");
     let sockets = Sockets { resolver: sockets.pop().unwrap(), observer, listeners: sockets };
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -67,11 +68,11 @@ pub fn execute(entries: &[&str], program: Vec<String>) -> Outcome {
         };
         let (refusals, Output { stdout, stderr, .. }) = tokio::join!(served, waited);
         let output = [stdout, stderr].map(|stream| String::from_utf8(stream).unwrap()).concat();
-        Outcome { output: output.trim_end().to_owned(), refusals }
+        ProgramResult { output: output.trim_end().to_owned(), refusals }
     })
 }
 
-/// The gateway as arguments.
+/// Encodes the gateway as arguments.
 fn described(gateway: &Gateway) -> Vec<String> {
     let join = |items: Vec<String>| items.join(",");
     vec![
@@ -83,7 +84,7 @@ fn described(gateway: &Gateway) -> Vec<String> {
     ]
 }
 
-/// Makes this process a sandbox. It returns only if it can't.
+/// Makes this process a sandbox, and executes the program. Returns only if that fails.
 pub fn become_sandbox(mut arguments: impl Iterator<Item = OsString>) -> io::Error {
     let mut next = || arguments.next().unwrap().into_string().unwrap();
     let [routes, listeners, resolver, hosts, resolv_conf] = std::array::from_fn(|_| next());
@@ -179,7 +180,7 @@ fn shown<T: ToString>(result: io::Result<T>) -> String {
     result.map_or_else(|error| format!("{:?}: {error}", error.kind()), |value| value.to_string())
 }
 
-/// Says something, ends its half of the connection, and reads the answer to its end.
+/// Sends a text, shuts down writing, and reads the answer to its end.
 fn fetch(host: &str, port: u16, text: &[u8]) -> io::Result<String> {
     let mut stream = TcpStream::connect((host, port))?;
     stream.write_all(text)?;
@@ -198,7 +199,7 @@ fn datagram(to: SocketAddrV4) -> io::Result<&'static str> {
     socket.send(b"hello").map(|_| "sent")
 }
 
-/// Sends bytes that depend on their place, and checks that they all come back.
+/// Sends bytes that depend on their position, and checks that they all come back.
 fn transfer(host: &str, port: u16, bytes: usize) -> io::Result<String> {
     let pattern = |place: usize| (place.wrapping_mul(2_654_435_761) >> 13) as u8;
     let mut stream = TcpStream::connect((host, port))?;
@@ -214,7 +215,7 @@ fn transfer(host: &str, port: u16, bytes: usize) -> io::Result<String> {
     Ok(format!("{} bytes came back, {wrong} of them wrong", back.len()))
 }
 
-/// Opens connections, says something on each, and only then reads from each.
+/// Opens several connections, writes to each, and only then reads from each.
 fn hold(host: &str, port: u16, count: usize) -> io::Result<String> {
     let connect = |_| {
         let mut stream = TcpStream::connect((host, port))?;
@@ -227,7 +228,7 @@ fn hold(host: &str, port: u16, count: usize) -> io::Result<String> {
     Ok(format!("{} answers", answers.iter().filter(|answer| *answer == "heard: x").count()))
 }
 
-/// Opens a connection, says something, and hears one byte.
+/// Opens a connection, sends a text, and reads one byte.
 fn begin(host: &str, port: u16) -> io::Result<(TcpStream, String)> {
     let mut stream = TcpStream::connect((host, port))?;
     stream.write_all(b"half of it")?;
@@ -236,20 +237,20 @@ fn begin(host: &str, port: u16) -> io::Result<(TcpStream, String)> {
     Ok((stream, String::from_utf8_lossy(&text).into_owned()))
 }
 
-/// Ends a connection as a program does that was killed with data unread.
+/// Resets a connection, like a program that is killed before it has read all data.
 fn end_at_once((stream, heard): (TcpStream, String)) -> io::Result<String> {
     rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO))?;
     Ok(heard)
 }
 
-/// Leaves the connection to a process that stays behind.
+/// Passes the connection to a process that outlives this program.
 fn leave((stream, heard): (TcpStream, String)) -> io::Result<String> {
     let mut process = Command::new("/proc/self/exe");
     process.args([PROGRAM, "sleep"]).stdin(OwnedFd::from(stream)).stdout(Stdio::null()).stderr(Stdio::null());
     process.spawn().map(|_| heard)
 }
 
-/// Serves at an address of its own, and connects to it.
+/// Listens at an address inside the sandbox, and connects to it.
 fn listen(address: &str) -> io::Result<String> {
     let listener = std::net::TcpListener::bind(address)?;
     let mut stream = TcpStream::connect(address)?;
@@ -259,7 +260,7 @@ fn listen(address: &str) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// Sends nonsense to the resolver, and then asks it something.
+/// Sends invalid messages to the resolver, and then a valid question.
 fn babble(host: &str) -> io::Result<String> {
     let socket = UdpSocket::bind("0.0.0.0:0")?;
     let mut state = 1_u32;

@@ -1,5 +1,5 @@
-//! A small internet for tests: a network namespace without a way out, where some public addresses lead to the loopback
-//! interface, and a DNS server that says where names lead. No packet leaves it.
+//! A simulated internet for tests: a network namespace without a connection to the outside, where some public addresses
+//! are routed to the loopback interface, and a DNS server. No packet leaves the namespace.
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
@@ -14,11 +14,12 @@ use std::thread;
 
 /// The public address of the machine that the server runs on.
 pub const MACHINE: Ipv4Addr = Ipv4Addr::new(93, 184, 216, 34);
-/// Where the hosts of the internet are.
+/// The public address of the hosts on the internet.
 pub const HOST: Ipv4Addr = Ipv4Addr::new(93, 184, 215, 14);
 const HOSTS: Ipv4Addr = Ipv4Addr::new(93, 184, 215, 0);
 
-/// Where each name leads: to the first list when it is asked for the first time, and so on; to the last from then on.
+/// Returns the answers of the DNS server for each name. The first question gets the first list of addresses, the second
+/// question the second list, and so on. The last list is repeated.
 fn zone() -> BTreeMap<&'static str, Vec<Vec<IpAddr>>> {
     let public = IpAddr::V4(HOST);
     let at = |address: &str| vec![vec![address.parse().unwrap()]];
@@ -36,14 +37,14 @@ fn zone() -> BTreeMap<&'static str, Vec<Vec<IpAddr>>> {
         ("machine.example.org", vec![vec![MACHINE.into()]]),
         ("mixed.example.org", vec![vec![Ipv4Addr::LOCALHOST.into(), public, Ipv4Addr::new(10, 0, 0, 1).into()]]),
         ("rebinding.example.org", vec![vec![public], vec![Ipv4Addr::LOCALHOST.into()]]),
-        // What the resolver would try for a name that is not there, if it took its search list into account.
+        // A resolver that uses its search list would ask for this name when `gone.example.org` does not exist.
         ("gone.example.org.corp.example.org", vec![vec![public]]),
     ])
 }
 
-/// Makes this process, which must have no other thread yet, and all that it starts part of the internet.
+/// Moves this process into the simulated internet. The process must have only one thread. Its children are moved too.
 pub fn enter() -> io::Result<()> {
-    // Root keeps the machine's users, since a server of root's makes its programs another one.
+    // Root keeps the machine's users, because a server that runs as root runs programs as another user.
     if !is_root() || unshare(libc::CLONE_NEWNET | libc::CLONE_NEWNS).is_err() {
         become_sole_user()?;
     }
@@ -58,7 +59,7 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Makes this process root in namespaces of its own, where there is nobody else.
+/// Makes this process root in new namespaces that contain no other user.
 fn become_sole_user() -> io::Result<()> {
     // SAFETY: they take nothing and cannot fail.
     let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
@@ -68,7 +69,7 @@ fn become_sole_user() -> io::Result<()> {
     fs::write("/proc/self/gid_map", format!("0 {gid} 1"))
 }
 
-/// Replaces /etc by what the C library needs to resolve names, for this process and what it starts.
+/// Replaces /etc by the files that the C library needs to resolve names, for this process and its children.
 pub fn configure(resolv_conf: &str, hosts: &str) -> io::Result<()> {
     mount(c"none", c"/", libc::MS_REC | libc::MS_PRIVATE)?;
     mount(c"tmpfs", c"/etc", libc::MS_NOSUID | libc::MS_NODEV)?;
@@ -123,14 +124,15 @@ fn check(result: libc::c_int) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// How often each name was asked for its IPv4 addresses.
+/// How often the IPv4 addresses of each name were asked for.
 static ASKED: Mutex<BTreeMap<String, usize>> = Mutex::new(BTreeMap::new());
 
+/// Returns how often the IPv4 addresses of a name were asked for.
 pub fn asked(name: &str) -> usize {
     ASKED.lock().unwrap().get(name).copied().unwrap_or(0)
 }
 
-/// Answers what the C library asks on behalf of this process.
+/// Starts the DNS server that the C library of this process asks.
 fn serve_names() -> io::Result<()> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 53))?;
     thread::spawn(move || {
@@ -143,7 +145,7 @@ fn serve_names() -> io::Result<()> {
     Ok(())
 }
 
-/// Written apart from the server's own codec, so that neither hides the other's mistakes.
+/// Answers a DNS question. It shares no code with the server's codec, so that neither hides a mistake of the other.
 fn answer(message: &[u8], zone: &BTreeMap<&str, Vec<Vec<IpAddr>>>) -> Vec<u8> {
     let mut labels = Vec::new();
     let mut at = 12;
@@ -181,7 +183,7 @@ fn answer(message: &[u8], zone: &BTreeMap<&str, Vec<Vec<IpAddr>>>) -> Vec<u8> {
     answer
 }
 
-/// A host that listens, at a port that nobody else has.
+/// A host that listens at a unique port.
 pub struct Host {
     pub port: u16,
     connections: Arc<AtomicUsize>,
@@ -204,13 +206,13 @@ impl Host {
         Self { port, connections }
     }
 
-    /// How many have connected.
+    /// Returns the number of connections so far.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 }
 
-/// Reads to the end, and only then says what it read.
+/// Reads to the end, and then sends back the text.
 pub fn echo(mut stream: TcpStream) {
     let mut text = Vec::new();
     if stream.read_to_end(&mut text).is_ok() {
@@ -220,5 +222,5 @@ pub fn echo(mut stream: TcpStream) {
     }
 }
 
-/// What no program must ever reach.
+/// Handles connections to a host that no program must ever reach.
 pub fn trap(_: TcpStream) {}

@@ -1,5 +1,5 @@
-//! Network access by allow-list as a whole: real programs in network namespaces, the kernel's sockets, the C library's
-//! resolver on both sides, and a small internet around (internet.rs).
+//! End-to-end tests of network access by allow-list: real programs in network namespaces, the kernel's sockets, the C
+//! library's resolver on both sides, and a simulated internet (internet.rs).
 
 mod inside;
 mod internet;
@@ -18,7 +18,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 type Body = fn();
 
-/// A test and its name.
+/// Lists tests with their names.
 macro_rules! tests {
     ($($name:path),* $(,)?) => { [$((stringify!($name), $name as Body)),*] };
 }
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     match arguments.next() {
         Some(first) if first == inside::SANDBOX => {
-            eprintln!("the sandbox can't be made: {}", inside::become_sandbox(arguments));
+            eprintln!("cannot set up the sandbox: {}", inside::become_sandbox(arguments));
             return ExitCode::FAILURE;
         }
         Some(first) if first == inside::PROGRAM => {
@@ -41,48 +41,48 @@ fn main() -> ExitCode {
         _ => {}
     }
     let as_nobody = nobody::run_tests();
-    // Before libtest starts threads, since namespaces are for those that come after.
+    // Namespaces must be entered before libtest starts threads, because only later threads inherit them.
     let unable = internet::enter().err();
     if let Some(error) = &unable {
-        eprintln!("Ignored: this user can't make a user and a network namespace here: {error}");
+        eprintln!("Ignored: cannot create a user and a network namespace: {error}");
     }
     let tests = tests![
-        a_listed_name_is_reached,
-        a_name_below_a_wildcard_is_reached,
-        a_listed_address_is_reached,
-        a_name_that_is_not_listed_does_not_resolve,
-        a_port_that_is_not_listed_is_refused_and_named,
-        a_listed_name_at_the_port_of_another_is_refused_and_named,
-        an_address_that_is_not_listed_is_unreachable,
-        with_an_empty_list_nothing_is_reached,
-        a_listed_name_that_leads_inside_is_refused_and_named,
-        of_several_addresses_only_a_public_one_is_connected_to,
-        a_name_that_leads_elsewhere_a_moment_later_gets_nowhere,
-        a_name_is_not_looked_for_below_the_machine_s_own_domains,
-        a_host_that_does_not_listen_is_named,
-        large_transfers_come_back_whole,
-        a_connection_that_breaks_outside_breaks_inside,
-        a_connection_that_breaks_inside_breaks_outside,
-        when_the_program_has_ended_its_connections_are_broken,
-        more_connections_than_are_served_at_once_are_served_in_turn,
-        a_program_s_own_servers_are_its_own,
-        nonsense_does_not_stop_the_resolver,
-        curl_gets_through,
-        python_gets_through,
-        sandboxes::a_listed_host_is_reached_from_a_sandbox,
-        sandboxes::what_is_not_listed_is_refused_to_a_sandbox_and_named,
-        sandboxes::with_an_empty_list_a_sandbox_reaches_nothing,
-        sandboxes::the_longest_list_has_its_sockets,
-        sandboxes::sandboxes_at_once_have_networks_of_their_own,
-        sandboxes::sockets_that_nobody_serves_are_closed,
-        sandboxes::a_cancelled_call_leaves_no_connection,
-        sandboxes::fifty_calls_leave_no_descriptor_and_no_process,
-        sandboxes::a_server_without_room_for_descriptors_fails_the_call,
+        listed_name_is_reached,
+        name_below_a_wildcard_is_reached,
+        listed_address_is_reached,
+        unlisted_name_does_not_resolve,
+        unlisted_port_is_refused_and_reported,
+        listed_name_at_the_port_of_another_is_refused,
+        unlisted_address_is_unreachable,
+        empty_list_allows_no_connection,
+        listed_name_with_private_address_is_refused,
+        name_with_mixed_addresses_is_reached_at_the_public_one,
+        rebound_name_is_refused,
+        search_domains_of_the_machine_are_not_used,
+        host_that_does_not_listen_is_reported,
+        large_transfer_is_complete,
+        connection_reset_by_the_host_is_reset_for_the_program,
+        connection_reset_by_the_program_is_reset_for_the_host,
+        connections_are_reset_when_the_program_ends,
+        excess_connections_are_queued_and_served,
+        servers_inside_the_sandbox_are_reached_directly,
+        resolver_survives_invalid_messages,
+        curl_reaches_a_listed_host,
+        python_reaches_a_listed_host,
+        sandboxes::sandbox_reaches_a_listed_host,
+        sandboxes::sandbox_is_refused_unlisted_hosts_and_ports,
+        sandboxes::sandbox_with_an_empty_list_reaches_nothing,
+        sandboxes::sandbox_with_the_longest_list_gets_all_sockets,
+        sandboxes::concurrent_sandboxes_have_separate_networks,
+        sandboxes::unserved_sockets_are_closed,
+        sandboxes::cancelled_call_leaves_no_connection,
+        sandboxes::fifty_calls_leak_no_descriptor_or_process,
+        sandboxes::call_fails_when_the_server_has_no_descriptor_left,
     ];
     let trial = |(name, body): (&str, Body)| {
         let program = match name {
-            "curl_gets_through" => "curl",
-            "python_gets_through" => "python3",
+            "curl_reaches_a_listed_host" => "curl",
+            "python_reaches_a_listed_host" => "python3",
             _ => "",
         };
         let ignored = unable.is_some() || !program.is_empty() && !has(program);
@@ -96,21 +96,21 @@ fn main() -> ExitCode {
     if as_nobody { conclusion.exit_code() } else { ExitCode::FAILURE }
 }
 
-/// Whether a program was told that its connection is broken: which way depends on what it was about to do.
+/// Returns whether a program saw its connection break. The kind of error depends on what the program was doing.
 fn is_broken(output: &str) -> bool {
     ["ConnectionReset", "BrokenPipe", "NotConnected"].iter().any(|kind| output.starts_with(kind))
 }
 
 const NONE: &[String] = &[];
 
-fn a_listed_name_is_reached() {
+fn listed_name_is_reached() {
     let host = Host::at(HOST, echo);
     let outcome =
         run(&[&format!("api.example.org:{}", host.port)], &[&"fetch", &"api.example.org", &host.port, &"hello"]);
     assert_eq!((&*outcome.output, &*outcome.refusals.kept), ("heard: hello", NONE));
 }
 
-fn a_name_below_a_wildcard_is_reached() {
+fn name_below_a_wildcard_is_reached() {
     let host = Host::at(HOST, echo);
     let list = [&*format!("*.wild.example.org:{}", host.port)];
     let outcome = run(&list, &[&"fetch", &"a.b.wild.example.org", &host.port, &"hello"]);
@@ -121,22 +121,22 @@ fn a_name_below_a_wildcard_is_reached() {
     assert_eq!(outcome.refusals.kept, ["connection to wild.example.org was refused: not on the allow-list"]);
 }
 
-fn a_listed_address_is_reached() {
+fn listed_address_is_reached() {
     let host = Host::at(HOST, echo);
     let outcome = run(&[&format!("{HOST}:{}", host.port)], &[&"fetch", &HOST, &host.port, &"hello"]);
     assert_eq!((&*outcome.output, &*outcome.refusals.kept), ("heard: hello", NONE));
 }
 
-fn a_name_that_is_not_listed_does_not_resolve() {
+fn unlisted_name_does_not_resolve() {
     for name in ["other.example.org", "api.example.org.evil.example", "intranet"] {
         let outcome = run(&["api.example.org:443"], &[&"fetch", &name, &443, &""]);
         assert!(outcome.output.contains("Name or service not known"), "{outcome:?}");
         assert_eq!(outcome.refusals.kept, [format!("connection to {name} was refused: not on the allow-list")]);
-        assert_eq!(asked(name), 0, "nobody outside learns of it");
+        assert_eq!(asked(name), 0, "the name is not looked up outside");
     }
 }
 
-fn a_port_that_is_not_listed_is_refused_and_named() {
+fn unlisted_port_is_refused_and_reported() {
     let host = Host::at(HOST, trap);
     for list in [["api.example.org:443"], ["*.example.org:443"]] {
         let outcome = run(&list, &[&"fetch", &"api.example.org", &host.port, &""]);
@@ -147,7 +147,7 @@ fn a_port_that_is_not_listed_is_refused_and_named() {
     assert_eq!(host.connections(), 0);
 }
 
-fn a_listed_name_at_the_port_of_another_is_refused_and_named() {
+fn listed_name_at_the_port_of_another_is_refused() {
     let host = Host::at(HOST, trap);
     let list = ["api.example.org:443", &format!("*.wild.example.org:{}", host.port)];
     let outcome = run(&list, &[&"fetch", &"api.example.org", &host.port, &""]);
@@ -156,10 +156,10 @@ fn a_listed_name_at_the_port_of_another_is_refused_and_named() {
     assert_eq!((outcome.refusals.kept, host.connections()), (vec![refusal], 0));
 }
 
-fn an_address_that_is_not_listed_is_unreachable() {
+fn unlisted_address_is_unreachable() {
     let host = Host::at(HOST, trap);
     let port = host.port;
-    // A port of a wildcard is listened to at every address that the namespace has, which these are not among.
+    // The port of a wildcard is listened to at every address of the namespace. These addresses are not among them.
     let list = [&*format!("api.example.org:{port}"), &format!("*.wild.example.org:{port}"), "8.8.8.8:1"];
     for address in [&*HOST.to_string(), "169.254.169.254", "10.0.0.1", "8.8.4.4", "255.255.255.255", "2606:4700::1111"]
     {
@@ -170,7 +170,7 @@ fn an_address_that_is_not_listed_is_unreachable() {
         let outcome = run(&list, &[&"datagram", &address]);
         assert!(outcome.output.contains("Network is unreachable"), "{address}: {outcome:?}");
     }
-    // A fake address that stands for no name, and the sandbox's own loopback.
+    // A fake address without a name, and the sandbox's own loopback address.
     let outcome = run(&list, &[&"fetch", &"198.19.9.9", &port, &""]);
     assert!(is_broken(&outcome.output), "{outcome:?}");
     assert_eq!(outcome.refusals.kept, [format!("connection to 198.19.9.9:{port} was refused: not on the allow-list")]);
@@ -179,7 +179,7 @@ fn an_address_that_is_not_listed_is_unreachable() {
     assert_eq!((&*outcome.refusals.kept, host.connections()), (NONE, 0));
 }
 
-fn with_an_empty_list_nothing_is_reached() {
+fn empty_list_allows_no_connection() {
     let outcome = run(&[], &[&"fetch", &"api.example.org", &443, &""]);
     assert!(outcome.output.contains("Name or service not known"), "{outcome:?}");
     assert_eq!(outcome.refusals.kept, ["connection to api.example.org was refused: not on the allow-list"]);
@@ -187,7 +187,7 @@ fn with_an_empty_list_nothing_is_reached() {
     assert!(run(&[], &[&"connect", &"198.18.1.1", &443]).output.contains("refused"));
 }
 
-fn a_listed_name_that_leads_inside_is_refused_and_named() {
+fn listed_name_with_private_address_is_refused() {
     let traps = [Host::at(Ipv4Addr::UNSPECIFIED, trap), Host::at(MACHINE, trap)];
     for (name, place) in [
         ("private", "a private address (RFC 1918)"),
@@ -213,18 +213,18 @@ fn a_listed_name_that_leads_inside_is_refused_and_named() {
     assert_eq!(traps.map(|trap| trap.connections()), [0, 0]);
 }
 
-fn of_several_addresses_only_a_public_one_is_connected_to() {
+fn name_with_mixed_addresses_is_reached_at_the_public_one() {
     let host = Host::at(HOST, echo);
     let outcome =
         run(&[&format!("mixed.example.org:{}", host.port)], &[&"fetch", &"mixed.example.org", &host.port, &"hello"]);
     assert_eq!((&*outcome.output, &*outcome.refusals.kept), ("heard: hello", NONE));
 }
 
-fn a_name_that_leads_elsewhere_a_moment_later_gets_nowhere() {
+fn rebound_name_is_refused() {
     let name = "rebinding.example.org";
     let host = Host::at(HOST, echo);
     let outcome = run(&[&format!("{name}:{}", host.port)], &[&"fetch-twice", &name, &host.port]);
-    // The first connection went where the first answer led, though the second answer was the loopback address.
+    // The first connection used the first answer. The second answer was the loopback address.
     let lines: Vec<&str> = outcome.output.lines().collect();
     assert!(lines.len() == 2 && lines[0] == "heard: again" && is_broken(lines[1]), "{outcome:?}");
     let refusal =
@@ -233,7 +233,7 @@ fn a_name_that_leads_elsewhere_a_moment_later_gets_nowhere() {
     assert_eq!((asked(name), host.connections()), (2, 1), "one question for each connection");
 }
 
-fn a_name_is_not_looked_for_below_the_machine_s_own_domains() {
+fn search_domains_of_the_machine_are_not_used() {
     let host = Host::at(HOST, trap);
     let port = host.port;
     let outcome = run(&[&format!("gone.example.org:{port}")], &[&"fetch", &"gone.example.org", &port, &""]);
@@ -244,15 +244,15 @@ fn a_name_is_not_looked_for_below_the_machine_s_own_domains() {
     assert_eq!(asked("gone.example.org.corp.example.org"), 0);
 }
 
-fn a_host_that_does_not_listen_is_named() {
+fn host_that_does_not_listen_is_reported() {
     let outcome = run(&["api.example.org:1999"], &[&"fetch", &"api.example.org", &1999, &""]);
     assert!(is_broken(&outcome.output), "{outcome:?}");
     let refusal = "connection to api.example.org:1999 failed: Connection refused (os error 111)";
     assert_eq!(outcome.refusals.kept, [refusal]);
 }
 
-fn large_transfers_come_back_whole() {
-    // It answers while it is still being spoken to.
+fn large_transfer_is_complete() {
+    // The host answers while it is still receiving.
     let host = Host::at(HOST, |mut stream| {
         let mut writer = stream.try_clone().unwrap();
         std::io::copy(&mut stream, &mut writer).unwrap();
@@ -268,7 +268,7 @@ fn reset(stream: TcpStream) {
     rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
 }
 
-fn a_connection_that_breaks_outside_breaks_inside() {
+fn connection_reset_by_the_host_is_reset_for_the_program() {
     let host = Host::at(HOST, |mut stream| {
         stream.write_all(b"half of it").unwrap();
         reset(stream);
@@ -278,7 +278,7 @@ fn a_connection_that_breaks_outside_breaks_inside() {
     assert!(is_broken(&outcome.output), "{outcome:?}");
 }
 
-/// A host that answers the first byte it hears with one, and tells how each of its connections ends.
+/// Starts a host that answers the first byte it receives with one byte, and reports how each of its connections ends.
 fn listener() -> (Host, mpsc::Receiver<String>) {
     let (ends, ended) = mpsc::channel();
     let host = Host::at(HOST, move |mut stream| {
@@ -290,7 +290,7 @@ fn listener() -> (Host, mpsc::Receiver<String>) {
     (host, ended)
 }
 
-fn a_connection_that_breaks_inside_breaks_outside() {
+fn connection_reset_by_the_program_is_reset_for_the_host() {
     let (host, ended) = listener();
     let list = [&*format!("api.example.org:{}", host.port)];
     let outcome = run(&list, &[&"break", &"api.example.org", &host.port]);
@@ -298,7 +298,7 @@ fn a_connection_that_breaks_inside_breaks_outside() {
     assert_eq!(ended.recv_timeout(Duration::from_secs(10)).unwrap(), "ConnectionReset");
 }
 
-fn when_the_program_has_ended_its_connections_are_broken() {
+fn connections_are_reset_when_the_program_ends() {
     let (host, ended) = listener();
     let list = [&*format!("api.example.org:{}", host.port)];
     let outcome = run(&list, &[&"leave", &"api.example.org", &host.port]);
@@ -306,13 +306,13 @@ fn when_the_program_has_ended_its_connections_are_broken() {
     assert_eq!(ended.recv_timeout(Duration::from_secs(10)).unwrap(), "ConnectionReset");
 }
 
-fn more_connections_than_are_served_at_once_are_served_in_turn() {
+fn excess_connections_are_queued_and_served() {
     let host = Host::at(HOST, echo);
     let outcome = run(&[&format!("api.example.org:{}", host.port)], &[&"hold", &"api.example.org", &host.port, &100]);
     assert_eq!((&*outcome.output, host.connections()), ("100 answers", 100));
 }
 
-fn a_program_s_own_servers_are_its_own() {
+fn servers_inside_the_sandbox_are_reached_directly() {
     let list = ["api.example.org:8080", "*.example.org:8443"];
     assert_eq!(run(&list, &[&"listen", &"127.0.0.1:8080"]).output, "own");
     assert_eq!(run(&list, &[&"listen", &"127.0.0.1:9090"]).output, "own");
@@ -320,25 +320,26 @@ fn a_program_s_own_servers_are_its_own() {
     assert!(outcome.output.starts_with("AddrInUse"), "{outcome:?}");
 }
 
-fn nonsense_does_not_stop_the_resolver() {
+fn resolver_survives_invalid_messages() {
     assert_eq!(run(&["*.example.org:443"], &[&"babble", &"a.example.org"]).output, "198.19.0.1");
 }
 
+/// Returns whether a program is installed.
 fn has(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
-fn curl_gets_through() {
-    gets_through(&["curl", "-sS"]);
+fn curl_reaches_a_listed_host() {
+    check_fetches(&["curl", "-sS"]);
 }
 
-fn python_gets_through() {
+fn python_reaches_a_listed_host() {
     let script = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1]).read().decode())";
-    gets_through(&["python3", "-c", script]);
+    check_fetches(&["python3", "-c", script]);
 }
 
-/// A command that prints what is at the URL that follows.
-fn gets_through(command: &[&str]) {
+/// Checks that a command, which prints the contents of a URL, reaches a listed host but no other.
+fn check_fetches(command: &[&str]) {
     let host = Host::at(HOST, |mut stream| {
         let mut request = [0; 4096];
         let _ = stream.read(&mut request);

@@ -1,4 +1,4 @@
-//! The same tests as an ordinary user.
+//! Runs the same tests as an unprivileged user.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -8,12 +8,12 @@ use crate::internet;
 
 const NOBODY: u32 = 65534;
 
-/// Where this process is root, runs all tests as nobody first. False: one has failed.
+/// Runs all tests as the user nobody, if this process is root. Returns whether they passed.
 pub fn run_tests() -> bool {
     if !internet::is_root() {
         return true;
     }
-    // Nobody may not be able to reach the directory of this program.
+    // The user nobody may not have access to the directory of this program.
     let directory = tempfile::Builder::new()
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
         .tempdir()

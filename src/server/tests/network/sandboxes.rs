@@ -1,4 +1,4 @@
-//! Allow-lists of sandboxes as the server makes them: its launcher, its pool and its executor, in the small internet.
+//! Tests of allow-lists with real sandboxes: the server's launcher, manager pool and executor, in the simulated internet.
 
 use std::ffi::OsString;
 use std::fmt::{Debug, Display};
@@ -20,7 +20,7 @@ use sandbox_mcp::call::outcome::{Ending, RunResult};
 use sandbox_mcp::executor::derivation::Derivations;
 use sandbox_mcp::executor::{CallContext, ExecutorError, Executors};
 use sandbox_mcp::network::Refusals;
-use sandbox_mcp::sandbox::launch::Pool;
+use sandbox_mcp::sandbox::launch::ManagerPool;
 use sandbox_mcp::sandbox::plan;
 use sandbox_mcp::sandbox::view::{Bind, Link, View};
 use tokio_util::sync::CancellationToken;
@@ -29,13 +29,13 @@ use crate::inside::PROGRAM;
 use crate::internet::{HOST, Host, asked, echo, trap};
 use crate::is_broken;
 
-/// The first argument of a process that stands for a server.
+/// The first argument of a process that acts as a server.
 pub const SERVER: &str = "--server";
 
-/// Where sandboxes show this program.
+/// The path of this program inside the sandboxes.
 const OWN: &str = "/run/program";
 
-/// A sandbox with this list, whose command is one of the programs of [`crate::inside`].
+/// Defines a sandbox with this allow-list, whose command is one of the programs of [`crate::inside`].
 fn sandbox(entries: &[&str], program: &[&dyn Display]) -> &'static Sandbox {
     let entries = entries.iter().map(|text| Entry::parse(text.to_string().leak()).unwrap_or_else(|e| panic!("{e}")));
     let arguments = program.iter().map(|argument| &*argument.to_string().leak());
@@ -75,7 +75,7 @@ fn sandbox(entries: &[&str], program: &[&dyn Display]) -> &'static Sandbox {
     }))
 }
 
-/// This program, and what it is linked with.
+/// Makes a view of this program and the libraries it is linked with.
 fn view() -> Arc<View> {
     let mut view = View::empty();
     view.binds.push(Bind { source: env::current_exe().unwrap(), target: OWN.into() });
@@ -119,7 +119,7 @@ fn refused(texts: &[&str]) -> Refusals {
     Refusals { kept: texts.iter().map(|text| (*text).to_owned()).collect(), left_out: 0 }
 }
 
-pub fn a_listed_host_is_reached_from_a_sandbox() {
+pub fn sandbox_reaches_a_listed_host() {
     let host = Host::at(HOST, echo);
     let port = host.port;
     let list = [&*format!("api.example.org:{port}"), &format!("*.wild.example.org:{port}"), &format!("{HOST}:{port}")];
@@ -129,13 +129,13 @@ pub fn a_listed_host_is_reached_from_a_sandbox() {
     }
 }
 
-pub fn what_is_not_listed_is_refused_to_a_sandbox_and_named() {
+pub fn sandbox_is_refused_unlisted_hosts_and_ports() {
     let host = Host::at(HOST, trap);
     let (port, list) = (host.port, ["api.example.org:443"]);
     let outcome = run(&list, &[&"fetch", &"unlisted.example.org", &443, &""]);
     assert!(output(&outcome).contains("Name or service not known"), "{outcome:?}");
     assert_eq!(outcome.refused, refused(&["connection to unlisted.example.org was refused: not on the allow-list"]));
-    assert_eq!(asked("unlisted.example.org"), 0, "nobody outside learns of it");
+    assert_eq!(asked("unlisted.example.org"), 0, "the name is not looked up outside");
 
     let outcome = run(&list, &[&"fetch", &"api.example.org", &port, &""]);
     assert!(output(&outcome).starts_with("ConnectionRefused"), "{outcome:?}");
@@ -154,7 +154,7 @@ pub fn what_is_not_listed_is_refused_to_a_sandbox_and_named() {
     assert_eq!((outcome.refused, host.connections()), (refused(&[&sentence]), 0));
 }
 
-pub fn with_an_empty_list_a_sandbox_reaches_nothing() {
+pub fn sandbox_with_an_empty_list_reaches_nothing() {
     let outcome = run(&[], &[&"fetch", &"api.example.org", &443, &""]);
     assert!(output(&outcome).contains("Name or service not known"), "{outcome:?}");
     assert_eq!(outcome.refused, refused(&["connection to api.example.org was refused: not on the allow-list"]));
@@ -162,7 +162,7 @@ pub fn with_an_empty_list_a_sandbox_reaches_nothing() {
     assert!(output(&run(&[], &[&"connect", &"198.18.1.1", &443])).contains("refused"));
 }
 
-pub fn the_longest_list_has_its_sockets() {
+pub fn sandbox_with_the_longest_list_gets_all_sockets() {
     let host = Host::at(HOST, echo);
     let others = (0..63).map(|index| format!("host{index}.example.org:443"));
     let list: Vec<String> = others.chain([format!("api.example.org:{}", host.port)]).collect();
@@ -171,7 +171,7 @@ pub fn the_longest_list_has_its_sockets() {
     assert_eq!(output(&outcome), "heard: hello");
 }
 
-pub fn sandboxes_at_once_have_networks_of_their_own() {
+pub fn concurrent_sandboxes_have_separate_networks() {
     let host = Host::at(HOST, echo);
     let list = [&*format!("api.example.org:{}", host.port)];
     block_on(async {
@@ -196,23 +196,23 @@ pub fn sandboxes_at_once_have_networks_of_their_own() {
     });
 }
 
-pub fn sockets_that_nobody_serves_are_closed() {
+pub fn unserved_sockets_are_closed() {
     let sandbox = sandbox(&["api.example.org:443"], &[&"fetch", &"198.18.1.1", &443, &""]);
     let plan = plan::in_namespaces(&Job::new(sandbox, Vec::new()), &view());
-    let (pool, never) = (Pool::with_ready(0), CancellationToken::new());
+    let (pool, never) = (ManagerPool::with_ready(0), CancellationToken::new());
     let run = block_on(pool.run(&Arc::new(plan.environment), &plan.call, Output::Captured, &never)).unwrap();
-    // Which it is depends on whether the program or this process was faster.
+    // The result depends on whether the program or this process is faster.
     let output = run.stdout.text();
     assert!(is_broken(&output) || output.starts_with("ConnectionRefused"), "{run:?}");
 }
 
-pub fn a_cancelled_call_leaves_no_connection() {
+pub fn cancelled_call_leaves_no_connection() {
     let (begun, (ends, ended)) = (Arc::new(AtomicBool::new(false)), mpsc::channel());
     let begins = begun.clone();
     let host = Host::at(HOST, move |mut stream| {
         stream.read_exact(&mut [0]).and_then(|()| stream.write_all(b"!")).unwrap();
         begins.store(true, Ordering::SeqCst);
-        // Whether it is broken or has ended, as that of any killed program, depends on who is faster.
+        // The connection of a killed program is either reset or ended, depending on timing.
         let _ = stream.read_to_end(&mut Vec::new());
         ends.send(()).unwrap();
     });
@@ -230,28 +230,28 @@ pub fn a_cancelled_call_leaves_no_connection() {
         let (result, ()) = tokio::join!(executors.run(Executor::Direct, &context), cancel);
         assert!(matches!(result, Err(ExecutorError::Launch(_))), "{result:?}");
     });
-    ended.recv_timeout(Duration::from_secs(10)).expect("the connection is gone");
+    ended.recv_timeout(Duration::from_secs(10)).expect("the connection is closed");
 }
 
 async fn until(done: impl Fn() -> bool) {
     let begin = Instant::now();
     while !done() {
-        assert!(begin.elapsed() < Duration::from_secs(20), "it does not come to that");
+        assert!(begin.elapsed() < Duration::from_secs(20), "the condition never holds");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
-pub fn fifty_calls_leave_no_descriptor_and_no_process() {
+pub fn fifty_calls_leak_no_descriptor_or_process() {
     let host = Host::at(HOST, echo);
     assert_eq!(server(&[&"calls", &host.port]), "as before");
 }
 
-pub fn a_server_without_room_for_descriptors_fails_the_call() {
+pub fn call_fails_when_the_server_has_no_descriptor_left() {
     let text = server(&[&"narrow", &443]);
     assert_eq!(text, "cannot serve the sandbox's network: Too many open files (os error 24)");
 }
 
-/// A process of its own, since descriptors are counted.
+/// Runs a task in a separate process, so that other tests do not change its descriptors.
 fn server(arguments: &[&dyn Display]) -> String {
     let mut command = Command::new("/proc/self/exe");
     command.arg(SERVER).args(arguments.iter().map(|argument| argument.to_string()));
@@ -260,7 +260,7 @@ fn server(arguments: &[&dyn Display]) -> String {
     String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
 }
 
-/// What such a process does.
+/// Carries out the task of such a process.
 pub fn serve(arguments: impl Iterator<Item = OsString>) {
     let arguments: Vec<String> = arguments.map(|argument| argument.into_string().unwrap()).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
@@ -294,7 +294,7 @@ async fn calls(port: u16) {
     println!("{}", if after == before { "as before".to_owned() } else { format!("{before:?} became {after:?}") });
 }
 
-/// The descriptors of this process, of each launcher's guard and of each manager, once nothing changes any more.
+/// Counts the descriptors of this process, of each launcher's guard and of each manager, once the numbers are stable.
 async fn settled() -> (usize, Vec<usize>) {
     let (mut last, mut since) = (measured(), Instant::now());
     while since.elapsed() < Duration::from_millis(500) {
@@ -330,13 +330,13 @@ async fn narrow(port: u16) {
     let list: Vec<String> = (0..64).map(|index| format!("host{index}.example.org:{port}")).collect();
     let list: Vec<&str> = list.iter().map(String::as_str).collect();
     let sleeper = sandbox(&list, &[&"sleep"]);
-    // What a call takes besides is there, and so is all that is made only once.
+    // The first call creates everything that is created only once, so that the limit below affects only the sockets.
     call(&executors, sleeper).await;
     let room = descriptors(std::process::id()) as u64 + 32;
     setrlimit(Resource::Nofile, Rlimit { current: Some(room), ..getrlimit(Resource::Nofile) }).unwrap();
     let job = Job::new(sleeper, Vec::new());
     match executors.run(Executor::Direct, &CallContext::new(&job, &view(), &|_| {}, &CancellationToken::new())).await {
         Err(error) => println!("{error}"),
-        Ok(outcome) => println!("it went on: {outcome:?}"),
+        Ok(outcome) => println!("the call did not fail: {outcome:?}"),
     }
 }

@@ -16,11 +16,11 @@ use crate::call::job::Job;
 use crate::call::missing::Missing;
 use crate::call::outcome::RunResult;
 use crate::network::Refusals;
-use crate::sandbox::confine::{self, Ground};
+use crate::sandbox::confine::{self, HostSetup};
 use crate::sandbox::host::Host;
 use crate::sandbox::launch::{self, Controls};
 use crate::sandbox::plan;
-use crate::sandbox::walls::Walls;
+use crate::sandbox::walls::MachineWalls;
 
 /// This machine cannot wall off what the tool must not reach, and the operator did not allow that.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +40,7 @@ pub struct Unconfined {
 }
 
 /// Returns what programs behind these walls can reach of this host.
-pub fn host(walls: &Walls) -> Host {
+pub fn host(walls: &MachineWalls) -> Host {
     // Without namespaces, programs of a server that is root run as nobody: nothing of root's own is shown to them.
     let for_others = walls.namespaces.is_err() && !confine::runs_as_server();
     Host { for_others, ..Host::from_environment() }
@@ -52,21 +52,25 @@ pub fn host(walls: &Walls) -> Host {
 /// # Errors
 ///
 /// The walls do not do for this sandbox, the launcher failed, or the private directory cannot be made or removed.
-pub async fn run(context: &CallContext<'_>, walls: &Walls, allow_unconfined: bool) -> Result<RunResult, ExecutorError> {
+pub async fn run(
+    context: &CallContext<'_>,
+    walls: &MachineWalls,
+    allow_unconfined: bool,
+) -> Result<RunResult, ExecutorError> {
     if !allow_unconfined {
         check(context.job.sandbox, walls)?;
     }
     let prepare = || (PrivateDirectory::new(), load::processes(plan::identity().host_uid), Controls::of_this_machine());
     let (directory, processes, controls) = spawn_blocking(prepare).await.expect("preparing does not panic");
     let directory = directory?;
-    let ground = Ground {
+    let host_setup = HostSetup {
         directory: directory.path(),
         controls,
         landlock: walls.landlock.as_ref().ok().copied(),
         seccomp: walls.seccomp.is_ok(),
         processes,
     };
-    let result = run_in(&directory, context, walls, &ground).await;
+    let result = run_in(&directory, context, walls, &host_setup).await;
     let removed = spawn_blocking(|| directory.remove()).await.expect("removing does not panic");
     let result = result?;
     removed.map(|()| result)
@@ -75,14 +79,14 @@ pub async fn run(context: &CallContext<'_>, walls: &Walls, allow_unconfined: boo
 async fn run_in(
     directory: &PrivateDirectory,
     context: &CallContext<'_>,
-    walls: &Walls,
-    ground: &Ground<'_>,
+    walls: &MachineWalls,
+    host_setup: &HostSetup<'_>,
 ) -> Result<RunResult, ExecutorError> {
     let CallContext { job, view, cancelled, .. } = context;
-    let plan = confine::confined(job, view, ground);
+    let plan = confine::confined(job, view, host_setup);
     let mut run = launch::run(&plan, job.output, cancelled).await?;
     // No process is left that could replace the directory by another one.
-    let place = |path| confine::place(directory.path(), path);
+    let place = |path| confine::host_path(directory.path(), path);
     run.out = directory.open(&place(plan::OUT));
     let workdir = place(job.sandbox.workdir);
     let opened = if job.sandbox.read_only { None } else { directory.open(&workdir) };
@@ -92,7 +96,7 @@ async fn run_in(
 }
 
 /// Refuses a sandbox whose programs would reach the host's files, or a network that they must not have.
-pub fn check(sandbox: &Sandbox, walls: &Walls) -> Result<(), ExecutorError> {
+pub fn check(sandbox: &Sandbox, walls: &MachineWalls) -> Result<(), ExecutorError> {
     let Err(namespaces) = &walls.namespaces else { return Ok(()) };
     let refuse = |exposed, wall: &Missing| {
         let (tool, namespaces, wall) = (sandbox.id, namespaces.clone(), wall.clone());
@@ -107,7 +111,7 @@ pub fn check(sandbox: &Sandbox, walls: &Walls) -> Result<(), ExecutorError> {
     }
 }
 
-fn names(walls: &Walls) -> Vec<&'static str> {
+fn names(walls: &MachineWalls) -> Vec<&'static str> {
     let mut names = vec![];
     if let Ok(landlock) = &walls.landlock {
         names.push("landlock");
@@ -123,8 +127,8 @@ fn names(walls: &Walls) -> Vec<&'static str> {
 }
 
 /// Returns what was not as the interface promises, in sentences.
-fn notes(job: &Job, directory: &Path, walls: &Walls) -> Vec<String> {
-    let at = |path| confine::place(directory, path).display().to_string();
+fn notes(job: &Job, directory: &Path, walls: &MachineWalls) -> Vec<String> {
+    let at = |path| confine::host_path(directory, path).display().to_string();
     let mut notes = vec![format!(
         "This machine offers no namespaces: the program ran among the host's files, with {} in place of {} and {} in \
          place of {}",

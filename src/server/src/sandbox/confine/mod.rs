@@ -1,10 +1,10 @@
-//! Job and view → a plan without namespaces, for machines that have none: a pure function, but for a look at which of
-//! the host's files exist.
+//! Turns a job and a view into a plan without namespaces, for machines that do not allow them. It is a pure function,
+//! except that it checks which files of the host exist.
 //!
-//! The program then runs among the host's files. Landlock shows it those of the view and lets it write in a private
-//! directory alone, a seccomp filter keeps it off the network, from other programs and from what Landlock leaves open.
-//! What the interface calls `/sandbox` and `/tmp` is in the private directory, under names that the program is told
-//! by its working directory and by `HOME`, `PWD` and `TMPDIR`.
+//! The program runs among the host's files. Landlock permits it to read the files of the view, and to write only in a
+//! private directory. A seccomp filter blocks the network, other programs, and the operations that Landlock does not
+//! cover. The paths `/sandbox` and `/tmp` of the tool's interface are in the private directory. The program learns the
+//! true paths from its working directory and from `HOME`, `PWD` and `TMPDIR`.
 
 mod seccomp;
 #[cfg(test)]
@@ -23,11 +23,12 @@ use crate::sandbox::plan::{self, HOME, OUT};
 use crate::sandbox::view::View;
 use sandbox_plan::landlock::Landlock;
 
-/// Where temporary files are in a sandbox.
+/// The directory for temporary files in a sandbox.
 pub const TMP: &str = "/tmp";
 
-/// What runtimes want to know of the machine. The rest of `/proc` tells of other people's processes.
-const MACHINE: [&str; 8] = [
+/// The files in which language runtimes look up properties of the machine. The rest of `/proc` shows other users'
+/// processes.
+const MACHINE_INFO_FILES: [&str; 8] = [
     "/proc/cpuinfo",
     "/proc/filesystems",
     "/proc/loadavg",
@@ -37,191 +38,196 @@ const MACHINE: [&str; 8] = [
     "/proc/version",
     "/sys/devices/system/cpu",
 ];
-/// What programs on the host's network need to resolve names.
-const RESOLVER: [&str; 6] =
+/// The files that programs on the host's network need to resolve names.
+const RESOLVER_FILES: [&str; 6] =
     ["/etc/gai.conf", "/etc/host.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/resolv.conf", "/etc/services"];
 const READABLE_DEVICES: [&str; 2] = ["/dev/random", "/dev/urandom"];
 const WRITABLE_DEVICES: [&str; 3] = ["/dev/full", "/dev/null", "/dev/zero"];
 
-/// Starts a command with a umask, so that what it makes is its user's alone; other modes can't be set.
-const WITH_MASK: [&str; 4] = ["sh", "-c", "umask 077 && exec \"$@\"", "sh"];
+/// Runs a command with a umask under which only its user can access the files that it creates. The seccomp filter stops
+/// the program from setting other modes.
+const UMASK_COMMAND: [&str; 4] = ["sh", "-c", "umask 077 && exec \"$@\"", "sh"];
 
-/// What a program without namespaces stands on.
+/// The properties of this machine that a plan without namespaces depends on.
 #[derive(Debug, Clone, Copy)]
-pub struct Ground<'a> {
-    /// An empty directory that is this job's alone.
+pub struct HostSetup<'a> {
+    /// The private directory of this job. It is empty.
     pub directory: &'a Path,
     pub controls: &'a Controls,
+    /// The version of Landlock. `None` if the kernel does not support it.
     pub landlock: Option<Landlock>,
+    /// Whether seccomp filters can be installed.
     pub seccomp: bool,
-    /// How many processes and threads the program's user has on this machine already.
+    /// The number of processes and threads that the program's user already has on this machine.
     pub processes: u64,
 }
 
-/// The plan of a program with no namespace around it.
-pub fn confined(job: &Job, view: &View, ground: &Ground) -> Plan {
-    let place = Place { directory: ground.directory };
-    let (sandbox, controls) = (job.sandbox, ground.controls);
-    let mask: &[&str] = if runs_as_server() { &WITH_MASK } else { &[] };
+/// Returns the plan of a program without namespaces.
+pub fn confined(job: &Job, view: &View, host_setup: &HostSetup) -> Plan {
+    let paths = PathMap { directory: host_setup.directory };
+    let (sandbox, controls) = (job.sandbox, host_setup.controls);
+    let umask: &[&str] = if runs_as_server() { &UMASK_COMMAND } else { &[] };
     let program = Program {
-        arguments: place.moved_command(mask, &view.command(sandbox)),
-        variables: view.variables(sandbox).into_iter().map(|variable| place.moved_variable(variable)).collect(),
-        directory: place.of(Path::new(sandbox.workdir)),
+        arguments: paths.map_command(umask, &view.command(sandbox)),
+        variables: view.variables(sandbox).into_iter().map(|variable| paths.map_variable(variable)).collect(),
+        directory: paths.host_path(Path::new(sandbox.workdir)),
     };
-    let services = plan::services(sandbox).into_iter().map(|service| place.moved_service(mask, service)).collect();
+    let services = plan::services(sandbox).into_iter().map(|service| paths.map_service(umask, service)).collect();
     Plan {
         environment: Environment {
             namespaces: Vec::new(),
             identity: plan::identity(),
             view: Vec::new(),
-            // Landlock can only name what is there.
-            sandbox: private_directory(job, view, place),
-            walls: walls(sandbox, view, ground),
+            // Landlock rules require existing paths, so the private directory is filled before the walls.
+            sandbox: private_directory(job, view, paths),
+            walls: walls(sandbox, view, host_setup),
             cgroups: controls.cgroups(&sandbox.resources),
             watch: controls.watch(&sandbox.resources, plan::identity().host_uid),
-            // The private directory is the server's to read.
             ahead: None,
+            // The server reads the private directory itself.
             handed_over: vec![],
         },
         call: Call { steps: Vec::new(), services, program: Some(program), deadline: job.deadline },
     }
 }
 
-/// What confines the program, in the order in which it is put up.
-fn walls(sandbox: &Sandbox, view: &View, ground: &Ground) -> Vec<Step> {
-    let mut walls = limits(sandbox, ground);
+/// Returns the steps that confine the program, in the order in which they are applied.
+fn walls(sandbox: &Sandbox, view: &View, host_setup: &HostSetup) -> Vec<Step> {
+    let mut walls = limits(sandbox, host_setup);
     walls.extend([Step::NoNewPrivileges, Step::DropPrivileges]);
-    if ground.landlock.is_some() {
-        walls.push(landlock(sandbox, view, Place { directory: ground.directory }));
+    if host_setup.landlock.is_some() {
+        walls.push(landlock(sandbox, view, PathMap { directory: host_setup.directory }));
     }
-    if ground.seccomp {
-        let (bounds, network) = (ground.controls.bounds(), sandbox.network);
-        let filter = Filter { bounds, network, landlock: ground.landlock, own_user: runs_as_server() };
+    if host_setup.seccomp {
+        let (bounds, network) = (host_setup.controls.bounds(), sandbox.network);
+        let filter = Filter { bounds, network, landlock: host_setup.landlock, own_user: runs_as_server() };
         walls.push(Step::Seccomp { program: seccomp::filter(filter) });
     }
     walls
 }
 
-/// Whether programs are the server's own user, whose files lie around: only a server that is root has another.
+/// Returns whether programs run as the server's user, and could access the files of that user. Only a server that runs
+/// as root can use another user.
 pub fn runs_as_server() -> bool {
     plan::identity().host_uid == rustix::process::geteuid().as_raw()
 }
 
-/// Where a path of the sandbox is on the host, when the program's private directory is this.
-pub fn place(directory: &Path, path: &str) -> PathBuf {
-    Place { directory }.of(Path::new(path))
+/// Returns the host's path for a path of the sandbox, given the program's private directory.
+pub fn host_path(directory: &Path, path: &str) -> PathBuf {
+    PathMap { directory }.host_path(Path::new(path))
 }
 
-/// Where the paths of a sandbox are on the host.
+/// Maps paths of the sandbox to paths of the host.
 #[derive(Clone, Copy)]
-struct Place<'a> {
+struct PathMap<'a> {
     directory: &'a Path,
 }
 
-impl Place<'_> {
-    fn of(self, path: &Path) -> PathBuf {
-        let moved = [(HOME, "sandbox"), (TMP, "tmp"), (host::LINKS, "bin")];
+impl PathMap<'_> {
+    fn host_path(self, path: &Path) -> PathBuf {
+        let mapped = [(HOME, "sandbox"), (TMP, "tmp"), (host::LINKS, "bin")];
         let below = |(old, new): (&str, &str)| Some(self.directory.join(new).join(path.strip_prefix(old).ok()?));
-        // Joining nothing would add a slash.
-        let place = moved.into_iter().find_map(below).unwrap_or_else(|| path.to_owned());
-        place.components().collect()
+        let host_path = mapped.into_iter().find_map(below).unwrap_or_else(|| path.to_owned());
+        // Collecting the components drops the final slash that joining an empty path adds.
+        host_path.components().collect()
     }
 
-    /// A text that may be a path of the sandbox.
-    fn moved(self, text: &str) -> String {
-        if text.starts_with('/') { self.of(Path::new(text)).display().to_string() } else { text.to_owned() }
+    /// Maps a text if it is an absolute path.
+    fn map_text(self, text: &str) -> String {
+        if text.starts_with('/') { self.host_path(Path::new(text)).display().to_string() } else { text.to_owned() }
     }
 
-    fn moved_command(self, mask: &[&str], command: &[impl AsRef<str>]) -> Vec<String> {
+    fn map_command(self, umask: &[&str], command: &[impl AsRef<str>]) -> Vec<String> {
         let command = command.iter().map(AsRef::as_ref);
-        mask.iter().copied().chain(command).map(|argument| self.moved(argument)).collect()
+        umask.iter().copied().chain(command).map(|argument| self.map_text(argument)).collect()
     }
 
-    fn moved_service(self, mask: &[&str], service: Service) -> Service {
+    fn map_service(self, umask: &[&str], service: Service) -> Service {
         Service {
-            command: self.moved_command(mask, &service.command),
+            command: self.map_command(umask, &service.command),
             ready: match service.ready {
-                Readiness::File { path } => Readiness::File { path: self.of(&path) },
+                Readiness::File { path } => Readiness::File { path: self.host_path(&path) },
                 ready => ready,
             },
-            logs: service.logs.iter().map(|log| self.of(log)).collect(),
+            logs: service.logs.iter().map(|log| self.host_path(log)).collect(),
             ..service
         }
     }
 
-    fn moved_variable(self, (name, value): (String, String)) -> (String, String) {
-        // Programs of the host are where they are, be it below /tmp.
-        let directory = |path: &str| if path == host::LINKS { self.moved(path) } else { path.to_owned() };
+    fn map_variable(self, (name, value): (String, String)) -> (String, String) {
+        // Directories of host programs are not mapped, even if they are below /tmp.
+        let directory = |path: &str| if path == host::LINKS { self.map_text(path) } else { path.to_owned() };
         let value = match &*name {
             "PATH" => value.split(':').map(directory).collect::<Vec<_>>().join(":"),
-            _ => self.moved(&value),
+            _ => self.map_text(&value),
         };
         (name, value)
     }
 }
 
-fn private_directory(job: &Job, view: &View, place: Place) -> Vec<Step> {
+/// Returns the steps that fill the private directory.
+fn private_directory(job: &Job, view: &View, paths: PathMap) -> Vec<Step> {
     let sandbox = job.sandbox;
     let directory = |path: PathBuf, mode| Step::Directory { path, mode, owned: true };
     let workdir = Path::new(sandbox.workdir);
-    let mask = if runs_as_server() { 0o077 } else { 0 };
+    let umask = if runs_as_server() { 0o077 } else { 0 };
     let mut steps = vec![
-        directory(place.directory.to_owned(), 0o700),
-        directory(place.of(Path::new(TMP)), 0o700),
-        directory(place.of(Path::new(HOME)), 0o755 & !mask),
-        directory(place.of(Path::new(OUT)), 0o755 & !mask),
+        directory(paths.directory.to_owned(), 0o700),
+        directory(paths.host_path(Path::new(TMP)), 0o700),
+        directory(paths.host_path(Path::new(HOME)), 0o755 & !umask),
+        directory(paths.host_path(Path::new(OUT)), 0o755 & !umask),
     ];
     if workdir != Path::new(HOME) {
-        steps.push(directory(place.of(workdir), 0o755 & !mask));
+        steps.push(directory(paths.host_path(workdir), 0o755 & !umask));
     }
     steps.extend(job.files.iter().map(|file| Step::File {
-        path: place.of(&workdir.join(file.name.as_path())),
+        path: paths.host_path(&workdir.join(file.name.as_path())),
         content: file.content.as_bytes().to_vec(),
-        mode: sandbox.script_mode & !mask,
+        mode: sandbox.script_mode & !umask,
         owned: true,
     }));
-    // The view's other links are the host's own.
+    // The view's other links exist on the host already.
     let ours = view.links.iter().filter(|link| link.path.starts_with(host::LINKS));
-    steps.extend(ours.map(|link| Step::Symlink { path: place.of(&link.path), target: link.target.clone() }));
+    steps.extend(ours.map(|link| Step::Symlink { path: paths.host_path(&link.path), target: link.target.clone() }));
     steps.extend(view.launch.files.iter().map(|(path, content)| Step::File {
-        path: place.of(path),
+        path: paths.host_path(path),
         content: content.clone(),
-        mode: 0o644 & !mask,
+        mode: 0o644 & !umask,
         owned: true,
     }));
     steps
 }
 
-/// The limits of every sandbox, but without namespaces the user's other processes count too, and no tmpfs bounds what
-/// is written.
-fn limits(sandbox: &Sandbox, ground: &Ground) -> Vec<Step> {
+/// Returns the resource limits of a sandbox, adapted to running without namespaces: the user's other processes count
+/// towards the limit on processes, and a limit on file sizes replaces the size of a tmpfs.
+fn limits(sandbox: &Sandbox, host_setup: &HostSetup) -> Vec<Step> {
     let adapted = |step| match step {
         Step::Limit { resource: Resource::Processes, value } => {
-            Step::Limit { resource: Resource::Processes, value: value.saturating_add(ground.processes) }
+            Step::Limit { resource: Resource::Processes, value: value.saturating_add(host_setup.processes) }
         }
         other => other,
     };
     let largest_file = Step::Limit { resource: Resource::FileSize, value: sandbox.resources.memory_mb << 20 };
-    sandbox_plan::plan::limits(&sandbox.resources, ground.controls.controlled())
+    sandbox_plan::plan::limits(&sandbox.resources, host_setup.controls.controlled())
         .into_iter()
         .map(adapted)
         .chain([largest_file])
         .collect()
 }
 
-fn landlock(sandbox: &Sandbox, view: &View, place: Place) -> Step {
+fn landlock(sandbox: &Sandbox, view: &View, paths: PathMap) -> Step {
     let existing = |paths: &[&str]| paths.iter().map(PathBuf::from).filter(|path| path.exists()).collect::<Vec<_>>();
     let mut read: Vec<PathBuf> = view.binds.iter().map(|bind| bind.source.clone()).collect();
-    read.extend(existing(&MACHINE));
+    read.extend(existing(&MACHINE_INFO_FILES));
     read.extend(existing(&READABLE_DEVICES));
     if !view.launch.files.is_empty() {
-        read.push(place.of(Path::new(host::LINKS)));
+        read.push(paths.host_path(Path::new(host::LINKS)));
     }
     if sandbox.network == Network::Bridge {
-        read.extend(existing(&RESOLVER));
+        read.extend(existing(&RESOLVER_FILES));
     }
     let mut write = existing(&WRITABLE_DEVICES);
-    write.extend([TMP, OUT].map(|path| place.of(Path::new(path))));
-    if sandbox.read_only { &mut read } else { &mut write }.push(place.of(Path::new(HOME)));
+    write.extend([TMP, OUT].map(|path| paths.host_path(Path::new(path))));
+    if sandbox.read_only { &mut read } else { &mut write }.push(paths.host_path(Path::new(HOME)));
     Step::Landlock { read, write, scoped: true, required: true }
 }

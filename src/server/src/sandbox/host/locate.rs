@@ -1,4 +1,4 @@
-//! From a program's name to the file that really runs: along links, and through the shims of version managers.
+//! Finds the file that really runs for the name of a program: follows links and the shims of version managers.
 
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -14,21 +14,21 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 use super::{Host, HostError, program_names};
 
 /// How long a version manager may take to answer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const MANAGER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often it is asked whether a version manager has ended.
-const POLL: Duration = Duration::from_millis(5);
+/// How often a version manager is checked for its end.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// How long output is waited for when nobody should be left who writes.
-const LAST_OUTPUT: Duration = Duration::from_secs(1);
+/// How long to wait for the output after all processes should have ended.
+const OUTPUT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// As many links or shims one after another are a loop.
-const LONGEST_CHAIN: usize = 40;
+/// How many links or shims are followed. More are taken for a loop.
+const MAX_LINKS: usize = 40;
 
-/// The part of a script that is searched for the name of its version manager; shims are short.
-const LONGEST_SHIM: u64 = 8 * 1024;
+/// How much of a script is searched for the name of its version manager. Shims are short.
+const MAX_SHIM_BYTES: u64 = 8 * 1024;
 
-/// Version managers whose shims are scripts that hold this text.
+/// Version managers whose shims are scripts, with a text that such scripts contain.
 const SCRIPT_MANAGERS: [(&str, &str); 6] = [
     ("/pyenv\" exec", "pyenv"),
     ("/nodenv\" exec", "nodenv"),
@@ -38,11 +38,11 @@ const SCRIPT_MANAGERS: [(&str, &str); 6] = [
     ("asdf exec", "asdf"),
 ];
 
-/// Version managers that are one binary under many names.
+/// Version managers whose shims are links to one binary.
 const BINARY_MANAGERS: [(&str, &str); 4] =
     [("rustup", "rustup"), ("rustup-init", "rustup"), ("mise", "mise"), ("volta-shim", "volta")];
 
-/// Binaries that start another program by a way that is not followed here.
+/// Binaries that start other programs in an unsupported way, with a description.
 const OTHER_BINARIES: [(&str, &str); 5] = [
     ("snap", "a link to snap, whose programs need its daemon"),
     ("ccache", "a link to the compiler cache ccache"),
@@ -54,13 +54,14 @@ const OTHER_BINARIES: [(&str, &str); 5] = [
 /// A program that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Located {
-    /// Where the file is, in a directory without symbolic links. It is a link itself only in a Python venv, where
-    /// the interpreter knows by the place of the link which venv it serves.
+    /// The path of the file, in a directory without symbolic links. The file is a link only in a Python venv, because the
+    /// interpreter recognises its venv by the path of the link.
     pub path: PathBuf,
+    /// Whether the program is in a Python venv.
     pub is_venv: bool,
 }
 
-/// The first program on the search path that can be followed to its end.
+/// Finds the first program on the search path that can be followed to a file that runs.
 pub(super) fn locate(program: &str, tool: &'static str, host: &Host) -> Result<Located, HostError> {
     let search = Search { program, tool, host };
     let mut first_error = None;
@@ -68,7 +69,7 @@ pub(super) fn locate(program: &str, tool: &'static str, host: &Host) -> Result<L
         for candidate in host.candidates(name) {
             match search.follow(candidate) {
                 Ok(located) => return Ok(located),
-                // The next on the search path may do: pyenv shims exist for programs of versions that are not chosen.
+                // The next candidate may work: pyenv has shims for programs of versions that are not selected.
                 Err(error) => {
                     first_error.get_or_insert(error);
                 }
@@ -82,7 +83,7 @@ pub(super) fn locate(program: &str, tool: &'static str, host: &Host) -> Result<L
     }))
 }
 
-/// Follows one path, for the base interpreter of a venv.
+/// Follows one path. It is used for the base interpreter of a venv.
 pub(super) fn follow(path: PathBuf, program: &str, tool: &'static str, host: &Host) -> Result<Located, HostError> {
     Search { program, tool, host }.follow(path)
 }
@@ -91,17 +92,18 @@ pub(super) fn is_executable(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }
 
-/// The file that makes the directory above `bin` a Python venv.
+/// Returns the `pyvenv.cfg` of a program's venv. `None` if the program is not in a venv.
 pub(super) fn venv_configuration(program: &Path) -> Option<PathBuf> {
     let configuration = program.parent()?.parent()?.join("pyvenv.cfg");
     configuration.is_file().then_some(configuration)
 }
 
-/// Whether everybody may run or enter it.
+/// Returns whether all users may execute a file or enter a directory.
 fn is_open_to_others(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o001 != 0)
 }
 
+/// The search for one program of a tool.
 struct Search<'a> {
     program: &'a str,
     tool: &'static str,
@@ -111,7 +113,7 @@ struct Search<'a> {
 impl Search<'_> {
     fn follow(&self, start: PathBuf) -> Result<Located, HostError> {
         let mut path = start;
-        for _ in 0..LONGEST_CHAIN {
+        for _ in 0..MAX_LINKS {
             path = self.in_true_directory(&path)?;
             if self.host.for_others && !path.ancestors().skip(1).all(is_open_to_others) {
                 return Err(self.unknown(path, "in a directory that the user of programs here may not enter"));
@@ -121,7 +123,7 @@ impl Search<'_> {
             }
             match fs::read_link(&path) {
                 Ok(target) => path = path.parent().unwrap_or(Path::new("/")).join(target),
-                // What is no link is the end of the chain, unless it is a shim.
+                // A file that is not a link (EINVAL) ends the chain, unless it is a shim.
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => match self.behind_shim(&path)? {
                     Some(next) => path = next,
                     None => return self.checked(path),
@@ -142,7 +144,7 @@ impl Search<'_> {
         Ok(true_directory.join(path.file_name().unwrap_or_default()))
     }
 
-    /// A file that is neither a link nor a shim: the program, if it is of use.
+    /// Checks a file that is neither a link nor a shim.
     fn checked(&self, path: PathBuf) -> Result<Located, HostError> {
         if !is_executable(&path) {
             return Err(self.unknown(path, "a link to a file that is not executable"));
@@ -154,18 +156,18 @@ impl Search<'_> {
         Ok(Located { path, is_venv: false })
     }
 
-    /// Where a shim leads to; None if the file is no shim.
+    /// Returns the program behind a shim. `None` if the file is not a shim.
     fn behind_shim(&self, path: &Path) -> Result<Option<PathBuf>, HostError> {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if let Some((_, nature)) = OTHER_BINARIES.iter().find(|(binary, _)| *binary == name && name != self.program) {
             return Err(self.unknown(path.to_owned(), nature));
         }
         if let Some((binary, manager)) = BINARY_MANAGERS.iter().find(|(binary, _)| *binary == name) {
-            // mise is its own manager; volta-shim has it beside itself.
+            // mise is its own manager. volta is in the same directory as volta-shim.
             let asked = if binary == manager { path.to_owned() } else { path.with_file_name(manager) };
             return self.answer(manager, &asked, path).map(Some);
         }
-        // Older rustups made hard links, which can't be told from a program but by the manager beside them.
+        // Older versions of rustup made hard links. They are recognised by comparing them with the manager beside them.
         let rustup = path.with_file_name("rustup");
         if self.program != "rustup" && is_same_file(path, &rustup) {
             return self.answer("rustup", &rustup, path).map(Some);
@@ -178,13 +180,13 @@ impl Search<'_> {
                 let asked = self.script_manager(manager, path);
                 self.answer(manager, &asked, path).map(Some)
             }
-            // Distributions wrap programs in scripts too; those find all that they need below /usr or the store.
+            // Distributions also wrap programs in scripts. These only need files below /usr or in the store.
             None if super::prefix::is_of_system(path) || super::prefix::store(path).is_some() => Ok(None),
             None => Err(self.unknown(path.to_owned(), "a script of an unknown version manager")),
         }
     }
 
-    /// The manager of a shim at `<root>/shims/<program>`.
+    /// Returns the manager of a shim at `<root>/shims/<program>`.
     fn script_manager(&self, manager: &str, shim: &Path) -> PathBuf {
         let root = shim.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
         ["bin", "libexec"]
@@ -195,7 +197,7 @@ impl Search<'_> {
             .unwrap_or_else(|| PathBuf::from(manager))
     }
 
-    /// The program that a version manager has chosen: by its files where they say it, else by asking it.
+    /// Returns the program that a version manager selects: according to its files, or otherwise by running it.
     fn answer(&self, manager: &str, asked: &Path, shim: &Path) -> Result<PathBuf, HostError> {
         let chosen = match manager {
             "rustup" => self.chosen_by_rustup(),
@@ -205,7 +207,7 @@ impl Search<'_> {
         if let Some(path) = chosen.filter(|path| is_executable(path)) {
             return Ok(path);
         }
-        // A shim of python3 serves `python` as well, so the shim's own name is asked for where it has one.
+        // A shim `python3` also serves `python`, so the manager is asked for the name of the shim.
         let name = match shim.file_name().and_then(|name| name.to_str()) {
             Some(name) if program_names::on_host(self.program).contains(&name) => name,
             _ => self.program,
@@ -219,14 +221,14 @@ impl Search<'_> {
         })
     }
 
-    /// A toolchain that is installed under its full name, or the only one that the short name can mean.
+    /// Returns the program of rustup's selected toolchain, whose name may be full, or short if it is unambiguous.
     fn chosen_by_rustup(&self) -> Option<PathBuf> {
         let root = self.manager_root("RUSTUP_HOME", ".rustup")?;
         let name = match self.host.variables.get("RUSTUP_TOOLCHAIN") {
             Some(name) => name.clone(),
             None => default_toolchain(&fs::read_to_string(root.join("settings.toml")).ok()?)?,
         };
-        // A toolchain may also be given by its path.
+        // A toolchain may also be selected by its path.
         let exact = root.join("toolchains").join(&name);
         if exact.is_dir() {
             return Some(exact.join("bin").join(self.program));
@@ -241,7 +243,7 @@ impl Search<'_> {
         }
     }
 
-    /// The first of the chosen versions that has the program.
+    /// Returns the program of the first of pyenv's selected versions that has it.
     fn chosen_by_pyenv(&self, shim: &Path) -> Option<PathBuf> {
         let root = match self.host.variables.get("PYENV_ROOT") {
             Some(root) => PathBuf::from(root),
@@ -272,10 +274,10 @@ impl Search<'_> {
         }
     }
 
-    /// Runs `<manager> which <name>`, the question that all of them know.
+    /// Runs `<manager> which <name>`, which all version managers support.
     fn ask(&self, manager: &Path, name: &str) -> io::Result<PathBuf> {
         let mut question = Command::new(manager);
-        // A version that some project directory chose must not depend on where the server was started.
+        // The selected version must not depend on the directory in which the server was started.
         question.args(["which", name]).current_dir("/").env_clear().envs(&self.host.variables);
         question.env("PATH", env::join_paths(&self.host.search_path).unwrap_or_default());
         if let Some(home) = &self.host.home {
@@ -283,11 +285,11 @@ impl Search<'_> {
         }
         // Looking for a toolchain must not download one.
         question.env("RUSTUP_AUTO_INSTALL", "0");
-        let answer = output_within(question, PATIENCE)?;
+        let answer = output_within(question, MANAGER_TIMEOUT)?;
         let path = PathBuf::from(answer.lines().last().unwrap_or_default().trim());
         match path.is_absolute() && is_executable(&path) {
             true => Ok(path),
-            false => Err(io::Error::other(format!("the answer {:?} is no program", answer.trim()))),
+            false => Err(io::Error::other(format!("the answer {:?} is not a program", answer.trim()))),
         }
     }
 
@@ -307,27 +309,27 @@ fn is_same_file(a: &Path, b: &Path) -> bool {
     }
 }
 
-/// Whether the rest of a toolchain's name is a target triple and no date: `stable-2024-01-01-…` is not `stable`.
+/// Returns whether the rest of a toolchain's name is a target triple, not a date: `stable-2024-01-01-…` is not `stable`.
 fn is_platform(rest: &str) -> bool {
     rest.starts_with(|c: char| c.is_ascii_alphabetic())
 }
 
-/// The value of `default_toolchain` in rustup's settings, which rustup itself writes on a line of its own.
+/// Returns the value of `default_toolchain` in rustup's settings, which rustup writes on a separate line.
 fn default_toolchain(settings: &str) -> Option<String> {
-    // Tables come after the plain keys; what they hold is said for single directories.
+    // Tables follow after the top-level keys. They contain overrides for directories.
     let keys = settings.lines().take_while(|line| !line.starts_with('['));
     let value = keys.filter_map(|line| line.split_once('=')).find(|(key, _)| key.trim() == "default_toolchain")?.1;
     Some(value.trim().trim_matches(['"', '\'']).to_owned())
 }
 
-/// The beginning of a script; None for a binary.
+/// Reads the beginning of a script. `None` if the file is a binary.
 fn script(path: &Path) -> io::Result<Option<String>> {
     let mut start = Vec::new();
-    fs::File::open(path)?.take(LONGEST_SHIM).read_to_end(&mut start)?;
+    fs::File::open(path)?.take(MAX_SHIM_BYTES).read_to_end(&mut start)?;
     Ok(start.starts_with(b"#!").then(|| String::from_utf8_lossy(&start).into_owned()))
 }
 
-/// What a command prints, if it succeeds in time. What it left running is killed.
+/// Runs a command with a time limit, and returns its standard output. Processes that it left running are killed.
 pub(super) fn output_within(mut command: Command, limit: Duration) -> io::Result<String> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child = command.spawn()?;
@@ -337,22 +339,22 @@ pub(super) fn output_within(mut command: Command, limit: Duration) -> io::Result
 
     let deadline = Instant::now() + limit;
     let is_over = loop {
-        // The child is only looked at, not reaped, so that its id still stands for its group when that is killed.
+        // The child is not reaped yet (NOWAIT), so that its id still belongs to its process group when that is killed.
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         match waitid(WaitId::Pid(pid), options)? {
             Some(_) => break true,
             None if Instant::now() >= deadline => break false,
-            None => thread::sleep(POLL),
+            None => thread::sleep(POLL_INTERVAL),
         }
     };
-    // An empty group means that nothing was left running.
+    // This fails if no process was left running.
     let _ = kill_process_group(pid, Signal::KILL);
     let status = child.wait()?;
     if !is_over {
-        return Err(io::Error::new(io::ErrorKind::TimedOut, format!("no end after {limit:?}")));
+        return Err(io::Error::new(io::ErrorKind::TimedOut, format!("it did not end within {limit:?}")));
     }
-    // A process that left the group may hold a pipe open for ever, so the texts are not waited for without a limit.
-    let text = |pipe: Option<mpsc::Receiver<Vec<u8>>>| match pipe.map(|pipe| pipe.recv_timeout(LAST_OUTPUT)) {
+    // A process that left the group may keep a pipe open forever, so waiting for the texts has a time limit.
+    let text = |pipe: Option<mpsc::Receiver<Vec<u8>>>| match pipe.map(|pipe| pipe.recv_timeout(OUTPUT_TIMEOUT)) {
         Some(Ok(text)) => String::from_utf8_lossy(&text).into_owned(),
         _ => String::new(),
     };
@@ -362,12 +364,12 @@ pub(super) fn output_within(mut command: Command, limit: Duration) -> io::Result
     }
 }
 
-/// Reads a pipe to its end on a thread of its own, so that neither of two pipes can fill and block the writer.
+/// Reads a pipe to its end in a separate thread, so that neither of two pipes can fill up and block the writer.
 fn read_aside(mut pipe: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
     let (sender, text) = mpsc::channel();
     thread::spawn(move || {
         let mut text = Vec::new();
-        // A pipe that breaks only ends the text, and nobody may wait for it any more.
+        // A read error only ends the text. Sending fails if the receiver has timed out.
         let _ = pipe.read_to_end(&mut text);
         let _ = sender.send(text);
     });

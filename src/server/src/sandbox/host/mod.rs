@@ -18,45 +18,48 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::{env, fmt, fs, io};
+use std::{env, fs, io};
+
+use thiserror::Error;
 
 use self::java::Java;
 use crate::call::definition::{self, Sandbox};
 use crate::call::tool::TOOLS;
 use crate::sandbox::view::{Bind, Link, View};
 
-/// The directory of the sandbox with links to programs that `PATH` would not find by the name they are wanted by.
+/// The directory of the sandbox with links to programs that `PATH` would not find under the wanted name.
 pub(crate) const LINKS: &str = "/run/host/bin";
 
-/// Where the host's own programs are; these directories are last on a sandbox's `PATH`.
+/// The directories of the host's own programs. They come last on a sandbox's `PATH`.
 const SYSTEM_PATH: [&str; 6] = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"];
 
-/// Beginnings of the variables that version managers listen to; no other is kept.
+/// Prefixes of the variables that version managers read. Other variables are not kept.
 const MANAGER_VARIABLES: [&str; 11] =
     ["ASDF_", "GOENV_", "JENV_", "MISE_", "NODENV_", "NVM_", "PYENV_", "RBENV_", "RUSTUP_", "VOLTA_", "XDG_"];
 
-/// Words in the names of variables that are never kept, such as `MISE_GITHUB_TOKEN`, so that a [`Host`] holds no secret.
+/// Words in the names of variables that may be secrets, such as `MISE_GITHUB_TOKEN`. These are never kept.
 const SECRETS: [&str; 5] = ["AUTH", "KEY", "PASS", "SECRET", "TOKEN"];
 
-/// What is known of the host when toolchains are looked for.
+/// The properties of the host that the search for toolchains depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
     /// Absolute directories, in the order in which they are searched.
     pub search_path: Vec<PathBuf>,
+    /// The user's home directory. `None` if there is none.
     pub home: Option<PathBuf>,
-    /// What version managers were told through the environment, such as `PYENV_VERSION`.
+    /// The environment variables of version managers, such as `PYENV_VERSION`.
     pub variables: BTreeMap<String, String>,
-    /// Whether programs run as another user than the server, who must be able to reach the toolchains.
+    /// Whether programs run as a user other than the server's, who must have access to the toolchains.
     pub for_others: bool,
 }
 
 impl Host {
-    /// The host as this process sees it.
+    /// Returns the host as this process's environment describes it.
     pub fn from_environment() -> Self {
         Self::new(&env::var_os("PATH").unwrap_or_default(), env::home_dir(), env::vars_os())
     }
 
-    /// The host as these parts of an environment describe it.
+    /// Returns the host as these parts of an environment describe it.
     fn new(path: &OsStr, home: Option<PathBuf>, variables: impl Iterator<Item = (OsString, OsString)>) -> Self {
         let home = home.filter(|home| home.is_absolute());
         let variables: BTreeMap<String, String> = variables
@@ -65,9 +68,9 @@ impl Host {
             .filter(|(name, _)| !SECRETS.iter().any(|secret| name.contains(secret)))
             .collect();
         let mut search_path: Vec<PathBuf> = Vec::new();
-        // Clients often start servers with a bare PATH, so the usual places of toolchains are searched after it.
+        // Clients often start servers with a minimal PATH, so the usual directories of toolchains are searched after it.
         let usual = usual_places(home.as_deref(), &variables);
-        // A relative entry would make the working directory of the server decide what runs.
+        // Relative entries are dropped, because the programs would depend on the server's working directory.
         for directory in env::split_paths(path).filter(|path| path.is_absolute()).chain(usual) {
             if !search_path.contains(&directory) {
                 search_path.push(directory);
@@ -76,18 +79,18 @@ impl Host {
         Self { search_path, home, variables, for_others: false }
     }
 
-    /// The executable files of this name on the search path.
+    /// Returns the executable files of this name on the search path.
     fn candidates<'a>(&'a self, name: &'a str) -> impl Iterator<Item = PathBuf> + 'a {
         self.search_path.iter().map(move |directory| directory.join(name)).filter(|path| locate::is_executable(path))
     }
 
-    /// The home without symbolic links, to compare with paths that have none either.
+    /// Returns the home directory without symbolic links, to compare it with resolved paths.
     fn true_home(&self) -> Option<PathBuf> {
         self.home.as_ref().map(|home| fs::canonicalize(home).unwrap_or_else(|_| home.clone()))
     }
 }
 
-/// Where toolchains are when nobody put them on `PATH`.
+/// Returns the usual directories of toolchains that are not on `PATH`.
 fn usual_places(home: Option<&Path>, variables: &BTreeMap<String, String>) -> Vec<PathBuf> {
     let mut places: Vec<PathBuf> = SYSTEM_PATH.map(PathBuf::from).into();
     let nvm = variables.get("NVM_DIR").map(PathBuf::from).or_else(|| Some(home?.join(".nvm")));
@@ -117,103 +120,92 @@ fn usual_places(home: Option<&Path>, variables: &BTreeMap<String, String>) -> Ve
     places
 }
 
-/// nvm has no shims: it puts the chosen version on the `PATH` of interactive shells alone.
+/// Returns the directory of the newest Node.js that nvm has installed. nvm has no shims: it changes the `PATH` only in
+/// interactive shells.
 fn newest_node_of_nvm(nvm: &Path) -> Option<PathBuf> {
     let versions = fs::read_dir(nvm.join("versions/node")).ok()?;
     let number = |path: &Path| -> Option<Vec<u32>> {
         path.file_name()?.to_str()?.strip_prefix('v')?.split('.').map(|part| part.parse().ok()).collect()
     };
-    // An installation that was broken off leaves a directory without a program.
+    // An interrupted installation leaves a directory without a program.
     let complete = versions.flatten().map(|entry| entry.path()).filter(|path| path.join("bin/node").exists());
     Some(complete.max_by_key(|path| number(path))?.join("bin"))
 }
 
-/// Why a sandbox can't run on the host's toolchains.
-#[derive(Debug)]
+/// The reason why a sandbox cannot run on the host's toolchains.
+#[derive(Debug, Error)]
 pub enum HostError {
     /// No directory of the search path has the program.
+    #[error(
+        "cannot run tool `{tool}`: it needs `{program}`, which is not in {directories}; install it on this host and put \
+         it on PATH",
+        directories = shortened(.searched)
+    )]
     MissingToolchain { tool: &'static str, program: String, searched: Vec<PathBuf> },
-    /// The program only stands for another, in a way that is not known here.
+    /// The file starts another program in an unsupported way.
+    #[error(
+        "cannot run tool `{tool}`: it needs `{program}`, but {path} is {nature}; put the directory of the real {program} \
+         on PATH before it",
+        path = .path.display()
+    )]
     UnknownShim { tool: &'static str, program: String, path: PathBuf, nature: &'static str },
-    /// A version manager did not tell where the program is.
+    /// A version manager did not say where the program is.
+    #[error(
+        "cannot run tool `{tool}`: it needs `{program}`, but for the shim {path} `{question}` gave no answer: {source}; \
+         choose a version there",
+        path = .path.display()
+    )]
     Manager { tool: &'static str, program: String, path: PathBuf, question: String, source: io::Error },
-    /// A Java that runs programs and compiles none.
+    /// A Java without a compiler.
+    #[error(
+        "cannot run tool `{tool}`: it needs a JDK, but {path} has no javac beside it; install a JDK on this host",
+        path = .path.display()
+    )]
     NoCompiler { tool: &'static str, path: PathBuf },
-    /// A Java that can't run a source file.
+    /// A Java that cannot run source files.
+    #[error(
+        "cannot run tool `{tool}`: it needs Java {oldest} or newer, but {path} is {version}; install a newer JDK on this \
+         host",
+        oldest = java::OLDEST,
+        path = .path.display()
+    )]
     OldJava { tool: &'static str, path: PathBuf, version: u32 },
-    /// A link or directory on the way to the program can't be read.
+    /// A link or directory on the way to the program cannot be read.
+    #[error("cannot run tool `{tool}`: cannot read {path}: {source}; make it readable", path = .path.display())]
     Read { tool: &'static str, path: PathBuf, source: io::Error },
 }
 
-impl fmt::Display for HostError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::MissingToolchain { tool, program, searched } => {
-                write!(f, "tool `{tool}` needs `{program}`, which is not in {}: ", shortened(searched))?;
-                write!(f, "install it on this host and put it on PATH")
-            }
-            Self::UnknownShim { tool, program, path, nature } => {
-                write!(f, "tool `{tool}` needs `{program}`, but {} is {nature}: ", path.display())?;
-                write!(f, "put the directory of the real {program} on PATH before it")
-            }
-            Self::Manager { tool, program, path, question, source } => {
-                write!(f, "tool `{tool}` needs `{program}`, but for the shim {} ", path.display())?;
-                write!(f, "`{question}` gave no answer: {source}; choose a version there")
-            }
-            Self::NoCompiler { tool, path } => {
-                write!(f, "tool `{tool}` needs a JDK, but {} has no javac beside it: ", path.display())?;
-                write!(f, "install a JDK on this host")
-            }
-            Self::OldJava { tool, path, version } => {
-                write!(f, "tool `{tool}` needs Java {} or newer, but {} is {version}: ", java::OLDEST, path.display())?;
-                write!(f, "install a newer JDK on this host")
-            }
-            Self::Read { tool, path, source } => {
-                write!(f, "tool `{tool}`: cannot read {}: {source}; make it readable", path.display())
-            }
-        }
-    }
-}
-
-impl std::error::Error for HostError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Manager { source, .. } | Self::Read { source, .. } => Some(source),
-            _ => None,
-        }
-    }
-}
-
-/// The first few directories; a search path can have dozens.
+/// Lists the first few directories of a search path, which can have dozens.
 fn shortened(searched: &[PathBuf]) -> String {
-    const SHOWN: usize = 4;
-    let shown: Vec<String> = searched.iter().take(SHOWN).map(|path| path.display().to_string()).collect();
-    match searched.len().saturating_sub(SHOWN) {
+    const MAX_SHOWN: usize = 4;
+    let shown: Vec<String> = searched.iter().take(MAX_SHOWN).map(|path| path.display().to_string()).collect();
+    match searched.len().saturating_sub(MAX_SHOWN) {
         0 if shown.is_empty() => "an empty search path".to_owned(),
         0 => shown.join(", "),
         more => format!("{} or {more} more directories", shown.join(", ")),
     }
 }
 
-/// What a sandbox has where it runs on the toolchains of the host.
+/// The toolchains of the host that a sandbox runs on.
 #[derive(Debug)]
 pub struct Toolchain {
     /// The programs that the sandbox needs of a host, and where each really is.
     pub programs: Vec<(String, PathBuf)>,
-    /// Those of the definition's further programs that this host has, as the definition writes them.
+    /// The optional programs of the definition that this host has, as the definition writes them.
     pub offered: Vec<&'static str>,
-    /// The view, but for what is made at the first call.
+    /// The view without the parts that are made at the first call.
     found: View,
     java: Option<Java>,
     view: OnceLock<Arc<View>>,
 }
 
 impl Toolchain {
+    /// Returns a toolchain whose view is complete.
     pub fn new(programs: Vec<(String, PathBuf)>, offered: Vec<&'static str>, view: View) -> Self {
         Self { programs, offered, found: view, java: None, view: OnceLock::new() }
     }
 
-    /// Returns what programs see. The first time, this may run a compiler for a second or two.
+    /// Returns the view of the sandbox. The first call may run a compiler for a second or two.
     pub fn view(&self) -> Arc<View> {
         let whole = || {
             let launch = self.java.as_ref().map(Java::launch).unwrap_or_default();
@@ -227,11 +219,11 @@ impl Toolchain {
 #[derive(Debug)]
 pub struct Found {
     pub tool: &'static str,
-    /// Each program's name, and its true path or why it can't be had.
+    /// The names of the programs, with their true paths or the reasons why they are missing.
     pub programs: Vec<(String, Result<PathBuf, HostError>)>,
 }
 
-/// All tools, in the order of the tool table.
+/// Looks up the programs of all tools, in the order of the tool table.
 pub fn toolchains(host: &Host) -> Vec<Found> {
     let found = |sandbox: &'static Sandbox| Found {
         tool: sandbox.id,
@@ -249,7 +241,7 @@ pub fn toolchains(host: &Host) -> Vec<Found> {
 
 /// What a sandbox has and sees when it runs on the toolchains of the host.
 ///
-/// This may run a version manager, each time for at most [`locate::PATIENCE`], so callers keep the result.
+/// This may run version managers, each for at most [`locate::MANAGER_TIMEOUT`], so callers keep the result.
 pub fn toolchain(sandbox: &Sandbox, host: &Host) -> Result<Toolchain, HostError> {
     let (mut binds, mut links) = system::system(Path::new("/"));
     let mut directories: Vec<PathBuf> = Vec::new();
@@ -301,12 +293,12 @@ fn is_on_system_path(directory: &Path) -> bool {
     SYSTEM_PATH.iter().any(|path| fs::canonicalize(path).is_ok_and(|path| path == directory))
 }
 
-/// The true path of what a name means inside the sandbox.
+/// Returns the true path of the program that a name resolves to inside the sandbox.
 fn first_on(path: &[PathBuf], name: &str, binds: &[Bind]) -> Option<PathBuf> {
     path.iter().find_map(|directory| {
         let true_path = fs::canonicalize(directory.join(name)).ok()?;
-        let place = fs::canonicalize(directory).ok()?.join(name);
-        (is_shown(&place, binds) && is_shown(&true_path, binds)).then_some(true_path)
+        let shown_path = fs::canonicalize(directory).ok()?.join(name);
+        (is_shown(&shown_path, binds) && is_shown(&true_path, binds)).then_some(true_path)
     })
 }
 
@@ -314,7 +306,7 @@ fn is_shown(path: &Path, binds: &[Bind]) -> bool {
     binds.iter().any(|bind| path.starts_with(&bind.target))
 }
 
-/// Drops binds that another one covers: each bind costs every call a mount.
+/// Drops binds that are inside of others, because each bind costs a mount in every call.
 fn without_nested(mut binds: Vec<Bind>) -> Vec<Bind> {
     binds.sort_by(|a, b| a.target.cmp(&b.target));
     let mut outer: Vec<Bind> = Vec::new();

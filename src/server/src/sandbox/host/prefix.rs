@@ -1,4 +1,4 @@
-//! What a sandbox must see of a toolchain that lives outside of `/usr`: its own prefix, or less.
+//! The paths to show of a toolchain that is installed outside of `/usr`: its prefix, or parts of it.
 
 use std::path::{Component, Path, PathBuf};
 use std::{fs, io};
@@ -7,24 +7,24 @@ use super::locate::{self, Located};
 use super::{Host, HostError};
 use crate::sandbox::view::Link;
 
-/// What one toolchain adds to the view.
+/// The paths that a toolchain adds to the view.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Shown {
     pub binds: Vec<PathBuf>,
-    /// Links that lie on the way to the program and outside of every bind.
+    /// Links on the way to the program that are outside of all binds.
     pub links: Vec<Link>,
 }
 
-/// Top directories that every sandbox on host toolchains sees.
+/// The top-level directories that every sandbox on host toolchains sees.
 pub(super) const SYSTEM: [&str; 7] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
 
-/// Stores of packages that anybody may read. A program there is linked to others of the store, so all of it is shown.
+/// Package stores that every user may read. Programs in a store refer to other paths of it, so all of it is shown.
 const STORES: [&str; 2] = ["/nix/store", "/gnu/store"];
 
-/// What Homebrew's programs read of its prefix. The rest of its `etc` and `var` are settings and data of services.
-const HOMEBREW: [&str; 6] = ["Cellar", "opt", "lib", "etc/ca-certificates", "etc/openssl@3", "etc/ld.so.cache"];
+/// The parts of Homebrew's prefix that its programs read. The rest of `etc` and `var` are settings and data of services.
+const HOMEBREW_PARTS: [&str; 6] = ["Cellar", "opt", "lib", "etc/ca-certificates", "etc/openssl@3", "etc/ld.so.cache"];
 
-/// Directories below a home that hold programs of many kinds, and secrets beside them.
+/// Directories below a home that contain programs of many kinds, and also secrets.
 const SHARED_BELOW_HOME: [&str; 3] = [".local", ".cargo", ".config"];
 
 pub(super) fn is_of_system(path: &Path) -> bool {
@@ -35,7 +35,7 @@ pub(super) fn store(path: &Path) -> Option<&'static Path> {
     STORES.iter().map(Path::new).find(|store| path.starts_with(store))
 }
 
-/// What must be shown for a program to run.
+/// Returns the paths that a program needs to run.
 pub(super) fn shown(program: &str, located: &Located, tool: &'static str, host: &Host) -> Result<Shown, HostError> {
     match located.is_venv {
         true => venv(program, &located.path, tool, host),
@@ -51,21 +51,21 @@ fn parts(program: &str, path: &Path, host: &Host) -> Vec<PathBuf> {
         return vec![store.to_owned()];
     }
     if let Some(homebrew) = above(path, "Cellar") {
-        return existing(HOMEBREW.iter().map(|part| homebrew.join(part)));
+        return existing(HOMEBREW_PARTS.iter().map(|part| homebrew.join(part)));
     }
-    let alone = vec![path.to_owned()];
-    let Some(directory) = path.parent().filter(|directory| directory.ends_with("bin")) else { return alone };
-    let Some(prefix) = directory.parent() else { return alone };
+    let only_file = vec![path.to_owned()];
+    let Some(directory) = path.parent().filter(|directory| directory.ends_with("bin")) else { return only_file };
+    let Some(prefix) = directory.parent() else { return only_file };
     let own = own_parts(program, prefix);
     match own.is_empty() {
-        // Nothing says that the prefix is the toolchain's: `~/project/bin/node` must not show the project.
-        true => alone,
-        false if is_shared(prefix, host) => alone.into_iter().chain(own).collect(),
+        // The prefix may not belong to a toolchain: `~/project/bin/node` must not show the project.
+        true => only_file,
+        false if is_shared(prefix, host) => only_file.into_iter().chain(own).collect(),
         false => vec![prefix.to_owned()],
     }
 }
 
-/// What belongs to the toolchain in a prefix, whoever else uses that.
+/// Returns the parts of a prefix that belong to the toolchain. Other programs may use the same prefix.
 fn own_parts(program: &str, prefix: &Path) -> Vec<PathBuf> {
     let patterns: &[(&str, &str)] = match program {
         "python" | "python3" => {
@@ -88,17 +88,18 @@ fn own_parts(program: &str, prefix: &Path) -> Vec<PathBuf> {
     parts
 }
 
-/// Whether a prefix holds more than one toolchain, so that it must not be shown as a whole.
+/// Returns whether a prefix contains more than a toolchain, so that it must not be shown as a whole.
 fn is_shared(prefix: &Path, host: &Host) -> bool {
     let is_of_home = host.true_home().is_some_and(|home| {
         home.starts_with(prefix) || SHARED_BELOW_HOME.iter().any(|shared| prefix == home.join(shared))
     });
-    // `/`, `/opt`, `/root` and the homes of other people.
+    // `/`, `/opt`, `/root` and the homes of other users.
     let is_top = prefix.components().filter(|part| matches!(part, Component::Normal(_))).count() < 2;
     is_of_home || is_top || prefix.parent() == Some(Path::new("/home")) || prefix.join(".git").exists()
 }
 
-/// A venv is often made in a project's own directory, so only its parts are shown, and the base that it rests on.
+/// Returns the parts of a Python venv and of its base. A venv is often inside a project's directory, which must not be
+/// shown as a whole.
 fn venv(program: &str, path: &Path, tool: &'static str, host: &Host) -> Result<Shown, HostError> {
     let read = |path: &Path| {
         let path = path.to_owned();
@@ -114,7 +115,7 @@ fn venv(program: &str, path: &Path, tool: &'static str, host: &Host) -> Result<S
     let home = Path::new(home.trim());
 
     let own = ["bin", "lib", "lib64", "include", "pyvenv.cfg"].map(|part| root.join(part));
-    // The interpreter goes from its own link and from the key `home` to the base, and may pass links on both ways.
+    // The interpreter finds its base both by its own link and by the key `home`. Both ways may contain links.
     let (base, mut links) = trail(path).map_err(read(path))?;
     links.extend(trail(home).map_err(read(home))?.1);
     let base = locate::follow(base, program, tool, host)?;
@@ -123,28 +124,28 @@ fn venv(program: &str, path: &Path, tool: &'static str, host: &Host) -> Result<S
     Ok(Shown { binds, links })
 }
 
-/// The end of a path, and every symbolic link that lies on the way.
+/// Resolves a path, and returns its end and all symbolic links on the way.
 fn trail(path: &Path) -> io::Result<(PathBuf, Vec<Link>)> {
     let mut links = Vec::new();
     let mut end = PathBuf::from("/");
-    // Components that are still to be walked, the next one last.
+    // The components that are left, in reverse order.
     let mut ahead: Vec<PathBuf> = components(path);
     while let Some(part) = ahead.pop() {
         if part.as_os_str() == ".." {
             end.pop();
             continue;
         }
-        let place = end.join(&part);
-        match fs::read_link(&place) {
+        let next = end.join(&part);
+        match fs::read_link(&next) {
             Ok(_) if links.len() >= 100 => return Err(io::Error::other("too many symbolic links")),
             Ok(target) => {
                 if target.is_absolute() {
                     end = PathBuf::from("/");
                 }
                 ahead.extend(components(&target));
-                links.push(Link::new(place, target));
+                links.push(Link::new(next, target));
             }
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => end = place,
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => end = next,
             Err(error) => return Err(error),
         }
     }
@@ -156,7 +157,7 @@ fn components(path: &Path) -> Vec<PathBuf> {
     walked.rev().map(|part| PathBuf::from(part.as_os_str())).collect()
 }
 
-/// The directory that holds a component of this name.
+/// Returns the directory that contains the path's component of this name.
 fn above<'a>(path: &'a Path, name: &str) -> Option<&'a Path> {
     path.ancestors().find(|directory| directory.ends_with(name))?.parent()
 }

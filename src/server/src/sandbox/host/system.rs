@@ -1,4 +1,4 @@
-//! What every sandbox on host toolchains sees of the system: `/usr`, and of `/etc` what toolchains need.
+//! The system's files that every sandbox on host toolchains sees: `/usr`, and the parts of `/etc` that toolchains need.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 use super::prefix::SYSTEM;
 use crate::sandbox::view::{Bind, Link};
 
-/// Public parts of `/etc`. Left out are, above all, `/etc/ssl/private` and the like, and settings that may hold a
-/// password: those of package managers, of git, of services.
-const ETC: [&str; 21] = [
-    // Which of several programs `java` or `cc` is.
+/// Public parts of `/etc`. Private keys such as `/etc/ssl/private` are left out, and settings that may contain passwords:
+/// those of package managers, git and services.
+const ETC_PARTS: [&str; 21] = [
+    // Links that select one of several programs for names such as `java` or `cc`.
     "alternatives",
-    // Where the dynamic loader and the linker find libraries.
+    // The search paths of the dynamic loader and the linker.
     "ld.so.cache",
     "ld.so.conf",
     "ld.so.conf.d",
-    // Certificates of authorities, in the places that distributions have for them.
+    // Certificates of authorities, at the paths that distributions use.
     "ssl/certs",
     "ssl/cert.pem",
     "ssl/openssl.cnf",
@@ -27,7 +27,7 @@ const ETC: [&str; 21] = [
     "pki/ca-trust/extracted",
     "pki/java",
     "crypto-policies",
-    // Time zone, kinds of files, names of protocols and ports, fonts: standard libraries read these.
+    // Data that standard libraries read: the time zone, media types, protocols, ports and fonts.
     "localtime",
     "timezone",
     "mime.types",
@@ -36,16 +36,13 @@ const ETC: [&str; 21] = [
     "fonts",
 ];
 
-/// Distributions keep the settings of each JDK outside of it, in a directory of this beginning.
-const JAVA: &str = "java";
-
-/// The system below `root`, which is `/` but in tests; targets are as the sandbox sees them.
+/// Returns the binds and links of the system below `root`, which is `/` except in tests. Targets are paths of the sandbox.
 pub(super) fn system(root: &Path) -> (Vec<Bind>, Vec<Link>) {
     let mut view = System { root: root.to_owned(), binds: Vec::new(), links: Vec::new() };
     for top in SYSTEM {
         view.show_top(Path::new(top));
     }
-    for part in ETC {
+    for part in ETC_PARTS {
         view.show(&Path::new("/etc").join(part));
     }
     for part in view.java_settings() {
@@ -56,6 +53,7 @@ pub(super) fn system(root: &Path) -> (Vec<Bind>, Vec<Link>) {
     (view.binds, view.links)
 }
 
+/// The view while it is being made.
 struct System {
     root: PathBuf,
     binds: Vec<Bind>,
@@ -63,12 +61,12 @@ struct System {
 }
 
 impl System {
-    /// Where a path of the sandbox is on the host.
+    /// Returns the host's path for a path of the sandbox.
     fn source(&self, path: &Path) -> PathBuf {
         self.root.join(path.strip_prefix("/").unwrap_or(path))
     }
 
-    /// `/lib` is a link to `usr/lib` on most hosts, and a directory on some.
+    /// Shows a top-level directory. `/lib`, for example, is a link to `usr/lib` on most hosts, and a directory on some.
     fn show_top(&mut self, path: &Path) {
         let source = self.source(path);
         match fs::read_link(&source) {
@@ -78,12 +76,12 @@ impl System {
         }
     }
 
-    /// Shows a path if it exists; a link stays one, because mounts can't lie on it, and its end is shown too.
+    /// Shows a path if it exists. A link remains a link, because it cannot be a mount point, and its target is shown too.
     fn show(&mut self, path: &Path) {
         let source = self.source(path);
         let Ok(end) = fs::canonicalize(&source) else { return };
         let Ok(root) = fs::canonicalize(&self.root) else { return };
-        // A link that leads out of the root leads, inside the sandbox, nowhere.
+        // The target of a link that leaves the root would not exist inside the sandbox.
         let Ok(target) = end.strip_prefix(&root).map(|end| Path::new("/").join(end)) else { return };
         if target != path {
             self.links.push(Link::new(path, &target));
@@ -94,9 +92,10 @@ impl System {
         }
     }
 
+    /// Returns the directories in `/etc` with the settings of JDKs, which distributions keep outside of the JDK.
     fn java_settings(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.source(Path::new("/etc"))).into_iter().flatten().flatten();
-        let is_java = |name: &str| name == JAVA || (name.starts_with("java-") && name.contains("openjdk"));
+        let is_java = |name: &str| name == "java" || (name.starts_with("java-") && name.contains("openjdk"));
         let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
         names.sort();
         names.into_iter().filter(|name| is_java(name)).map(|name| Path::new("/etc").join(name)).collect()

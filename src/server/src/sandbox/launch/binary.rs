@@ -1,4 +1,4 @@
-//! The launcher's binary, which this program carries with it.
+//! The launcher's binary, which is embedded in the server.
 
 use std::fs;
 use std::io::{self, Write};
@@ -8,11 +8,12 @@ use std::sync::OnceLock;
 
 use rustix::fs::{MemfdFlags, SealFlags};
 
-/// A static binary, built by build.rs.
+/// The static binary, built by build.rs.
 pub static LAUNCHER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/launcher"));
 
-/// Where the launcher can be executed: in memory, so that there is no file to install, to lose or to change.
-pub fn launcher() -> io::Result<&'static PathBuf> {
+/// Stores the launcher on the first call, and returns a path that executes it. It is stored in memory (a memfd), so that
+/// there is no file to install, lose or change; or in a temporary file where memfds cannot be executed.
+pub fn launcher_path() -> io::Result<&'static PathBuf> {
     static STORED: OnceLock<(PathBuf, Box<dyn Send + Sync>)> = OnceLock::new();
     if let Some((path, _)) = STORED.get() {
         return Ok(path);
@@ -20,7 +21,7 @@ pub fn launcher() -> io::Result<&'static PathBuf> {
     let stored = match in_memory().map_err(too_large) {
         Ok(memory) => (PathBuf::from(format!("/proc/self/fd/{}", memory.as_raw_fd())), Box::new(memory) as _),
         Err(error) => {
-            tracing::debug!("the launcher goes into a file, since memory can't be executed here: {error}");
+            tracing::debug!("storing the launcher in a file, because it cannot be stored in memory: {error}");
             let directory = tempfile::Builder::new().prefix("sandbox-mcp-").tempdir()?;
             let path = directory.path().join("sandbox-launcher");
             fs::write(&path, LAUNCHER).map_err(too_large)?;
@@ -31,7 +32,7 @@ pub fn launcher() -> io::Result<&'static PathBuf> {
     Ok(&STORED.get_or_init(|| stored).0)
 }
 
-/// Says what to change where the launcher is larger than files may be.
+/// Adds a remedy to the error of a launcher that exceeds the limit on file sizes.
 fn too_large(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::FileTooLarge => io::Error::new(
@@ -42,9 +43,10 @@ fn too_large(error: io::Error) -> io::Error {
     }
 }
 
+/// Writes the launcher into a sealed memfd.
 fn in_memory() -> io::Result<fs::File> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    // Kernels before 6.3 do not know EXEC, and let every memfd be executed.
+    // Kernels before 6.3 do not support EXEC, and allow every memfd to be executed.
     let memory = rustix::fs::memfd_create("sandbox-launcher", flags | MemfdFlags::EXEC)
         .or_else(|_| rustix::fs::memfd_create("sandbox-launcher", flags))?;
     let mut memory = fs::File::from(memory);

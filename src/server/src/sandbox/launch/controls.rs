@@ -1,8 +1,8 @@
-//! What this machine offers to hold sandboxes to their limits: control groups, of version 2 in a part of the tree that
-//! is delegated to this process, of version 1 to root. Without them the launcher looks at the processes' memory itself,
-//! and seccomp refuses the kinds of memory that can't be seen that way.
+//! Control groups, which limit the resources of sandboxes: version 2 in a subtree that is delegated to this process, or
+//! version 1 if the server is root. Without them, the launcher polls the memory of processes itself, and seccomp refuses
+//! the kinds of memory that cannot be measured that way.
 //!
-//! Nothing is believed that was not tried: a group is made and its limits are set before a controller counts as there.
+//! A controller is used only after a trial: a group was made and its limits were set.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -17,24 +17,29 @@ use sandbox_plan::{Alarm, Cgroup, Identity, Limit, Watch};
 use crate::call::definition::Resources;
 use sandbox_plan::seccomp::Bounds;
 
-/// Set to anything, it has this process do without control groups.
-pub const WITHOUT: &str = "SANDBOX_MCP_WITHOUT_CGROUPS";
+/// The environment variable that turns control groups off, whatever its value.
+pub const DISABLE_VARIABLE: &str = "SANDBOX_MCP_WITHOUT_CGROUPS";
 
-const MB: u64 = 1 << 20;
-/// In which the share of the processors is measured, in µs: what the kernel begins with.
-const PERIOD: u64 = 100_000;
+const BYTES_PER_MB: u64 = 1 << 20;
+/// The period in which the processor quota is measured: the kernel's default.
+const CPU_PERIOD_MICROS: u64 = 100_000;
 
-/// The controllers that sandboxes can be put under.
+/// How long systemd may take to move this process into a scope.
+const SCOPE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The controllers that limit sandboxes on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Controls {
+    /// The controllers, and the directories below which their groups are made.
     directories: Vec<(Controller, PathBuf)>,
-    /// Why there is not more.
+    /// Why some controllers are missing. `None` if all are available.
     reason: Option<String>,
 }
 
 /// One hierarchy of control groups: the one of version 2, or one of version 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Controller {
+    /// Version 2.
     All,
     Memory,
     Processes,
@@ -42,13 +47,14 @@ enum Controller {
 }
 
 impl Controls {
-    /// What was found when it was first asked for. This may move the process into a control group of its own.
+    /// Finds the controllers of this machine, and caches them. The first call may move this process into a new control
+    /// group, and may block for [`SCOPE_TIMEOUT`].
     pub fn of_this_machine() -> &'static Self {
-        // Root and others find different things, and a thread can be either.
+        // Root has other controllers than an ordinary user, and tests change the user of single threads.
         static FOUND: [OnceLock<Controls>; 2] = [OnceLock::new(), OnceLock::new()];
         FOUND[usize::from(rustix::process::geteuid().is_root())].get_or_init(|| {
-            let controls = match env::var_os(WITHOUT) {
-                Some(_) => Self::none(format!("{WITHOUT} is set")),
+            let controls = match env::var_os(DISABLE_VARIABLE) {
+                Some(_) => Self::unavailable(format!("{DISABLE_VARIABLE} is set")),
                 None => Self::find(),
             };
             if let Some(reason) = &controls.reason {
@@ -58,15 +64,15 @@ impl Controls {
         })
     }
 
-    /// As on a machine that has none.
-    pub fn none(reason: impl Into<String>) -> Self {
+    /// Returns no controllers, as on a machine without control groups.
+    pub fn unavailable(reason: impl Into<String>) -> Self {
         Self { directories: Vec::new(), reason: Some(reason.into()) }
     }
 
     fn find() -> Self {
         let hierarchies = match Hierarchy::all() {
             Ok(hierarchies) => hierarchies,
-            Err(error) => return Self::none(format!("/proc tells nothing of them: {error}")),
+            Err(error) => return Self::unavailable(format!("cannot read them from /proc: {error}")),
         };
         let older = Self::version_1(&hierarchies);
         if older.has(Controller::Memory) {
@@ -89,7 +95,7 @@ impl Controls {
             [(Controller::Memory, "memory"), (Controller::Processes, "pids"), (Controller::Processors, "cpu")]
         {
             let Some(hierarchy) = hierarchies.iter().find(|hierarchy| hierarchy.controls(name)) else { continue };
-            match try_out(controller, &hierarchy.own) {
+            match try_controller(controller, &hierarchy.own) {
                 Ok(()) => directories.push((controller, hierarchy.own.clone())),
                 Err(error) => refused.push(format!("{name}: {error}")),
             }
@@ -97,36 +103,37 @@ impl Controls {
         Self { directories, reason: (!refused.is_empty()).then(|| format!("version 1: {}", refused.join(", "))) }
     }
 
+    /// Returns whether a controller is available.
     fn has(&self, controller: Controller) -> bool {
         self.directories.iter().any(|(known, _)| *known == controller || *known == Controller::All)
     }
 
-    /// Why not everything is bounded by control groups, if that is so.
+    /// Returns why some resources are not limited by control groups. `None` if all are.
     pub fn reason(&self) -> Option<&str> {
         self.reason.as_deref()
     }
 
-    /// What is bounded, for the seccomp filter to know what it must refuse.
+    /// Returns the resources that are limited. The seccomp filter depends on them.
     pub fn bounds(&self) -> Bounds {
         self.controlled().bounds()
     }
 
-    /// Whether processes are counted by a control group.
+    /// Returns whether a control group limits the number of processes.
     pub fn counts_processes(&self) -> bool {
         self.controlled().processes
     }
 
-    /// The groups of a sandbox with these resources.
+    /// Returns the groups of a sandbox with these resources.
     pub fn cgroups(&self, resources: &Resources) -> Vec<Cgroup> {
         self.directories.iter().map(|(controller, directory)| controller.cgroup(directory, resources)).collect()
     }
 
-    /// What the launcher must watch itself, in sandboxes of this user.
+    /// Returns the resources that the launcher must watch itself, in sandboxes of this user.
     pub fn watch(&self, resources: &Resources, host_uid: u32) -> Watch {
         self.controlled().watch(resources, host_uid, socket_buffers())
     }
 
-    /// What control groups see to.
+    /// Returns the resources that control groups limit.
     pub fn controlled(&self) -> Controlled {
         Controlled {
             memory: self.has(Controller::Memory),
@@ -135,13 +142,14 @@ impl Controls {
         }
     }
 
-    /// What a plan must know of this machine.
+    /// Returns the properties of this machine that a plan depends on.
     pub fn machine(&self, identity: Identity, resources: &Resources) -> Machine {
         let (controlled, cgroups) = (self.controlled(), self.cgroups(resources));
         Machine { identity, controlled, cgroups, buffers: socket_buffers() }
     }
 }
 
+/// Returns the default sizes of socket buffers.
 fn socket_buffers() -> SocketBuffers {
     use rustix::net::{AddressFamily, SocketType, socket, sockopt};
     let generous = SocketBuffers::GENEROUS;
@@ -156,9 +164,10 @@ fn socket_buffers() -> SocketBuffers {
 }
 
 impl Controller {
+    /// Returns the settings and alarms of a sandbox's group.
     fn cgroup(self, directory: &Path, resources: &Resources) -> Cgroup {
-        let memory = resources.memory_mb * MB;
-        let quota = u64::from(resources.cpu) * PERIOD;
+        let memory = resources.memory_mb * BYTES_PER_MB;
+        let quota = u64::from(resources.cpu) * CPU_PERIOD_MICROS;
         let set = |file: &str, value: String| (file.to_owned(), value);
         let alarm = |file: &str, key: &str, limit| Alarm { file: file.to_owned(), key: key.to_owned(), limit };
         let over_memory = Limit::Memory { bytes: memory };
@@ -169,7 +178,7 @@ impl Controller {
                     set("memory.max", memory.to_string()),
                     set("memory.oom.group", "1".to_owned()),
                     set("pids.max", resources.processes.to_string()),
-                    set("cpu.max", format!("{quota} {PERIOD}")),
+                    set("cpu.max", format!("{quota} {CPU_PERIOD_MICROS}")),
                 ],
                 vec![alarm("memory.events", "oom_kill ", over_memory), alarm("pids.events", "max ", over_processes)],
             ),
@@ -184,17 +193,17 @@ impl Controller {
             Self::Processors => (vec![set("cpu.cfs_quota_us", quota.to_string())], vec![]),
         };
         let mut cgroup = Cgroup { directory: directory.to_owned(), settings, alarms };
-        // Where the kernel does not account for swap, or is older than 5.14, there is no such file.
-        let of_some_kernels = match self {
-            // Memory that is swapped out is memory.
+        // These files do not exist if the kernel does not account for swap, or is older than 5.14.
+        let optional = match self {
+            // Swapped memory counts towards the limit on memory.
             Self::All => vec![("memory.swap.max", 0), ("cpu.max.burst", quota)],
             Self::Memory => vec![("memory.memsw.limit_in_bytes", memory)],
-            // What is left of a period can be used in the next. Most programs run for less than one, on several processors
-            // as they start.
+            // An unused quota carries over to the next period. Most programs run for less than one period, and use
+            // several processors while they start.
             Self::Processors => vec![("cpu.cfs_burst_us", quota)],
             Self::Processes => vec![],
         };
-        for (file, value) in of_some_kernels {
+        for (file, value) in optional {
             if has_file(directory, file) {
                 cgroup.settings.push(set(file, value.to_string()));
             }
@@ -203,15 +212,15 @@ impl Controller {
     }
 }
 
-/// Whether the groups of a hierarchy have a file. The root may not have one that all others have.
+/// Returns whether the groups of a hierarchy have a file. The root group may lack a file that all others have.
 fn has_file(directory: &Path, file: &str) -> bool {
     directory.join(file).exists()
         || fs::read_dir(directory)
             .is_ok_and(|mut entries| entries.any(|entry| entry.is_ok_and(|entry| entry.path().join(file).exists())))
 }
 
-/// Makes a group and sets all its limits, so that what a sandbox needs is known to work.
-fn try_out(controller: Controller, directory: &Path) -> io::Result<()> {
+/// Makes a group and sets all its limits, to find out whether sandboxes can use the controller.
+fn try_controller(controller: Controller, directory: &Path) -> io::Result<()> {
     let some = Resources { cpu: 1, memory_mb: 64, processes: 16, files: 64 };
     let trial = directory.join(format!(
         "sandbox-mcp-trial-{}-{}",
@@ -228,11 +237,11 @@ fn try_out(controller: Controller, directory: &Path) -> io::Result<()> {
     result
 }
 
-/// A mounted hierarchy, and this process's place in it.
+/// A mounted hierarchy, and this process's group in it.
 struct Hierarchy {
     /// Empty for version 2.
     controllers: Vec<String>,
-    /// This process's own group.
+    /// The directory of this process's group.
     own: PathBuf,
 }
 
@@ -249,7 +258,7 @@ impl Hierarchy {
             let (controllers, own) = (fields.next()?, fields.next()?);
             let controllers: Vec<String> =
                 controllers.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
-            let own = mounts.lines().find_map(|mount| place(mount, &controllers, own))?;
+            let own = mounts.lines().find_map(|mount| find_below_mount(mount, &controllers, own))?;
             Some(Self { controllers, own })
         };
         groups.lines().filter_map(hierarchy).collect()
@@ -260,9 +269,9 @@ impl Hierarchy {
     }
 }
 
-/// Where a group is found below a mount of its hierarchy: a line of mountinfo has the mount's own root as its fourth
-/// field, its place as the fifth, and the type and the options behind a dash.
-fn place(mount: &str, controllers: &[String], own: &str) -> Option<PathBuf> {
+/// Returns the directory of a group below a mount of its hierarchy. `None` if the line of mountinfo is another mount. Its
+/// fourth field is the root of the mount and the fifth the mount point. The type and the options follow after a dash.
+fn find_below_mount(mount: &str, controllers: &[String], own: &str) -> Option<PathBuf> {
     let (before, after) = mount.split_once(" - ")?;
     let mut before = before.split(' ').skip(3);
     let (root, point) = (before.next()?, before.next()?);
@@ -276,32 +285,32 @@ fn place(mount: &str, controllers: &[String], own: &str) -> Option<PathBuf> {
     matches.then(|| Path::new(point).join(below.trim_start_matches('/')))
 }
 
-/// A group of version 2 below which groups with all controllers can be made.
+/// Finds or makes a group of version 2 below which groups with all controllers can be made.
 fn version_2(hierarchies: &[Hierarchy]) -> Result<PathBuf, String> {
     let own = |hierarchies: &[Hierarchy]| {
         hierarchies.iter().find(|hierarchy| hierarchy.controllers.is_empty()).map(|hierarchy| hierarchy.own.clone())
     };
-    let first = own(hierarchies).ok_or("this kernel has none, or they are not mounted")?;
+    let first = own(hierarchies).ok_or("this kernel does not support it, or it is not mounted")?;
     let available = fs::read_to_string(first.join("cgroup.controllers"))
-        .map_err(|error| format!("{} tells no controllers: {error}", first.display()))?;
+        .map_err(|error| format!("cannot read the controllers of {}: {error}", first.display()))?;
     if !available.split_whitespace().any(|name| name == "memory") {
         return Err(format!("{} has no memory controller: `{}`", first.display(), available.trim()));
     }
-    let refused = match settle(&first) {
+    let refused = match delegate_controllers(&first) {
         Ok(()) => return Ok(first),
         Err(error) => format!("{}: {error}", first.display()),
     };
-    // Somebody else is in there, or it is not ours. Systemd makes us one of our own.
-    scope().map_err(|reason| format!("{refused}; {reason}"))?;
+    // The group contains other processes, or belongs to another user. Systemd can make one for this process.
+    request_scope().map_err(|reason| format!("{refused}; {reason}"))?;
     let second =
-        own(&Hierarchy::all().map_err(|error| error.to_string())?).ok_or("the group of this process is lost")?;
-    settle(&second).map_err(|error| format!("{}: {error}", second.display()))?;
+        own(&Hierarchy::all().map_err(|error| error.to_string())?).ok_or("cannot find the group of this process")?;
+    delegate_controllers(&second).map_err(|error| format!("{}: {error}", second.display()))?;
     Ok(second)
 }
 
-/// Hands the controllers of a group on to the groups below it, in one of which this process must then be itself: a
-/// group has processes or groups with controllers, not both.
-fn settle(group: &Path) -> io::Result<()> {
+/// Enables the controllers of a group for the groups below it, and moves this process into one of these: a group cannot
+/// have both processes and groups with controllers.
+fn delegate_controllers(group: &Path) -> io::Result<()> {
     let leaf = group.join(format!("sandbox-mcp-{}", std::process::id()));
     let is_root = !group.join("cgroup.type").exists();
     if !is_root {
@@ -312,7 +321,7 @@ fn settle(group: &Path) -> io::Result<()> {
         }
     }
     let result = fs::write(group.join("cgroup.subtree_control"), "+memory +pids +cpu")
-        .and_then(|()| try_out(Controller::All, group));
+        .and_then(|()| try_controller(Controller::All, group));
     if result.is_err() && !is_root {
         fs::write(group.join("cgroup.procs"), std::process::id().to_string())?;
         fs::remove_dir(&leaf)?;
@@ -320,9 +329,8 @@ fn settle(group: &Path) -> io::Result<()> {
     result
 }
 
-/// Asks systemd for a scope whose groups are ours to make, and waits until this process is in it.
-fn scope() -> Result<(), String> {
-    const PATIENCE: Duration = Duration::from_secs(2);
+/// Asks systemd for a delegated scope, and waits until this process is in it.
+fn request_scope() -> Result<(), String> {
     let name = format!("sandbox-mcp-{}.scope", std::process::id());
     let mut busctl = Command::new("busctl");
     if !rustix::process::geteuid().is_root() {
@@ -334,15 +342,15 @@ fn scope() -> Result<(), String> {
         .args(["ssa(sv)a(sa(sv))", &name, "fail", "2", "Delegate", "b", "true"])
         .args(["PIDs", "au", "1", &std::process::id().to_string(), "0"])
         .stdin(Stdio::null());
-    let output = busctl.output().map_err(|error| format!("systemd can't be asked for a scope: busctl: {error}"))?;
+    let output = busctl.output().map_err(|error| format!("cannot ask systemd for a scope: busctl: {error}"))?;
     if !output.status.success() {
-        let told = String::from_utf8_lossy(&output.stderr).trim().replace('\n', " ");
-        return Err(format!("systemd gives no scope: {told}"));
+        let message = String::from_utf8_lossy(&output.stderr).trim().replace('\n', " ");
+        return Err(format!("systemd refused a scope: {message}"));
     }
     let begin = Instant::now();
     while !fs::read_to_string("/proc/self/cgroup").is_ok_and(|groups| groups.contains(&name)) {
-        if begin.elapsed() > PATIENCE {
-            return Err(format!("systemd did not move this process into {name} within {PATIENCE:?}"));
+        if begin.elapsed() > SCOPE_TIMEOUT {
+            return Err(format!("systemd did not move this process into {name} within {SCOPE_TIMEOUT:?}"));
         }
         sleep(Duration::from_millis(5));
     }
@@ -354,7 +362,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_group_is_found_where_its_hierarchy_is_mounted() {
+    fn group_is_found_below_the_mount_of_its_hierarchy() {
         let groups = "9:name=systemd:/\n4:memory:/a/b\n2:cpu,cpuacct:/docker/x/y\n0::/user.slice/session.scope\n";
         let mounts = "30 20 0:25 / /sys/fs/cgroup/unified rw - cgroup2 cgroup rw\n\
                       31 20 0:26 / /sys/fs/cgroup/memory rw,nosuid shared:1 - cgroup cgroup rw,memory\n\
@@ -370,14 +378,14 @@ mod tests {
     }
 
     #[test]
-    fn what_no_control_group_bounds_is_watched_or_refused() {
+    fn resources_without_control_group_are_watched_or_refused() {
         let resources = Resources { cpu: 1, memory_mb: 256, processes: 64, files: 256 };
-        let none = Controls::none("");
+        let unavailable = Controls::unavailable("");
         let socket = Some(socket_buffers().most());
         let watch =
             Watch { memory: Some(256 << 20), socket, processes: Some(64), ends_forks: false, processors: Some(1) };
-        assert_eq!((none.watch(&resources, 65534), none.cgroups(&resources)), (watch, vec![]));
-        assert_eq!(none.bounds(), Bounds { memory: false, processors: false });
+        assert_eq!((unavailable.watch(&resources, 65534), unavailable.cgroups(&resources)), (watch, vec![]));
+        assert_eq!(unavailable.bounds(), Bounds { memory: false, processors: false });
         let all = Controls { directories: vec![(Controller::All, "/sys/fs/cgroup/x".into())], reason: None };
         assert_eq!(all.watch(&resources, 0), Watch::default());
         assert_eq!(all.bounds(), Bounds { memory: true, processors: true });

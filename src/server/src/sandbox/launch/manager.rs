@@ -1,4 +1,4 @@
-//! A launcher that serves one environment, and the calls that are handed over to it.
+//! Managers: launchers that serve many calls of one environment.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::{MaybeUninit, take};
@@ -21,33 +21,33 @@ use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::{GRACE, LaunchError, OnSockets, Run, binary, give};
+use super::{LaunchError, OnSockets, SHUTDOWN_TIMEOUT, SandboxRun, binary, chown_to_program};
 use crate::call::capture::{self, Captured};
 use crate::call::job::Output;
 
-/// The most descriptors that come with one report: as many as the kernel takes.
-const MOST_DESCRIPTORS: usize = 253;
+/// How many descriptors may come with one report: the kernel's own limit (SCM_MAX_FD).
+const MAX_DESCRIPTORS: usize = 253;
 
-/// How long a look around may take.
-const LOOK: Duration = Duration::from_secs(20);
+/// The time limit for probing a sandbox from inside.
+const PROBE_DEADLINE: Duration = Duration::from_secs(20);
 
-/// A manager and its guard, which end when this is dropped: the control socket's end is theirs.
+/// A manager and its guard, the process that started it. Both exit when the control socket is closed, which happens when
+/// this is dropped.
 pub struct Manager {
     control: UnixStream,
     identity: Identity,
-    /// The guard. It is waited for by tokio when it is dropped.
+    /// The guard. Tokio reaps it after it was dropped.
     _guard: Child,
 }
 
 impl Manager {
-    /// Starts a launcher and waits until it has made the environment's view. `ready` is how many sandboxes it may make
-    /// ahead of calls.
+    /// Starts a launcher and waits until it has mounted the environment's view. It keeps `ready` sandboxes prepared.
     pub async fn start(environment: &Environment, ready: usize) -> Result<Self, LaunchError> {
         let failed = |operation| move |source| LaunchError::Start { operation, source };
         let (ours, theirs) = StdUnixStream::pair().map_err(failed("make a socket for the launcher"))?;
         ours.set_nonblocking(true).map_err(failed("make a socket for the launcher"))?;
         let mut control = UnixStream::from_std(ours).map_err(failed("make a socket for the launcher"))?;
-        let guard = Command::new(binary::launcher().map_err(failed("store the launcher"))?)
+        let guard = Command::new(binary::launcher_path().map_err(failed("store the launcher"))?)
             .arg0("sandbox-launcher")
             .env_clear()
             .stdin(Stdio::from(OwnedFd::from(theirs)))
@@ -57,7 +57,7 @@ impl Manager {
             .map_err(failed("start the launcher"))?;
         let order = Order::Serve { environment: environment.clone(), ready };
         let order = encode(&order).map_err(failed("encode the environment"))?;
-        // A launcher that refuses the order says why.
+        // If the launcher refuses the order, its report gives the reason.
         let _ = control.write_all(&order).await;
         match next_report(&mut control, &mut Vec::new()).await.map_err(|source| LaunchError::Lost { source })? {
             Report::Ready => Ok(Self { control, identity: environment.identity.clone(), _guard: guard }),
@@ -66,59 +66,60 @@ impl Manager {
         }
     }
 
-    /// Carries a call out. Whatever way it returns, nothing of its sandbox is left; if the future is dropped, the
-    /// manager clears the sandbox away as soon as it sees the call's socket close.
+    /// Runs a call. When it returns, nothing of its sandbox is left. If the future is dropped, the manager removes the
+    /// sandbox as soon as it sees the call's socket close.
     pub async fn run(
         &self,
         call: &Call,
         output: Output,
         on_sockets: OnSockets<'_>,
         cancelled: &CancellationToken,
-    ) -> Result<Run, LaunchError> {
+    ) -> Result<SandboxRun, LaunchError> {
         let begun = Instant::now();
-        let Told { report, handed_over, stdout, stderr } = self.converse(call, output, on_sockets, cancelled).await?;
+        let CallResult { report, handed_over, stdout, stderr } =
+            self.converse(call, output, on_sockets, cancelled).await?;
         match report {
             Report::Ended { ending, usage } => {
                 let mut handed_over = handed_over.into_iter();
                 let (out, workdir) = (handed_over.next(), handed_over.next());
-                Ok(Run { ending, usage, stdout, stderr, out, workdir, duration: begun.elapsed() })
+                Ok(SandboxRun { ending, usage, stdout, stderr, out, workdir, duration: begun.elapsed() })
             }
             report => Err(unexpected(report)),
         }
     }
 
-    /// Looks around in a sandbox of this environment.
-    pub async fn look(&self) -> Result<Inside, LaunchError> {
-        let call = Call { steps: Vec::new(), services: Vec::new(), program: None, deadline: LOOK };
+    /// Makes a sandbox of this environment, and probes it from inside.
+    pub async fn probe(&self) -> Result<Inside, LaunchError> {
+        let call = Call { steps: Vec::new(), services: Vec::new(), program: None, deadline: PROBE_DEADLINE };
         match self.converse(&call, Output::Captured, &drop, &CancellationToken::new()).await?.report {
             Report::Found(inside) => Ok(inside),
             report => Err(unexpected(report)),
         }
     }
 
-    /// Sees a call to its end.
+    /// Sends a call, and receives reports and output until it ends.
     async fn converse(
         &self,
         call: &Call,
         output: Output,
         on_sockets: OnSockets<'_>,
         cancelled: &CancellationToken,
-    ) -> Result<Told, LaunchError> {
+    ) -> Result<CallResult, LaunchError> {
         let frame = encode(call).map_err(|source| LaunchError::Start { operation: "encode the call", source })?;
-        let (socket, stdout, stderr) = self.hand_over(call, output).await?;
+        let (socket, stdout, stderr) = self.submit(call, output).await?;
         let (mut started, mut descriptors, mut sockets) = (false, Vec::new(), Vec::new());
-        let (to_stdout, from_ahead_stdout) = oneshot::channel();
-        let (to_stderr, from_ahead_stderr) = oneshot::channel();
+        let (to_stdout, prestarted_stdout) = oneshot::channel();
+        let (to_stderr, prestarted_stderr) = oneshot::channel();
         let conversation = async {
             let mut outputs = Some([to_stdout, to_stderr]);
-            // A sandbox that fails does so before it has read all of the call, and its report says why.
-            let _ = send(&socket, &frame).await;
+            // A sandbox that fails may not read the whole call. Its report gives the reason.
+            let _ = write_all(&socket, &frame).await;
             let mut received = Vec::new();
             loop {
                 match decode(&mut received, LARGEST_REPORT)? {
                     Some(Report::Opened) => sockets = take(&mut descriptors),
-                    Some(Report::Ahead) => hand_over(take(&mut descriptors), outputs.take())?,
-                    // Not sooner: a call that has not started may go to another manager.
+                    Some(Report::Ahead) => forward_pipes(take(&mut descriptors), outputs.take())?,
+                    // The outputs are kept until here: before, the call can still be retried with another manager.
                     Some(Report::Started) => {
                         started = true;
                         outputs = None;
@@ -129,21 +130,21 @@ impl Manager {
                 }
             }
         };
-        let outputs = (capture(stdout, from_ahead_stdout), capture(stderr, from_ahead_stderr));
+        let outputs = (capture(stdout, prestarted_stdout), capture(stderr, prestarted_stderr));
         let all = async { tokio::join!(conversation, outputs.0, outputs.1) };
         let result = tokio::select! {
             result = all => Some(result),
             () = cancelled.cancelled() => None,
         };
         let Some((report, stdout, stderr)) = result else {
-            gone(socket).await;
+            cancel(socket).await;
             return Err(LaunchError::Cancelled);
         };
         let lost = |source| LaunchError::Lost { source };
         match report {
-            // Nothing has begun, so that the call can go to another manager.
-            Err(source) if !started => Err(LaunchError::Unbegun { source }),
-            report => Ok(Told {
+            // The call has not started, so that it can be retried with another manager.
+            Err(source) if !started => Err(LaunchError::LostBeforeStart { source }),
+            report => Ok(CallResult {
                 report: report.map_err(lost)?,
                 handed_over: descriptors,
                 stdout: stdout.map_err(lost)?,
@@ -152,8 +153,9 @@ impl Manager {
         }
     }
 
-    /// Sends what a call comes with. Its socket is returned, and the ends to read its output from.
-    async fn hand_over(
+    /// Sends a new call's header and descriptors to the manager. Returns the call's socket and the pipes to read its output
+    /// from.
+    async fn submit(
         &self,
         call: &Call,
         output: Output,
@@ -164,7 +166,7 @@ impl Manager {
             match output {
                 Output::Captured => {
                     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
-                    give(&writer, &self.identity);
+                    chown_to_program(&writer, &self.identity);
                     Ok((Some(Receiver::from_owned_fd(reader)?), writer))
                 }
                 Output::Inherited => Ok((None, own()?)),
@@ -175,9 +177,9 @@ impl Manager {
         let (stderr, stderr_end) = stream(|| io::stderr().as_fd().try_clone_to_owned())
             .map_err(failed("make a pipe for the program's output"))?;
         let header = call_header(call.deadline);
-        // Whatever goes wrong here, the manager has not got the call.
-        let unbegun = |source| LaunchError::Unbegun { source };
-        let theirs = theirs.into_std().map_err(unbegun)?;
+        // If anything fails from here on, the manager has not received the call.
+        let lost_before_start = |source| LaunchError::LostBeforeStart { source };
+        let theirs = theirs.into_std().map_err(lost_before_start)?;
         let descriptors = [theirs.as_fd(), stdout_end.as_fd(), stderr_end.as_fd()];
         self.control
             .async_io(Interest::WRITABLE, || {
@@ -189,21 +191,22 @@ impl Manager {
                 if sent == CALL_SIZE { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
             })
             .await
-            .map_err(unbegun)?;
+            .map_err(lost_before_start)?;
         Ok((socket, stdout, stderr))
     }
 }
 
-/// What came of a call.
-struct Told {
+/// The last report of a call, and its output.
+struct CallResult {
     report: Report,
-    /// The directories that came with the report.
+    /// The directories that the sandbox passed with the report.
     handed_over: Vec<OwnedFd>,
     stdout: Captured,
     stderr: Captured,
 }
 
-async fn send(socket: &UnixStream, mut bytes: &[u8]) -> io::Result<()> {
+/// Writes all bytes to a socket.
+async fn write_all(socket: &UnixStream, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         socket.writable().await?;
         match socket.try_write(bytes) {
@@ -215,12 +218,12 @@ async fn send(socket: &UnixStream, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits for more of what the manager and the sandbox say, and for the descriptors that may come with it.
+/// Waits for more bytes of reports from the manager and the sandbox, and for the descriptors that may come with them.
 async fn receive(socket: &UnixStream, received: &mut Vec<u8>, descriptors: &mut Vec<OwnedFd>) -> io::Result<()> {
     let mut buffer = [0; 4096];
     let count = socket
         .async_io(Interest::READABLE, || {
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
             let mut rights = RecvAncillaryBuffer::new(&mut space);
             let parts = &mut [IoSliceMut::new(&mut buffer)];
             let message = rustix::net::recvmsg(socket, parts, &mut rights, RecvFlags::CMSG_CLOEXEC)?;
@@ -236,6 +239,7 @@ async fn receive(socket: &UnixStream, received: &mut Vec<u8>, descriptors: &mut 
     if count == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
 }
 
+/// Converts a report that should not end the conversation into an error.
 fn unexpected(report: Report) -> LaunchError {
     match report {
         Report::Failed(failure) => LaunchError::Refused(failure),
@@ -243,38 +247,38 @@ fn unexpected(report: Report) -> LaunchError {
     }
 }
 
-/// Tells the manager that the call is cancelled, and waits until it has cleared the sandbox away.
-async fn gone(mut socket: UnixStream) {
+/// Cancels a call, and waits until the manager has removed its sandbox.
+async fn cancel(mut socket: UnixStream) {
     let _ = socket.shutdown().await;
     let drained = async { while !matches!(socket.read(&mut [0; 512]).await, Ok(0) | Err(_)) {} };
-    if tokio::time::timeout(GRACE, drained).await.is_err() {
-        tracing::warn!("a cancelled sandbox was not cleared away within {GRACE:?}");
+    if tokio::time::timeout(SHUTDOWN_TIMEOUT, drained).await.is_err() {
+        tracing::warn!("a cancelled sandbox was not removed within {SHUTDOWN_TIMEOUT:?}");
     }
 }
 
-/// Reads what comes with a call's own pipe, or by the one of a program that was started ahead.
-async fn capture(stream: Option<Receiver>, ahead: oneshot::Receiver<OwnedFd>) -> io::Result<Captured> {
+/// Captures the output of a call: from the call's own pipe, or from the pipe of a program that was started ahead.
+async fn capture(stream: Option<Receiver>, prestarted: oneshot::Receiver<OwnedFd>) -> io::Result<Captured> {
     let captured = match stream {
         Some(stream) => capture::read(stream).await?,
         None => Captured::default(),
     };
-    match ahead.await {
+    match prestarted.await {
         Ok(pipe) => capture::read(Receiver::from_owned_fd(pipe)?).await,
         Err(_) => Ok(captured),
     }
 }
 
-/// Gives the pipes of a program that was started ahead to those who read them.
-fn hand_over(pipes: Vec<OwnedFd>, readers: Option<[oneshot::Sender<OwnedFd>; 2]>) -> io::Result<()> {
+/// Passes the pipes of a program that was started ahead to their readers.
+fn forward_pipes(pipes: Vec<OwnedFd>, readers: Option<[oneshot::Sender<OwnedFd>; 2]>) -> io::Result<()> {
     let pipes = <[OwnedFd; 2]>::try_from(pipes).map_err(|_| io::ErrorKind::InvalidData)?;
     for (reader, pipe) in readers.into_iter().flatten().zip(pipes) {
-        // One that reads no more needs no pipe.
+        // Sending fails only if the reader has already stopped.
         let _ = reader.send(pipe);
     }
     Ok(())
 }
 
-/// The report that ends the conversation.
+/// Receives reports until the one that ends the conversation.
 pub async fn last_report(from: &mut (impl AsyncReadExt + Unpin), started: &mut bool) -> io::Result<Report> {
     let mut received = Vec::new();
     loop {
@@ -285,6 +289,7 @@ pub async fn last_report(from: &mut (impl AsyncReadExt + Unpin), started: &mut b
     }
 }
 
+/// Receives one report.
 async fn next_report(from: &mut (impl AsyncReadExt + Unpin), received: &mut Vec<u8>) -> io::Result<Report> {
     loop {
         if let Some(report) = decode(received, LARGEST_REPORT)? {

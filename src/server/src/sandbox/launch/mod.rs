@@ -1,4 +1,7 @@
-//! Starts the launcher, gives it a plan and sees the run to its end.
+//! Starts launchers, and runs calls in the sandboxes that they make.
+//!
+//! There are two ways. [`run`] starts a launcher for one plan. [`ManagerPool`] keeps a launcher for each environment,
+//! its manager, which prepares sandboxes in advance and serves many calls.
 
 mod binary;
 pub mod controls;
@@ -8,7 +11,6 @@ mod pool;
 mod tests;
 mod walls;
 
-use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
@@ -17,9 +19,11 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{Gid, Uid};
 use sandbox_plan::{Ending, Failure, Identity, Order, Plan, Report, Usage, call_header, encode};
+use thiserror::Error;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::capture::{self, Captured};
@@ -27,85 +31,59 @@ use crate::call::job::Output;
 
 pub use binary::LAUNCHER;
 pub use controls::Controls;
-pub use pool::Pool;
-pub use walls::{Layer, Wall, Walls, probe};
+pub use pool::ManagerPool;
+pub use walls::{Layer, SandboxWalls, Wall, probe};
 
-/// How long a launcher may take to clear its sandbox away after it was told to.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long a launcher may take to remove its sandbox after the call has ended or was cancelled.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How a run ended.
+/// The result of a run that ended.
 #[derive(Debug)]
-pub struct Run {
+pub struct SandboxRun {
     pub ending: Ending,
     pub usage: Usage,
     pub stdout: Captured,
     pub stderr: Captured,
-    /// The directory that the program left artifacts in, to be read now that nothing else can reach it.
+    /// The directory with the artifacts that the program left. No other process can change it any longer.
     pub out: Option<OwnedFd>,
-    /// Likewise its working directory, if it could write there.
+    /// The working directory. `None` if the program could not write there.
     pub workdir: Option<OwnedFd>,
     pub duration: Duration,
 }
 
-/// Who gets the sockets that a sandbox's gateway has opened, as its program starts. They are in the order of the step,
-/// and the last of them are missing where this process has no room for more descriptors.
+/// A callback that receives the sockets of a sandbox's gateway when its program starts. They are in the order of the
+/// plan's step. The last ones are missing if this process has reached its limit on descriptors.
 pub type OnSockets<'a> = &'a (dyn Fn(Vec<OwnedFd>) + Send + Sync);
 
-/// Why there was no run to its end.
-#[derive(Debug)]
+/// The reason why a run has no result.
+#[derive(Debug, Error)]
 pub enum LaunchError {
     /// The launcher could not be started.
-    Start {
-        operation: &'static str,
-        source: io::Error,
-    },
+    #[error("cannot {operation}: {source}")]
+    Start { operation: &'static str, source: io::Error },
     /// The kernel refused a step of the sandbox, or the start of the program.
+    #[error("the sandbox failed: cannot {}: {}", .0.operation, io::Error::from_raw_os_error(.0.errno))]
     Refused(Failure),
-    /// The launcher was lost, with what it had said last.
-    Lost {
-        source: io::Error,
-    },
-    /// The launcher was lost before it began with the call.
-    Unbegun {
-        source: io::Error,
-    },
+    /// The connection to the launcher was lost during the call.
+    #[error("the launcher of the sandbox was lost: {source}")]
+    Lost { source: io::Error },
+    /// The connection to the launcher was lost before the call started, so that the call can be tried again.
+    #[error("the launcher of the sandbox was lost: {source}")]
+    LostBeforeStart { source: io::Error },
+    #[error("the call was cancelled")]
     Cancelled,
 }
 
-impl fmt::Display for LaunchError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Start { operation, source } => write!(f, "cannot {operation}: {source}"),
-            Self::Refused(Failure { operation, errno }) => {
-                write!(f, "the sandbox failed: cannot {operation}: {}", io::Error::from_raw_os_error(*errno))
-            }
-            Self::Lost { source } | Self::Unbegun { source } => {
-                write!(f, "the launcher of the sandbox was lost: {source}")
-            }
-            Self::Cancelled => f.write_str("the call was cancelled"),
-        }
-    }
-}
-
-impl std::error::Error for LaunchError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Start { source, .. } | Self::Lost { source } | Self::Unbegun { source } => Some(source),
-            Self::Refused(_) | Self::Cancelled => None,
-        }
-    }
-}
-
-/// Runs a plan. Whatever way it returns, nothing of the sandbox is left; if the future is dropped, the launcher
-/// clears the sandbox away as soon as it sees the control socket close.
-pub async fn run(plan: &Plan, output: Output, cancelled: &CancellationToken) -> Result<Run, LaunchError> {
+/// Runs a plan with a launcher of its own. When it returns, nothing of the sandbox is left. If the future is dropped, the
+/// launcher removes the sandbox as soon as it sees the control socket close.
+pub async fn run(plan: &Plan, output: Output, cancelled: &CancellationToken) -> Result<SandboxRun, LaunchError> {
     let begun = Instant::now();
     let (mut child, control) = start(output)?;
     let stdout = child.stdout.take();
     let stderr = child.stderr.take();
     let identity = &plan.environment.identity;
-    stdout.iter().for_each(|pipe| give(pipe, identity));
-    stderr.iter().for_each(|pipe| give(pipe, identity));
+    stdout.iter().for_each(|pipe| chown_to_program(pipe, identity));
+    stderr.iter().for_each(|pipe| chown_to_program(pipe, identity));
     let (mut reports, mut orders) = control.into_split();
     let frame = frame(plan).map_err(|source| LaunchError::Start { operation: "encode the plan", source })?;
     let mut started = false;
@@ -115,27 +93,24 @@ pub async fn run(plan: &Plan, output: Output, cancelled: &CancellationToken) -> 
         drop(frame);
         manager::last_report(&mut reports, &mut started).await
     };
-    let capture = async |stream: Option<Pipe>| match stream {
-        Some(stream) => capture::read(stream).await,
-        None => Ok(Captured::default()),
-    };
-    let all = async { tokio::join!(conversation, capture(stdout.map(Pipe::Out)), capture(stderr.map(Pipe::Err))) };
+    let (stdout, stderr) = (stdout.map(Either::Left), stderr.map(Either::Right));
+    let all = async { tokio::join!(conversation, read_all(stdout), read_all(stderr)) };
     let result = tokio::select! {
         result = all => Some(result),
         () = cancelled.cancelled() => None,
     };
-    // Closing the socket tells the launcher to clear away; after its last report it ends by itself.
+    // Closing the socket makes the launcher remove the sandbox. After its last report it exits by itself.
     drop((reports, orders));
     end(&mut child).await;
     let Some((report, stdout, stderr)) = result else { return Err(LaunchError::Cancelled) };
     let lost = |source| LaunchError::Lost { source };
     match report.map_err(lost)? {
-        Report::Ended { ending, usage } => Ok(Run {
+        Report::Ended { ending, usage } => Ok(SandboxRun {
             ending,
             usage,
             stdout: stdout.map_err(lost)?,
             stderr: stderr.map_err(lost)?,
-            // The launcher does not hand it over yet.
+            // A launcher of one plan does not pass the directories to the server.
             out: None,
             workdir: None,
             duration: begun.elapsed(),
@@ -147,28 +122,30 @@ pub async fn run(plan: &Plan, output: Output, cancelled: &CancellationToken) -> 
     }
 }
 
-/// Waits for the launcher's end. One that does not come to it is killed, which takes its sandbox along.
+/// Waits until the launcher exits. After a timeout it is killed, which also kills its sandbox.
 async fn end(child: &mut Child) {
-    if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
-        tracing::warn!("a launcher did not end within {GRACE:?} and was killed");
+    if tokio::time::timeout(SHUTDOWN_TIMEOUT, child.wait()).await.is_err() {
+        tracing::warn!("killing a launcher that did not exit within {SHUTDOWN_TIMEOUT:?}");
         let _ = child.kill().await;
     }
 }
 
-/// All that a launcher of one sandbox reads.
+/// Encodes the input of a launcher that runs one plan.
 fn frame(plan: &Plan) -> io::Result<Vec<u8>> {
     let Plan { environment, call } = plan;
     let order = encode(&Order::Once(environment.clone()))?;
     Ok([order, call_header(call.deadline).to_vec(), encode(call)?].concat())
 }
 
-/// Makes a pipe the program's own: `echo > /dev/stdout` opens it anew, which the kernel grants its owner alone.
-fn give(pipe: impl AsFd, identity: &Identity) {
+/// Makes the program's user the owner of a pipe. Programs such as `echo > /dev/stdout` open it again, and the kernel
+/// permits that only to the owner.
+fn chown_to_program(pipe: impl AsFd, identity: &Identity) {
     let (user, group) = (Uid::from_raw(identity.host_uid), Gid::from_raw(identity.host_gid));
-    // What is in the pipe arrives all the same.
+    // If this fails, the pipe still works for programs that do not open it again.
     let _ = rustix::fs::fchown(pipe, Some(user), Some(group));
 }
 
+/// Starts a launcher, and returns it with its control socket.
 fn start(output: Output) -> Result<(Child, UnixStream), LaunchError> {
     let failed = |operation| move |source| LaunchError::Start { operation, source };
     let (ours, theirs) = StdUnixStream::pair().map_err(failed("make a socket for the launcher"))?;
@@ -178,7 +155,7 @@ fn start(output: Output) -> Result<(Child, UnixStream), LaunchError> {
         Output::Captured => Stdio::piped(),
         Output::Inherited => Stdio::inherit(),
     };
-    let child = Command::new(binary::launcher().map_err(failed("store the launcher"))?)
+    let child = Command::new(binary::launcher_path().map_err(failed("store the launcher"))?)
         .arg0("sandbox-launcher")
         .env_clear()
         .stdin(Stdio::from(OwnedFd::from(theirs)))
@@ -190,21 +167,10 @@ fn start(output: Output) -> Result<(Child, UnixStream), LaunchError> {
     Ok((child, ours))
 }
 
-/// The program's output streams, which have a type each.
-enum Pipe {
-    Out(tokio::process::ChildStdout),
-    Err(tokio::process::ChildStderr),
-}
-
-impl tokio::io::AsyncRead for Pipe {
-    fn poll_read(
-        self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-        buffer: &mut tokio::io::ReadBuf<'_>,
-    ) -> std::task::Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Out(stream) => std::pin::Pin::new(stream).poll_read(context, buffer),
-            Self::Err(stream) => std::pin::Pin::new(stream).poll_read(context, buffer),
-        }
+/// Captures an output stream. The result is empty if there is no stream.
+async fn read_all(stream: Option<Either<ChildStdout, ChildStderr>>) -> io::Result<Captured> {
+    match stream {
+        Some(stream) => capture::read(stream).await,
+        None => Ok(Captured::default()),
     }
 }

@@ -1,4 +1,4 @@
-//! The pool and its managers, with this machine's own shell.
+//! Tests of the pool and its managers, with this machine's own shell.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use sandbox_plan::{Ending, Limit, Plan, Step};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::{Controls, LaunchError, Pool, Run, Wall, probe};
+use super::{Controls, LaunchError, ManagerPool, SandboxRun, Wall, probe};
 use crate::call::file::File;
 use crate::call::job::{Job, Output};
 use crate::call::tool::Tool;
@@ -16,7 +16,7 @@ use crate::sandbox::host::{self, Host};
 use crate::sandbox::plan;
 use crate::testing::{everybody, run};
 
-/// A script for the sandbox of the tool `shell`.
+/// Returns the plan of a script in the sandbox of the tool `shell`.
 fn script(text: &str) -> Plan {
     script_for("shell", Controls::of_this_machine(), text)
 }
@@ -25,18 +25,18 @@ fn script_for(tool: &str, controls: &Controls, text: &str) -> Plan {
     let sandbox = &Tool::by_name(tool).expect("the tool exists").sandbox;
     let view = host::toolchain(sandbox, &Host::from_environment()).expect("this machine has it").view();
     let files = vec![File::parse(sandbox.entrypoint, text.to_owned()).expect("a file")];
-    plan::bounded_by(controls, &Job::new(sandbox, files), &view)
+    plan::with_controls(controls, &Job::new(sandbox, files), &view)
 }
 
-async fn in_pool(pool: &Pool, text: &str) -> Result<Run, LaunchError> {
+async fn in_pool(pool: &ManagerPool, text: &str) -> Result<SandboxRun, LaunchError> {
     pooled(pool, &script(text), &CancellationToken::new()).await
 }
 
-async fn pooled(pool: &Pool, plan: &Plan, cancelled: &CancellationToken) -> Result<Run, LaunchError> {
+async fn pooled(pool: &ManagerPool, plan: &Plan, cancelled: &CancellationToken) -> Result<SandboxRun, LaunchError> {
     pool.run(&Arc::new(plan.environment.clone()), &plan.call, Output::Captured, cancelled).await
 }
 
-/// The children of this thread's process that are launchers, and all that is below them.
+/// Returns the launchers that this thread started, and all their descendants.
 fn processes() -> Vec<i32> {
     let own = rustix::thread::gettid().as_raw_nonzero().get();
     let children = |pid: i32, task: i32| -> Vec<i32> {
@@ -53,6 +53,7 @@ fn processes() -> Vec<i32> {
     all
 }
 
+/// Waits until a condition holds.
 async fn until(what: &str, mut done: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !done() {
@@ -65,7 +66,7 @@ async fn until(what: &str, mut done: impl FnMut() -> bool) {
 fn calls_of_one_environment_share_a_manager() {
     for caller in everybody() {
         run(caller, &[], || async {
-            let pool = Pool::with_ready(0);
+            let pool = ManagerPool::with_ready(0);
             for number in 0..3 {
                 let run = in_pool(&pool, &format!("echo {number}; echo error >&2; exit {number}")).await.unwrap();
                 assert_eq!(run.ending, Ending::Exited { code: number });
@@ -79,15 +80,15 @@ fn calls_of_one_environment_share_a_manager() {
 }
 
 #[test]
-fn a_pool_of_few_keeps_the_managers_that_were_used_last() {
+fn small_pool_evicts_the_least_recently_used_manager() {
     for caller in everybody() {
         run(caller, &[], || async {
-            let (pool, never) = (Pool::of_few(Some(0)), CancellationToken::new());
-            // Of one environment each.
+            let (pool, never) = (ManagerPool::small(Some(0)), CancellationToken::new());
+            // Each number has its own environment.
             let call = async |number: u32| {
                 let mut plan = script("true");
                 let path = format!("/{number}").into();
-                // Behind the root's own mount.
+                // The first step mounts the root.
                 plan.environment.view.insert(1, Step::Symlink { path, target: "/usr".into() });
                 pooled(&pool, &plan, &never).await.unwrap();
                 processes()
@@ -113,14 +114,14 @@ fn a_pool_of_few_keeps_the_managers_that_were_used_last() {
 }
 
 #[test]
-fn a_manager_that_was_killed_between_calls_is_replaced() {
+fn manager_killed_between_calls_is_replaced() {
     for caller in everybody() {
         run(caller, &[], || async {
-            let pool = Pool::new();
+            let pool = ManagerPool::new();
             for victim in [0, 1] {
                 in_pool(&pool, "true").await.unwrap();
                 rustix::process::kill_process(pid(processes()[victim]), rustix::process::Signal::KILL).unwrap();
-                // Nobody has waited for the guard yet. A manager that is still dying may still begin a call.
+                // The guard is not reaped yet. A manager that is still exiting might still start a call.
                 until("all but the guard is gone", || processes().len() <= 1).await;
                 assert_eq!(in_pool(&pool, "echo fine").await.unwrap().stdout.text(), "fine\n");
             }
@@ -129,12 +130,12 @@ fn a_manager_that_was_killed_between_calls_is_replaced() {
 }
 
 #[test]
-fn a_manager_that_is_killed_under_a_call_fails_that_call_only() {
+fn manager_killed_during_a_call_fails_only_that_call() {
     for caller in everybody() {
         run(caller, &[], || async {
-            let pool = Pool::with_ready(0);
+            let pool = ManagerPool::with_ready(0);
             let killed = async {
-                // A guard, a manager, pid 1, the shell and what it sleeps by.
+                // A guard, a manager, pid 1, the shell and `sleep`.
                 until("the program runs", || processes().len() == 5).await;
                 rustix::process::kill_process(pid(processes()[1]), rustix::process::Signal::KILL).unwrap();
             };
@@ -146,10 +147,10 @@ fn a_manager_that_is_killed_under_a_call_fails_that_call_only() {
 }
 
 #[test]
-fn nothing_of_a_cancelled_call_is_left_when_it_returns() {
+fn cancelled_call_leaves_no_process() {
     for caller in everybody() {
         run(caller, &[], || async {
-            let pool = Pool::with_ready(0);
+            let pool = ManagerPool::with_ready(0);
             in_pool(&pool, "true").await.unwrap();
             for delay in (0..20_000).step_by(1000) {
                 let cancelled = CancellationToken::new();
@@ -167,10 +168,10 @@ fn nothing_of_a_cancelled_call_is_left_when_it_returns() {
 }
 
 #[test]
-fn a_dropped_call_is_cleared_away() {
+fn dropped_call_leaves_no_process() {
     for caller in everybody() {
         run(caller, &[], || async {
-            let pool = Pool::with_ready(0);
+            let pool = ManagerPool::with_ready(0);
             let _ = tokio::time::timeout(Duration::from_millis(100), in_pool(&pool, "sleep 900; true")).await;
             until("the sandbox is gone", || processes().len() == 2).await;
         });
@@ -178,10 +179,10 @@ fn a_dropped_call_is_cleared_away() {
 }
 
 #[test]
-fn output_without_end_takes_no_memory() {
+fn large_output_is_captured_up_to_a_limit() {
     for caller in everybody() {
         run(caller, &[], || async {
-            let run = in_pool(&Pool::new(), "head -c 200000000 /dev/zero | tr '\\0' x; echo end").await.unwrap();
+            let run = in_pool(&ManagerPool::new(), "head -c 200000000 /dev/zero | tr '\\0' x; echo end").await.unwrap();
             assert_eq!(run.ending, Ending::Exited { code: 0 });
             assert!(run.stdout.left_out() > 199_900_000 && run.stdout.text().ends_with("end\n"));
         });
@@ -189,16 +190,19 @@ fn output_without_end_takes_no_memory() {
 }
 
 #[test]
-fn an_environment_that_cannot_be_made_is_a_refusal_each_time() {
+fn invalid_environment_is_refused_each_time() {
     for caller in everybody() {
         run(caller, &[], || async {
-            let pool = Pool::new();
+            let pool = ManagerPool::new();
             let mut plan = script("true");
-            plan.environment.view.push(Step::Device { path: "/dev/none".into() });
+            plan.environment.view.push(Step::Device { path: "/dev/unavailable".into() });
             for _ in 0..2 {
                 let result = pooled(&pool, &plan, &CancellationToken::new()).await;
                 let Err(LaunchError::Refused(failure)) = result else { panic!("{result:?}") };
-                assert_eq!((failure.operation.as_str(), failure.errno), ("bind the device /dev/none", libc::ENOENT));
+                assert_eq!(
+                    (failure.operation.as_str(), failure.errno),
+                    ("bind the device /dev/unavailable", libc::ENOENT)
+                );
             }
         });
     }
@@ -209,13 +213,13 @@ fn pid(pid: i32) -> rustix::process::Pid {
 }
 
 #[test]
-fn every_wall_stands_on_this_machine() {
+fn all_required_walls_are_available_on_this_machine() {
     for caller in everybody() {
         run(caller, &[], || async {
             let controls = Controls::of_this_machine();
             let walls = probe(&script("true").environment, controls).await;
             eprintln!("{caller:?}: {walls:?}");
-            assert!(walls.hold(), "{walls:?}");
+            assert!(walls.has_all_required(), "{walls:?}");
             let missing: Vec<_> = walls.missing().map(|layer| layer.wall).collect();
             assert!(missing.iter().all(|wall| *wall == Wall::ControlGroups), "{walls:?}");
         });
@@ -223,7 +227,7 @@ fn every_wall_stands_on_this_machine() {
 }
 
 #[test]
-fn a_wall_that_was_left_out_is_found_missing() {
+fn omitted_wall_is_reported_missing() {
     let without = [
         (Wall::NoCapabilities, |step: &Step| matches!(step, Step::DropPrivileges)),
         (Wall::NoNewPrivileges, |step: &Step| matches!(step, Step::NoNewPrivileges)),
@@ -235,30 +239,31 @@ fn a_wall_that_was_left_out_is_found_missing() {
             for (wall, left_out) in without {
                 let mut environment = script("true").environment;
                 environment.walls.retain(|step| !left_out(step));
-                let walls = probe(&environment, &Controls::none("")).await;
+                let walls = probe(&environment, &Controls::unavailable("")).await;
                 assert!(walls.missing().any(|layer| layer.wall == wall), "{wall}: {walls:?}");
-                assert_eq!(walls.hold(), !wall.is_required(), "{wall}: {walls:?}");
+                assert_eq!(walls.has_all_required(), !wall.is_required(), "{wall}: {walls:?}");
             }
         });
     }
 }
 
 #[test]
-fn without_user_namespaces_no_wall_counts_as_standing() {
+fn no_wall_is_available_without_user_namespaces() {
     for caller in everybody() {
         run(caller, &[crate::testing::Lacking::UserNamespaces], || async {
-            let walls = probe(&script("true").environment, &Controls::none("")).await;
-            assert!(!walls.hold() && walls.names().is_empty(), "{walls:?}");
+            let walls = probe(&script("true").environment, &Controls::unavailable("")).await;
+            assert!(!walls.has_all_required() && walls.names().is_empty(), "{walls:?}");
         });
     }
 }
 
-/// Runs a body as everybody, with what this machine has to bound a sandbox and without it.
+/// Runs a body as every user, both with this machine's control groups and without any.
 fn bounded_both_ways<F: Future<Output = ()>>(body: impl Fn(Controls) -> F + Sync) {
     for caller in everybody() {
         for found in [true, false] {
             run(caller, &[], || async {
-                let controls = if found { Controls::of_this_machine().clone() } else { Controls::none("not wanted") };
+                let controls =
+                    if found { Controls::of_this_machine().clone() } else { Controls::unavailable("not wanted") };
                 eprintln!("as {caller:?}, {controls:?}");
                 body(controls).await;
             });
@@ -266,15 +271,15 @@ fn bounded_both_ways<F: Future<Output = ()>>(body: impl Fn(Controls) -> F + Sync
     }
 }
 
-async fn shell(controls: &Controls, text: &str) -> Run {
+async fn shell(controls: &Controls, text: &str) -> SandboxRun {
     let plan = script_for("shell", controls, text);
-    pooled(&Pool::with_ready(0), &plan, &CancellationToken::new()).await.expect("the sandbox works")
+    pooled(&ManagerPool::with_ready(0), &plan, &CancellationToken::new()).await.expect("the sandbox works")
 }
 
 const MEMORY: Ending = Ending::OverLimit { limit: Limit::Memory { bytes: 256 << 20 } };
 
 #[test]
-fn a_program_over_its_memory_is_ended_and_told_so() {
+fn program_over_its_memory_ends_over_limit() {
     bounded_both_ways(async |controls| {
         let hungry = "head -c 900000000 /dev/zero | tail -c 900000000 | wc -c; sleep 900; true";
         assert_eq!(shell(&controls, hungry).await.ending, MEMORY);
@@ -287,11 +292,11 @@ fn a_program_over_its_memory_is_ended_and_told_so() {
 }
 
 #[test]
-fn a_full_disk_is_an_error_that_a_program_survives() {
+fn full_disk_is_an_error_for_the_program() {
     bounded_both_ways(async |controls| {
         let run = shell(&controls, "head -c 900000000 /dev/zero > /tmp/a || stat -c %s /tmp/a").await;
         assert_eq!(run.ending, Ending::Exited { code: 0 });
-        // The directories themselves take a little.
+        // The directories take a little space too.
         let size: u64 = run.stdout.text().trim().parse().expect("a size");
         assert!((127 << 20..=128 << 20).contains(&size), "{run:?}");
         assert!(run.stderr.text().contains("No space left"), "{run:?}");
@@ -299,12 +304,12 @@ fn a_full_disk_is_an_error_that_a_program_survives() {
 }
 
 #[test]
-fn a_fork_bomb_ends_and_is_told_why() {
+fn fork_bomb_ends_over_limit() {
     bounded_both_ways(async |controls| {
         let limit = Limit::Processes { count: 64 };
         let run = shell(&controls, "for i in $(seq 200); do sleep 900 & done; exit 1").await;
         assert_eq!(run.ending, Ending::OverLimit { limit });
-        // What fails to fork may well end as if nothing was the matter. A control group knows at once.
+        // A program that fails to fork may still exit with status 0. Only a control group reports the limit immediately.
         let pause = if controls.counts_processes() { "" } else { "sleep 0.5; " };
         let run = shell(&controls, &format!("(for i in $(seq 200); do sleep 900 & done); {pause}exit 0")).await;
         assert_eq!(run.ending, Ending::OverLimit { limit });
@@ -312,7 +317,7 @@ fn a_fork_bomb_ends_and_is_told_why() {
 }
 
 #[test]
-fn more_threads_than_processors_get_the_time_of_as_many_as_were_given() {
+fn processor_time_is_limited_to_the_quota() {
     bounded_both_ways(async |controls| {
         let run = shell(&controls, "for i in 1 2 3 4; do (timeout 1 sh -c 'while :; do :; done') & done; wait").await;
         assert!(run.usage.cpu < Duration::from_millis(1600), "{:?} in {:?}", run.usage.cpu, run.duration);
@@ -320,7 +325,7 @@ fn more_threads_than_processors_get_the_time_of_as_many_as_were_given() {
 }
 
 #[test]
-fn no_control_group_is_left() {
+fn control_groups_are_removed_when_the_launcher_ends() {
     let groups = |launcher: i32| -> usize {
         let controls = Controls::of_this_machine();
         let cgroups = controls.cgroups(&script_resources());
@@ -334,7 +339,7 @@ fn no_control_group_is_left() {
     for caller in everybody() {
         run(caller, &[], || async {
             for victim in [0, 1] {
-                let pool = Pool::new();
+                let pool = ManagerPool::new();
                 for text in ["true", "kill -9 $$", "for i in $(seq 200); do sleep 900 & done; exit 1"] {
                     let _ = in_pool(&pool, text).await.unwrap();
                 }
@@ -345,9 +350,9 @@ fn no_control_group_is_left() {
                 drop(pool);
                 until("the launcher is gone", || processes().is_empty()).await;
                 if victim == 0 {
-                    // A guard that is killed can't; the next launcher does it, of groups that nobody is dying in any more.
+                    // A killed guard cannot remove its groups. The next launcher removes them once they are empty.
                     for _ in 0..20 {
-                        in_pool(&Pool::new(), "true").await.unwrap();
+                        in_pool(&ManagerPool::new(), "true").await.unwrap();
                         if groups(launcher) == 0 {
                             break;
                         }
@@ -365,7 +370,7 @@ fn script_resources() -> crate::call::definition::Resources {
 }
 
 #[test]
-fn nested_user_namespaces_are_shut_and_what_tells_of_the_host_is_hidden() {
+fn nested_namespaces_are_refused_and_host_files_hidden() {
     for caller in everybody() {
         run(caller, &[], || async {
             let mut plan = script(
@@ -374,9 +379,9 @@ fn nested_user_namespaces_are_shut_and_what_tells_of_the_host_is_hidden() {
                  echo 1 2>/dev/null > /proc/sys/kernel/hostname; true 2>/dev/null > /proc/sysrq-trigger && echo open; hostname; \
                  grep -c processor /proc/cpuinfo; : > /proc/self/comm; echo x > /dev/shm/x; cat /dev/shm/x",
             );
-            // The namespaces are shut even to a program that no filter confines.
+            // Namespaces cannot be made even without the seccomp filter.
             plan.environment.walls.retain(|step| !matches!(step, Step::Seccomp { .. }));
-            let run = pooled(&Pool::with_ready(0), &plan, &CancellationToken::new()).await.unwrap();
+            let run = pooled(&ManagerPool::with_ready(0), &plan, &CancellationToken::new()).await.unwrap();
             let processors = fs::read_to_string("/proc/cpuinfo").unwrap().matches("processor\t").count();
             assert_eq!(run.stdout.text(), format!("0\n1\n0\nshell\n{processors}\nx\n"), "{run:?}");
         });
@@ -384,7 +389,7 @@ fn nested_user_namespaces_are_shut_and_what_tells_of_the_host_is_hidden() {
 }
 
 #[test]
-fn what_a_program_leaves_for_its_caller_comes_with_the_end_however_it_ended() {
+fn artifacts_are_returned_however_the_program_ends() {
     use std::os::fd::AsFd;
 
     use rustix::fs::{Mode, OFlags};
@@ -392,7 +397,7 @@ fn what_a_program_leaves_for_its_caller_comes_with_the_end_however_it_ended() {
         run(caller, &[], || async {
             for (end, ending) in [("true", Ending::Exited { code: 0 }), ("kill -9 $$", Ending::Signalled { signal: 9 })]
             {
-                let run = in_pool(&Pool::new(), &format!("echo left > /sandbox/out/file; {end}")).await.unwrap();
+                let run = in_pool(&ManagerPool::new(), &format!("echo left > /sandbox/out/file; {end}")).await.unwrap();
                 assert_eq!(run.ending, ending);
                 let out = run.out.expect("a directory");
                 let file =

@@ -1,4 +1,4 @@
-//! Which walls stand: seen from inside a sandbox, and compared with what is seen from here.
+//! Probes the walls of a sandbox: looks at them from inside, and compares that with the outside.
 
 use std::fmt;
 use std::fs;
@@ -9,7 +9,7 @@ use sandbox_plan::{Environment, Inside, Namespace};
 use super::manager::Manager;
 use super::{Controls, LaunchError};
 
-/// One layer of a sandbox.
+/// One layer of isolation of a sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wall {
     Namespaces,
@@ -21,11 +21,12 @@ pub enum Wall {
 }
 
 impl Wall {
-    /// Without these, no program is run in a namespace sandbox.
+    /// Returns whether no program is run in namespaces without this wall.
     pub fn is_required(self) -> bool {
         !matches!(self, Self::Landlock | Self::ControlGroups)
     }
 
+    /// Returns the name that results and `doctor` show.
     pub fn name(self) -> &'static str {
         match self {
             Self::Namespaces => "namespaces",
@@ -37,14 +38,14 @@ impl Wall {
         }
     }
 
-    /// What is lost where it does not stand.
+    /// Describes the consequence of running without this wall.
     pub fn cost(self) -> &'static str {
         match self {
             Self::Namespaces => "programs would see this machine's files, processes and network",
             Self::NoCapabilities => "programs would have privileges inside their namespaces",
             Self::NoNewPrivileges => "programs could gain privileges by set-user-id files",
             Self::Seccomp => "programs would reach every system call of this kernel",
-            Self::Landlock => "file access is confined by the mount namespace alone",
+            Self::Landlock => "file access is confined only by the mount namespace",
             Self::ControlGroups => {
                 "memory is added up every few milliseconds instead of being bounded by the kernel; memfd_create, System V \
                  memory and shared anonymous mappings are refused; the memory of socket buffers is not bounded"
@@ -59,59 +60,61 @@ impl fmt::Display for Wall {
     }
 }
 
-/// A wall, and why it does not stand if it does not.
+/// A wall, and whether it is available.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layer {
     pub wall: Wall,
+    /// The reason why the wall is missing. `None` if it is available.
     pub missing: Option<String>,
 }
 
-/// All layers, in the order of their importance.
+/// The layers of a sandbox, in the order of their importance.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Walls {
+pub struct SandboxWalls {
     pub layers: Vec<Layer>,
 }
 
-impl Walls {
-    /// Whether programs may be run: all that is required stands.
-    pub fn hold(&self) -> bool {
+impl SandboxWalls {
+    /// Returns whether all required walls are available, so that programs may be run.
+    pub fn has_all_required(&self) -> bool {
         self.missing().all(|layer| !layer.wall.is_required())
     }
 
+    /// Returns the layers that are missing.
     pub fn missing(&self) -> impl Iterator<Item = &Layer> {
         self.layers.iter().filter(|layer| layer.missing.is_some())
     }
 
-    /// The names of those that stand.
+    /// Returns the names of the walls that are available.
     pub fn names(&self) -> Vec<&'static str> {
         self.layers.iter().filter(|layer| layer.missing.is_none()).map(|layer| layer.wall.name()).collect()
     }
 
-    /// What is known when no sandbox could be made at all.
+    /// Returns all walls as missing, because no sandbox could be made.
     fn none(reason: &str) -> Self {
         let layer = |wall| Layer { wall, missing: Some(reason.to_owned()) };
-        Self { layers: ALL.map(layer).into() }
+        Self { layers: ALL_WALLS.map(layer).into() }
     }
 }
 
-const ALL: [Wall; 6] =
+const ALL_WALLS: [Wall; 6] =
     [Wall::Namespaces, Wall::NoCapabilities, Wall::NoNewPrivileges, Wall::Seccomp, Wall::Landlock, Wall::ControlGroups];
 
-/// Makes a sandbox of this environment, and looks around in it.
-pub async fn probe(environment: &Environment, controls: &Controls) -> Walls {
-    let found = async { Manager::start(environment, 0).await?.look().await }.await;
+/// Makes a sandbox of this environment, and probes its walls from inside.
+pub async fn probe(environment: &Environment, controls: &Controls) -> SandboxWalls {
+    let found = async { Manager::start(environment, 0).await?.probe().await }.await;
     match found {
         Ok(inside) => compare(&inside, environment, controls),
-        Err(error) => Walls::none(&reason(&error)),
+        Err(error) => SandboxWalls::none(&reason(&error)),
     }
 }
 
-/// Why there is no sandbox, and what can be done about it.
+/// Explains why there is no sandbox, with a remedy if AppArmor is the cause.
 fn reason(error: &LaunchError) -> String {
     match apparmor_profile() {
         Some(profile) if matches!(error, LaunchError::Refused(failure) if is_refusal(failure.errno)) => {
             format!(
-                "{error}. AppArmor bars unprivileged user namespaces here; to allow them to this program, save the \
+                "{error}. AppArmor blocks unprivileged user namespaces here; to allow them to this program, save the \
                  following as /etc/apparmor.d/sandbox-mcp and run `sudo apparmor_parser -r /etc/apparmor.d/sandbox-mcp`:\n\n{profile}"
             )
         }
@@ -123,11 +126,11 @@ fn is_refusal(errno: i32) -> bool {
     [libc::EPERM, libc::EACCES].contains(&errno)
 }
 
-/// The profile to install where AppArmor keeps user namespaces from programs that it does not know.
+/// Returns an AppArmor profile that allows user namespaces to this program. `None` if AppArmor does not restrict them.
 pub fn apparmor_profile() -> Option<String> {
-    let barred = fs::read_to_string("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").ok()?;
+    let restricted = fs::read_to_string("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").ok()?;
     let program = std::env::current_exe().ok()?;
-    (barred.trim() == "1").then(|| {
+    (restricted.trim() == "1").then(|| {
         format!(
             "abi <abi/4.0>,\ninclude <tunables/global>\n\nprofile sandbox-mcp \"{}\" flags=(unconfined) {{\n  userns,\n}}\n",
             program.display()
@@ -135,16 +138,16 @@ pub fn apparmor_profile() -> Option<String> {
     })
 }
 
-fn compare(inside: &Inside, environment: &Environment, controls: &Controls) -> Walls {
+fn compare(inside: &Inside, environment: &Environment, controls: &Controls) -> SandboxWalls {
     let layer = |wall| Layer { wall, missing: missing(wall, inside, environment, controls) };
-    Walls { layers: ALL.map(layer).into() }
+    SandboxWalls { layers: ALL_WALLS.map(layer).into() }
 }
 
 fn missing(wall: Wall, inside: &Inside, environment: &Environment, controls: &Controls) -> Option<String> {
     let breached = |names: &[&str]| inside.breaches.iter().find(|breach| names.contains(&breach.as_str()));
     match wall {
         Wall::Namespaces => match (shared(inside, environment), breached(&["read-only root", "user namespaces"])) {
-            (Err(error), _) => Some(format!("this process's own namespaces can't be told: {error}")),
+            (Err(error), _) => Some(format!("cannot read this process's own namespaces: {error}")),
             (Ok(shared), _) if !shared.is_empty() => Some(format!("the host's own are inside: {}", shared.join(", "))),
             (_, Some(breach)) => Some(format!("a program got past this: {breach}")),
             _ => None,
@@ -156,30 +159,31 @@ fn missing(wall: Wall, inside: &Inside, environment: &Environment, controls: &Co
             held.map(|set| format!("{set} is not empty"))
                 .or_else(|| breached(&["capabilities"]).map(|_| "a program could set the host name".to_owned()))
         }
-        Wall::NoNewPrivileges => unless(inside, "NoNewPrivs", "1"),
-        Wall::Seccomp => unless(inside, "Seccomp", "2"),
+        Wall::NoNewPrivileges => unexpected_status(inside, "NoNewPrivs", "1"),
+        Wall::Seccomp => unexpected_status(inside, "Seccomp", "2"),
         Wall::Landlock => match inside.landlock {
-            None => Some("this kernel has none, or it is not among its `lsm=`".to_owned()),
+            None => Some("this kernel does not support it, or `lsm=` does not list it".to_owned()),
             Some(_) => breached(&["landlock"]).map(|_| "a program opened what is not allowed".to_owned()),
         },
         Wall::ControlGroups => controls.reason().map(str::to_owned),
     }
 }
 
-/// The value of a line of /proc/self/status.
+/// Returns the value of a field of /proc/self/status as seen inside.
 fn field<'inside>(inside: &'inside Inside, name: &str) -> Option<&'inside str> {
     inside.status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 
-fn unless(inside: &Inside, name: &str, expected: &str) -> Option<String> {
+/// Compares a field of /proc/self/status. `None` if it has the expected value, otherwise the reason why not.
+fn unexpected_status(inside: &Inside, name: &str, expected: &str) -> Option<String> {
     match field(inside, name) {
         Some(value) if value == expected => None,
         Some(value) => Some(format!("{name} is {value}")),
-        None => Some(format!("this kernel tells no {name}")),
+        None => Some(format!("this kernel does not report {name}")),
     }
 }
 
-/// The namespaces that should be the sandbox's own and are this process's.
+/// Returns the namespaces that should be separate, but are the same as this process's.
 fn shared(inside: &Inside, environment: &Environment) -> io::Result<Vec<String>> {
     let names = environment.namespaces.iter().map(|namespace| match namespace {
         Namespace::User => "user",

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::{host, run};
 use super::support::{Setting, job, without_namespaces};
 use crate::executor::CallContext;
-use crate::sandbox::walls::Walls;
+use crate::sandbox::walls::MachineWalls;
 use crate::testing;
 
 #[test]
@@ -35,7 +35,7 @@ fn odd_leftovers_are_removed_and_link_targets_kept() {
 /// The private directory of a script that never ends by itself, and whose call is ended in one of two ways.
 fn interrupted(setting: &Setting, by_drop: bool) -> PathBuf {
     testing::run(setting.caller, &setting.lacking, || async {
-        let walls = Walls::probe().await;
+        let walls = MachineWalls::probe().await;
         let script = "trap '' TERM HUP INT; (setsid sh -c 'while :; do echo x > $TMPDIR/x; done' &); sleep 900";
         let job = job("shell", script);
         let view = crate::sandbox::host::toolchain(job.sandbox, &host(&walls)).unwrap().view();

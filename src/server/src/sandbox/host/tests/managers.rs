@@ -1,8 +1,8 @@
-//! Version managers, each as it lays out a home.
+//! Tests of version managers, with homes laid out like theirs.
 
 use super::support::Home;
 
-/// A rustup with toolchains of these names, of which the settings choose one.
+/// Makes a home with rustup and toolchains of these names. The settings select one.
 fn rustup(default: &str, toolchains: &[&str]) -> Home {
     let home = Home::new();
     home.program(".cargo/bin/rustup").link(".cargo/bin/rustc", "rustup").file(".cargo/credentials.toml", "secret");
@@ -20,7 +20,7 @@ fn rustup(default: &str, toolchains: &[&str]) -> Home {
 const CARGO: &[&str] = &[".cargo/bin", "tools/bin"];
 
 #[test]
-fn rustup_shows_the_chosen_toolchain_and_neither_others_nor_the_directory_of_shims() {
+fn rustup_shows_only_the_selected_toolchain() {
     let home = rustup(
         "stable-x86_64-unknown-linux-gnu",
         &["stable-x86_64-unknown-linux-gnu", "nightly-x86_64-unknown-linux-gnu"],
@@ -32,13 +32,13 @@ fn rustup_shows_the_chosen_toolchain_and_neither_others_nor_the_directory_of_shi
 }
 
 #[test]
-fn rustup_is_understood_by_a_short_name_that_means_one_toolchain() {
+fn rustup_short_name_selects_the_only_match() {
     let home = rustup("stable", &["stable-x86_64-unknown-linux-gnu", "stable-2024-01-01-x86_64-unknown-linux-gnu"]);
     assert!(home.shown("rust", CARGO).contains(&".rustup/toolchains/stable-x86_64-unknown-linux-gnu".to_owned()));
 }
 
 #[test]
-fn rustup_is_asked_when_a_short_name_means_two_toolchains() {
+fn rustup_is_run_when_a_short_name_is_ambiguous() {
     let home = rustup("stable", &["stable-x86_64-unknown-linux-gnu", "stable-x86_64-unknown-linux-musl"]);
     let musl = home.at(".rustup/toolchains/stable-x86_64-unknown-linux-musl/bin");
     home.script(".cargo/bin/rustup", &format!("[ \"$1\" = which ] && echo {}/$2", musl.display()));
@@ -46,7 +46,7 @@ fn rustup_is_asked_when_a_short_name_means_two_toolchains() {
 }
 
 #[test]
-fn rustup_obeys_its_variables() {
+fn rustup_variables_are_respected() {
     let mut home = rustup("stable-x86_64-unknown-linux-gnu", &["stable-x86_64-unknown-linux-gnu"]);
     home.program("elsewhere/toolchains/mine/bin/rustc").file("elsewhere/toolchains/mine/lib/rustlib/components", "");
     home.variables.insert("RUSTUP_HOME".to_owned(), home.at("elsewhere").display().to_string());
@@ -55,14 +55,14 @@ fn rustup_obeys_its_variables() {
 }
 
 #[test]
-fn a_shim_of_rustup_that_is_a_hard_link_is_one_too() {
+fn rustup_hard_link_is_a_shim() {
     let home = rustup("stable-x", &["stable-x"]);
     std::fs::remove_file(home.at(".cargo/bin/rustc")).unwrap();
     std::fs::hard_link(home.at(".cargo/bin/rustup"), home.at(".cargo/bin/rustc")).unwrap();
     assert!(home.shown("rust", CARGO).contains(&".rustup/toolchains/stable-x".to_owned()));
 }
 
-/// A pyenv with Pythons of these versions.
+/// Makes a home with pyenv and these versions of Python.
 fn pyenv(versions: &[&str]) -> Home {
     let home = Home::new();
     let root = home.at(".pyenv").display().to_string();
@@ -81,7 +81,7 @@ fn pyenv(versions: &[&str]) -> Home {
 const PYENV: &[&str] = &[".pyenv/shims"];
 
 #[test]
-fn pyenv_shows_the_version_that_its_file_names() {
+fn pyenv_shows_the_version_in_its_file() {
     let home = pyenv(&["3.12.1", "3.11.7"]);
     home.file(".pyenv/version", "# chosen\n3.12.1\n");
     let view = home.view("python", PYENV).unwrap();
@@ -91,7 +91,7 @@ fn pyenv_shows_the_version_that_its_file_names() {
 }
 
 #[test]
-fn pyenv_obeys_its_variable_and_takes_the_first_version_that_has_the_program() {
+fn pyenv_variable_selects_the_first_version_with_the_program() {
     let mut home = pyenv(&["3.12.1", "3.11.7"]);
     home.file(".pyenv/version", "3.12.1\n");
     home.variables.insert("PYENV_VERSION".to_owned(), "missing:3.11.7".to_owned());
@@ -99,7 +99,7 @@ fn pyenv_obeys_its_variable_and_takes_the_first_version_that_has_the_program() {
 }
 
 #[test]
-fn pyenv_is_asked_what_its_files_do_not_say() {
+fn pyenv_is_run_when_its_files_do_not_suffice() {
     let home = pyenv(&["3.12.1"]);
     home.file(".pyenv/version", "3.12\n");
     let answer = home.at(".pyenv/versions/3.12.1/bin/python3");
@@ -108,7 +108,7 @@ fn pyenv_is_asked_what_its_files_do_not_say() {
 }
 
 #[test]
-fn a_manager_that_has_no_version_chosen_is_named_with_its_own_words() {
+fn manager_failure_is_quoted_in_the_error() {
     let home = pyenv(&[]);
     home.file(".pyenv/version", "3.12\n");
     home.script(".pyenv/bin/pyenv", "echo 'pyenv: version 3.12 is not installed' >&2; exit 1");
@@ -119,7 +119,7 @@ fn a_manager_that_has_no_version_chosen_is_named_with_its_own_words() {
 }
 
 #[test]
-fn asdf_is_asked_and_shows_the_installation() {
+fn asdf_is_run_and_its_installation_shown() {
     let home = Home::new();
     home.program(".asdf/installs/nodejs/20.1.0/bin/node").file(".asdf/installs/nodejs/20.1.0/lib/node_modules/npm", "");
     home.script(".asdf/shims/node", "# asdf-plugin: nodejs 20.1.0\nexec asdf exec \"node\" \"$@\"");
@@ -129,7 +129,7 @@ fn asdf_is_asked_and_shows_the_installation() {
 }
 
 #[test]
-fn mise_is_asked_for_the_program_although_the_shim_is_a_link_to_mise() {
+fn mise_is_run_for_a_shim_that_links_to_it() {
     let home = Home::new();
     let prefix = ".local/share/mise/installs/python/3.12.1";
     home.program(&format!("{prefix}/bin/python")).file(&format!("{prefix}/lib/python3.12/os.py"), "");
@@ -140,7 +140,7 @@ fn mise_is_asked_for_the_program_although_the_shim_is_a_link_to_mise() {
 }
 
 #[test]
-fn volta_is_asked_beside_its_shim() {
+fn volta_is_run_from_the_directory_of_its_shim() {
     let home = Home::new();
     let prefix = ".volta/tools/image/node/20.1.0";
     home.program(&format!("{prefix}/bin/node")).file(&format!("{prefix}/lib/node_modules/npm"), "");
@@ -153,7 +153,7 @@ fn volta_is_asked_beside_its_shim() {
 }
 
 #[test]
-fn a_manager_that_answers_with_no_program_is_refused() {
+fn manager_answer_that_is_not_a_program_is_refused() {
     let home = Home::new();
     home.program(".volta/bin/volta-shim").link(".volta/bin/node", "volta-shim");
     home.script(".volta/bin/volta", "echo bin/node");
@@ -162,7 +162,7 @@ fn a_manager_that_answers_with_no_program_is_refused() {
 }
 
 #[test]
-fn sdkman_shows_the_version_behind_its_link() {
+fn sdkman_shows_the_version_that_its_link_points_to() {
     let home = Home::new();
     home.program(".sdkman/candidates/java/21/bin/java").program(".sdkman/candidates/java/21/bin/javac");
     home.file(".sdkman/candidates/java/21/lib/modules", "").file(".sdkman/etc/config", "");
@@ -171,7 +171,7 @@ fn sdkman_shows_the_version_behind_its_link() {
 }
 
 #[test]
-fn homebrew_shows_its_programs_and_not_its_settings_and_data() {
+fn homebrew_shows_programs_but_not_settings_or_data() {
     let home = Home::new();
     let cellar = "linuxbrew/Cellar/node/20.1.0";
     home.program(&format!("{cellar}/bin/node")).link("linuxbrew/bin/node", "../Cellar/node/20.1.0/bin/node");

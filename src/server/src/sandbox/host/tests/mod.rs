@@ -1,4 +1,4 @@
-//! Homes laid out as version managers lay them out, and this machine's own toolchains run for real.
+//! Tests with simulated homes of version managers, and with this machine's own toolchains.
 
 mod managers;
 mod prefixes;

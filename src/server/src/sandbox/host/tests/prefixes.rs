@@ -1,16 +1,16 @@
-//! How much of a toolchain outside of `/usr` is shown.
+//! Tests of the parts that are shown of toolchains outside of `/usr`.
 
 use super::support::Home;
 
 #[test]
-fn a_toolchain_with_a_prefix_of_its_own_is_shown_whole() {
+fn toolchain_with_its_own_prefix_is_shown_whole() {
     let home = Home::new();
     home.program("sdk/go1.24/bin/go").file("sdk/go1.24/src/runtime/proc.go", "").file("sdk/go1.23/VERSION", "");
     assert_eq!(home.shown("go", &["sdk/go1.24/bin"]), ["sdk/go1.24"]);
 }
 
 #[test]
-fn of_a_prefix_that_programs_share_only_the_toolchains_own_part_is_shown() {
+fn shared_prefix_is_shown_only_in_part() {
     let home = Home::new();
     home.program(".local/bin/node").program(".local/bin/other").file(".local/lib/node_modules/npm", "");
     home.file(".local/share/keyrings/login.keyring", "secret");
@@ -18,14 +18,14 @@ fn of_a_prefix_that_programs_share_only_the_toolchains_own_part_is_shown() {
 }
 
 #[test]
-fn a_program_in_the_homes_own_bin_does_not_show_the_home() {
+fn program_in_the_bin_of_a_home_does_not_show_the_home() {
     let home = Home::new();
     home.program("bin/node").file("lib/node_modules/npm", "").file(".ssh/id", "secret");
     assert_eq!(home.shown("javascript", &["bin"]), ["bin/node", "lib/node_modules"]);
 }
 
 #[test]
-fn a_program_in_a_project_does_not_show_the_project() {
+fn program_in_a_project_does_not_show_the_project() {
     let home = Home::new();
     home.program("project/bin/node").file("project/src/secret", "");
     assert_eq!(home.shown("javascript", &["project/bin"]), ["project/bin/node"]);
@@ -34,7 +34,7 @@ fn a_program_in_a_project_does_not_show_the_project() {
 }
 
 #[test]
-fn a_program_that_the_sandbox_wants_by_another_name_is_linked_to() {
+fn program_with_another_name_gets_a_link() {
     let home = Home::new();
     home.program("tools/python3").program("tools/nodejs");
     let view = home.view("python", &["tools"]).unwrap();
@@ -44,7 +44,7 @@ fn a_program_that_the_sandbox_wants_by_another_name_is_linked_to() {
     assert_eq!(home.links_of_home(&view), [("/run/host/bin/node".to_owned(), "tools/nodejs".to_owned())]);
 }
 
-/// A Python at `base`, and a venv in a project that rests on it.
+/// Makes a home with a Python at `base`, and a project with a venv of it.
 fn project_with_venv(base: &str) -> Home {
     let home = Home::new();
     home.program(&format!("{base}/bin/python3.12")).link(&format!("{base}/bin/python3"), "python3.12");
@@ -60,7 +60,7 @@ fn project_with_venv(base: &str) -> Home {
 }
 
 #[test]
-fn a_venv_shows_its_parts_and_the_python_that_it_rests_on_and_not_the_project() {
+fn venv_shows_its_parts_and_base_but_not_the_project() {
     let home = project_with_venv("python");
     let view = home.view("python", &["project/.venv/bin"]).unwrap();
     let venv = ["bin", "lib", "pyvenv.cfg"].map(|part| format!("project/.venv/{part}"));
@@ -70,7 +70,7 @@ fn a_venv_shows_its_parts_and_the_python_that_it_rests_on_and_not_the_project() 
 }
 
 #[test]
-fn links_on_a_venvs_way_to_its_python_are_made_in_the_sandbox() {
+fn links_between_a_venv_and_its_base_are_made_in_the_sandbox() {
     let home = project_with_venv("versions/3.12.1");
     home.link("current", "versions/3.12.1");
     home.file("project/.venv/pyvenv.cfg", &format!("home = {}/bin\n", home.at("current").display()));
@@ -80,10 +80,10 @@ fn links_on_a_venvs_way_to_its_python_are_made_in_the_sandbox() {
 }
 
 #[test]
-fn a_venv_whose_python_is_gone_is_refused_with_the_path() {
+fn venv_without_its_base_is_refused_with_the_path() {
     let home = project_with_venv("python");
     std::fs::remove_dir_all(home.at("python")).unwrap();
-    // Its link leads nowhere, so that it is no candidate at all.
+    // The venv's link is dangling, so that it is not even a candidate.
     assert!(home.error("python", &["project/.venv/bin"]).contains("`python`, which is not in"));
     home.program("project/.venv/bin/python3.12");
     std::fs::remove_file(home.at("project/.venv/bin/python3")).unwrap();

@@ -1,4 +1,4 @@
-//! Toolchains of this machine, found and run for real.
+//! Tests that find and run the toolchains of this machine.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use crate::sandbox::plan;
 use crate::sandbox::view::View;
 use crate::testing::{Caller, everybody, run};
 
-/// What a program printed that ran on this machine's toolchains and ended with 0; or why it can't.
+/// Runs a program on this machine's toolchains, and returns its output.
 fn output_as(caller: Caller, tool: &str, code: &str) -> Result<(View, String), HostError> {
     let sandbox = sandbox(tool);
     run(caller, &[], || async {
@@ -37,7 +37,7 @@ fn text_as(caller: Caller, tool: &str, code: &str) -> (View, String) {
 }
 
 #[test]
-fn hello_runs_in_every_tool_that_this_machine_has_a_toolchain_for_and_others_name_it_and_nix() {
+fn hello_runs_in_every_tool_or_the_error_names_a_remedy() {
     let hello = [
         ("shell", "echo hello from $(basename $0)", "hello from main.sh\n"),
         ("python", "import sqlite3, ssl, sys; print('hello from', sys.version_info.major)", "hello from 3\n"),
@@ -62,8 +62,8 @@ fn hello_runs_in_every_tool_that_this_machine_has_a_toolchain_for_and_others_nam
 }
 
 #[test]
-fn of_the_home_nothing_but_toolchains_is_visible() {
-    // Prints each path that is on the way to a toolchain, and each toolchain without its content.
+fn home_is_hidden_except_for_toolchains() {
+    // Prints each path on the way to a toolchain, and each toolchain without its contents.
     let code = "import os, sys\n\
                 for tree in TREES:\n\
                 \x20   for directory, below, files in os.walk(tree):\n\
@@ -79,7 +79,7 @@ fn of_the_home_nothing_but_toolchains_is_visible() {
         let code = format!("SHOWN = {shown:?}\nTREES = [{home:?}, '/home', '/root', '/opt', '/srv']\n{code}");
         let (_, text) = text_as(caller, "python", &code);
         let mut seen: Vec<&Path> = text.lines().map(Path::new).collect();
-        // That directory is the sandbox's own, and holds a link.
+        // This directory is made for the sandbox, and contains a link.
         seen.retain(|path| *path != Path::new("/mnt"));
         seen.retain(|path| !shown.iter().any(|shown| shown.starts_with(path) || path.starts_with(shown)));
         assert!(seen.is_empty(), "as {caller:?}: {seen:?}");
@@ -87,7 +87,7 @@ fn of_the_home_nothing_but_toolchains_is_visible() {
 }
 
 #[test]
-fn the_hosts_secrets_processes_and_programs_are_out_of_reach() {
+fn secrets_and_processes_of_the_host_are_hidden() {
     let code = "ls -d /etc/shadow /etc/passwd /etc/ssl/private /var /boot 2>/dev/null; \
                 grep -c root /etc/passwd; ls -d /proc/[0-9]* | wc -l; \
                 for at in /usr/bin/x /usr/x /bin/x /etc/x /x; do echo x 2>/dev/null >$at && echo wrote $at; done; \
@@ -96,14 +96,14 @@ fn the_hosts_secrets_processes_and_programs_are_out_of_reach() {
         let (_, text) = text_as(caller, "shell", code);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!((lines[0], lines[1]), ("/etc/passwd", "0"), "{text}");
-        // Pid 1, the shell, its ls and its wc.
+        // Pid 1, the shell, `ls` and `wc`.
         assert!(lines[2].parse::<u32>().unwrap() <= 5, "{text}");
         assert_eq!(lines[3..], ["/sandbox /sandbox", "x"], "{text}");
     }
 }
 
 #[test]
-fn a_tool_on_the_hosts_network_has_its_resolver_files() {
+fn tool_on_the_host_network_has_resolver_files() {
     for caller in everybody() {
         let code = "cat /etc/services /etc/hosts >/dev/null && test -e /etc/resolv.conf && echo there";
         assert_eq!(text_as(caller, "network-tools", code).1, "there\n");
@@ -111,7 +111,7 @@ fn a_tool_on_the_hosts_network_has_its_resolver_files() {
 }
 
 #[test]
-fn the_tools_path_leads_to_the_toolchain_that_was_found_first() {
+fn path_of_the_tool_finds_the_located_toolchain_first() {
     let (view, text) = text_as(Caller::Own, "python", "import sys; print(sys.executable); print(sys.prefix)");
     let lines: Vec<PathBuf> = text.lines().map(PathBuf::from).collect();
     assert!(lines[0].starts_with(view.path.split(':').next().unwrap()), "{text} is not on {}", view.path);

@@ -1,4 +1,4 @@
-//! Which file is taken for a program, and what is said when there is none.
+//! Tests of the search for programs, and of its errors.
 
 use std::ffi::OsString;
 use std::io;
@@ -24,7 +24,7 @@ fn a_missing_toolchain_is_named_with_where_it_was_looked_for() {
 }
 
 #[test]
-fn a_long_search_path_is_cut_in_the_error() {
+fn long_search_path_is_shortened_in_the_error() {
     let home = Home::new();
     let error = home.error("go", &["a", "b", "c", "d", "e", "f"]);
     assert!(error.contains("/d or 2 more directories") && !error.contains("/e"), "{error}");
@@ -32,7 +32,7 @@ fn a_long_search_path_is_cut_in_the_error() {
 }
 
 #[test]
-fn a_java_that_compiles_nothing_is_refused_as_such() {
+fn java_without_compiler_is_refused() {
     let home = Home::new();
     home.program("jre/bin/java").file("jre/lib/modules", "");
     let error = home.error("java", &["jre/bin"]);
@@ -40,37 +40,37 @@ fn a_java_that_compiles_nothing_is_refused_as_such() {
 }
 
 #[test]
-fn a_java_is_told_the_language_version_where_it_does_not_know_it_and_refused_where_it_is_too_old() {
+fn old_java_gets_a_source_option_or_is_refused() {
     let home = Home::new();
     let jdk = |version: &str| {
         home.program("jdk/bin/java").program("jdk/bin/javac").file("jdk/lib/modules", "");
         home.file("jdk/release", &format!("IMPLEMENTOR=\"X\"\nJAVA_VERSION=\"{version}\"\n"));
         home.view("java", &["jdk/bin"]).map(|view| view.launch.arguments).map_err(|error| error.to_string())
     };
-    // Its compiler makes nothing of our own source.
-    let told = |version: &str| Ok(vec!["--source".to_owned(), version.to_owned()]);
+    // The compiler of this JDK cannot compile the launcher's source.
+    let source_option = |version: &str| Ok(vec!["--source".to_owned(), version.to_owned()]);
     assert_eq!(
         (jdk("17.0.15"), jdk("22"), jdk("23-ea"), jdk("25.0.5")),
-        (told("17"), told("22"), Ok(vec![]), Ok(vec![]))
+        (source_option("17"), source_option("22"), Ok(vec![]), Ok(vec![]))
     );
     let error = jdk("1.8.0_402").unwrap_err();
     assert!(error.contains("needs Java 11 or newer") && error.contains("jdk/bin/java is 8"), "{error}");
 }
 
 #[test]
-fn what_cannot_be_followed_is_refused_by_its_nature() {
+fn unsupported_shim_is_refused_with_its_nature() {
     let home = Home::new();
     home.link("a/node", "../b/node").link("b/node", "../a/node");
     home.program("snap/bin/snap").link("snap/bin/go", "snap");
     home.script("shims/node", "exec something else");
-    // A loop of links is no file at all.
+    // A loop of links is not a file, and so is not even a candidate.
     assert!(home.error("javascript", &["a"]).contains("is not in"));
     assert!(home.error("go", &["snap/bin"]).contains("a link to snap"));
     assert!(home.error("javascript", &["shims"]).contains("a script of an unknown version manager"));
 }
 
 #[test]
-fn shims_that_lead_to_each_other_are_refused() {
+fn cyclic_shims_are_refused() {
     let home = Home::new();
     home.program("bin/volta-shim").link("bin/node", "volta-shim");
     home.script("bin/volta", &format!("echo {}", home.at("bin/node").display()));
@@ -78,18 +78,18 @@ fn shims_that_lead_to_each_other_are_refused() {
 }
 
 #[test]
-fn what_cannot_be_followed_does_not_hide_the_next_on_the_search_path() {
+fn unsupported_shim_does_not_hide_the_next_candidate() {
     let home = Home::new();
     home.script("shims/node", "exec something else").program("bin/node");
     assert_eq!(home.shown("javascript", &["shims", "bin"]), ["bin/node"]);
 }
 
 #[test]
-fn for_other_users_a_toolchain_behind_a_closed_directory_does_not_hide_an_open_one() {
+fn inaccessible_toolchain_does_not_hide_an_accessible_one() {
     let home = Home::new();
     home.program("closed/versions/bin/node").link("shims/node", "../closed/versions/bin/node").program("open/node");
     std::fs::set_permissions(home.at("closed"), std::fs::Permissions::from_mode(0o700)).unwrap();
-    // The directory around the home is closed as well, being a temporary one.
+    // The temporary directory around the home is closed to other users too.
     let around = home.path.parent().unwrap().parent().unwrap();
     std::fs::set_permissions(around, std::fs::Permissions::from_mode(0o755)).unwrap();
     let of = |for_others, search_path: &[&str]| {
@@ -104,21 +104,21 @@ fn for_other_users_a_toolchain_behind_a_closed_directory_does_not_hide_an_open_o
 }
 
 #[test]
-fn a_file_that_is_not_executable_is_no_program() {
+fn file_that_is_not_executable_is_skipped() {
     let home = Home::new();
     home.file("a/node", "").program("b/node");
     assert_eq!(home.shown("javascript", &["a", "b"]), ["b/node"]);
 }
 
 #[test]
-fn python_3_goes_before_a_python_that_may_be_2() {
+fn python3_is_preferred_to_python() {
     let home = Home::new();
     home.program("a/python").program("b/python3");
     assert_eq!(home.shown("python", &["a", "b"]), ["b/python3"]);
 }
 
 #[test]
-fn every_tool_is_listed_with_its_programs_or_why_they_are_missing() {
+fn toolchains_lists_every_tool_with_programs_or_errors() {
     let home = Home::new();
     home.program("bin/sh").program("bin/rustc").program("bin/node");
     let found = toolchains(&home.host(&["bin"]));
@@ -140,7 +140,7 @@ fn host(path: &str, home: Option<&Path>, variables: &[(&str, &str)]) -> Host {
 }
 
 #[test]
-fn relative_directories_of_the_path_are_not_searched_and_each_is_searched_once() {
+fn search_path_has_absolute_directories_once() {
     let host = host(":.:bin:/opt/x/bin:/usr/bin:/opt/x/bin", None, &[]);
     let is_expected = |path: &&PathBuf| path.is_absolute();
     assert!(host.search_path.iter().all(|path| is_expected(&path)));
@@ -149,7 +149,7 @@ fn relative_directories_of_the_path_are_not_searched_and_each_is_searched_once()
 }
 
 #[test]
-fn a_bare_path_is_completed_by_the_usual_places() {
+fn minimal_path_is_extended_by_the_usual_directories() {
     let host = host("/bin", Some(Path::new("/home/user")), &[]);
     for place in ["/usr/local/bin", "/home/user/.cargo/bin", "/home/user/.pyenv/shims", "/usr/local/go/bin"] {
         assert!(host.search_path.contains(&PathBuf::from(place)), "{place}");
@@ -157,7 +157,7 @@ fn a_bare_path_is_completed_by_the_usual_places() {
 }
 
 #[test]
-fn variables_are_kept_if_they_are_a_version_managers_and_no_secret() {
+fn only_harmless_variables_of_version_managers_are_kept() {
     let given = [
         ("PYENV_VERSION", "3.12"),
         ("RUSTUP_TOOLCHAIN", "nightly"),
@@ -170,7 +170,7 @@ fn variables_are_kept_if_they_are_a_version_managers_and_no_secret() {
 }
 
 #[test]
-fn the_newest_complete_node_of_nvm_is_found_without_a_shim() {
+fn newest_complete_node_of_nvm_is_found() {
     let home = Home::new();
     for version in ["v9.11.2", "v18.2.0", "v18.10.0"] {
         home.program(&format!(".nvm/versions/node/{version}/bin/node"));
@@ -192,7 +192,7 @@ fn sh(script: &str) -> Command {
 }
 
 #[test]
-fn a_manager_that_hangs_is_killed_with_what_it_started() {
+fn hanging_manager_is_killed_with_its_children() {
     let directory = tempfile::tempdir().unwrap();
     let mark = directory.path().join("mark");
     let script = format!("(sleep 1; touch {}) & sleep 900", mark.display());
@@ -203,24 +203,24 @@ fn a_manager_that_hangs_is_killed_with_what_it_started() {
 }
 
 #[test]
-fn a_manager_whose_answer_is_long_or_on_both_streams_does_not_block() {
+fn long_output_on_both_streams_does_not_block() {
     let answer =
         output_within(sh("head -c 300000 /dev/zero >&2; head -c 300000 /dev/zero; echo end"), Duration::from_secs(60));
     assert!(answer.unwrap().ends_with("end\n"));
 }
 
 #[test]
-fn a_manager_that_fails_is_quoted() {
+fn failed_command_is_quoted_in_the_error() {
     let error = output_within(sh("echo out; echo why >&2; exit 3"), Duration::from_secs(60)).unwrap_err().to_string();
     assert!(error.ends_with("3: why"), "{error}");
 }
 
 #[test]
-fn of_a_tools_further_programs_those_on_its_path_are_offered() {
+fn offered_programs_are_those_on_the_path() {
     let home = Home::new();
     home.program("bin/sh").program("bin/jq");
     let host = home.host(&["bin"]);
-    let offered = toolchain(sandbox("network-tools"), &host).expect("it needs a shell alone").offered;
+    let offered = toolchain(sandbox("network-tools"), &host).expect("it needs only a shell").offered;
     assert!(!offered.contains(&"no-such-program") && !offered.contains(&"http (HTTPie)"), "{offered:?}");
     let is_in_usr = |name: &str| Path::new("/usr/bin").join(name).exists();
     assert_eq!(offered.contains(&"curl"), is_in_usr("curl"), "{offered:?}");

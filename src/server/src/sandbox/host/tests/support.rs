@@ -1,4 +1,4 @@
-//! Homes in a temporary directory, and a tool's view of them.
+//! Simulated homes in temporary directories, and the views of tools with them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +16,7 @@ pub fn sandbox(tool: &str) -> &'static Sandbox {
     &Tool::by_name(tool).expect("the tool exists").sandbox
 }
 
-/// A home with toolchains, and nothing else on the search path but what a test names.
+/// A home with toolchains. The search path contains only the directories that a test names.
 pub struct Home {
     pub path: PathBuf,
     pub variables: BTreeMap<String, String>,
@@ -26,8 +26,8 @@ pub struct Home {
 impl Home {
     pub fn new() -> Self {
         let directory = tempfile::tempdir().expect("make a directory");
-        // Some machines have a link on the way to their temporary directory.
-        let path = fs::canonicalize(directory.path()).expect("the directory is there").join("home/user");
+        // The path of the temporary directory may contain links.
+        let path = fs::canonicalize(directory.path()).expect("the directory exists").join("home/user");
         fs::create_dir_all(&path).expect("make a home");
         Self { path, variables: BTreeMap::new(), _directory: directory }
     }
@@ -43,12 +43,12 @@ impl Home {
         self
     }
 
-    /// A program that is no script. It can't be run.
+    /// Adds a program that is not a script. It cannot be run.
     pub fn program(&self, path: &str) -> &Self {
         self.executable(path, "\x7fELF")
     }
 
-    /// A program that is a script.
+    /// Adds a program that is a script.
     pub fn script(&self, path: &str, text: &str) -> &Self {
         self.executable(path, &format!("#!/bin/sh\n{text}\n"))
     }
@@ -66,7 +66,7 @@ impl Home {
         self
     }
 
-    /// The directories are searched in this order, and relative ones are of the home.
+    /// Returns a host with this search path, in this order. Relative directories are inside the home.
     pub fn host(&self, search_path: &[&str]) -> Host {
         let search_path = search_path.iter().map(|directory| self.at(directory)).collect();
         Host { search_path, home: Some(self.path.clone()), variables: self.variables.clone(), for_others: false }
@@ -76,26 +76,26 @@ impl Home {
         Ok((*toolchain(sandbox(tool), &self.host(search_path))?.view()).clone())
     }
 
-    /// What the tool sees of the home.
+    /// Returns the paths of the home that the tool sees.
     #[track_caller]
     pub fn shown(&self, tool: &str, search_path: &[&str]) -> Vec<String> {
         self.of_home(&self.view(tool, search_path).expect("the tool can run"))
     }
 
-    /// What a view shows of the home, with paths relative to it.
+    /// Returns the paths that a view shows of the home, relative to it.
     pub fn of_home(&self, view: &View) -> Vec<String> {
         let relative = |path: &Path| path.strip_prefix(&self.path).ok().map(|path| path.display().to_string());
         view.binds.iter().filter_map(|bind| relative(&bind.source)).collect()
     }
 
-    /// The links of a view that lie in the home or are made for the view, with paths relative to the home.
+    /// Returns the links of a view that are in the home or made for the view, with paths relative to the home.
     pub fn links_of_home(&self, view: &View) -> Vec<(String, String)> {
         let relative = |path: &Path| path.strip_prefix(&self.path).unwrap_or(path).display().to_string();
         let is_ours = |link: &&Link| link.path.starts_with(&self.path) || link.path.starts_with("/run/host");
         view.links.iter().filter(is_ours).map(|link| (relative(&link.path), relative(&link.target))).collect()
     }
 
-    /// The directories that come before the system's on `PATH`, relative to the home.
+    /// Returns the directories that precede the system's on `PATH`, relative to the home.
     pub fn path_of_home(&self, view: &View) -> Vec<String> {
         let is_ours = |path: &&str| !super::super::SYSTEM_PATH.contains(path);
         let relative = |path: &str| path.strip_prefix(&format!("{}/", self.path.display())).unwrap_or(path).to_owned();
@@ -104,6 +104,6 @@ impl Home {
 
     #[track_caller]
     pub fn error(&self, tool: &str, search_path: &[&str]) -> String {
-        self.view(tool, search_path).expect_err("the tool can't run").to_string()
+        self.view(tool, search_path).expect_err("the tool cannot run").to_string()
     }
 }

@@ -1,4 +1,4 @@
-//! What is shown of systems of several kinds.
+//! Tests of the system's files that are shown, with systems of several kinds.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -24,12 +24,12 @@ impl Root {
         root
     }
 
-    /// Paths as the sandbox sees them.
+    /// Returns the paths that the sandbox sees.
     fn shown(&self) -> Vec<String> {
         let root = fs::canonicalize(self.0.path()).unwrap();
         let (binds, _) = system(&root);
         let target = |bind: crate::sandbox::view::Bind| {
-            assert_eq!(bind.source, root.join(bind.target.strip_prefix("/").unwrap()), "it is shown in its own place");
+            assert_eq!(bind.source, root.join(bind.target.strip_prefix("/").unwrap()), "it is shown at the same path");
             bind.target.display().to_string()
         };
         binds.into_iter().map(target).collect()
@@ -43,7 +43,7 @@ impl Root {
 }
 
 #[test]
-fn links_at_the_root_stay_links_and_directories_are_shown() {
+fn top_level_links_stay_links_and_directories_are_shown() {
     let merged = Root::new(&["usr/bin/sh", "usr/lib/x"], &[("bin", "usr/bin"), ("lib", "usr/lib")]);
     assert_eq!(merged.shown(), ["/usr"]);
     assert_eq!(merged.links(), [("/bin", "usr/bin"), ("/lib", "usr/lib")].map(|(a, b)| (a.to_owned(), b.to_owned())));
@@ -52,7 +52,7 @@ fn links_at_the_root_stay_links_and_directories_are_shown() {
 }
 
 #[test]
-fn of_etc_what_is_public_is_shown_and_keys_passwords_and_settings_are_not() {
+fn only_public_parts_of_etc_are_shown() {
     let root = Root::new(
         &[
             "usr/bin/sh",
@@ -73,7 +73,7 @@ fn of_etc_what_is_public_is_shown_and_keys_passwords_and_settings_are_not() {
 }
 
 #[test]
-fn a_link_in_etc_stays_one_and_its_end_is_shown() {
+fn link_in_etc_is_shown_with_its_target() {
     let root = Root::new(
         &["etc/pki/ca-trust/extracted/pem/bundle", "usr/share/zoneinfo/UTC"],
         &[("etc/ssl/certs", "../pki/ca-trust/extracted/pem"), ("etc/localtime", "../usr/share/zoneinfo/UTC")],
@@ -85,7 +85,7 @@ fn a_link_in_etc_stays_one_and_its_end_is_shown() {
 }
 
 #[test]
-fn a_link_that_leads_out_of_the_root_or_nowhere_is_left_out() {
+fn dangling_or_outside_link_is_left_out() {
     let root = Root::new(&["usr/bin/sh"], &[("etc/ssl/certs", "/proc"), ("etc/localtime", "nowhere")]);
     assert_eq!((root.shown(), root.links()), (vec!["/usr".to_owned()], vec![]));
 }
