@@ -78,6 +78,11 @@ impl fmt::Display for FilesError {
 pub async fn run(call: Given<'_>, out: Option<&Path>, runner: Runner) -> ExitCode {
     let job = match job(call) {
         Ok(job) => job,
+        Err(FilesError::UnknownTool { name }) => {
+            let names = runner.available().await.join(", ");
+            eprintln!("sandbox-mcp: unknown tool `{name}`: the tools are {names}");
+            return ExitCode::from(OWN_FAILURE);
+        }
         Err(error) => {
             eprintln!("sandbox-mcp: {error}");
             return ExitCode::from(OWN_FAILURE);

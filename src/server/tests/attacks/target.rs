@@ -264,7 +264,7 @@ const MACHINE_DAEMON_SOCKET: &str = "/nix/var/nix/daemon-socket/socket";
 /// Returns the command of a server with a secret in its environment, and the daemon through which an ordinary user
 /// reaches Nix.
 fn command(executor: &str, user: User, host: &Host) -> (Command, Option<Daemon>) {
-    let timeout = TIMEOUT.to_string();
+    let timeout = CALL_TIMEOUT_SECONDS.to_string();
     // Victims wait for attacks, which must not wait for them.
     let arguments = ["--executor", executor, "--timeout", &timeout, "--calls-at-once", "64", "--structured-results"];
     let (mut command, mut daemon) = (Command::new(client::program()), None);

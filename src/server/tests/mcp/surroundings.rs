@@ -95,6 +95,9 @@ fn without_namespaces_and_nix_lists_are_true_from_the_first() {
     let names: Vec<&str> = first.iter().filter_map(|tool| tool["name"].as_str()).collect();
     let unknown = server.answer(server.request("tools/call", json!({"name": "perl"}))).expect_err("no such tool");
     assert!(unknown.message.ends_with(&format!("the tools are {}", names.join(", "))), "{unknown:?}");
+    let mut run = without_namespaces_and_nix(&["run", "perl", "/dev/null"]).expect("as before");
+    let told = String::from_utf8_lossy(&run.output().expect("run it").stderr).into_owned();
+    assert!(told.contains(&format!("the tools are {}", names.join(", "))), "{told}");
     let listed = without_namespaces_and_nix(&["list"]).expect("as before").output().expect("list the tools");
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
     let (can, cannot) = listed.split_once("\n\n").unwrap_or((&listed, ""));
