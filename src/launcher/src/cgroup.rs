@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use sandbox_plan::{Alarm, Cgroup, Failure, Limit};
 
 use crate::fault::failed;
@@ -128,7 +129,7 @@ impl Member {
             let file = sys::open_file(
                 self.directory.as_fd(),
                 &c_string(&*alarm.file).map_err(failed("name a file"))?,
-                libc::O_RDONLY,
+                OFlags::RDONLY,
             )
             .map_err(failed(format!("open {}", self.path.join(&alarm.file).display())))?;
             self.alarms.push((alarm.clone(), file.into()));
@@ -137,7 +138,7 @@ impl Member {
     }
 
     fn write(&self, file: &str, value: &str) -> io::Result<()> {
-        let file = sys::open_file(self.directory.as_fd(), &c_string(file)?, libc::O_WRONLY)?;
+        let file = sys::open_file(self.directory.as_fd(), &c_string(file)?, OFlags::WRONLY)?;
         File::from(file).write_all(value.as_bytes())
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sandbox_plan::Usage;
 
-use crate::sys;
+use crate::sys::{self, Signal};
 
 /// Kills all descendants of this process, which must be their subreaper, and tells what they took.
 ///
@@ -17,7 +17,7 @@ pub fn kill_all() -> Usage {
     let mut usage = Usage::default();
     loop {
         for process in stop_all() {
-            signal(process, libc::SIGKILL);
+            signal(process, Signal::KILL);
         }
         loop {
             match sys::reap(-1, false) {
@@ -48,7 +48,7 @@ fn stop_all() -> HashSet<Process> {
         let known = stopped.len();
         for process in all() {
             if stopped.insert(process) {
-                signal(process, libc::SIGSTOP);
+                signal(process, Signal::STOP);
             }
         }
         if stopped.len() == known {
@@ -86,7 +86,7 @@ fn parent_of(pid: i32) -> Option<i32> {
 }
 
 /// Sends a signal, unless the pid is another process's by now: the parent is asked for after the descriptor is open.
-fn signal(process: Process, signal: i32) {
+fn signal(process: Process, signal: Signal) {
     if let Ok(pidfd) = sys::open_pidfd(process.pid)
         && let Some(parent) = parent_of(process.pid)
         && (parent == process.parent || parent == sys::own_pid())

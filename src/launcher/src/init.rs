@@ -35,7 +35,7 @@ pub struct Birth {
 /// the user maps stand, then one with a call's descriptors; reports go out.
 pub fn run(birth: Birth, mut keeper: UnixStream) -> ! {
     // From here on the keeper's death is ours. Had it died before, the read finds its end closed.
-    let born = die_with_parent().and_then(|()| keeper.read_exact(&mut [0]));
+    let born = sys::die_with_parent().and_then(|()| keeper.read_exact(&mut [0]));
     if born.is_err() {
         sys::exit(1);
     }
@@ -73,7 +73,7 @@ fn live(mut birth: Birth, keeper: &mut UnixStream) -> Result<Report, Failure> {
     }
     site.apply(call.steps)?;
     if drops {
-        sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(failed("bar new privileges"))?;
+        sys::set_no_new_privileges().map_err(failed("bar new privileges"))?;
         privileges::drop(user.uid, user.gid, user.sole).map_err(failed("give up privileges"))?;
     }
     seal(keeper).map_err(failed("seal the sandbox's first process"))?;
@@ -159,17 +159,13 @@ fn hand_over(sockets: Vec<OwnedFd>, caller: &UnixStream) -> Result<(), Failure> 
 /// Shuts this process off from the program, which may be the same user.
 fn seal(keeper: &UnixStream) -> io::Result<()> {
     // Neither traced nor looked into: /proc/1/{fd,environ,mem,exe,…} are closed to the program.
-    sys::prctl(libc::PR_SET_DUMPABLE, 0)?;
+    sys::set_dumpable(false)?;
     // The kernel forgets the wish to die with the parent at every change of user.
-    die_with_parent()?;
+    sys::die_with_parent()?;
     match sys::wait(&[Wait::HungUp(keeper.as_fd())], Some(Duration::ZERO))?[..] {
         [true] => sys::exit(1),
         _ => Ok(()),
     }
-}
-
-fn die_with_parent() -> io::Result<()> {
-    sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as _)
 }
 
 /// Reaps all that ends until the program does. When this process then exits, the rest of the pid namespace is killed.

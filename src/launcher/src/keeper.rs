@@ -13,10 +13,10 @@ use crate::sandbox::{Handover, Sandbox, tell};
 use crate::sys::{self, Wait};
 use crate::watch::Watcher;
 
-pub struct Keeper {
+pub struct Keeper<'server> {
     mould: Mould,
     /// Where calls come in. None: no more calls will come than there are.
-    control: Option<UnixStream>,
+    control: Option<&'server UnixStream>,
     /// Whoever closes what takes long to be closed.
     closer: Option<UnixStream>,
     /// Those whose death ends everything.
@@ -26,9 +26,9 @@ pub struct Keeper {
     watcher: Watcher,
 }
 
-impl Keeper {
+impl<'server> Keeper<'server> {
     /// For all calls that come in by `control`.
-    pub fn of_many(mould: Mould, control: UnixStream, closer: UnixStream, pool: Pool) -> Self {
+    pub fn of_many(mould: Mould, control: &'server UnixStream, closer: UnixStream, pool: Pool) -> Self {
         Self { closer: Some(closer), ..Self::new(mould, Some(control), Vec::new(), pool) }
     }
 
@@ -37,7 +37,7 @@ impl Keeper {
         Self::new(mould, None, wardens, Pool::default())
     }
 
-    fn new(mould: Mould, control: Option<UnixStream>, wardens: Vec<OwnedFd>, pool: Pool) -> Self {
+    fn new(mould: Mould, control: Option<&'server UnixStream>, wardens: Vec<OwnedFd>, pool: Pool) -> Self {
         let watcher = Watcher::new(&mould.environment);
         Self { mould, control, closer: None, wardens, sandboxes: Vec::new(), pool, watcher }
     }
@@ -61,7 +61,7 @@ impl Keeper {
         let wants = self.pool.wants(&self.sandboxes);
         let timeout = if wants { Some(Duration::ZERO) } else { self.patience() };
         let mut events: Vec<Wait> = self.wardens.iter().map(|warden| Wait::Readable(warden.as_fd())).collect();
-        events.push(self.control.as_ref().map_or(Wait::Nothing, |control| Wait::Readable(control.as_fd())));
+        events.push(self.control.map_or(Wait::Nothing, |control| Wait::Readable(control.as_fd())));
         events.extend(self.sandboxes.iter().flat_map(Sandbox::events));
         let occurred = sys::wait(&events, timeout)?;
         let (wardens, occurred) = occurred.split_at(self.wardens.len());
@@ -116,7 +116,7 @@ impl Keeper {
 
     /// Takes the next call. False: there will be no more.
     fn take_call(&mut self) -> bool {
-        let Some(control) = &self.control else { return false };
+        let Some(control) = self.control else { return false };
         let mut header = [0; CALL_SIZE];
         match sys::receive_descriptors(control.as_fd(), &mut header) {
             Ok((CALL_SIZE, descriptors)) => {

@@ -155,6 +155,6 @@ fn launch() {
     if sys::close_others(None).is_ok() {
         // A group leader can't begin a session, and need not: the server made it one.
         let _ = sys::new_session();
-        supervisor::serve(UnixStream::from(sys::inherited(0)));
+        supervisor::serve(UnixStream::from(sys::take_input()));
     }
 }

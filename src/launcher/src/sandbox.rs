@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Write};
 use std::mem::take;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use crate::descendants;
 use crate::fault::failed;
 use crate::init::{self, Birth};
 use crate::mould::{Mould, map_users};
-use crate::sys::{self, Wait};
+use crate::sys::{self, Signal, Wait};
 
 pub struct Sandbox {
     pub pid: i32,
@@ -225,7 +225,7 @@ impl Sandbox {
 
     pub fn kill(&mut self) {
         self.killed = true;
-        sys::send_signal(self.pidfd.as_fd(), libc::SIGKILL);
+        sys::send_signal(self.pidfd.as_fd(), Signal::KILL);
     }
 
     /// Ends it without an answer.
@@ -369,20 +369,12 @@ pub fn tell(call: &UnixStream, report: &Report, handed_over: &[BorrowedFd]) -> i
     sys::send_descriptors(call.as_fd(), &encode(report)?, handed_over)
 }
 
-/// The first steps of the new process: it holds one end of a socket, and nothing else.
-pub fn silence(null: &File, kept: BorrowedFd) -> io::Result<()> {
-    for stream in 0..=2 {
-        sys::replace_stream(null.as_raw_fd(), stream)?;
-    }
-    sys::close_others(Some(kept))
-}
-
 fn enter(birth: Birth, group: &Group, mut keeper: UnixStream, null: &File) -> ! {
     if let Err(failure) = group.join() {
         let _ = write_message(&mut keeper, &Report::Failed(failure));
         sys::exit(1);
     }
-    match silence(null, keeper.as_fd()) {
+    match sys::detach(null, keeper.as_fd()) {
         Ok(()) => init::run(birth, keeper),
         Err(_) => sys::exit(1),
     }

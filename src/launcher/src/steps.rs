@@ -95,11 +95,11 @@ impl Site {
                 *sockets = gateway(routes, listeners, *resolver)?;
                 Ok(())
             }
-            Step::Limit { resource, value } => sys::limit(number(*resource), *value),
+            Step::Limit { resource, value } => sys::limit(rlimit(*resource), *value),
             Step::DropPrivileges => privileges::drop(user.uid, user.gid, user.sole),
             Step::NoNewPrivileges => {
                 *confined = sys::has_no_new_privileges()?;
-                sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1)
+                sys::set_no_new_privileges()
             }
             Step::Seccomp { program } => sys::install_seccomp(program),
             // Theirs are failures of more than one phrase.
@@ -123,13 +123,14 @@ fn set(name: &str, value: &str) -> io::Result<()> {
     file.write_all(value.as_bytes())
 }
 
-fn number(resource: Resource) -> libc::c_uint {
+/// Returns the kernel's limit for a resource.
+fn rlimit(resource: Resource) -> sys::Resource {
     match resource {
-        Resource::Data => libc::RLIMIT_DATA,
-        Resource::Processes => libc::RLIMIT_NPROC,
-        Resource::OpenFiles => libc::RLIMIT_NOFILE,
-        Resource::FileSize => libc::RLIMIT_FSIZE,
-        Resource::CoreSize => libc::RLIMIT_CORE,
-        Resource::CpuTime => libc::RLIMIT_CPU,
+        Resource::Data => sys::Resource::Data,
+        Resource::Processes => sys::Resource::Nproc,
+        Resource::OpenFiles => sys::Resource::Nofile,
+        Resource::FileSize => sys::Resource::Fsize,
+        Resource::CoreSize => sys::Resource::Core,
+        Resource::CpuTime => sys::Resource::Cpu,
     }
 }

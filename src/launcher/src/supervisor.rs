@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use sandbox_plan::{
@@ -15,9 +15,9 @@ use crate::fault::failed;
 use crate::keeper::Keeper;
 use crate::mould::{Mould, flag, is_sole_user, map_users};
 use crate::pool::Pool;
-use crate::sandbox::{Handover, silence};
+use crate::sandbox::Handover;
 use crate::steps::{Site, User};
-use crate::sys::{self, Wait};
+use crate::sys::{self, Signal, Stream, Wait};
 
 /// Serves the server at the other end of `control`.
 pub fn serve(mut control: UnixStream) {
@@ -48,8 +48,8 @@ fn once(environment: Environment, mut control: &UnixStream) -> Result<(), Failur
         let copy = |fd: BorrowedFd| fd.try_clone_to_owned();
         let outputs = [copy(io::stdout().as_fd())?, copy(io::stderr().as_fd())?];
         // Whoever reads the program's output is to see its end when the program has closed it.
-        for stream in [1, 2] {
-            sys::replace_stream(mould.null.as_raw_fd(), stream)?;
+        for stream in [Stream::Output, Stream::Errors] {
+            sys::replace_stream(&mould.null, stream)?;
         }
         Ok(Handover { call: control.try_clone()?, outputs, header })
     };
@@ -57,7 +57,7 @@ fn once(environment: Environment, mut control: &UnixStream) -> Result<(), Failur
     let mut keeper = Keeper::of_one(mould, wardens);
     keeper.begin(handover);
     // A program of the same user in the same pid namespace could otherwise trace this process.
-    sys::prctl(libc::PR_SET_DUMPABLE, 0).map_err(failed("seal the launcher"))?;
+    sys::set_dumpable(false).map_err(failed("seal the launcher"))?;
     keeper.work();
     Ok(())
 }
@@ -76,12 +76,12 @@ fn manage(environment: Environment, ready: usize, control: &UnixStream) -> Resul
     let (mut ours, theirs) = UnixStream::pair().map_err(failed("make a socket pair"))?;
     let flags = needed.iter().fold(0, |all, namespace| all | flag(*namespace));
     let null = File::open("/dev/null").map_err(failed("open /dev/null"))?;
-    for stream in [1, 2] {
-        sys::replace_stream(null.as_raw_fd(), stream).map_err(failed("let go of the output"))?;
+    for stream in [Stream::Output, Stream::Errors] {
+        sys::replace_stream(&null, stream).map_err(failed("let go of the output"))?;
     }
     let Some((pid, pidfd)) = sys::clone_process(flags).map_err(failed("make the manager's namespaces"))? else {
         drop(ours);
-        be_manager(environment, ready, sole_user, groups, theirs);
+        be_manager(environment, ready, sole_user, groups, control, theirs);
     };
     drop(theirs);
     let mapped = map_users(pid, &identity, sole_user);
@@ -90,7 +90,7 @@ fn manage(environment: Environment, ready: usize, control: &UnixStream) -> Resul
         let _ = ours.write_all(&[0]);
         watch(control, server, &pidfd, &ours);
     }
-    sys::send_signal(pidfd.as_fd(), libc::SIGKILL);
+    sys::send_signal(pidfd.as_fd(), Signal::KILL);
     // The manager is gone when all that is below it is.
     let _ = sys::reap(pid, true);
     groups.sweep();
@@ -113,21 +113,27 @@ fn watch(control: &UnixStream, server: Option<OwnedFd>, manager: &OwnedFd, closi
 }
 
 /// The manager's life, as the first process of its pid namespace: its end is the end of all its sandboxes.
-fn be_manager(environment: Environment, ready: usize, sole_user: bool, groups: Groups, mut guard: UnixStream) -> ! {
-    let born = sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as _).and_then(|()| guard.read_exact(&mut [0]));
+fn be_manager(
+    environment: Environment,
+    ready: usize,
+    sole_user: bool,
+    groups: Groups,
+    mut control: &UnixStream,
+    mut guard: UnixStream,
+) -> ! {
+    let born = sys::die_with_parent().and_then(|()| guard.read_exact(&mut [0]));
     if born.is_err() {
         sys::exit(1);
     }
-    let control = UnixStream::from(sys::inherited(0));
     let slow = environment.ahead.is_some();
     match prepare(environment, sole_user, groups) {
         Ok(mould) => {
-            if write_message(&mut &control, &Report::Ready).is_ok() {
+            if write_message(&mut control, &Report::Ready).is_ok() {
                 Keeper::of_many(mould, control, guard, Pool::of(ready, slow)).work();
             }
         }
         Err(failure) => {
-            let _ = write_message(&mut &control, &Report::Failed(failure));
+            let _ = write_message(&mut control, &Report::Failed(failure));
         }
     }
     sys::exit(0)
@@ -151,8 +157,8 @@ fn prepare(mut environment: Environment, sole_user: bool, groups: Groups) -> Res
 /// process got a copy of the server's end.
 fn server() -> io::Result<Option<OwnedFd>> {
     match sys::parent_pid() {
-        0 => Ok(None),
-        pid => match sys::open_pidfd(pid) {
+        None => Ok(None),
+        Some(pid) => match sys::open_pidfd(pid) {
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(None),
             opened => opened.map(Some),
         },
@@ -165,18 +171,18 @@ fn server() -> io::Result<Option<OwnedFd>> {
 /// supervisor. If it is killed they come to the guard, and if the guard is killed the supervisor notices.
 fn guard() -> io::Result<OwnedFd> {
     // A program of the same user could otherwise trace the guard.
-    sys::prctl(libc::PR_SET_DUMPABLE, 0)?;
-    sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 1)?;
+    sys::set_dumpable(false)?;
+    sys::become_subreaper()?;
     let pidfd = sys::open_pidfd(sys::own_pid())?;
     let Some((supervisor, _)) = sys::clone_process(0)? else {
         // Neither is inherited as it is needed: this process has user maps to write and orphans to adopt.
-        sys::prctl(libc::PR_SET_DUMPABLE, 1)?;
-        sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 1)?;
+        sys::set_dumpable(true)?;
+        sys::become_subreaper()?;
         return Ok(pidfd);
     };
     // The control socket and the program's output are the supervisor's alone.
     if let Ok(null) = File::open("/dev/null") {
-        let _ = silence(&null, null.as_fd());
+        let _ = sys::detach(&null, null.as_fd());
     }
     let _ = sys::reap(supervisor, true);
     descendants::kill_all();

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::io::{self, PipeReader, PipeWriter, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use sandbox_plan::{
@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 use crate::fault::failed;
 use crate::init::Birth;
 use crate::steps::Site;
+use crate::sys::{self, Stream};
 use crate::tree::c_string;
-use crate::{descendants, inside, sys};
+use crate::{descendants, inside};
 
 /// What the worker is told to do, with what gets the output of it.
 #[derive(Serialize, Deserialize)]
@@ -188,7 +189,7 @@ fn confine(site: &mut Site, birth: &Birth) -> Result<(), Failure> {
     // The program's own mask.
     sys::set_umask(0o022);
     // Nothing looks into this process before it is the program.
-    sys::prctl(libc::PR_SET_DUMPABLE, 0).map_err(failed("seal the program's process"))
+    sys::set_dumpable(false).map_err(failed("seal the program's process"))
 }
 
 /// Returns only what failed, or what was found by a look around instead of a program.
@@ -232,7 +233,7 @@ fn start_beside(program: &Program, outputs: &[OwnedFd; 2]) -> Result<i32, Failur
 
 /// Returns only what failed.
 fn start_ahead(Ahead { program, variables }: &Ahead, Streams { input, outputs }: &Streams) -> Failure {
-    if let Err(error) = sys::replace_stream(input.as_raw_fd(), 0) {
+    if let Err(error) = sys::replace_stream(input, Stream::Input) {
         return failed("connect the program's input")(error);
     }
     let own = program.variables.iter().filter(|(name, _)| !variables.iter().any(|(other, _)| other == name));
@@ -241,9 +242,9 @@ fn start_ahead(Ahead { program, variables }: &Ahead, Streams { input, outputs }:
 }
 
 /// Returns only what failed.
-fn become_program(program: &Program, [stdout, stderr]: &[impl AsRawFd; 2]) -> Failure {
+fn become_program(program: &Program, [stdout, stderr]: &[impl AsFd; 2]) -> Failure {
     let connected =
-        sys::replace_stream(stdout.as_raw_fd(), 1).and_then(|()| sys::replace_stream(stderr.as_raw_fd(), 2));
+        sys::replace_stream(stdout, Stream::Output).and_then(|()| sys::replace_stream(stderr, Stream::Errors));
     if let Err(error) = connected {
         return failed("connect the program's output")(error);
     }
@@ -277,7 +278,7 @@ fn look_up(program: &Program) -> io::Result<CString> {
     let mut outcome = missing();
     for directory in path.split(':').filter(|directory| !directory.is_empty()) {
         let candidate = c_string(format!("{directory}/{name}"))?;
-        match sys::executable(&candidate) {
+        match sys::check_executable(&candidate) {
             Ok(()) => return Ok(candidate),
             // A file that can't be executed says more than none at all.
             Err(error) if error.raw_os_error() == Some(libc::EACCES) => outcome = error,

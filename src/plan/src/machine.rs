@@ -39,6 +39,19 @@ impl SocketBuffers {
     /// More than any kernel's own default, which is 212992 with pages of 4 KB.
     pub const GENEROUS: Self = Self { send: 1 << 20, receive: 1 << 20 };
 
+    /// Returns what a socket holds by default on this machine; where that can't be found out, [`Self::GENEROUS`].
+    pub fn of_this_machine() -> Self {
+        use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
+        let Ok(socket) = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None) else {
+            return Self::GENEROUS;
+        };
+        let size = |size: rustix::io::Result<usize>, otherwise| size.map_or(otherwise, |size| size as u64);
+        Self {
+            send: size(sockopt::socket_send_buffer_size(&socket), Self::GENEROUS.send),
+            receive: size(sockopt::socket_recv_buffer_size(&socket), Self::GENEROUS.receive),
+        }
+    }
+
     /// The most bytes that one socket holds, whatever its kind. What a unix socket has sent is its own until it is read,
     /// and the last message goes into a buffer that is all but full. The others hold both buffers at most, each with
     /// one packet too many.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 use std::{env, fs, io};
 
-use sandbox_plan::machine::{Controlled, Machine};
+use sandbox_plan::machine::{Controlled, Machine, SocketBuffers};
 use sandbox_plan::plan::{self, Definition, Network, Resources, USER, Work};
 use sandbox_plan::view::{self, CLOSURE};
 use sandbox_plan::{Identity, Plan, Readiness, Service};
@@ -88,7 +88,7 @@ fn machine() -> Machine {
         identity: Identity { uid: USER, gid: USER, host_uid, host_gid },
         controlled: Controlled::default(),
         cgroups: Vec::new(),
-        buffers: sys::socket_buffers(),
+        buffers: SocketBuffers::of_this_machine(),
     }
 }
 

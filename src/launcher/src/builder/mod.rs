@@ -16,7 +16,7 @@ mod output;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 use std::{env, fmt};
@@ -27,7 +27,7 @@ use sandbox_plan::record::Cost;
 use sandbox_plan::{Ending, Failure, LARGEST_REPORT, Order, Plan, Report, Usage, call_header, decode, encode};
 
 use crate::supervisor;
-use crate::sys::{self, Wait};
+use crate::sys::{self, Stream as Standard, Wait};
 
 /// The variable that names a builder's output, and that nobody but Nix sets.
 pub const OUT: &str = "out";
@@ -137,10 +137,11 @@ impl Conversation {
         let (stdout, stdout_end) = io::pipe().map_err(system("make a pipe"))?;
         let (stderr, stderr_end) = io::pipe().map_err(system("make a pipe"))?;
         if sys::clone_process(0).map_err(system("start the launcher"))?.is_none() {
-            let streams = [theirs.as_raw_fd(), stdout_end.as_raw_fd(), stderr_end.as_raw_fd()];
-            let placed = (0..).zip(streams).try_for_each(|(stream, from)| sys::replace_stream(from, stream));
+            let placed = sys::replace_stream(&theirs, Standard::Input)
+                .and_then(|()| sys::replace_stream(&stdout_end, Standard::Output))
+                .and_then(|()| sys::replace_stream(&stderr_end, Standard::Errors));
             if placed.and_then(|()| sys::close_others(None)).is_ok() {
-                supervisor::serve(UnixStream::from(sys::inherited(0)));
+                supervisor::serve(UnixStream::from(sys::take_input()));
             }
             sys::exit(0);
         }
