@@ -1,9 +1,9 @@
-//! Finds what a program left in its working directory, which nobody gets: files there are gone with the sandbox, and whoever
-//! wrote them for the caller should hear of it.
+//! Finds the files that a program left in its working directory. They are deleted with the sandbox, so the caller is
+//! told their names, in case they were meant as results.
 //!
-//! Looked at is the top of the directory alone, when nothing can write to it any more. Named are the files and directories
-//! that the call did not bring there, and the files that are no longer as it brought them. Not named is what no reader waits
-//! for: hidden names, links, pipes and the like, programs that were compiled, and what tools keep for themselves.
+//! Only the top of the directory is read, when no process can write to it. Files and directories are named that the
+//! call did not bring, and files that have changed. Not named is what is unlikely to be a result: hidden files, links,
+//! pipes and the like, compiled programs, and files that tools keep for themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -17,54 +17,55 @@ use std::path::{Component, Path};
 use crate::Step;
 use crate::plan::OUT;
 
-/// What compilers and interpreters leave beside a program for their own next run, by its whole name or its ending.
-const OF_TOOLS: [&str; 5] = ["Cargo.lock", "__pycache__", "go.sum", "node_modules", "target"];
-const COMPILED: [&str; 3] = ["class", "o", "pyc"];
+/// Names that compilers and interpreters use for their own files.
+const TOOL_NAMES: [&str; 5] = ["Cargo.lock", "__pycache__", "go.sum", "node_modules", "target"];
+/// Extensions of compiled files.
+const COMPILED_EXTENSIONS: [&str; 3] = ["class", "o", "pyc"];
 
-/// How many entries are looked at.
-const MOST_ENTRIES: usize = 10_000;
-/// How many are named; the others are counted.
-const MOST_NAMES: usize = 50;
+/// The number of entries that are read.
+const MAX_ENTRIES: usize = 10_000;
+/// The number of files that are named; the others are counted.
+const MAX_NAMES: usize = 50;
 
-/// What is named of a working directory.
+/// The files that a program left in its working directory.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Left {
-    /// Sorted; those of directories end in a slash.
+    /// Sorted; the names of directories end in a slash.
     pub names: Vec<OsString>,
-    /// How many there are besides.
+    /// The number of files that are not named.
     pub more: u64,
 }
 
-/// Looks at a working directory, whose path in the sandbox is `workdir`, and into which `steps` have written the call's
-/// files. What can't be read, by the program's doing, is not named.
+/// Reads a working directory, whose path in the sandbox is `workdir`, and into which `steps` have written the call's
+/// files. Files that the program has made unreadable are not named.
 pub fn find(directory: BorrowedFd, workdir: &Path, steps: &[Step]) -> Left {
-    // A path that leads to the very directory, whatever name it has by now.
+    // A path of the directory even if it was renamed.
     let opened = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string());
     let given = given(workdir, steps);
     let is_left = |entry: &DirEntry| match given.get(&*entry.file_name()) {
-        Some(Given::File(content)) => is_other(&entry.path(), content),
-        Some(Given::Directory) => false,
+        Some(GivenEntry::File(content)) => is_changed(&entry.path(), content),
+        Some(GivenEntry::Directory) => false,
         None => is_result(entry),
     };
-    let entries = fs::read_dir(opened).into_iter().flatten().flatten().take(MOST_ENTRIES);
+    let entries = fs::read_dir(opened).into_iter().flatten().flatten().take(MAX_ENTRIES);
     let names: BTreeSet<OsString> = entries.filter(is_left).map(|entry| name(&entry)).collect();
-    let more = names.len().saturating_sub(MOST_NAMES) as u64;
-    Left { names: names.into_iter().take(MOST_NAMES).collect(), more }
+    let more = names.len().saturating_sub(MAX_NAMES) as u64;
+    Left { names: names.into_iter().take(MAX_NAMES).collect(), more }
 }
 
-/// What was in the working directory before the program.
-enum Given<'a> {
+/// An entry of the working directory that was there before the program.
+enum GivenEntry<'a> {
     File(&'a [u8]),
-    /// Its files lie deeper, or are no matter of the program's caller, as with the directory of artifacts.
+    /// A directory with files of the call, or the directory of artifacts.
     Directory,
 }
 
-fn given<'a>(workdir: &Path, steps: &'a [Step]) -> BTreeMap<&'a OsStr, Given<'a>> {
+fn given<'a>(workdir: &Path, steps: &'a [Step]) -> BTreeMap<&'a OsStr, GivenEntry<'a>> {
     let mut given = BTreeMap::new();
     if let Some(Component::Normal(out)) =
         Path::new(OUT).strip_prefix(workdir).ok().and_then(|out| out.components().next())
     {
-        given.insert(out, Given::Directory);
+        given.insert(out, GivenEntry::Directory);
     }
     for step in steps {
         let (path, content) = match step {
@@ -76,16 +77,16 @@ fn given<'a>(workdir: &Path, steps: &'a [Step]) -> BTreeMap<&'a OsStr, Given<'a>
         let mut components = path.components();
         let Some(Component::Normal(first)) = components.next() else { continue };
         let what = match content {
-            Some(content) if components.next().is_none() => Given::File(content),
-            _ => Given::Directory,
+            Some(content) if components.next().is_none() => GivenEntry::File(content),
+            _ => GivenEntry::Directory,
         };
         given.insert(first, what);
     }
     given
 }
 
-/// Whether a file that the call brought has another content now. One that is gone, or is no file any more, is not left.
-fn is_other(path: &Path, given: &[u8]) -> bool {
+/// Returns whether a file of the call has another content now. One that was deleted or replaced does not count.
+fn is_changed(path: &Path, given: &[u8]) -> bool {
     let Some(mut file) = open(path).ok().filter(|file| file.metadata().is_ok_and(|facts| facts.is_file())) else {
         return false;
     };
@@ -104,18 +105,18 @@ fn is_other(path: &Path, given: &[u8]) -> bool {
     false
 }
 
-/// Follows no link, and does not wait for who would write into a pipe.
+/// Opens a file without following a link, and without waiting for the other end of a pipe.
 fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)
 }
 
-/// Whether something that the program made may be meant for a reader.
+/// Returns whether a file that the program made may be meant as a result.
 fn is_result(entry: &DirEntry) -> bool {
     let name = entry.file_name();
     let extension = Path::new(&name).extension();
     if name.as_bytes().starts_with(b".")
-        || OF_TOOLS.iter().any(|other| name == *other)
-        || COMPILED.iter().any(|other| extension == Some(OsStr::new(other)))
+        || TOOL_NAMES.iter().any(|other| name == *other)
+        || COMPILED_EXTENSIONS.iter().any(|other| extension == Some(OsStr::new(other)))
     {
         return false;
     }
@@ -134,16 +135,17 @@ fn name(entry: &DirEntry) -> OsString {
     name
 }
 
-/// A text that [`Left::write`] has not written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotLeft;
+/// A file that was not written by a builder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this is not as a builder writes it")]
+pub struct ParseLeftError;
 
 impl Left {
     pub fn is_empty(&self) -> bool {
         self.names.is_empty() && self.more == 0
     }
 
-    /// The content of a file: how many more there are, and each name, all with a NUL behind.
+    /// Encodes the content of the file: the number of further files, and each name, terminated by NULs.
     pub fn write(&self) -> Vec<u8> {
         let mut text = format!("{}\0", self.more).into_bytes();
         for name in &self.names {
@@ -153,10 +155,10 @@ impl Left {
         text
     }
 
-    pub fn read(text: &[u8]) -> Result<Self, NotLeft> {
-        let mut parts = text.strip_suffix(&[0]).ok_or(NotLeft)?.split(|byte| *byte == 0);
-        let more = str::from_utf8(parts.next().ok_or(NotLeft)?).map_err(|_| NotLeft)?;
-        let more = more.parse().map_err(|_| NotLeft)?;
+    pub fn read(text: &[u8]) -> Result<Self, ParseLeftError> {
+        let mut parts = text.strip_suffix(&[0]).ok_or(ParseLeftError)?.split(|byte| *byte == 0);
+        let more = str::from_utf8(parts.next().ok_or(ParseLeftError)?).map_err(|_| ParseLeftError)?;
+        let more = more.parse().map_err(|_| ParseLeftError)?;
         Ok(Self { names: parts.map(|name| OsStr::from_bytes(name).to_owned()).collect(), more })
     }
 }
@@ -184,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn new_and_changed_files_are_named_and_given_ones_are_not() {
+    fn new_and_changed_files_are_named() {
         let directory = directory("changed");
         let steps =
             ["same", "other", "longer", "gone", "deep/same"].map(|name| file(&format!("/sandbox/{name}"), b"content"));
@@ -200,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_reader_waits_for_is_not_named() {
+    fn hidden_compiled_and_tool_files_are_not_named() {
         let directory = directory("tools");
         for name in [".cache", "Main.class", "main.o", "Cargo.lock", "program", "given"] {
             fs::write(directory.join(name), "x").unwrap();
@@ -219,24 +221,24 @@ mod tests {
     }
 
     #[test]
-    fn of_many_files_the_first_are_named_and_the_others_counted() {
+    fn many_files_are_named_up_to_the_limit_and_counted() {
         let directory = directory("many");
         for number in 100..160 {
             fs::write(directory.join(number.to_string()), "").unwrap();
         }
         let Left { names, more } = left(&directory, &[]);
-        assert_eq!((names.len(), names[0].to_str(), more), (MOST_NAMES, Some("100"), 10));
+        assert_eq!((names.len(), names[0].to_str(), more), (MAX_NAMES, Some("100"), 10));
         fs::remove_dir_all(directory).unwrap();
     }
 
     #[test]
-    fn left_is_read_as_it_was_written_and_nothing_else_is() {
+    fn left_written_is_read_the_same_and_other_text_refused() {
         let names = [&b"a b"[..], b"\xff\n/"].map(|name| OsStr::from_bytes(name).to_owned()).to_vec();
         for left in [Left { names, more: 3 }, Left::default()] {
             assert_eq!(Left::read(&left.write()), Ok(left));
         }
         for text in [&b""[..], b"1", b"x\0", b"\0"] {
-            assert_eq!(Left::read(text), Err(NotLeft));
+            assert_eq!(Left::read(text), Err(ParseLeftError));
         }
     }
 }

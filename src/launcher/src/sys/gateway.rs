@@ -1,6 +1,6 @@
-//! Sets up the routes and sockets of a gateway in a sandbox's network namespace, from inside: with the loopback interface
-//! up and before privileges are dropped. Needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_NET_BIND_SERVICE over the namespace.
-//! The server's network tests also use it, to build small internets.
+//! Sets up the routes and sockets of a gateway in a sandbox's network namespace, from inside: with the loopback
+//! interface up and before privileges are dropped. Needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_NET_BIND_SERVICE over the
+//! namespace. The server's network tests also use it, to build small internets.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
@@ -34,7 +34,7 @@ fn listen(address: SocketAddrV4) -> io::Result<OwnedFd> {
     Ok(listener.into())
 }
 
-/// A raw socket that gets a copy of the first packet of each TCP connection over IPv4 to an address that is not
+/// Opens a raw socket that gets a copy of the first packet of each TCP connection over IPv4 to an address that is not
 /// 127.0.0.0/8.
 fn observe() -> io::Result<OwnedFd> {
     let socket = raw_socket(AddressFamily::INET, Some(ipproto::TCP))?;

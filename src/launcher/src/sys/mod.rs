@@ -1,8 +1,8 @@
 //! Every system call that Rust's standard library does not offer. All `unsafe` of the launcher's library is in this
 //! directory.
 //!
-//! Most calls go through rustix, whose functions are safe. Written out by hand are only those that rustix does not have,
-//! or offers as `unsafe` too.
+//! Most calls go through rustix, whose functions are safe. Written out by hand are only those that rustix does not
+//! have, or offers as `unsafe` too.
 
 #![allow(unsafe_code)]
 

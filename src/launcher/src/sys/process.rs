@@ -14,6 +14,8 @@ use rustix::fs::{Access, Mode};
 use rustix::process::{DumpableBehavior, Pid, PidfdFlags};
 use rustix::thread::{CpuSet, UnshareFlags};
 
+use sandbox_plan::Ending;
+
 pub use rustix::process::{Resource, Signal};
 
 use super::{check, done, owned};
@@ -84,18 +86,18 @@ pub fn take_input() -> OwnedFd {
 
 /// A stream that programs expect to be open.
 #[derive(Clone, Copy)]
-pub enum Stream {
+pub enum StandardStream {
     Input,
     Output,
     Errors,
 }
 
 /// Makes a standard stream another name for an open file, without the close-on-exec flag.
-pub fn replace_stream(from: impl AsFd, stream: Stream) -> io::Result<()> {
+pub fn replace_stream(from: impl AsFd, stream: StandardStream) -> io::Result<()> {
     Ok(match stream {
-        Stream::Input => rustix::stdio::dup2_stdin(from),
-        Stream::Output => rustix::stdio::dup2_stdout(from),
-        Stream::Errors => rustix::stdio::dup2_stderr(from),
+        StandardStream::Input => rustix::stdio::dup2_stdin(from),
+        StandardStream::Output => rustix::stdio::dup2_stdout(from),
+        StandardStream::Errors => rustix::stdio::dup2_stderr(from),
     }?)
 }
 
@@ -103,7 +105,7 @@ pub fn replace_stream(from: impl AsFd, stream: Stream) -> io::Result<()> {
 ///
 /// To be called first thing in a copy of a process, which must not go back to frames whose objects own descriptors.
 pub fn detach(null: &File, kept: BorrowedFd) -> io::Result<()> {
-    for stream in [Stream::Input, Stream::Output, Stream::Errors] {
+    for stream in [StandardStream::Input, StandardStream::Output, StandardStream::Errors] {
         replace_stream(null, stream)?;
     }
     close_others(Some(kept))
@@ -113,8 +115,8 @@ pub fn detach(null: &File, kept: BorrowedFd) -> io::Result<()> {
 pub fn close_others(kept: Option<BorrowedFd>) -> io::Result<()> {
     assert_started();
     let close = |first: c_uint, last: c_uint| {
-        // SAFETY: no pointer is followed. The callers do this first thing in a process, and do not go back to the frames
-        // whose objects own what is closed here.
+        // SAFETY: no pointer is followed. The callers do this first thing in a process, and do not go back to the
+        // frames whose objects own what is closed here.
         if first > last { Ok(()) } else { done(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }) }
     };
     match kept.map(|fd| fd.as_raw_fd() as c_uint) {
@@ -262,14 +264,26 @@ pub fn send_signal(pidfd: BorrowedFd, signal: Signal) {
     let _ = rustix::process::pidfd_send_signal(pidfd, signal);
 }
 
-/// A child that has ended: its pid, wait status and the resources that it and its own children used.
+/// A child that has ended, with the resources that it and its own children used.
 pub struct Reaped {
     pub pid: i32,
-    pub status: c_int,
+    /// As wait4 returns it.
+    status: c_int,
     /// Processor time, user and system.
     pub cpu: Duration,
     /// Largest resident set, in bytes.
     pub peak_memory: u64,
+}
+
+impl Reaped {
+    /// Returns how the child ended.
+    pub fn ending(&self) -> Ending {
+        if libc::WIFSIGNALED(self.status) {
+            Ending::Signalled { signal: libc::WTERMSIG(self.status) }
+        } else {
+            Ending::Exited { code: libc::WEXITSTATUS(self.status) }
+        }
+    }
 }
 
 /// Reaps a child (-1: any). Returns `None` if none has ended yet and `block` is false.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sandbox_plan::Environment;
+use sandbox_plan::SandboxEnvironment;
 
 use crate::call::definition::{Network, Sandbox};
 use crate::sandbox::launch::Controls;
@@ -18,7 +18,7 @@ pub struct Environments {
 }
 
 struct Known {
-    environment: Arc<Environment>,
+    environment: Arc<SandboxEnvironment>,
     /// What it was made of.
     sandbox: &'static Sandbox,
     view: Arc<View>,
@@ -27,7 +27,7 @@ struct Known {
 
 impl Environments {
     /// The environment of a sandbox with this view, as this machine is now.
-    pub fn of(&self, sandbox: &'static Sandbox, view: &Arc<View>) -> Arc<Environment> {
+    pub fn of(&self, sandbox: &'static Sandbox, view: &Arc<View>) -> Arc<SandboxEnvironment> {
         let resolver = match sandbox.network {
             // The host's resolver can change while the server runs.
             Network::Bridge => plan::resolver_files(),

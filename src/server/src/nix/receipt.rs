@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use sandbox_plan::variables::{NAME_PREFIX, NONCE};
+
 use crate::call::file::File;
 use crate::call::job::Job;
 use crate::call::tool::SYSTEM;
@@ -9,9 +11,6 @@ use crate::nix::run_derivation::{Run, RunDerivation, builder_path};
 use nix_store::derivation::{Derivation, ParseError};
 use nix_store::hash::{derivation_path, fill_outputs};
 use nix_store::store_path::{StorePath, StorePathError};
-
-/// The variable that keeps runs of one call apart.
-const NONCE: &str = "nonce";
 
 /// Bytes of files that are hashed in about a millisecond.
 const QUICK: usize = 1 << 20;
@@ -80,7 +79,7 @@ impl Receipt {
         let derivation = Derivation::parse(text).map_err(ReceiptError::Syntax)?;
         let other = |reason| Err(ReceiptError::Other { reason });
         let name = derivation.environment.get("name").cloned().unwrap_or_default();
-        if !name.starts_with("sandbox-mcp-run-") {
+        if !name.starts_with(NAME_PREFIX) {
             return other("it has another name");
         }
         if !derivation.input_derivations.is_empty() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 use sandbox_plan::landlock::Landlock;
-use sandbox_plan::{Call, Ending, Environment, Failure, Plan, Program, Step, Watch};
+use sandbox_plan::{Call, Ending, Failure, Plan, Program, SandboxEnvironment, Step, Watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::call::job::{Job, Output};
@@ -36,14 +36,14 @@ impl Walls {
         let landlock = Step::Landlock { read, write, scoped: true, required: true };
         let (sandbox, landlock, seccomp) = tokio::join!(
             in_namespaces(),
-            stands(without_namespaces(landlock)),
+            landlock_version(without_namespaces(landlock)),
             stands(without_namespaces(Step::Seccomp { program: confine::filter(Filter::STRICTEST) })),
         );
         let missing = |remedy| move |(operation, reason)| Missing { operation, reason, remedy };
         Self {
             namespaces: required(&sandbox),
             sandbox,
-            landlock: landlock.and_then(|()| landlock_version()).map_err(missing(LANDLOCK_REMEDY)),
+            landlock: landlock.map_err(missing(LANDLOCK_REMEDY)),
             seccomp: seccomp.map_err(missing(SECCOMP_REMEDY)),
         }
     }
@@ -68,10 +68,23 @@ async fn stands(plan: Plan) -> Result<(), Refusal> {
     match launch::run(&plan, Output::Captured, &CancellationToken::new()).await {
         Ok(run) if run.ending == (Ending::Exited { code: 0 }) => Ok(()),
         Ok(run) => Err(("run a program".to_owned(), format!("it ended with {:?}", run.ending))),
-        Err(LaunchError::Refused(Failure { operation, errno })) => {
-            Err((operation, io::Error::from_raw_os_error(errno).to_string()))
+        Err(error) => Err(refusal(error)),
+    }
+}
+
+/// Returns the kernel's version of Landlock, if the plan's wall stands.
+async fn landlock_version(plan: Plan) -> Result<Landlock, Refusal> {
+    let plan = Plan { call: Call { program: None, ..plan.call }, ..plan };
+    let version = launch::look(&plan).await.map_err(refusal)?.landlock;
+    version.map(Landlock).ok_or_else(|| ("ask for Landlock's version".to_owned(), "there is none".to_owned()))
+}
+
+fn refusal(error: LaunchError) -> Refusal {
+    match error {
+        LaunchError::Refused(Failure { operation, errno }) => {
+            (operation, io::Error::from_raw_os_error(errno).to_string())
         }
-        Err(error) => Err(("start the launcher".to_owned(), error.to_string())),
+        error => ("start the launcher".to_owned(), error.to_string()),
     }
 }
 
@@ -84,7 +97,7 @@ async fn in_namespaces() -> launch::Walls {
 
 fn without_namespaces(wall: Step) -> Plan {
     Plan {
-        environment: Environment {
+        environment: SandboxEnvironment {
             namespaces: vec![],
             identity: plan::identity(),
             view: vec![],
@@ -107,11 +120,6 @@ fn without_namespaces(wall: Step) -> Plan {
             deadline: LONGEST,
         },
     }
-}
-
-/// The newest version that the kernel speaks.
-fn landlock_version() -> Result<Landlock, Refusal> {
-    Landlock::of_this_kernel().map_err(|error| ("ask for Landlock's version".to_owned(), error.to_string()))
 }
 
 const LANDLOCK_REMEDY: &str = "Landlock needs Linux 5.13 with `landlock` in the kernel's list of security modules, \

@@ -4,15 +4,13 @@ use std::collections::VecDeque;
 use std::iter;
 use std::time::Duration;
 
-use sandbox_plan::record::Cost;
+use sandbox_plan::record::{LOG_PREFIX, RunCost};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::call::stage::{OnStage, Stage};
 use nix_store::protocol::{Event, Work};
 
-/// Begins the builder's own lines of the log.
-const OWN_LINE: &str = "sandbox-mcp: ";
 /// Begin Nix's own lines where it is heard as text.
 const WAITING: &str = "waiting for ";
 const BUILDING: &str = "building ";
@@ -25,7 +23,7 @@ const LAST_LINES: usize = 5;
 /// What Nix and the builder have to say.
 pub struct Log<'a> {
     on_stage: OnStage<'a>,
-    pub cost: Option<Cost>,
+    pub cost: Option<RunCost>,
     /// Why the builder refused.
     pub refusal: Option<String>,
     /// What Nix said last of a remote builder, and what was heard last that is none of the builder's own lines.
@@ -121,7 +119,7 @@ impl<'a> Log<'a> {
 
     /// Takes a line if it is the builder's own.
     fn is_own(&mut self, line: &str) -> bool {
-        match (line.parse(), line.strip_prefix(OWN_LINE)) {
+        match (line.parse(), line.strip_prefix(LOG_PREFIX)) {
             (Ok(cost), _) => self.cost = Some(cost),
             (Err(_), Some(reason)) => self.refusal = Some(reason.to_owned()),
             _ => return false,

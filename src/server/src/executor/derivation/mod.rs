@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{fmt, fs, io};
 
-use sandbox_plan::record::Cost;
+use sandbox_plan::record::RunCost;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
@@ -230,7 +230,7 @@ pub struct Derivations {
 /// What Nix told of a build that succeeded.
 struct Built {
     /// None: the output was there already.
-    cost: Option<Cost>,
+    cost: Option<RunCost>,
 }
 
 impl Derivations {
@@ -428,7 +428,7 @@ async fn outcome(
         None => artifacts::Artifacts::default(),
     };
     artifacts.add_left_out(output.left_out);
-    let cost = built.cost.unwrap_or(Cost { duration: elapsed, usage: Default::default() });
+    let cost = built.cost.unwrap_or(RunCost { duration: elapsed, usage: Default::default() });
     Ok(Outcome {
         ending: output.ending,
         stdout: output.stdout,

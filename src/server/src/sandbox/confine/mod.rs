@@ -12,7 +12,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-use sandbox_plan::{Call, Environment, Plan, Program, Readiness, Resource, Service, Step};
+use sandbox_plan::{Call, Plan, Program, Resource, SandboxEnvironment, ServiceReadiness, ServiceSpec, Step};
 
 pub use self::seccomp::{Filter, filter};
 use crate::call::definition::{Network, Sandbox};
@@ -70,7 +70,7 @@ pub fn confined(job: &Job, view: &View, ground: &Ground) -> Plan {
     };
     let services = plan::services(sandbox).into_iter().map(|service| place.moved_service(mask, service)).collect();
     Plan {
-        environment: Environment {
+        environment: SandboxEnvironment {
             namespaces: Vec::new(),
             identity: plan::identity(),
             view: Vec::new(),
@@ -137,11 +137,11 @@ impl Place<'_> {
         mask.iter().copied().chain(command).map(|argument| self.moved(argument)).collect()
     }
 
-    fn moved_service(self, mask: &[&str], service: Service) -> Service {
-        Service {
+    fn moved_service(self, mask: &[&str], service: ServiceSpec) -> ServiceSpec {
+        ServiceSpec {
             command: self.moved_command(mask, &service.command),
             ready: match service.ready {
-                Readiness::File { path } => Readiness::File { path: self.of(&path) },
+                ServiceReadiness::File { path } => ServiceReadiness::File { path: self.of(&path) },
                 ready => ready,
             },
             logs: service.logs.iter().map(|log| self.of(log)).collect(),

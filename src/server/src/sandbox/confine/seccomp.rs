@@ -7,7 +7,7 @@ use libc::{c_int, c_long};
 
 use crate::call::definition::Network;
 use sandbox_plan::landlock::Landlock;
-use sandbox_plan::seccomp::{Bounds, Condition, Refusal, is, is_not, masked, stricter_filter};
+use sandbox_plan::seccomp::{Bounds, Condition, RefusedSyscall, is, is_not, masked, stricter_filter};
 
 /// What a filter depends on.
 #[derive(Debug, Clone, Copy)]
@@ -95,7 +95,7 @@ const OPENING: &[(c_long, u8)] = &[
 /// The filter, as the launcher takes it. It must be the last wall.
 pub fn filter(filter: Filter) -> Vec<u8> {
     let mut more = Vec::new();
-    let mut refuse = |call, cases: Vec<Vec<Condition>>| more.push(Refusal { call, errno: DENIED, cases });
+    let mut refuse = |call, cases: Vec<Vec<Condition>>| more.push(RefusedSyscall { call, errno: DENIED, cases });
     SHARED.iter().for_each(|call| refuse(*call, Vec::new()));
     // The limits of another process, which may be any of the same user.
     refuse(libc::SYS_prlimit64, vec![vec![is_not(0, 0)]]);

@@ -360,7 +360,7 @@ mod tests {
     fn what_no_control_group_bounds_is_watched_or_refused() {
         let resources = Resources { cpu: 1, memory_mb: 256, processes: 64, files: 256 };
         let none = Controls::none("");
-        let socket = Some(SocketBuffers::of_this_machine().most());
+        let socket = Some(SocketBuffers::of_this_machine().capacity());
         let watch =
             Watch { memory: Some(256 << 20), socket, processes: Some(64), ends_forks: false, processors: Some(1) };
         assert_eq!((none.watch(&resources, 65534), none.cgroups(&resources)), (watch, vec![]));

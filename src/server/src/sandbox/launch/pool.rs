@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use sandbox_plan::{Call, Environment, Step};
+use sandbox_plan::{Call, SandboxEnvironment, Step};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
@@ -37,7 +37,7 @@ pub struct Pool {
 }
 
 struct Slot {
-    environment: Arc<Environment>,
+    environment: Arc<SandboxEnvironment>,
     manager: Arc<OnceCell<Manager>>,
     used: Instant,
 }
@@ -60,7 +60,7 @@ impl Pool {
     /// Runs a call, in a sandbox that was ready if there was one. Whatever way it returns, nothing of the sandbox is left.
     pub async fn run(
         &self,
-        environment: &Arc<Environment>,
+        environment: &Arc<SandboxEnvironment>,
         call: &Call,
         output: Output,
         cancelled: &CancellationToken,
@@ -71,7 +71,7 @@ impl Pool {
     /// The same for an environment whose sandboxes have a gateway, of which somebody gets the sockets.
     pub async fn run_with_sockets(
         &self,
-        environment: &Arc<Environment>,
+        environment: &Arc<SandboxEnvironment>,
         call: &Call,
         output: Output,
         on_sockets: OnSockets<'_>,
@@ -104,7 +104,7 @@ impl Pool {
         }
     }
 
-    fn slot(&self, environment: &Arc<Environment>) -> Arc<OnceCell<Manager>> {
+    fn slot(&self, environment: &Arc<SandboxEnvironment>) -> Arc<OnceCell<Manager>> {
         let now = Instant::now();
         let mut managers = self.managers.lock().unwrap_or_else(PoisonError::into_inner);
         // One that is at work has more owners than this map.
@@ -152,7 +152,7 @@ impl Pool {
 
 /// Twice the processors: more calls at once gain nothing, and a ready sandbox takes up to 2 MB. One whose program was
 /// started ahead takes what the program takes, which can be 100 MB, so that few must be enough.
-fn most_ready(environment: &Environment) -> usize {
+fn most_ready(environment: &SandboxEnvironment) -> usize {
     static PROCESSORS: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get));
     let (each, most) = if environment.ahead.is_some() { (1, MOST_AHEAD) } else { (2, MOST_READY) };
     (each * *PROCESSORS).min(most)
