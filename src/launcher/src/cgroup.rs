@@ -1,5 +1,5 @@
-//! A control group for each sandbox. Which files hold which limits is the order's business; the directories are opened
-//! before a manager turns its back on the host.
+//! A control group for each sandbox. The order says which files hold which limits; the directories are opened before a
+//! manager leaves the host's mount namespace.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use sandbox_plan::{Alarm, Cgroup, Failure, Limit};
 
 use crate::fault::failed;
@@ -15,12 +16,12 @@ use crate::sys;
 use crate::tree::c_string;
 
 /// Begins the name of each group.
-const PREFIX: &str = "sandbox-mcp-";
+const NAME_PREFIX: &str = "sandbox-mcp-";
 
-/// The directories in which sandboxes get theirs.
+/// The control groups in which sandboxes get groups of their own.
 pub struct Groups {
     parents: Vec<(Cgroup, OwnedFd)>,
-    /// The launcher's pid, which is part of each group's name.
+    /// The pid of the launcher, which is part of each group's name.
     keeper: i32,
 }
 
@@ -38,6 +39,7 @@ struct Member {
 }
 
 impl Groups {
+    /// Opens the directories, and removes groups that earlier launchers have left.
     pub fn open(cgroups: &[Cgroup]) -> Result<Self, Failure> {
         let parents = cgroups
             .iter()
@@ -55,11 +57,11 @@ impl Groups {
         Ok(groups)
     }
 
-    /// Makes a sandbox's groups, with their limits set.
+    /// Makes a sandbox's groups and sets their limits.
     pub fn make(&self, number: u64) -> Result<Group, Failure> {
         let mut group = Group { members: Vec::new() };
         for (cgroup, parent) in &self.parents {
-            let name = format!("{PREFIX}{}-{number}", self.keeper);
+            let name = format!("{NAME_PREFIX}{}-{number}", self.keeper);
             match Member::make(cgroup, parent, name) {
                 Ok(member) => group.members.push(member),
                 Err(failure) => {
@@ -71,12 +73,13 @@ impl Groups {
         Ok(group)
     }
 
-    /// Removes what this launcher has left.
+    /// Removes the groups that this launcher has left.
     pub fn sweep(&self) {
         self.remove_where(|keeper| keeper == self.keeper);
     }
 
-    /// Removes what launchers have left that were killed before they could do it. Only empty groups can be removed.
+    /// Removes the groups of launchers that were killed before they could do it. The kernel keeps groups that are not
+    /// empty.
     fn sweep_after_others(&self) {
         self.remove_where(|keeper| !Path::new("/proc").join(keeper.to_string()).exists());
     }
@@ -95,9 +98,9 @@ impl Groups {
     }
 }
 
-/// The launcher that a group's name names.
+/// Returns the pid of the launcher that a group belongs to, from its name.
 fn keeper_of(name: &OsStr) -> Option<i32> {
-    let (keeper, _) = name.to_str()?.strip_prefix(PREFIX)?.split_once('-')?;
+    let (keeper, _) = name.to_str()?.strip_prefix(NAME_PREFIX)?.split_once('-')?;
     keeper.parse().ok()
 }
 
@@ -111,7 +114,7 @@ impl Member {
         };
         let (parent, directory) = make().map_err(failed(format!("make the control group {}", path.display())))?;
         let mut member = Self { parent, name, directory, path, alarms: Vec::new() };
-        match member.settle(cgroup) {
+        match member.configure(cgroup) {
             Ok(()) => Ok(member),
             Err(failure) => {
                 member.remove();
@@ -120,7 +123,7 @@ impl Member {
         }
     }
 
-    fn settle(&mut self, cgroup: &Cgroup) -> Result<(), Failure> {
+    fn configure(&mut self, cgroup: &Cgroup) -> Result<(), Failure> {
         for (file, value) in &cgroup.settings {
             self.write(file, value).map_err(failed(format!("set {} to {value}", self.path.join(file).display())))?;
         }
@@ -128,7 +131,7 @@ impl Member {
             let file = sys::open_file(
                 self.directory.as_fd(),
                 &c_string(&*alarm.file).map_err(failed("name a file"))?,
-                libc::O_RDONLY,
+                OFlags::RDONLY,
             )
             .map_err(failed(format!("open {}", self.path.join(&alarm.file).display())))?;
             self.alarms.push((alarm.clone(), file.into()));
@@ -137,17 +140,17 @@ impl Member {
     }
 
     fn write(&self, file: &str, value: &str) -> io::Result<()> {
-        let file = sys::open_file(self.directory.as_fd(), &c_string(file)?, libc::O_WRONLY)?;
+        let file = sys::open_file(self.directory.as_fd(), &c_string(file)?, OFlags::WRONLY)?;
         File::from(file).write_all(value.as_bytes())
     }
 
     fn remove(self) {
-        // Its last process can be gone for its parent, and not yet for the group.
-        const TRIES: u32 = 100;
+        // The group can have its last process for a moment longer than the parent of that process.
+        const MAX_TRIES: u32 = 100;
         let Self { parent, name, directory, alarms, .. } = self;
         drop((directory, alarms));
         let Ok(name) = c_string(name) else { return };
-        for _ in 0..TRIES {
+        for _ in 0..MAX_TRIES {
             match sys::remove_directory(parent.as_fd(), &name) {
                 Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
                     std::thread::sleep(std::time::Duration::from_micros(100));
@@ -159,11 +162,11 @@ impl Member {
 }
 
 impl Group {
-    /// Moves this process in, which has one thread, and thereby all that it will start. It can take milliseconds, in
-    /// which the kernel waits for all processors, so that it is done by whoever moves and not by a keeper.
+    /// Moves this process, which has one thread, into the groups, and thereby all processes that it will start. This
+    /// can take milliseconds, in which the kernel waits for all processors, so a keeper must not do it for others.
     pub fn join(&self) -> Result<(), Failure> {
         for member in &self.members {
-            // For a thread that moves itself the kernel waits for nobody. Version 2 moves whole processes only.
+            // A thread that moves itself does not have to wait. Version 2 moves only whole processes.
             let moved = match member.write("tasks", "0") {
                 Err(error) if error.kind() == ErrorKind::NotFound => member.write("cgroup.procs", "0"),
                 moved => moved,
@@ -173,7 +176,7 @@ impl Group {
         Ok(())
     }
 
-    /// The limit that was met, if any was.
+    /// Returns the limit that was met, if any.
     pub fn alarm(&self) -> Option<Limit> {
         let alarms = self.members.iter().flat_map(|member| &member.alarms);
         alarms
@@ -182,16 +185,33 @@ impl Group {
             .next()
     }
 
+    /// Removes the groups, which must be empty.
     pub fn remove(self) {
         self.members.into_iter().for_each(Member::remove);
     }
 }
 
-/// The number behind the alarm's key.
+/// Reads the number after an alarm's key.
 fn count(alarm: &Alarm, file: &File) -> Option<u64> {
     use std::os::unix::fs::FileExt;
     let mut buffer = [0; 1024];
     let length = file.read_at(&mut buffer, 0).ok()?;
     let text = str::from_utf8(&buffer[..length]).ok()?;
     text.lines().find_map(|line| line.strip_prefix(&*alarm.key)?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeper_of_a_group_name_is_its_pid() {
+        let keeper = |name: &str| keeper_of(OsStr::new(name));
+        assert_eq!(keeper("sandbox-mcp-123-7"), Some(123));
+        for name in
+            ["", "sandbox-mcp-123", "sandbox-mcp-trial-1", "sandbox-mcp-1x-2", "other-123-7", "sandbox-mcp-123.scope"]
+        {
+            assert_eq!(keeper(name), None, "{name}");
+        }
+    }
 }

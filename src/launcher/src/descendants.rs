@@ -1,4 +1,4 @@
-//! The end of a sandbox that has no pid namespace: all that came from this process is found and killed.
+//! The end of a sandbox without a pid namespace: all descendants of this process are found and killed.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use sandbox_plan::Usage;
 
-use crate::sys;
+use crate::sys::{self, Signal};
 
-/// Kills all descendants of this process, which must be their subreaper, and tells what they took.
+/// Kills all descendants of this process, which must be a subreaper, and returns what they used.
 ///
-/// A process whose parent dies becomes this process's child, so that none is left when it has no child any more.
+/// A process whose parent dies becomes this process's child, so that no descendant is left when it has no child.
 pub fn kill_all() -> Usage {
     let mut usage = Usage::default();
     loop {
         for process in stop_all() {
-            signal(process, libc::SIGKILL);
+            signal(process, Signal::KILL);
         }
         loop {
             match sys::reap(-1, false) {
@@ -34,21 +34,21 @@ pub fn kill_all() -> Usage {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Process {
+struct Descendant {
     pid: i32,
     parent: i32,
 }
 
-/// Stops processes until no new ones turn up. Were they killed as they are found, a program that forks without end
-/// would use the room that the dead leave; the stopped fill up its limit.
-fn stop_all() -> HashSet<Process> {
-    const ROUNDS: usize = 100;
+/// Stops processes until no new ones turn up. If they were killed as they are found, a program that forks endlessly
+/// would get new room under its limit of processes; stopped processes use it up.
+fn stop_all() -> HashSet<Descendant> {
+    const MAX_ROUNDS: usize = 100;
     let mut stopped = HashSet::new();
-    for _ in 0..ROUNDS {
+    for _ in 0..MAX_ROUNDS {
         let known = stopped.len();
         for process in all() {
             if stopped.insert(process) {
-                signal(process, libc::SIGSTOP);
+                signal(process, Signal::STOP);
             }
         }
         if stopped.len() == known {
@@ -58,7 +58,7 @@ fn stop_all() -> HashSet<Process> {
     stopped
 }
 
-fn all() -> Vec<Process> {
+fn all() -> Vec<Descendant> {
     let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         if let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok())
@@ -71,22 +71,22 @@ fn all() -> Vec<Process> {
     let mut parents = vec![sys::own_pid()];
     while let Some(parent) = parents.pop() {
         for pid in children.remove(&parent).unwrap_or_default() {
-            found.push(Process { pid, parent });
+            found.push(Descendant { pid, parent });
             parents.push(pid);
         }
     }
     found
 }
 
-/// The fourth field of stat, after a name in parentheses that may hold anything.
+/// Returns the pid of a process's parent: the fourth field of stat, after a name in parentheses that may hold anything.
 fn parent_of(pid: i32) -> Option<i32> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     let name_end = stat.iter().rposition(|byte| *byte == b')')?;
     str::from_utf8(&stat[name_end + 1..]).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// Sends a signal, unless the pid is another process's by now: the parent is asked for after the descriptor is open.
-fn signal(process: Process, signal: i32) {
+/// Sends a signal, unless the pid is another process's by now: the parent is checked after the descriptor is open.
+fn signal(process: Descendant, signal: Signal) {
     if let Ok(pidfd) = sys::open_pidfd(process.pid)
         && let Some(parent) = parent_of(process.pid)
         && (parent == process.parent || parent == sys::own_pid())

@@ -1,4 +1,4 @@
-//! A look around from inside: what walls a confined process finds, by the kernel's word and by trying.
+//! Looks around from inside a sandbox: what a confined process finds in /proc, and what it can do.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -7,6 +7,7 @@ use sandbox_plan::Inside;
 
 use crate::sys;
 
+/// Returns what this process finds.
 pub fn look() -> io::Result<Inside> {
     Ok(Inside {
         status: fs::read_to_string("/proc/self/status")?,
@@ -23,12 +24,12 @@ fn namespaces() -> io::Result<Vec<String>> {
         .collect()
 }
 
-/// Does what must not work, a wall at a time.
+/// Tries one thing that each wall must prevent, and returns the names of walls that did not.
 fn breaches() -> Vec<String> {
     let attempts: [(&str, bool); 4] = [
         ("user namespaces", sys::unshare(libc::CLONE_NEWUSER).is_ok()),
         ("capabilities", sys::set_hostname("breached").is_ok()),
-        // Its permissions let everybody write to it, and a read-only mount does not matter to a device.
+        // Its permissions allow everybody to write, and a read-only mount does not restrict devices.
         ("landlock", OpenOptions::new().write(true).open("/dev/random").is_ok()),
         ("read-only root", OpenOptions::new().write(true).create_new(true).open("/breached").is_ok()),
     ];

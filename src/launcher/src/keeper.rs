@@ -1,4 +1,5 @@
-//! The one loop over sandboxes: takes calls, gives each a sandbox, watches them all, and clears away.
+//! The loop over all sandboxes of a launcher: takes calls, gives each a sandbox, watches the sandboxes, and clears them
+//! away.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -7,42 +8,53 @@ use std::time::{Duration, Instant};
 
 use sandbox_plan::{CALL_SIZE, Ending, Failure, Report, Usage};
 
-use crate::mould::Mould;
-use crate::pool::Pool;
-use crate::sandbox::{Handover, Sandbox, tell};
+use crate::pool::ReadyPool;
+use crate::sandbox::{CallDescriptors, SandboxInstance, send_report};
 use crate::sys::{self, Wait};
+use crate::template::SandboxTemplate;
 use crate::watch::Watcher;
 
-pub struct Keeper {
-    mould: Mould,
-    /// Where calls come in. None: no more calls will come than there are.
-    control: Option<UnixStream>,
-    /// Whoever closes what takes long to be closed.
-    closer: Option<UnixStream>,
-    /// Those whose death ends everything.
-    wardens: Vec<OwnedFd>,
-    sandboxes: Vec<Sandbox>,
-    pool: Pool,
+/// Keeps the sandboxes of a launcher.
+pub struct Keeper<'server> {
+    template: SandboxTemplate,
+    /// Where calls come in; `None` for a launcher of one sandbox, whose call is there already.
+    control: Option<&'server UnixStream>,
+    /// Leads to a process that closes descriptors whose closing is slow.
+    reaper_socket: Option<UnixStream>,
+    /// Pidfds; if one becomes readable, everything is torn down.
+    parents: Vec<OwnedFd>,
+    sandboxes: Vec<SandboxInstance>,
+    pool: ReadyPool,
     watcher: Watcher,
 }
 
-impl Keeper {
-    /// For all calls that come in by `control`.
-    pub fn of_many(mould: Mould, control: UnixStream, closer: UnixStream, pool: Pool) -> Self {
-        Self { closer: Some(closer), ..Self::new(mould, Some(control), Vec::new(), pool) }
+impl<'server> Keeper<'server> {
+    /// Makes a keeper for all calls that come in by `control`.
+    pub fn of_many(
+        template: SandboxTemplate,
+        control: &'server UnixStream,
+        reaper_socket: UnixStream,
+        pool: ReadyPool,
+    ) -> Self {
+        Self { reaper_socket: Some(reaper_socket), ..Self::new(template, Some(control), Vec::new(), pool) }
     }
 
-    /// For one call, which is there already.
-    pub fn of_one(mould: Mould, wardens: Vec<OwnedFd>) -> Self {
-        Self::new(mould, None, wardens, Pool::default())
+    /// Makes a keeper for one call, which is there already.
+    pub fn of_one(template: SandboxTemplate, parents: Vec<OwnedFd>) -> Self {
+        Self::new(template, None, parents, ReadyPool::default())
     }
 
-    fn new(mould: Mould, control: Option<UnixStream>, wardens: Vec<OwnedFd>, pool: Pool) -> Self {
-        let watcher = Watcher::new(&mould.environment);
-        Self { mould, control, closer: None, wardens, sandboxes: Vec::new(), pool, watcher }
+    fn new(
+        template: SandboxTemplate,
+        control: Option<&'server UnixStream>,
+        parents: Vec<OwnedFd>,
+        pool: ReadyPool,
+    ) -> Self {
+        let watcher = Watcher::new(&template.environment);
+        Self { template, control, reaper_socket: None, parents, sandboxes: Vec::new(), pool, watcher }
     }
 
-    /// Works until no call can come any more, or a warden is dead. Nothing of any sandbox is left then.
+    /// Works until no more calls can come, or a parent has died. No process of a sandbox is left then.
     pub fn work(&mut self) {
         while self.control.is_some() || !self.sandboxes.is_empty() {
             match self.turn() {
@@ -52,21 +64,21 @@ impl Keeper {
         }
         for mut sandbox in self.sandboxes.drain(..) {
             sandbox.cancel();
-            sandbox.finish().remains.let_go(None);
+            sandbox.finish().remains.release(None);
         }
     }
 
-    /// One turn of the loop. False: a warden or the server is gone.
+    /// Does one turn of the loop. Returns false if a parent or the server is gone.
     fn turn(&mut self) -> io::Result<bool> {
         let wants = self.pool.wants(&self.sandboxes);
-        let timeout = if wants { Some(Duration::ZERO) } else { self.patience() };
-        let mut events: Vec<Wait> = self.wardens.iter().map(|warden| Wait::Readable(warden.as_fd())).collect();
-        events.push(self.control.as_ref().map_or(Wait::Nothing, |control| Wait::Readable(control.as_fd())));
-        events.extend(self.sandboxes.iter().flat_map(Sandbox::events));
+        let timeout = if wants { Some(Duration::ZERO) } else { self.time_to_next_look() };
+        let mut events: Vec<Wait> = self.parents.iter().map(|parent| Wait::Readable(parent.as_fd())).collect();
+        events.push(self.control.map_or(Wait::Nothing, |control| Wait::Readable(control.as_fd())));
+        events.extend(self.sandboxes.iter().flat_map(SandboxInstance::events));
         let occurred = sys::wait(&events, timeout)?;
-        let (wardens, occurred) = occurred.split_at(self.wardens.len());
+        let (parents, occurred) = occurred.split_at(self.parents.len());
         let (called, of_sandboxes) = occurred.split_at(1);
-        if wardens.contains(&true) {
+        if parents.contains(&true) {
             return Ok(false);
         }
         self.react(of_sandboxes);
@@ -82,47 +94,48 @@ impl Keeper {
         Ok(true)
     }
 
-    /// Until when nothing has to be done unless something occurs.
-    fn patience(&self) -> Option<Duration> {
-        let ends = self.sandboxes.iter().filter_map(Sandbox::end);
+    /// Returns the time in which nothing has to be done unless an event occurs; `None` if it has no end.
+    fn time_to_next_look(&self) -> Option<Duration> {
+        let ends = self.sandboxes.iter().filter_map(SandboxInstance::end);
         let next = ends.chain(self.watcher.next(&self.sandboxes)).chain(self.pool.next()).min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
+    /// Lets each sandbox react to its events, and finishes those that have ended.
     fn react(&mut self, occurred: &[bool]) {
         let mut index = 0;
         let ended = self.sandboxes.extract_if(.., |sandbox| {
-            let [told, gone, hung_up] = [0, 1, 2].map(|event| occurred[3 * index + event]);
+            let [reported, gone, hung_up] = [0, 1, 2].map(|event| occurred[3 * index + event]);
             index += 1;
-            sandbox.react(told, gone, hung_up)
+            sandbox.react(reported, gone, hung_up)
         });
         for sandbox in ended {
             let end = sandbox.finish();
-            end.remains.let_go(self.closer.as_ref());
+            end.remains.release(self.reaper_socket.as_ref());
             if end.failure.is_some() {
-                // What failed without a call would fail again. The next call tries for itself, and is told why.
+                // The next sandbox would fail as well. The next call tries for itself, and gets the reason.
                 self.pool.pause();
             }
         }
     }
 
-    /// Ends what is over its limits.
+    /// Kills sandboxes that have exceeded a limit.
     fn look_around(&mut self) {
         for (index, limit) in self.watcher.look(&self.sandboxes) {
             let report = Report::Ended { ending: Ending::OverLimit { limit }, usage: Usage::default() };
-            self.sandboxes[index].condemn(report);
+            self.sandboxes[index].kill_with(report);
         }
     }
 
-    /// Takes the next call. False: there will be no more.
+    /// Takes the next call. Returns false if there will be no more.
     fn take_call(&mut self) -> bool {
-        let Some(control) = &self.control else { return false };
+        let Some(control) = self.control else { return false };
         let mut header = [0; CALL_SIZE];
         match sys::receive_descriptors(control.as_fd(), &mut header) {
             Ok((CALL_SIZE, descriptors)) => {
-                // Without its descriptors a call can't even be refused.
-                if let Ok([call, stdout, stderr]) = <[OwnedFd; 3]>::try_from(descriptors) {
-                    self.begin(Handover { call: call.into(), outputs: [stdout, stderr], header });
+                // A call without its descriptors can't even be refused.
+                if let Ok([caller, stdout, stderr]) = <[OwnedFd; 3]>::try_from(descriptors) {
+                    self.begin(CallDescriptors { caller: caller.into(), outputs: [stdout, stderr], header });
                 }
                 true
             }
@@ -131,31 +144,33 @@ impl Keeper {
     }
 
     /// Gives the call a sandbox of its own.
-    pub fn begin(&mut self, handover: Handover) {
+    pub fn begin(&mut self, descriptors: CallDescriptors) {
         self.pool.called(&self.sandboxes);
         let idle = self.sandboxes.iter().filter(|sandbox| sandbox.is_idle());
         let best = idle.max_by_key(|sandbox| sandbox.ready).map(|sandbox| sandbox.pid);
         if let Some(sandbox) = self.sandboxes.iter_mut().find(|sandbox| Some(sandbox.pid) == best) {
-            return sandbox.give(handover);
+            return sandbox.give(descriptors);
         }
-        match Sandbox::start(&mut self.mould, false) {
+        match SandboxInstance::start(&mut self.template, false) {
             Ok(mut sandbox) => {
-                sandbox.give(handover);
+                sandbox.give(descriptors);
                 self.sandboxes.push(sandbox);
             }
-            Err(failure) => refuse(&handover, failure),
+            Err(failure) => refuse(&descriptors, failure),
         }
     }
 
+    /// Starts making a sandbox ahead of its call.
     fn make_ready(&mut self) {
-        match Sandbox::start(&mut self.mould, true) {
+        match SandboxInstance::start(&mut self.template, true) {
             Ok(sandbox) => self.sandboxes.push(sandbox),
             Err(_) => self.pool.pause(),
         }
     }
 }
 
-fn refuse(handover: &Handover, failure: Failure) {
-    // If this fails, nobody is left to be told.
-    let _ = tell(&handover.call, &Report::Failed(failure), &[]);
+/// Reports to the caller why there is no sandbox for its call.
+fn refuse(descriptors: &CallDescriptors, failure: Failure) {
+    // If this fails, the caller is gone.
+    let _ = send_report(&descriptors.caller, &Report::Failed(failure), &[]);
 }

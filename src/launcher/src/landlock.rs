@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use sandbox_plan::Failure;
+use sandbox_plan::{Ending, Failure};
 
 use crate::fault;
 use crate::sys::{self, LandlockRuleset};
@@ -19,7 +19,7 @@ const MOVE: u64 = 1 << 13;
 const TRUNCATE: u64 = 1 << 14;
 const DEVICE_IOCTL: u64 = 1 << 15;
 
-/// What can be allowed for a file; the rest only makes sense for a directory, and the kernel refuses it elsewhere.
+/// The rights that exist for files. The kernel refuses the other rights except for a directory.
 const OF_FILES: u64 = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | DEVICE_IOCTL;
 const READ: u64 = EXECUTE | READ_FILE | READ_DIRECTORY;
 
@@ -28,7 +28,7 @@ const SIGNALS: u64 = 1 << 1;
 /// The first version that has these two.
 const SCOPES: u32 = 6;
 
-/// All rights over files that a version of Landlock knows. A right that is not among them is not confined.
+/// Returns all rights over files that a version of Landlock knows. Other rights are not confined.
 fn rights(version: u32) -> u64 {
     match version {
         0 | 1 => (1 << 13) - 1,
@@ -38,9 +38,9 @@ fn rights(version: u32) -> u64 {
     }
 }
 
-/// Confines this process and all that come from it to what the two lists name.
+/// Confines this process and its descendants to reading what `read` names and doing anything with what `write` names.
 ///
-/// TCP ports are left alone: the network namespace is that wall, and Landlock's would break servers on localhost.
+/// TCP ports are not confined: the network namespace does that, and Landlock's rules would break servers on localhost.
 pub fn confine(tree: &Tree, read: &[PathBuf], write: &[PathBuf], scoped: bool) -> Result<(), Failure> {
     let failed = |what: &str| fault::failed(format!("confine file access by Landlock: {what}"));
     let version = sys::landlock_version().map_err(failed("find it in this kernel"))?;
@@ -59,7 +59,7 @@ pub fn confine(tree: &Tree, read: &[PathBuf], write: &[PathBuf], scoped: bool) -
     sys::landlock_restrict(rules.as_fd()).map_err(failed("enter it"))
 }
 
-/// Shuts abstract unix sockets and signals to the outside where the kernel can, and confines no files.
+/// Keeps signals and connections to abstract unix sockets inside, if the kernel can, and confines no files.
 pub fn scope(scoped: bool) -> Result<(), Failure> {
     let failed = |what: &str| fault::failed(format!("confine signals by Landlock: {what}"));
     let version = sys::landlock_version().map_err(failed("find it in this kernel"))?;
@@ -70,21 +70,23 @@ pub fn scope(scoped: bool) -> Result<(), Failure> {
     sys::landlock_restrict(rules.as_fd()).map_err(failed("enter it"))
 }
 
-/// Whether files could not be moved from one directory to another any more, nor be linked, if this process confined files.
+/// Returns whether confining files would keep this process from moving and linking files between directories.
 ///
-/// To move is barred by each layer that does not allow it, even by one that says nothing of files, such as the layer that
-/// Nix 2.34 puts around builders; but only once some layer confines files. A copy of this process tries.
-pub fn would_bar_moving(tree: &Tree) -> bool {
+/// Once some layer of Landlock confines files, every layer must allow moving, also layers that do not mention files,
+/// such as the one that Nix 2.34 puts around builders. There is no way to ask for this, so a copy of this process
+/// tries.
+pub fn would_prevent_moving(tree: &Tree) -> bool {
     match sys::clone_process(0) {
-        Ok(None) => sys::exit(i32::from(moving_is_barred(tree).unwrap_or(false))),
+        Ok(None) => sys::exit(i32::from(moving_is_prevented(tree).unwrap_or(false))),
         Ok(Some((pid, _))) => {
-            sys::reap(pid, true).is_ok_and(|reaped| reaped.is_some_and(|reaped| reaped.status == 1 << 8))
+            let reaped = sys::reap(pid, true).ok().flatten();
+            reaped.is_some_and(|reaped| reaped.ending() == Ending::Exited { code: 1 })
         }
         Err(_) => false,
     }
 }
 
-fn moving_is_barred(tree: &Tree) -> io::Result<bool> {
+fn moving_is_prevented(tree: &Tree) -> io::Result<bool> {
     let rules = ruleset(sys::landlock_version()?, MOVE, false)?;
     sys::landlock_allow(rules.as_fd(), MOVE, tree.open(Path::new("/"))?.as_fd())?;
     sys::landlock_restrict(rules.as_fd())?;
@@ -92,7 +94,7 @@ fn moving_is_barred(tree: &Tree) -> io::Result<bool> {
     fs::create_dir(from)?;
     fs::create_dir(to)?;
     let moved = fs::rename(from, Path::new(to).join("moved"));
-    // The one or the other is there.
+    // One of the two exists.
     let _ = fs::remove_dir(from);
     let _ = fs::remove_dir(Path::new(to).join("moved"));
     fs::remove_dir(to)?;
@@ -103,7 +105,7 @@ fn ruleset(version: u32, files: u64, scoped: bool) -> io::Result<OwnedFd> {
     let scopes = version >= SCOPES;
     let scoped = if scoped && scopes { ABSTRACT_UNIX_SOCKETS | SIGNALS } else { 0 };
     let attributes = LandlockRuleset { files, network: 0, scoped };
-    // Elder kernels know fewer fields, and refuse a size that they don't know.
+    // Older kernels know fewer fields, and refuse a size that they don't know.
     let size = if scopes { size_of::<LandlockRuleset>() } else { size_of::<u64>() };
     sys::landlock_ruleset(&attributes, size)
 }

@@ -2,47 +2,32 @@
 
 use std::io;
 
-use crate::sys;
+use crate::sys::{self, CapabilitySet};
 
-/// CAP_SETPCAP, without which neither the bounding set nor the secure bits can be changed.
-const CHANGE_CAPABILITIES: u32 = 1 << 8;
-/// CAP_SETGID.
-const CHANGE_GROUPS: u32 = 1 << 6;
+/// Secure bits and, one place to the left of each, the bit that locks it: root gets no capability, a change of user
+/// brings none back, and no ambient one can be raised. SECBIT_KEEP_CAPS is not locked: there is no capability to keep,
+/// and ping gives up if it can't set it.
+const SECURE_BITS: u32 = 0b1100_1111;
 
-/// Secure bits and, one place to the left of each, the one that locks it: being root grants no capability, a change of
-/// user brings none back, and no ambient one can be raised. That a capability may be kept is not locked: none is left
-/// to keep, and ping gives up where it can't ask for it.
-const SECURE_BITS: libc::c_ulong = 0b1100_1111;
-
-/// Sees to it that no capability can be won back once it is dropped. What is held now stays until then.
-pub fn bar() -> io::Result<()> {
-    // An ordinary user without a namespace of its own holds no capability, and no_new_privs keeps it from any.
-    if sys::effective_capabilities()? & CHANGE_CAPABILITIES != 0 {
-        empty_bounding_set()?;
-        sys::prctl(libc::PR_SET_SECUREBITS, SECURE_BITS)?;
+/// Makes sure that a capability can't be regained after it is dropped. Those that are held now stay.
+pub fn prevent_regaining() -> io::Result<()> {
+    // An ordinary user without a user namespace holds no capability, and no_new_privs keeps it from gaining any.
+    // Without CAP_SETPCAP neither the bounding set nor the secure bits can be changed.
+    if sys::has_capability(CapabilitySet::SETPCAP)? {
+        sys::clear_bounding_set()?;
+        sys::set_secure_bits(SECURE_BITS)?;
     }
     Ok(())
 }
 
 /// Becomes the user, with no capability left in any set.
 ///
-/// `sole_user` tells that the user namespace holds one user only. The kernel then refuses to change supplementary
-/// groups, since leaving a group can be a gain; they stay, as they would for any program of that user.
+/// If the user namespace has only this user (`sole_user`), the kernel refuses to change supplementary groups, since
+/// leaving a group can be a gain. They stay then, as for any program of that user.
 pub fn drop(uid: u32, gid: u32, sole_user: bool) -> io::Result<()> {
-    if sys::effective_capabilities()? & CHANGE_GROUPS != 0 && !sole_user {
+    if sys::has_capability(CapabilitySet::SETGID)? && !sole_user {
         sys::clear_groups()?;
     }
     sys::become_user(uid, gid)?;
     sys::clear_capabilities()
-}
-
-fn empty_bounding_set() -> io::Result<()> {
-    for capability in 0.. {
-        match sys::prctl(libc::PR_CAPBSET_DROP, capability) {
-            // The first number that the kernel knows no capability for.
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) && capability > 0 => break,
-            result => result?,
-        }
-    }
-    Ok(())
 }

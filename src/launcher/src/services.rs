@@ -1,10 +1,12 @@
-//! Services: what pid 1 starts before the program, and what it tells of them.
+//! Services: programs that pid 1 starts before the call's own, and the reports about their failures.
 //!
-//! The worker starts each, once its own walls stand, so that a service has the walls of the program around it and both are
-//! in one domain of Landlock: they can signal each other. Pid 1 is the parent all the same, since the program must not have
-//! children that it does not know of. What a service prints goes into a file without a name, and is shown if it fails.
+//! The worker starts each service after confining itself, so that a service is confined like the program and both are
+//! in one domain of Landlock: they can signal each other. Pid 1 is nevertheless the parent, since the program must not
+//! have children that it does not know. The output of a service goes to an unnamed file, and is shown if the service
+//! fails.
 //!
-//! Pid 1 is behind fewer walls than those who write what it reads here: it follows no link, and opens regular files alone.
+//! Pid 1 is less confined than the processes that write what it reads here: it follows no link, and opens only regular
+//! files.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -13,47 +15,47 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use sandbox_plan::{Ending, Failure, Program, Readiness, Service};
+use sandbox_plan::{Ending, Failure, Program, ServiceReadiness, ServiceSpec};
 
 use crate::fault::failed;
-use crate::init;
 use crate::sys::{self, Wait};
 use crate::worker::Worker;
 
-/// How long to wait before a port or a file is looked for again: twice as long each time, up to the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(16);
-/// Nothing on the loopback interface takes longer to say that it accepts a connection.
-const CONNECTING: Duration = Duration::from_millis(500);
+/// The time between two looks for a port or a file: doubled after each look, up to the maximum.
+const MIN_POLL_INTERVAL: Duration = Duration::from_millis(1);
+const MAX_POLL_INTERVAL: Duration = Duration::from_millis(16);
+/// A listener on the loopback interface accepts a connection within this time.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Bytes of a file's end that are shown.
-const TAIL: u64 = 4096;
-/// Bytes of a log that are searched for errors, lines of it that are shown, and bytes of each.
-const SEARCHED: u64 = 1 << 20;
-const MOST_LINES: usize = 20;
-const LONGEST_LINE: usize = 1000;
+const TAIL_BYTES: u64 = 4096;
+/// Bytes of a log that are searched for errors.
+const MAX_SEARCHED_BYTES: u64 = 1 << 20;
+/// Lines of a log that are shown, and bytes of each.
+const MAX_SHOWN_LINES: usize = 20;
+const MAX_LINE_BYTES: usize = 1000;
 
 /// The services of a call.
 pub struct Services {
     started: Vec<Started>,
-    /// The program's, which what is told goes to.
+    /// The program's standard error, where service failures are reported.
     stderr: File,
 }
 
 struct Started {
-    service: Service,
+    service: ServiceSpec,
     pid: i32,
-    /// What it has printed.
+    /// Its output.
     printed: File,
-    /// How it ended while the program ran.
+    /// How it ended, if it ended while the program ran.
     ending: Option<Ending>,
 }
 
 impl Services {
-    /// Starts them one after the other, each when the one before it is ready. None: one of them did not get ready, as the
-    /// program's standard error was told.
+    /// Starts services one after the other, each when the one before it is ready. Returns `None` if one did not get
+    /// ready, which was reported on the program's standard error.
     pub fn start(
-        services: Vec<Service>,
+        services: Vec<ServiceSpec>,
         program: &Program,
         worker: &mut Worker,
         stderr: BorrowedFd,
@@ -63,22 +65,22 @@ impl Services {
         for service in services {
             let name = service.name.clone();
             if let Err(reason) = all.start_one(service, program, worker)? {
-                all.tell_failure(&name, &reason);
+                all.report_failure(&name, &reason);
                 return Ok(None);
             }
         }
         Ok(Some(all))
     }
 
-    /// The inner result is why it did not get ready.
+    /// Starts a service and waits until it is ready. The inner error is the reason why it did not get ready.
     fn start_one(
         &mut self,
-        service: Service,
+        service: ServiceSpec,
         program: &Program,
         worker: &mut Worker,
     ) -> Result<Result<(), String>, Failure> {
         let failed = |error| failed(format!("start the service {}", service.name))(error);
-        if let Readiness::Port { port } = service.ready
+        if let ServiceReadiness::Port { port } = service.ready
             && accepts(port)
         {
             return Ok(Err(format!("port {port} is taken already")));
@@ -92,35 +94,37 @@ impl Services {
         Ok(ready)
     }
 
-    /// Takes notice of a process that has ended.
+    /// Notes that a process has ended.
     pub fn ended(&mut self, pid: i32, ending: Ending) {
         if let Some(started) = self.started.iter_mut().find(|started| started.pid == pid) {
             started.ending = Some(ending);
         }
     }
 
-    /// After the program's end: tells what went wrong with them meanwhile.
+    /// Reports what went wrong with the services while the program ran.
     pub fn finish(mut self) {
         let mut text = Vec::new();
-        for Started { service: Service { name, logs, errors, .. }, printed, ending, .. } in &self.started {
+        for Started { service: ServiceSpec { name, logs, errors, .. }, printed, ending, .. } in &self.started {
             if let Some(ending) = ending.filter(|ending| *ending != Ending::Exited { code: 0 }) {
-                text.extend(format!("The service `{name}` ended before the command: it {}.\n", how(ending)).bytes());
+                text.extend(
+                    format!("The service `{name}` ended before the command: it {}.\n", describe_ending(ending)).bytes(),
+                );
                 text.extend(tail(printed.try_clone()));
             }
             let lines: Vec<Vec<u8>> =
-                logs.iter().flat_map(|log| lines_with(log, errors)).take(MOST_LINES + 1).collect();
+                logs.iter().flat_map(|log| lines_with(log, errors)).take(MAX_SHOWN_LINES + 1).collect();
             if !lines.is_empty() {
                 text.extend(format!("The service `{name}` logged errors:\n").bytes());
-                text.extend(lines.iter().take(MOST_LINES).flatten());
+                text.extend(lines.iter().take(MAX_SHOWN_LINES).flatten());
             }
-            if lines.len() > MOST_LINES {
+            if lines.len() > MAX_SHOWN_LINES {
                 text.extend(b"[\xe2\x80\xa6 and more of them]\n");
             }
         }
-        self.tell(&text);
+        self.write(&text);
     }
 
-    fn tell_failure(&mut self, name: &str, reason: &str) {
+    fn report_failure(&mut self, name: &str, reason: &str) {
         let mut text = format!("The service `{name}` did not start: {reason}. The command was not run.\n").into_bytes();
         if let Some(Started { service, printed, .. }) = self.started.last().filter(|last| last.service.name == name) {
             text.extend(tail(printed.try_clone()));
@@ -132,65 +136,69 @@ impl Services {
                 }
             }
         }
-        self.tell(&text);
+        self.write(&text);
     }
 
-    fn tell(&mut self, text: &[u8]) {
-        // If this fails, nobody is left to be told.
+    fn write(&mut self, text: &[u8]) {
+        // If this fails, nobody reads it.
         let _ = self.stderr.write_all(text);
     }
 }
 
-/// Waits until a service is ready. Otherwise the inner result is why it is not.
-fn await_ready(service: &Service, pid: i32, pidfd: OwnedFd) -> io::Result<Result<(), String>> {
+/// Waits until a service is ready. The inner error is the reason why it did not get ready.
+fn await_ready(service: &ServiceSpec, pid: i32, pidfd: OwnedFd) -> io::Result<Result<(), String>> {
     let end = Instant::now().checked_add(service.deadline);
     let mut running = Some(pidfd);
-    let mut pause = FIRST_PAUSE;
+    let mut interval = MIN_POLL_INTERVAL;
     while !is_ready(&service.ready) {
         let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
         if left.is_zero() {
-            return Ok(Err(late(service)));
+            return Ok(Err(describe_timeout(service)));
         }
-        let patience = if service.ready == Readiness::Returned { left } else { pause.min(left) };
+        let timeout = if service.ready == ServiceReadiness::Returned { left } else { interval.min(left) };
         let event = running.as_ref().map_or(Wait::Nothing, |pidfd| Wait::Readable(pidfd.as_fd()));
-        if sys::wait(&[event], Some(patience))?[0] {
-            let ending = sys::reap(pid, true)?.map(|reaped| init::ending(reaped.status));
+        if sys::wait(&[event], Some(timeout))?[0] {
+            let ending = sys::reap(pid, true)?.map(|reaped| reaped.ending());
             match (ending, &service.ready) {
-                (Some(Ending::Exited { code: 0 }), Readiness::Returned) => return Ok(Ok(())),
-                // A daemon that does the rest on its own.
+                (Some(Ending::Exited { code: 0 }), ServiceReadiness::Returned) => return Ok(Ok(())),
+                // The service goes on as a daemon.
                 (Some(Ending::Exited { code: 0 }), _) => running = None,
-                (ending, _) => return Ok(Err(ending.map_or_else(String::new, |ending| format!("it {}", how(ending))))),
+                (ending, _) => {
+                    return Ok(
+                        Err(ending.map_or_else(String::new, |ending| format!("it {}", describe_ending(ending)))),
+                    );
+                }
             }
         }
-        pause = LONGEST_PAUSE.min(2 * pause);
+        interval = MAX_POLL_INTERVAL.min(2 * interval);
     }
     Ok(Ok(()))
 }
 
-fn is_ready(ready: &Readiness) -> bool {
+fn is_ready(ready: &ServiceReadiness) -> bool {
     match ready {
-        Readiness::Returned => false,
-        Readiness::Port { port } => accepts(*port),
-        Readiness::File { path } => path.symlink_metadata().is_ok(),
+        ServiceReadiness::Returned => false,
+        ServiceReadiness::Port { port } => accepts(*port),
+        ServiceReadiness::File { path } => path.symlink_metadata().is_ok(),
     }
 }
 
-/// Whether something listens at this port of the loopback interface.
+/// Returns whether something listens at this port of the loopback interface.
 fn accepts(port: u16) -> bool {
     let addresses: [SocketAddr; 2] = [(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()];
-    addresses.iter().any(|address| TcpStream::connect_timeout(address, CONNECTING).is_ok())
+    addresses.iter().any(|address| TcpStream::connect_timeout(address, CONNECT_TIMEOUT).is_ok())
 }
 
-fn late(Service { ready, deadline, .. }: &Service) -> String {
+fn describe_timeout(ServiceSpec { ready, deadline, .. }: &ServiceSpec) -> String {
     let lacking = match ready {
-        Readiness::Returned => "its command did not return".to_owned(),
-        Readiness::Port { port } => format!("nothing accepted a connection at port {port}"),
-        Readiness::File { path } => format!("there was no {}", path.display()),
+        ServiceReadiness::Returned => "its command did not return".to_owned(),
+        ServiceReadiness::Port { port } => format!("nothing accepted a connection at port {port}"),
+        ServiceReadiness::File { path } => format!("there was no {}", path.display()),
     };
     format!("{lacking} within {deadline:?}")
 }
 
-fn how(ending: Ending) -> String {
+fn describe_ending(ending: Ending) -> String {
     match ending {
         Ending::Exited { code } => format!("exited with status {code}"),
         Ending::Signalled { signal } => format!("was ended by signal {signal}"),
@@ -198,14 +206,15 @@ fn how(ending: Ending) -> String {
     }
 }
 
-/// The last lines of a file, without those that are cut; of one that can't be read, nothing or why.
+/// Returns the last lines of a file, without a line that is cut at its beginning. For a file that can't be read,
+/// returns the reason; for a missing file, nothing.
 fn tail(file: io::Result<File>) -> Vec<u8> {
     let read = |mut file: File| -> io::Result<Vec<u8>> {
         let length = file.seek(SeekFrom::End(0))?;
-        file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
+        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
         let mut end = Vec::new();
-        file.take(TAIL).read_to_end(&mut end)?;
-        if length > TAIL
+        file.take(TAIL_BYTES).read_to_end(&mut end)?;
+        if length > TAIL_BYTES
             && let Some(cut) = end.iter().position(|byte| *byte == b'\n')
         {
             end.drain(..=cut);
@@ -224,16 +233,89 @@ fn tail(file: io::Result<File>) -> Vec<u8> {
     }
 }
 
-/// The lines of a log that hold one of these words, each with its end.
+/// Returns the lines of a log that contain one of these words, each with a line feed.
 fn lines_with(log: &Path, words: &[String]) -> Vec<Vec<u8>> {
     let Ok(file) = sys::open_regular(log).map(File::from) else { return Vec::new() };
     let has = |line: &[u8], word: &str| line.windows(word.len()).any(|part| part == word.as_bytes());
-    let lines = BufReader::new(file.take(SEARCHED)).split(b'\n').map_while(Result::ok);
-    let told = lines.filter(|line| words.iter().any(|word| has(line, word)));
-    told.map(|mut line| {
-        line.truncate(LONGEST_LINE);
-        line.push(b'\n');
-        line
-    })
-    .collect()
+    let lines = BufReader::new(file.take(MAX_SEARCHED_BYTES)).split(b'\n').map_while(Result::ok);
+    let matching = lines.filter(|line| words.iter().any(|word| has(line, word)));
+    matching
+        .map(|mut line| {
+            line.truncate(MAX_LINE_BYTES);
+            line.push(b'\n');
+            line
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::PathBuf;
+
+    fn file(test: &str, content: &[u8]) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("sandbox-launcher-services-{test}-{}", std::process::id()));
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    fn tail_of(test: &str, content: &[u8]) -> String {
+        let path = file(test, content);
+        let end = tail(File::open(&path));
+        fs::remove_file(path).unwrap();
+        String::from_utf8(end).unwrap()
+    }
+
+    #[test]
+    fn tail_of_a_short_file_is_all_of_it() {
+        assert_eq!(tail_of("empty", b""), "");
+        assert_eq!(tail_of("short", b"one\ntwo"), "one\ntwo\n");
+    }
+
+    #[test]
+    fn tail_of_a_long_file_begins_with_a_whole_line() {
+        let text: String = (0..1000).map(|number| format!("{number:03} line\n")).collect();
+        let end = tail_of("long", text.as_bytes());
+        assert!(text.ends_with(&end) && end.len() as u64 <= TAIL_BYTES);
+        assert_eq!(end.len() % "000 line\n".len(), 0);
+    }
+
+    #[test]
+    fn tail_of_a_long_line_is_its_end() {
+        assert_eq!(tail_of("line", &[b'x'; 5000]).len() as u64, TAIL_BYTES + 1);
+    }
+
+    #[test]
+    fn tail_of_an_unreadable_file_is_the_reason() {
+        assert_eq!(tail(Err(io::ErrorKind::NotFound.into())), b"");
+        let refused = tail(Err(io::Error::from_raw_os_error(libc::EACCES)));
+        assert!(String::from_utf8(refused).unwrap().contains("Permission denied"));
+    }
+
+    #[test]
+    fn lines_with_a_word_are_found_and_cut() {
+        let long = "x".repeat(2 * MAX_LINE_BYTES);
+        let path = file("words", format!("fine\n[error] one\nan error\n[crit] {long}").as_bytes());
+        let found = lines_with(&path, &["[error]".to_owned(), "[crit]".to_owned()]);
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[0], b"[error] one\n");
+        assert_eq!(found[1].len(), MAX_LINE_BYTES + 1);
+        fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn timeout_is_described_by_what_was_awaited() {
+        let service = |ready| ServiceSpec {
+            name: String::new(),
+            command: vec![],
+            ready,
+            deadline: Duration::from_secs(2),
+            logs: vec![],
+            errors: vec![],
+        };
+        let text = describe_timeout(&service(ServiceReadiness::Port { port: 80 }));
+        assert_eq!(text, "nothing accepted a connection at port 80 within 2s");
+        assert_eq!(describe_timeout(&service(ServiceReadiness::Returned)), "its command did not return within 2s");
+    }
 }

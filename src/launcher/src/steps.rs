@@ -1,4 +1,4 @@
-//! Carries out steps, in whichever process: a manager, a sandbox's first process, or the program's own.
+//! Carries out the steps of a plan, in a manager, in a sandbox's first process or in the program's own process.
 
 use std::collections::VecDeque;
 use std::fs::OpenOptions;
@@ -8,23 +8,24 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use sandbox_plan::{Environment, Failure, Namespace, Resource, Route, Step};
+use sandbox_plan::{Failure, Namespace, Resource, Route, SandboxEnvironment, Step};
 
 use crate::fault::failed;
 use crate::tree::Tree;
 use crate::{landlock, privileges, sys};
 
-/// Who the program is, as this process sees users.
+/// The program's user, as this process sees users.
 #[derive(Clone, Copy)]
-pub struct User {
+pub struct SandboxUser {
     pub uid: u32,
     pub gid: u32,
-    /// The only one in a user namespace.
+    /// Whether it is the only user in its user namespace.
     pub sole: bool,
 }
 
-impl User {
-    pub fn of(environment: &Environment, sole_user: bool) -> Self {
+impl SandboxUser {
+    /// Returns the user of an environment's programs.
+    pub fn of(environment: &SandboxEnvironment, sole_user: bool) -> Self {
         let identity = &environment.identity;
         if environment.namespaces.contains(&Namespace::User) {
             Self { uid: identity.uid, gid: identity.gid, sole: sole_user }
@@ -34,26 +35,26 @@ impl User {
     }
 }
 
-/// Where steps are carried out.
-pub struct Site {
-    pub user: User,
+/// Carries out steps, and keeps what they make for later ones.
+pub struct StepRunner {
+    pub user: SandboxUser,
     tree: Tree,
-    /// Tells how full the sandbox's private directories are.
+    /// A descriptor that tells how full the sandbox's private directories are.
     pub scratch: Option<OwnedFd>,
-    /// The server's, to be handed over with the start.
+    /// The sockets of a gateway, for the server.
     pub sockets: Vec<OwnedFd>,
-    /// Whether this process could get no new privileges before it said so itself: then somebody may have confined it.
+    /// Whether no_new_privs was set before this process set it: then another program may have confined this process.
     confined: bool,
 }
 
-impl Site {
-    pub fn new(user: User) -> Result<Self, Failure> {
+impl StepRunner {
+    pub fn new(user: SandboxUser) -> Result<Self, Failure> {
         let tree = Tree::new((user.uid, user.gid)).map_err(failed("open /"))?;
         Ok(Self { user, tree, scratch: None, sockets: Vec::new(), confined: false })
     }
 
-    /// Each step is dropped when it is done, so that the files' contents do not count as this process's memory when
-    /// its limits are set.
+    /// Takes steps in their order. Each is dropped when it is done, so that the contents of files do not count as this
+    /// process's memory when its limits are set.
     pub fn apply(&mut self, steps: impl IntoIterator<Item = Step>) -> Result<(), Failure> {
         let mut steps: VecDeque<Step> = steps.into_iter().collect();
         while let Some(step) = steps.pop_front() {
@@ -61,7 +62,7 @@ impl Site {
                 Step::PivotRoot => self.tree.pivot(&steps)?,
                 Step::Landlock { required: false, .. } if sys::landlock_version().is_err() => {}
                 Step::Landlock { required: false, scoped, .. }
-                    if self.confined && landlock::would_bar_moving(&self.tree) =>
+                    if self.confined && landlock::would_prevent_moving(&self.tree) =>
                 {
                     landlock::scope(*scoped)?;
                 }
@@ -95,14 +96,14 @@ impl Site {
                 *sockets = gateway(routes, listeners, *resolver)?;
                 Ok(())
             }
-            Step::Limit { resource, value } => sys::limit(number(*resource), *value),
+            Step::Limit { resource, value } => sys::limit(rlimit(*resource), *value),
             Step::DropPrivileges => privileges::drop(user.uid, user.gid, user.sole),
             Step::NoNewPrivileges => {
                 *confined = sys::has_no_new_privileges()?;
-                sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1)
+                sys::set_no_new_privileges()
             }
             Step::Seccomp { program } => sys::install_seccomp(program),
-            // Theirs are failures of more than one phrase.
+            // `apply` takes these, whose failures name more than the step.
             Step::PivotRoot | Step::Landlock { .. } => unreachable!(),
         }
     }
@@ -123,13 +124,14 @@ fn set(name: &str, value: &str) -> io::Result<()> {
     file.write_all(value.as_bytes())
 }
 
-fn number(resource: Resource) -> libc::c_uint {
+/// Returns the kernel's limit for a resource.
+fn rlimit(resource: Resource) -> sys::Resource {
     match resource {
-        Resource::Data => libc::RLIMIT_DATA,
-        Resource::Processes => libc::RLIMIT_NPROC,
-        Resource::OpenFiles => libc::RLIMIT_NOFILE,
-        Resource::FileSize => libc::RLIMIT_FSIZE,
-        Resource::CoreSize => libc::RLIMIT_CORE,
-        Resource::CpuTime => libc::RLIMIT_CPU,
+        Resource::Data => sys::Resource::Data,
+        Resource::Processes => sys::Resource::Nproc,
+        Resource::OpenFiles => sys::Resource::Nofile,
+        Resource::FileSize => sys::Resource::Fsize,
+        Resource::CoreSize => sys::Resource::Core,
+        Resource::CpuTime => sys::Resource::Cpu,
     }
 }

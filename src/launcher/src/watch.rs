@@ -1,45 +1,60 @@
-//! Looks at running sandboxes again and again: for limits that no control group sees to, and for what the control groups
-//! have to say.
+//! Looks at running sandboxes again and again: for limits that no control group enforces, and for the alarms of control
+//! groups.
 //!
-//! The closer the memory is to its limit, the sooner the next look: memory can't grow faster than the machine writes it.
+//! The reaper_socket the memory is to its limit, the sooner the next look: memory can't grow faster than the machine
+//! fills it.
 
 use std::cell::Cell;
-use std::collections::HashMap;
-use std::fs;
 use std::time::{Duration, Instant};
 
-use sandbox_plan::{Environment, Limit, Namespace, Watch};
+use sandbox_plan::{Limit, Namespace, SandboxEnvironment, Watch};
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::SandboxInstance;
+use crate::usage::{UsageSum, sockets, sum_below};
 
+/// The time from a program's start to the first look at it.
 const FIRST_LOOK: Duration = Duration::from_millis(10);
-const SHORTEST: Duration = Duration::from_millis(3);
-const LONGEST: Duration = Duration::from_millis(100);
-/// Between looks at a sandbox that can have as many processes as it likes: it makes some ten a millisecond.
-const AT_FORKS: Duration = Duration::from_millis(4);
-/// Processes of a sandbox that are not the program's.
+/// The bounds of the time between two looks.
+const MIN_INTERVAL: Duration = Duration::from_millis(3);
+const MAX_INTERVAL: Duration = Duration::from_millis(100);
+/// The longest time between two looks at a sandbox whose number of processes the kernel does not bound: it can make
+/// some ten a millisecond.
+const MAX_INTERVAL_WITHOUT_FORK_LIMIT: Duration = Duration::from_millis(4);
+/// Processes of a sandbox that are not the program's: pid 1 and the worker.
 const OWN_PROCESSES: u64 = 2;
-/// Bytes a second that the processes of a sandbox can fill with their data, by a generous estimate.
-const FASTEST: u64 = 4 << 30;
+/// Bytes that the processes of a sandbox can fill in a second, by a generous estimate.
+const FILL_RATE_BYTES_PER_SECOND: u64 = 4 << 30;
 
+/// Looks at the sandboxes of one keeper.
 pub struct Watcher {
     watch: Watch,
-    alarms: bool,
+    /// Whether control groups have alarms to look at.
+    has_alarms: bool,
     next: Cell<Option<Instant>>,
 }
 
+/// What a look at one sandbox shows.
+struct Look {
+    /// A limit that the sandbox must be killed for.
+    exceeded: Option<Limit>,
+    /// A limit that was met, which explains the program's end if it ends.
+    met: Option<Limit>,
+    /// When to look again at the latest.
+    again_in: Duration,
+}
+
 impl Watcher {
-    pub fn new(environment: &Environment) -> Self {
-        let alarms = environment.cgroups.iter().any(|cgroup| !cgroup.alarms.is_empty());
+    pub fn new(environment: &SandboxEnvironment) -> Self {
+        let has_alarms = environment.cgroups.iter().any(|cgroup| !cgroup.alarms.is_empty());
         let mut watch = environment.watch;
         // Without a network namespace the sockets that can be counted are those of the whole machine.
         watch.socket = watch.socket.filter(|_| environment.namespaces.contains(&Namespace::Network));
-        Self { watch, alarms, next: Cell::new(None) }
+        Self { watch, has_alarms, next: Cell::new(None) }
     }
 
-    /// When to look, if anything is running that must be looked at.
-    pub fn next(&self, sandboxes: &[Sandbox]) -> Option<Instant> {
-        if !self.looks() || !sandboxes.iter().any(Sandbox::is_running) {
+    /// Returns when to look, if anything is running that must be looked at.
+    pub fn next(&self, sandboxes: &[SandboxInstance]) -> Option<Instant> {
+        if !self.has_work() || !sandboxes.iter().any(SandboxInstance::is_running) {
             self.next.set(None);
             return None;
         }
@@ -48,150 +63,112 @@ impl Watcher {
         Some(next)
     }
 
-    /// Tells which sandboxes are over which limit, if it is time to look.
-    pub fn look(&mut self, sandboxes: &[Sandbox]) -> Vec<(usize, Limit)> {
+    /// Returns which sandboxes have exceeded which limit, if it is time to look.
+    pub fn look(&mut self, sandboxes: &[SandboxInstance]) -> Vec<(usize, Limit)> {
         if self.next.get().is_none_or(|next| next > Instant::now()) {
             return Vec::new();
         }
         let running: Vec<usize> = (0..sandboxes.len()).filter(|index| sandboxes[*index].is_running()).collect();
-        let mut uses = HashMap::new();
-        if self.watch.memory.is_some() || self.watch.processes.is_some() {
-            uses = survey(running.iter().map(|index| (sandboxes[*index].pid, *index)).collect());
-        }
-        let mut pause = LONGEST;
-        let mut over = Vec::new();
+        let mut usages = if self.counts_processes() {
+            sum_below(&running.iter().map(|index| (sandboxes[*index].pid, *index)).collect())
+        } else {
+            Default::default()
+        };
+        let mut interval = if self.watch.ends_forks { MAX_INTERVAL_WITHOUT_FORK_LIMIT } else { MAX_INTERVAL };
+        let mut exceeded = Vec::new();
         for index in running {
-            let sandbox = &sandboxes[index];
-            let used = uses.remove(&index).unwrap_or_default();
-            if let Some(limit) = self.memory(sandbox, &used, &mut pause).or_else(|| memory_alarm(sandbox)) {
-                over.push((index, limit));
+            let look = self.look_at(&sandboxes[index], &usages.remove(&index).unwrap_or_default());
+            exceeded.extend(look.exceeded.map(|limit| (index, limit)));
+            if let Some(limit) = look.met {
+                sandboxes[index].note(limit);
             }
-            if let Some(count) = self.watch.processes
-                && used.threads >= count
-            {
-                sandbox.note(Limit::Processes { count });
-                if self.watch.ends_forks && used.threads > count + OWN_PROCESSES {
-                    over.push((index, Limit::Processes { count }));
-                }
-            }
+            interval = interval.min(look.again_in);
         }
-        if self.watch.ends_forks {
-            pause = pause.min(AT_FORKS);
-        }
-        self.next.set(Some(Instant::now() + pause));
-        over
+        self.next.set(Some(Instant::now() + interval));
+        exceeded
     }
 
-    fn looks(&self) -> bool {
-        self.alarms || self.watch.memory.is_some() || self.watch.processes.is_some()
+    fn has_work(&self) -> bool {
+        self.has_alarms || self.counts_processes()
     }
 
-    fn memory(&self, sandbox: &Sandbox, used: &Use, pause: &mut Duration) -> Option<Limit> {
-        let bytes = self.watch.memory?;
+    fn counts_processes(&self) -> bool {
+        self.watch.memory.is_some() || self.watch.processes.is_some()
+    }
+
+    fn look_at(&self, sandbox: &SandboxInstance, usage: &UsageSum) -> Look {
+        let (memory, again_in) = match self.watch.memory {
+            Some(limit) => check_memory(self.memory_used(sandbox, usage), limit),
+            None => (None, MAX_INTERVAL),
+        };
+        let memory = memory.or_else(|| memory_alarm(sandbox));
+        let (processes, met) = check_processes(&self.watch, usage.threads);
+        Look { exceeded: memory.or(processes), met, again_in }
+    }
+
+    /// Adds up the memory of a sandbox: that of its processes and private directories, and the most that its sockets
+    /// can hold. In bytes.
+    fn memory_used(&self, sandbox: &SandboxInstance, usage: &UsageSum) -> u64 {
         // Before it is ready, its network namespace can be another's.
         let socket = self.watch.socket.filter(|_| sandbox.ready);
         let buffers = socket.map_or(0, |size| sockets(sandbox.pid).saturating_mul(size));
-        let total = used.memory.saturating_add(sandbox.scratch_used()).saturating_add(buffers);
-        if total > bytes {
-            return Some(Limit::Memory { bytes });
-        }
-        let fills_in = Duration::from_micros((bytes - total) / (FASTEST / 1_000_000));
-        *pause = (*pause).min(fills_in.max(SHORTEST));
-        None
+        usage.memory.saturating_add(sandbox.scratch_used()).saturating_add(buffers)
     }
 }
 
-/// Too many processes are refused; what is done about it is the program's affair until it ends.
-fn memory_alarm(sandbox: &Sandbox) -> Option<Limit> {
+/// Returns whether a limit is exceeded, and after which time it can be at the earliest. In bytes.
+fn check_memory(used: u64, limit: u64) -> (Option<Limit>, Duration) {
+    match limit.checked_sub(used) {
+        None => (Some(Limit::Memory { bytes: limit }), MAX_INTERVAL),
+        Some(free) => {
+            let filled_in = Duration::from_micros(free / (FILL_RATE_BYTES_PER_SECOND / 1_000_000));
+            (None, filled_in.clamp(MIN_INTERVAL, MAX_INTERVAL))
+        }
+    }
+}
+
+/// Returns whether the limit on processes is exceeded, and whether it is met. A program may stay at the limit, unless
+/// the kernel does not enforce it.
+fn check_processes(watch: &Watch, threads: u64) -> (Option<Limit>, Option<Limit>) {
+    let met = watch.processes.filter(|count| threads >= *count);
+    let exceeded = met.filter(|count| watch.ends_forks && threads > count + OWN_PROCESSES);
+    let limit = |count| Limit::Processes { count };
+    (exceeded.map(limit), met.map(limit))
+}
+
+/// Returns the memory limit that a control group has enforced. Its limit on processes does not end a program.
+fn memory_alarm(sandbox: &SandboxInstance) -> Option<Limit> {
     sandbox.alarm().filter(|limit| matches!(limit, Limit::Memory { .. }))
 }
 
-/// What the processes of a sandbox use.
-#[derive(Default)]
-struct Use {
-    /// Bytes.
-    memory: u64,
-    threads: u64,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Adds up the processes below each of `roots`, which are pids and what to call them.
-fn survey(roots: HashMap<i32, usize>) -> HashMap<usize, Use> {
-    let processes = processes();
-    let mut uses: HashMap<usize, Use> = HashMap::new();
-    for (pid, process) in &processes {
-        let mut ancestor = *pid;
-        // A pid can be another process's by now, so that parents could form a ring.
-        for _ in 0..processes.len() {
-            if let Some(root) = roots.get(&ancestor) {
-                let used = uses.entry(*root).or_default();
-                used.memory += process.memory;
-                used.threads += process.threads;
-                break;
-            }
-            match processes.get(&ancestor) {
-                Some(process) => ancestor = process.parent,
-                None => break,
-            }
-        }
+    #[test]
+    fn memory_near_the_limit_is_looked_at_sooner() {
+        let limit = 8 << 30;
+        let (none, far) = check_memory(0, limit);
+        let (_, near) = check_memory(limit - (64 << 20), limit);
+        let (_, at) = check_memory(limit, limit);
+        assert_eq!((none, far, at), (None, MAX_INTERVAL, MIN_INTERVAL));
+        assert!(near > MIN_INTERVAL && near < MAX_INTERVAL, "{near:?}");
     }
-    uses
-}
 
-/// Threads of all processes in sight.
-pub fn threads() -> u64 {
-    processes().values().map(|process| process.threads).sum()
-}
-
-fn processes() -> HashMap<i32, Process> {
-    let mut processes = HashMap::new();
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        if let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok())
-            && let Some(process) = read(pid)
-        {
-            processes.insert(pid, process);
-        }
+    #[test]
+    fn memory_beyond_the_limit_exceeds_it() {
+        assert_eq!(check_memory(11, 10).0, Some(Limit::Memory { bytes: 10 }));
+        assert_eq!(check_memory(10, 10).0, None);
     }
-    processes
-}
 
-#[derive(Default)]
-struct Process {
-    parent: i32,
-    threads: u64,
-    /// Bytes that are its own: what is read from files is nobody's memory, and what is shared is there once.
-    memory: u64,
-}
-
-/// One file tells all. What stat and statm tell is read a little faster, but leaves out the page tables, which can't be
-/// estimated by the size of the addresses either: a single page here and there takes a table each.
-fn read(pid: i32) -> Option<Process> {
-    fs::read(format!("/proc/{pid}/status")).ok().map(|status| parse(&status))
-}
-
-/// A process that has ended and was not reaped has no memory, and no lines that tell of it.
-fn parse(status: &[u8]) -> Process {
-    let mut process = Process::default();
-    // Its name is escaped, so that it is one line, and what is not text is in no line that matters.
-    for line in status.split(|byte| *byte == b'\n') {
-        let Some((key, value)) = str::from_utf8(line).ok().and_then(|line| line.split_once(':')) else { continue };
-        let value = value.trim();
-        match key {
-            "PPid" => process.parent = value.parse().unwrap_or(0),
-            "Threads" => process.threads = value.parse().unwrap_or(0),
-            "RssAnon" | "VmPTE" => process.memory += bytes(value),
-            _ => {}
-        }
+    #[test]
+    fn processes_at_the_limit_are_noted_and_not_ended() {
+        let watch = Watch { processes: Some(10), ..Watch::default() };
+        let limit = Some(Limit::Processes { count: 10 });
+        assert_eq!(check_processes(&watch, 9), (None, None));
+        assert_eq!(check_processes(&watch, 50), (None, limit));
+        let ends = Watch { ends_forks: true, ..watch };
+        assert_eq!(check_processes(&ends, 12), (None, limit));
+        assert_eq!(check_processes(&ends, 13), (limit, limit));
     }
-    process
-}
-
-fn bytes(kilobytes: &str) -> u64 {
-    kilobytes.strip_suffix(" kB").and_then(|count| count.parse::<u64>().ok()).unwrap_or(0) << 10
-}
-
-/// Sockets of all kinds in a process's network namespace, those included that no descriptor leads to any more while
-/// somebody has yet to read what they sent.
-fn sockets(pid: i32) -> u64 {
-    let count = |text: String| text.lines().find_map(|line| line.strip_prefix("sockets: used ")?.trim().parse().ok());
-    fs::read_to_string(format!("/proc/{pid}/net/sockstat")).ok().and_then(count).unwrap_or(0)
 }

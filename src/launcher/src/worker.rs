@@ -1,8 +1,8 @@
-//! The process that becomes the program: puts its walls up ahead of the call, and waits.
+//! The process that becomes the program: confines itself ahead of the call, and waits.
 
 use std::ffi::CString;
 use std::io::{self, PipeReader, PipeWriter, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use sandbox_plan::{
@@ -11,28 +11,29 @@ use sandbox_plan::{
 use serde::{Deserialize, Serialize};
 
 use crate::fault::failed;
-use crate::init::Birth;
-use crate::steps::Site;
+use crate::steps::StepRunner;
+use crate::sys::{self, StandardStream};
+use crate::template::InitArguments;
 use crate::tree::c_string;
-use crate::{descendants, inside, sys};
+use crate::{descendants, inside};
 
-/// What the worker is told to do, with what gets the output of it.
+/// A request to the worker. With it go the descriptors for the output.
 #[derive(Serialize, Deserialize)]
 enum Task {
-    /// To start a program beside itself, as a child of pid 1, and to tell its pid.
+    /// Start a program as a child of pid 1, and answer with its pid.
     Start(Program),
-    /// To become a program. Its answer is a failure, or the end of the connection.
+    /// Become a program. The answer is a failure, or the end of the connection.
     Become(Program),
-    /// To look around, and to tell what it found.
+    /// Look around, and answer with what was found.
     Look,
 }
 
-/// The program's process as pid 1 sees it.
+/// The worker as pid 1 sees it.
 pub struct Worker {
     pub pid: i32,
-    /// The other end is the worker's, and is closed when the program is executed.
+    /// The worker closes its end when it executes the program.
     socket: UnixStream,
-    /// Set if it is the program already.
+    /// Set if it has become the program already.
     ahead: Option<Waiting>,
 }
 
@@ -41,49 +42,54 @@ struct Waiting {
     program: Program,
     /// Its standard input. The program waits until this is closed.
     input: PipeWriter,
-    /// What it prints, and its errors.
+    /// Its output and its errors.
     outputs: [PipeReader; 2],
 }
 
-/// The program's own ends of what [`Waiting`] holds.
-struct Streams {
+/// The program's ends of the pipes in [`Waiting`].
+struct ProgramStreams {
     input: PipeReader,
     outputs: [PipeWriter; 2],
 }
 
-/// Forks the worker, and waits until its walls stand, and until it is the program if that can be before the call.
-pub fn start(site: &mut Site, birth: &Birth) -> Result<Worker, Failure> {
-    if let Some(ahead) = &birth.environment.ahead {
-        let (waiting, streams) = pipes(site, &ahead.program).map_err(failed("make the program's pipes"))?;
-        let worker = fork(site, birth, Some((waiting, streams)))?;
-        // One that can't be started now can't be started later either, but then its caller is told.
+/// Forks the worker, and waits until it is confined and, if the program can be started ahead of the call, until it has
+/// executed it.
+pub fn start(runner: &mut StepRunner, arguments: &InitArguments) -> Result<Worker, Failure> {
+    if let Some(ahead) = &arguments.environment.ahead {
+        let (waiting, streams) = pipes(runner, &ahead.program).map_err(failed("make the program's pipes"))?;
+        let worker = fork(runner, arguments, Some((waiting, streams)))?;
+        // A program that can't be started now can't be started later either, but then its caller gets the reason.
         if let Ok(None) = worker.report() {
             return Ok(worker);
         }
         worker.end();
     }
-    fork(site, birth, None)
+    fork(runner, arguments, None)
 }
 
-fn pipes(site: &Site, program: &Program) -> io::Result<(Waiting, Streams)> {
+fn pipes(runner: &StepRunner, program: &Program) -> io::Result<(Waiting, ProgramStreams)> {
     let (input, open_input) = io::pipe()?;
     let (stdout, to_stdout) = io::pipe()?;
     let (stderr, to_stderr) = io::pipe()?;
-    let streams = Streams { input, outputs: [to_stdout, to_stderr] };
+    let streams = ProgramStreams { input, outputs: [to_stdout, to_stderr] };
     for stream in &streams.outputs {
-        // `echo > /dev/stdout` opens it anew, which the kernel grants its owner alone.
-        sys::change_owner(stream.as_fd(), site.user.uid, site.user.gid)?;
+        // `echo > /dev/stdout` opens the pipe again, which only its owner may do.
+        sys::change_owner(stream.as_fd(), runner.user.uid, runner.user.gid)?;
     }
     Ok((Waiting { program: program.clone(), input: open_input, outputs: [stdout, stderr] }, streams))
 }
 
-fn fork(site: &mut Site, birth: &Birth, ahead: Option<(Waiting, Streams)>) -> Result<Worker, Failure> {
+fn fork(
+    runner: &mut StepRunner,
+    arguments: &InitArguments,
+    ahead: Option<(Waiting, ProgramStreams)>,
+) -> Result<Worker, Failure> {
     let (socket, theirs) = UnixStream::pair().map_err(failed("make a socket pair"))?;
     let Some((pid, _)) = sys::clone_process(0).map_err(failed("make the program's process"))? else {
         drop(socket);
-        // They are pid 1's to hand over.
-        site.sockets.clear();
-        serve(site, birth, ahead.map(|(_, streams)| streams), theirs);
+        // Pid 1 hands them over.
+        runner.sockets.clear();
+        serve(runner, arguments, ahead.map(|(_, streams)| streams), theirs);
     };
     drop(theirs);
     let worker = Worker { pid, socket, ahead: ahead.map(|(waiting, _)| waiting) };
@@ -95,40 +101,40 @@ fn fork(site: &mut Site, birth: &Birth, ahead: Option<(Waiting, Streams)>) -> Re
 }
 
 impl Worker {
-    /// Whether it is, or can become, the call's program. One that was started ahead has no services before it.
+    /// Returns whether it is, or can become, the call's program. A program that was started ahead can't have services.
     pub fn serves(&self, call: &Call) -> bool {
         let is_program = |ahead: &Waiting| call.program.as_ref() == Some(&ahead.program) && call.services.is_empty();
         self.ahead.as_ref().is_none_or(is_program)
     }
 
-    /// Gives the caller the output of a program that was started ahead. This process keeps none of it.
+    /// Gives the caller the output of a program that was started ahead.
     pub fn hand_over(&self, caller: &UnixStream) -> Result<(), Failure> {
         let Some(ahead) = &self.ahead else { return Ok(()) };
         let outputs = ahead.outputs.each_ref().map(PipeReader::as_fd);
         encode(&Report::Ahead)
-            .and_then(|word| sys::send_descriptors(caller.as_fd(), &word, &outputs))
+            .and_then(|report| sys::send_descriptors(caller.as_fd(), &report, &outputs))
             .map_err(failed("hand the program's output over"))
     }
 
-    /// Has the worker start a program beside itself, and returns its pid: it is this process's child. If it can't be
-    /// executed it says so where its output goes, and exits.
+    /// Has the worker start a program as a child of this process, and returns its pid. A program that can't be executed
+    /// prints the reason to `output` and exits with status 127.
     pub fn start_beside(&mut self, program: Program, output: BorrowedFd) -> Result<i32, Failure> {
-        self.tell(&Task::Start(program), [output, output])?;
+        self.send(&Task::Start(program), [output, output])?;
         read_message(&mut &self.socket, LARGEST_REPORT)
             .and_then(|pid| pid.ok_or_else(|| io::ErrorKind::UnexpectedEof.into()))
             .map_err(failed("hear from the program's process"))?
     }
 
-    /// Lets the worker become the program, or look around, or the program that it is already go on. Returns when it does,
-    /// with what it found, or has failed to.
+    /// Lets the worker become the program, or go on if it is the program already, or look around if there is none.
+    /// Returns when it does so, with what it found.
     pub fn release(&mut self, program: Option<Program>, outputs: [OwnedFd; 2]) -> Result<Option<Inside>, Failure> {
         if let Some(Waiting { input, .. }) = self.ahead.take() {
             drop(input);
             return Ok(None);
         }
         let [stdout, stderr] = &outputs;
-        self.tell(&program.map_or(Task::Look, Task::Become), [stdout.as_fd(), stderr.as_fd()])?;
-        // Whoever reads the program's output is to see its end when the program has closed it.
+        self.send(&program.map_or(Task::Look, Task::Become), [stdout.as_fd(), stderr.as_fd()])?;
+        // The reader of the program's output must see its end as soon as the program has closed it.
         drop(outputs);
         match self.report()? {
             Some(Report::Failed(failure)) => Err(failure),
@@ -137,18 +143,17 @@ impl Worker {
         }
     }
 
-    /// Ends it before it was of any use.
+    /// Kills the worker, and everything that it has started.
     pub fn end(self) {
-        // With whatever it has started.
         descendants::kill_all();
     }
 
-    fn tell(&mut self, task: &Task, outputs: [BorrowedFd; 2]) -> Result<(), Failure> {
-        let send = || {
+    fn send(&mut self, task: &Task, outputs: [BorrowedFd; 2]) -> Result<(), Failure> {
+        let send_all = || {
             sys::send_descriptors(self.socket.as_fd(), &[0], &outputs)?;
             write_message(&mut &self.socket, task)
         };
-        send().map_err(failed("hand the program over"))
+        send_all().map_err(failed("hand the program over"))
     }
 
     fn report(&self) -> Result<Option<Report>, Failure> {
@@ -160,16 +165,22 @@ impl Worker {
     }
 }
 
-fn serve(site: &mut Site, birth: &Birth, streams: Option<Streams>, mut init: UnixStream) -> ! {
-    let report = match confine(site, birth) {
+/// Runs the worker.
+fn serve(
+    runner: &mut StepRunner,
+    arguments: &InitArguments,
+    streams: Option<ProgramStreams>,
+    mut init: UnixStream,
+) -> ! {
+    let report = match confine(runner, arguments) {
         Ok(()) => Report::Ready,
         Err(failure) => Report::Failed(failure),
     };
     let ready = report == Report::Ready;
     if write_message(&mut init, &report).is_ok() && ready {
-        let became = match (&birth.environment.ahead, streams) {
+        let became = match (&arguments.environment.ahead, streams) {
             (Some(ahead), Some(streams)) => Err(start_ahead(ahead, &streams)),
-            _ => obey(&mut init),
+            _ => work(&mut init),
         };
         if let Some(report) = became.unwrap_or_else(|failure| Some(Report::Failed(failure))) {
             let _ = write_message(&mut init, &report);
@@ -178,21 +189,21 @@ fn serve(site: &mut Site, birth: &Birth, streams: Option<Streams>, mut init: Uni
     sys::exit(0)
 }
 
-fn confine(site: &mut Site, birth: &Birth) -> Result<(), Failure> {
+fn confine(runner: &mut StepRunner, arguments: &InitArguments) -> Result<(), Failure> {
     sys::default_signals();
     sys::new_session().map_err(failed("begin a session"))?;
-    if let Some(processors) = &birth.processors {
+    if let Some(processors) = &arguments.processors {
         sys::run_on(processors.iter().copied()).map_err(failed("choose the sandbox's processors"))?;
     }
-    site.apply(birth.environment.walls.clone())?;
+    runner.apply(arguments.environment.walls.clone())?;
     // The program's own mask.
     sys::set_umask(0o022);
-    // Nothing looks into this process before it is the program.
-    sys::prctl(libc::PR_SET_DUMPABLE, 0).map_err(failed("seal the program's process"))
+    // Nobody may look into this process before it is the program.
+    sys::set_dumpable(false).map_err(failed("seal the program's process"))
 }
 
-/// Returns only what failed, or what was found by a look around instead of a program.
-fn obey(init: &mut UnixStream) -> Result<Option<Report>, Failure> {
+/// Carries tasks out. Returns only a failure, or what was found by a look around.
+fn work(init: &mut UnixStream) -> Result<Option<Report>, Failure> {
     loop {
         let (_, outputs) =
             sys::receive_descriptors(init.as_fd(), &mut [0]).map_err(failed("get the program's output"))?;
@@ -203,7 +214,7 @@ fn obey(init: &mut UnixStream) -> Result<Option<Report>, Failure> {
             .map_err(failed("get the program"))?;
         match task {
             Task::Start(program) => {
-                write_message(init, &start_beside(&program, &outputs)).map_err(failed("tell a service's pid"))?
+                write_message(init, &start_beside(&program, &outputs)).map_err(failed("report the pid of a service"))?
             }
             Task::Become(program) => return Err(become_program(&program, &outputs)),
             Task::Look => {
@@ -214,25 +225,24 @@ fn obey(init: &mut UnixStream) -> Result<Option<Report>, Failure> {
     }
 }
 
-/// Starts a program whose parent is this process's own, and returns its pid.
+/// Starts a program as a child of this process's parent, and returns its pid.
 fn start_beside(program: &Program, outputs: &[OwnedFd; 2]) -> Result<i32, Failure> {
     let cloned = sys::clone_process(libc::CLONE_PARENT).map_err(failed("make a service's process"))?;
     if let Some((pid, _)) = cloned {
         return Ok(pid);
     }
-    // A signal to the program's process group is none to its services.
+    // A signal to the program's process group must not reach its services.
     let failure = match sys::new_session() {
         Ok(()) => become_program(program, outputs),
         Err(error) => failed("begin a session")(error),
     };
-    let Failure { operation, errno } = failure;
-    let _ = writeln!(io::stderr(), "cannot {operation}: {}", io::Error::from_raw_os_error(errno));
+    let _ = writeln!(io::stderr(), "{failure}");
     sys::exit(127)
 }
 
-/// Returns only what failed.
-fn start_ahead(Ahead { program, variables }: &Ahead, Streams { input, outputs }: &Streams) -> Failure {
-    if let Err(error) = sys::replace_stream(input.as_raw_fd(), 0) {
+/// Becomes a program ahead of its call. Returns only if that fails.
+fn start_ahead(Ahead { program, variables }: &Ahead, ProgramStreams { input, outputs }: &ProgramStreams) -> Failure {
+    if let Err(error) = sys::replace_stream(input, StandardStream::Input) {
         return failed("connect the program's input")(error);
     }
     let own = program.variables.iter().filter(|(name, _)| !variables.iter().any(|(other, _)| other == name));
@@ -240,10 +250,10 @@ fn start_ahead(Ahead { program, variables }: &Ahead, Streams { input, outputs }:
     become_program(&Program { variables, ..program.clone() }, outputs)
 }
 
-/// Returns only what failed.
-fn become_program(program: &Program, [stdout, stderr]: &[impl AsRawFd; 2]) -> Failure {
-    let connected =
-        sys::replace_stream(stdout.as_raw_fd(), 1).and_then(|()| sys::replace_stream(stderr.as_raw_fd(), 2));
+/// Becomes a program. Returns only if that fails.
+fn become_program(program: &Program, [stdout, stderr]: &[impl AsFd; 2]) -> Failure {
+    let connected = sys::replace_stream(stdout, StandardStream::Output)
+        .and_then(|()| sys::replace_stream(stderr, StandardStream::Errors));
     if let Err(error) = connected {
         return failed("connect the program's output")(error);
     }
@@ -265,7 +275,7 @@ fn execute(program: &Program) -> io::Error {
     }
 }
 
-/// The program's path: looked up along `PATH` as the program will see it, unless it holds a slash.
+/// Returns the program's path: looked up along `PATH` as the program will see it, unless it contains a slash.
 fn look_up(program: &Program) -> io::Result<CString> {
     let missing = || io::Error::from_raw_os_error(libc::ENOENT);
     let name = program.arguments.first().filter(|name| !name.is_empty()).ok_or_else(missing)?;
@@ -277,12 +287,54 @@ fn look_up(program: &Program) -> io::Result<CString> {
     let mut outcome = missing();
     for directory in path.split(':').filter(|directory| !directory.is_empty()) {
         let candidate = c_string(format!("{directory}/{name}"))?;
-        match sys::executable(&candidate) {
+        match sys::check_executable(&candidate) {
             Ok(()) => return Ok(candidate),
-            // A file that can't be executed says more than none at all.
+            // A file that can't be executed is a better reason than a missing one.
             Err(error) if error.raw_os_error() == Some(libc::EACCES) => outcome = error,
             Err(_) => {}
         }
     }
     Err(outcome)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn program(name: &str, path: Option<&str>) -> Program {
+        let variables = path.map(|path| ("PATH".to_owned(), path.to_owned()));
+        Program { arguments: vec![name.to_owned()], variables: variables.into_iter().collect(), directory: "/".into() }
+    }
+
+    fn errno(program: &Program) -> Option<i32> {
+        look_up(program).unwrap_err().raw_os_error()
+    }
+
+    #[test]
+    fn program_with_a_slash_is_not_looked_up() {
+        assert_eq!(look_up(&program("./none", Some("/bin"))).unwrap().as_c_str(), c"./none");
+    }
+
+    #[test]
+    fn program_is_found_in_the_first_directory_with_it() {
+        let directory = std::env::temp_dir().join(format!("sandbox-launcher-look-up-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let name = std::env::current_exe().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+        let own = std::env::current_exe().unwrap().parent().unwrap().display().to_string();
+        // What can't be executed does not hide a program in a later directory.
+        std::fs::write(directory.join(&name), "").unwrap();
+        let path = format!("/nonexistent::{}:{own}", directory.display());
+        let found = look_up(&program(&name, Some(&path))).unwrap();
+        assert_eq!(found.into_string().unwrap(), format!("{own}/{name}"));
+        assert_eq!(errno(&program(&name, Some(&directory.display().to_string()))), Some(libc::EACCES));
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn program_without_a_name_or_path_is_missing() {
+        assert_eq!(errno(&program("", Some("/bin"))), Some(libc::ENOENT));
+        assert_eq!(errno(&program("sh", None)), Some(libc::ENOENT));
+        assert_eq!(errno(&Program { arguments: vec![], ..program("", None) }), Some(libc::ENOENT));
+        assert_eq!(errno(&program("a\0b", Some("/bin"))), Some(libc::EINVAL));
+    }
 }

@@ -1,4 +1,4 @@
-//! Byte strings on the wire in one piece. Serde would otherwise go through a file's content byte by byte.
+//! Serializes byte strings in one piece. Serde would otherwise encode the content of a file byte by byte.
 
 use std::fmt;
 

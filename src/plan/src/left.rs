@@ -1,5 +1,5 @@
-//! Finds what a program left in its working directory, which nobody gets: files there are gone with the sandbox, and whoever
-//! wrote them for the caller should hear of it.
+//! Finds the files that a program left in its working directory. They are deleted with the sandbox, so the caller is
+//! told their names, in case they were meant as results.
 //!
 //! Looks at the top of the directory, and into the directories that the call brought there, when nothing can write to them
 //! any more. Names the files and directories that the call did not bring, and the files that are no longer as it brought
@@ -18,42 +18,43 @@ use std::path::{Path, PathBuf};
 use crate::Step;
 use crate::plan::OUT;
 
-/// What compilers and interpreters leave beside a program for their own next run, by its whole name or its ending.
-const OF_TOOLS: [&str; 5] = ["Cargo.lock", "__pycache__", "go.sum", "node_modules", "target"];
-const COMPILED: [&str; 3] = ["class", "o", "pyc"];
+/// Names that compilers and interpreters use for their own files.
+const TOOL_NAMES: [&str; 5] = ["Cargo.lock", "__pycache__", "go.sum", "node_modules", "target"];
+/// Extensions of compiled files.
+const COMPILED_EXTENSIONS: [&str; 3] = ["class", "o", "pyc"];
 
 /// How executable files of compilers begin: ELF, Mach-O and PE. The permission does not tell: the call's own files have it,
 /// and copies of them inherit it.
-const PROGRAMS: [&[u8]; 4] = [b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe", b"MZ"];
+const PROGRAM_MAGICS: [&[u8]; 4] = [b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe", b"MZ"];
 
 /// How many entries are looked at.
-const MOST_ENTRIES: usize = 10_000;
+const MAX_ENTRIES: usize = 10_000;
 /// How many are named; the others are counted.
-const MOST_NAMES: usize = 50;
+const MAX_NAMES: usize = 50;
 
-/// What is named of a working directory.
+/// The files that a program left in its working directory.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Left {
-    /// Sorted; those of directories end in a slash.
+    /// Sorted; the names of directories end in a slash.
     pub names: Vec<OsString>,
-    /// How many there are besides.
+    /// The number of files that are not named.
     pub more: u64,
 }
 
-/// Looks at a working directory, whose path in the sandbox is `workdir`, and into which `steps` have written the call's
-/// files. What can't be read, by the program's doing, is not named.
+/// Reads a working directory, whose path in the sandbox is `workdir`, and into which `steps` have written the call's
+/// files. Files that the program has made unreadable are not named.
 pub fn find(directory: BorrowedFd, workdir: &Path, steps: &[Step]) -> Left {
-    // A path that leads to the very directory, whatever name it has by now.
+    // A path of the directory even if it was renamed.
     let opened = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string());
     let mut search = Search { given: given(workdir, steps), names: BTreeSet::new(), entries: 0 };
     search.look(&opened, Path::new(""));
-    let more = search.names.len().saturating_sub(MOST_NAMES) as u64;
-    Left { names: search.names.into_iter().take(MOST_NAMES).collect(), more }
+    let more = search.names.len().saturating_sub(MAX_NAMES) as u64;
+    Left { names: search.names.into_iter().take(MAX_NAMES).collect(), more }
 }
 
 struct Search<'a> {
     /// By the path below the working directory.
-    given: BTreeMap<PathBuf, Given<'a>>,
+    given: BTreeMap<PathBuf, GivenEntry<'a>>,
     names: BTreeSet<OsString>,
     /// How many were looked at.
     entries: usize,
@@ -64,14 +65,14 @@ impl Search<'_> {
     fn look(&mut self, directory: &Path, place: &Path) {
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
             self.entries += 1;
-            if self.entries > MOST_ENTRIES {
+            if self.entries > MAX_ENTRIES {
                 return;
             }
             let path = place.join(entry.file_name());
             let is_left = match self.given.get(&path) {
-                Some(Given::File(content)) => is_other(&entry.path(), content),
-                Some(Given::Artifacts) => false,
-                Some(Given::Directory) => {
+                Some(GivenEntry::File(content)) => is_changed(&entry.path(), content),
+                Some(GivenEntry::Artifacts) => false,
+                Some(GivenEntry::Directory) => {
                     // Not where a link leads that the program has put there instead.
                     if is_directory(&entry) && !is_of_tools(&entry.file_name()) {
                         self.look(&entry.path(), &path);
@@ -91,36 +92,36 @@ impl Search<'_> {
     }
 }
 
-/// What was in the working directory before the program.
-enum Given<'a> {
+/// An entry of the working directory that was there before the program.
+enum GivenEntry<'a> {
     File(&'a [u8]),
     Directory,
     /// The directory of artifacts, whose files are returned.
     Artifacts,
 }
 
-fn given<'a>(workdir: &Path, steps: &'a [Step]) -> BTreeMap<PathBuf, Given<'a>> {
+fn given<'a>(workdir: &Path, steps: &'a [Step]) -> BTreeMap<PathBuf, GivenEntry<'a>> {
     let mut given = BTreeMap::new();
     let mut bring = |path: &Path, what| {
         let Ok(path) = path.strip_prefix(workdir) else { return };
         for parent in path.ancestors().skip(1) {
-            given.entry(parent.to_owned()).or_insert(Given::Directory);
+            given.entry(parent.to_owned()).or_insert(GivenEntry::Directory);
         }
         given.insert(path.to_owned(), what);
     };
     for step in steps {
         match step {
-            Step::File { path, content, .. } => bring(path, Given::File(content)),
-            Step::Directory { path, .. } => bring(path, Given::Directory),
+            Step::File { path, content, .. } => bring(path, GivenEntry::File(content)),
+            Step::Directory { path, .. } => bring(path, GivenEntry::Directory),
             _ => {}
         }
     }
-    bring(Path::new(OUT), Given::Artifacts);
+    bring(Path::new(OUT), GivenEntry::Artifacts);
     given
 }
 
-/// Whether a file that the call brought has another content now. One that is gone, or is no file any more, is not left.
-fn is_other(path: &Path, given: &[u8]) -> bool {
+/// Returns whether a file of the call has another content now. One that was deleted or replaced does not count.
+fn is_changed(path: &Path, given: &[u8]) -> bool {
     let Some(mut file) = open(path).ok().filter(|file| file.metadata().is_ok_and(|facts| facts.is_file())) else {
         return false;
     };
@@ -139,23 +140,23 @@ fn is_other(path: &Path, given: &[u8]) -> bool {
     false
 }
 
-/// Follows no link, and does not wait for who would write into a pipe.
+/// Opens a file without following a link, and without waiting for the other end of a pipe.
 fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)
 }
 
-/// Whether something that the program made may be meant for a reader.
+/// Returns whether a file that the program made may be meant as a result.
 fn is_result(entry: &DirEntry) -> bool {
     let name = entry.file_name();
     let extension = Path::new(&name).extension();
-    if is_of_tools(&name) || COMPILED.iter().any(|other| extension == Some(OsStr::new(other))) {
+    if is_of_tools(&name) || COMPILED_EXTENSIONS.iter().any(|other| extension == Some(OsStr::new(other))) {
         return false;
     }
     is_directory(entry) || entry.file_type().is_ok_and(|kind| kind.is_file()) && !is_program(entry)
 }
 
 fn is_of_tools(name: &OsStr) -> bool {
-    name.as_bytes().starts_with(b".") || OF_TOOLS.iter().any(|other| name == *other)
+    name.as_bytes().starts_with(b".") || TOOL_NAMES.iter().any(|other| name == *other)
 }
 
 fn is_directory(entry: &DirEntry) -> bool {
@@ -169,19 +170,20 @@ fn is_program(entry: &DirEntry) -> bool {
     }
     let mut beginning = Vec::new();
     let read = open(&entry.path()).and_then(|file| file.take(4).read_to_end(&mut beginning));
-    read.is_ok() && PROGRAMS.iter().any(|program| beginning.starts_with(program))
+    read.is_ok() && PROGRAM_MAGICS.iter().any(|program| beginning.starts_with(program))
 }
 
-/// A text that [`Left::write`] has not written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotLeft;
+/// A file that was not written by a builder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this is not as a builder writes it")]
+pub struct ParseLeftError;
 
 impl Left {
     pub fn is_empty(&self) -> bool {
         self.names.is_empty() && self.more == 0
     }
 
-    /// The content of a file: how many more there are, and each name, all with a NUL behind.
+    /// Encodes the content of the file: the number of further files, and each name, terminated by NULs.
     pub fn write(&self) -> Vec<u8> {
         let mut text = format!("{}\0", self.more).into_bytes();
         for name in &self.names {
@@ -191,10 +193,10 @@ impl Left {
         text
     }
 
-    pub fn read(text: &[u8]) -> Result<Self, NotLeft> {
-        let mut parts = text.strip_suffix(&[0]).ok_or(NotLeft)?.split(|byte| *byte == 0);
-        let more = str::from_utf8(parts.next().ok_or(NotLeft)?).map_err(|_| NotLeft)?;
-        let more = more.parse().map_err(|_| NotLeft)?;
+    pub fn read(text: &[u8]) -> Result<Self, ParseLeftError> {
+        let mut parts = text.strip_suffix(&[0]).ok_or(ParseLeftError)?.split(|byte| *byte == 0);
+        let more = str::from_utf8(parts.next().ok_or(ParseLeftError)?).map_err(|_| ParseLeftError)?;
+        let more = more.parse().map_err(|_| ParseLeftError)?;
         Ok(Self { names: parts.map(|name| OsStr::from_bytes(name).to_owned()).collect(), more })
     }
 }
@@ -221,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn new_and_changed_files_are_named_and_given_ones_are_not() {
+    fn new_and_changed_files_are_named() {
         let directory = directory("changed");
         let steps =
             ["same", "other", "longer", "gone", "deep/same"].map(|name| file(&format!("/sandbox/{name}"), b"content"));
@@ -299,24 +301,24 @@ mod tests {
     }
 
     #[test]
-    fn of_many_files_the_first_are_named_and_the_others_counted() {
+    fn many_files_are_named_up_to_the_limit_and_counted() {
         let directory = directory("many");
         for number in 100..160 {
             fs::write(directory.join(number.to_string()), "").unwrap();
         }
         let Left { names, more } = left(&directory, &[]);
-        assert_eq!((names.len(), names[0].to_str(), more), (MOST_NAMES, Some("100"), 10));
+        assert_eq!((names.len(), names[0].to_str(), more), (MAX_NAMES, Some("100"), 10));
         fs::remove_dir_all(directory).unwrap();
     }
 
     #[test]
-    fn left_is_read_as_it_was_written_and_nothing_else_is() {
+    fn left_written_is_read_the_same_and_other_text_refused() {
         let names = [&b"a b"[..], b"\xff\n/"].map(|name| OsStr::from_bytes(name).to_owned()).to_vec();
         for left in [Left { names, more: 3 }, Left::default()] {
             assert_eq!(Left::read(&left.write()), Ok(left));
         }
         for text in [&b""[..], b"1", b"x\0", b"\0"] {
-            assert_eq!(Left::read(text), Err(NotLeft));
+            assert_eq!(Left::read(text), Err(ParseLeftError));
         }
     }
 }

@@ -1,7 +1,11 @@
 //! The plan of a sandbox, as data, and the messages between the server and its launcher.
 //!
-//! The server makes a [`Plan`]; the launcher, a static binary with one thread, applies its steps in order and runs
-//! one program. Both ends link this library, so a plan that one end can write is a plan that the other can read.
+//! The server makes a [`Plan`]. The launcher, a static binary with one thread, carries out its steps in order and runs
+//! one program. Both link this library, so that each can read what the other has written.
+
+#![cfg_attr(not(test), forbid(unsafe_code))]
+// The tests of the seccomp filter call the kernel directly.
+#![cfg_attr(test, allow(unsafe_code))]
 
 mod bytes;
 pub mod capture;
@@ -13,6 +17,7 @@ mod phrase;
 pub mod plan;
 pub mod record;
 pub mod seccomp;
+pub mod variables;
 pub mod view;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -22,64 +27,63 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use message::{
-    CALL_SIZE, LARGEST_CALL, LARGEST_REPORT, call_header, decode, encode, parse_call_header, read_message,
+    CALL_SIZE, LARGEST_CALL, LARGEST_REPORT, call_header, decode, encode, encode_once, parse_call_header, read_message,
     write_message,
 };
 
-/// What the server asks of a launcher, and the first message to it.
+/// The first message to a launcher: what the server asks of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Order {
-    /// To make one sandbox. The [`Call`] for it is the next message; the launcher's own output is the program's.
-    Once(Environment),
-    /// To serve many calls, each in a sandbox of its own, of which up to `ready` are made ahead of their calls.
+    /// Make one sandbox. Its [`Call`] is the next message; the launcher's own output is the program's.
+    Once(SandboxEnvironment),
+    /// Serve many calls, each in a sandbox of its own. Up to `ready` sandboxes are made ahead of their calls.
     ///
-    /// The launcher answers with [`Report::Ready`]. Each call is then handed over by [`CALL_SIZE`] bytes and three
-    /// descriptors: a socket for the [`Call`] and its reports, and what gets the program's output and its errors.
-    Serve { environment: Environment, ready: usize },
+    /// The launcher answers with [`Report::Ready`]. Each call is then passed by [`CALL_SIZE`] bytes and three
+    /// descriptors: a socket for the [`Call`] and its reports, and the files for the program's output and its errors.
+    Serve { environment: SandboxEnvironment, ready: usize },
 }
 
-/// What is the same for every call: the walls, and what is seen inside of them.
+/// The part of a plan that is the same for every call: what the program sees, and how it is confined.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Environment {
-    /// Which namespaces are made. An empty list means none: the walls are then what the steps say alone.
+pub struct SandboxEnvironment {
+    /// The namespaces to make. If there are none, only the steps confine the program.
     pub namespaces: Vec<Namespace>,
-    /// Who the program is, inside and outside.
+    /// The program's user, inside and outside.
     pub identity: Identity,
-    /// Steps that a manager takes once, ahead of all sandboxes: what they make is read-only in every sandbox.
+    /// Steps that a manager takes once for all sandboxes. The result is read-only in every sandbox.
     pub view: Vec<Step>,
-    /// Steps of each sandbox, taken by its first process ahead of the call.
+    /// Steps that the first process of each sandbox takes ahead of the call.
     pub sandbox: Vec<Step>,
-    /// Steps that the program's process takes ahead of the call; from then on it is confined.
+    /// Steps by which the program's process confines itself ahead of the call.
     pub walls: Vec<Step>,
-    /// The program of every call, if it can be started before there is one. A call for another is carried out all the same.
+    /// The program to start ahead of calls, if it can wait for them. Calls for other programs are carried out as well.
     pub ahead: Option<Ahead>,
-    /// Control groups that each sandbox gets one of.
+    /// Control groups in which each sandbox gets a group of its own.
     pub cgroups: Vec<Cgroup>,
-    /// What is watched where no control group bounds it.
+    /// Limits that no control group enforces, so that the launcher watches them.
     pub watch: Watch,
-    /// Private directories that the server gets a descriptor of each of with [`Report::Ended`], when nothing else can reach
-    /// them any more.
+    /// Private directories of which the server gets descriptors with [`Report::Ended`], when no process can reach them.
     pub handed_over: Vec<PathBuf>,
 }
 
-/// One program, and what is made for it alone.
+/// The part of a plan that differs from call to call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
-    /// Steps of this call, taken by the sandbox's first process before it gives up its privileges.
+    /// Steps that the sandbox's first process takes before it gives up its privileges.
     pub steps: Vec<Step>,
-    /// What is started before the program, each when the one before it is ready.
-    pub services: Vec<Service>,
-    /// None: nothing is executed. The confined process looks around, and what it finds is reported.
+    /// Programs to start before the call's own, each when the one before it is ready.
+    pub services: Vec<ServiceSpec>,
+    /// `None` if nothing is to be executed: the confined process looks around, and reports what it finds.
     pub program: Option<Program>,
-    /// How long the program may run by the wall clock, its services' start included, before everything in the sandbox is
-    /// killed. Setting the sandbox up may take as long once more.
+    /// The wall-clock time after which everything in the sandbox is killed. It includes the start of the services.
+    /// Setting the sandbox up may take the same time again.
     pub deadline: Duration,
 }
 
-/// All that is needed to run one program.
+/// Everything that is needed to run one program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    pub environment: Environment,
+    pub environment: SandboxEnvironment,
     pub call: Call,
 }
 
@@ -87,32 +91,35 @@ pub struct Plan {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Cgroup {
     pub directory: PathBuf,
-    /// What is written into which of its files, before a process is in it.
+    /// Files of the group and what to write into them, before a process is in it.
     pub settings: Vec<(String, String)>,
-    /// Counters that tell that a limit was met: the file, the word that the count stands behind, and the limit.
+    /// Counters that show that a limit was met.
     pub alarms: Vec<Alarm>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Alarm {
+    /// The file with the counter.
     pub file: String,
+    /// The word before the number in its line.
     pub key: String,
     pub limit: Limit,
 }
 
-/// Limits that the launcher holds a sandbox to by looking at it again and again.
+/// Limits that the launcher enforces by looking at a sandbox again and again. `None` if there is no such limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Watch {
-    /// Bytes of memory of all its processes, their page tables included, and of its tmpfs that are [`Step::Scratch`].
+    /// Bytes of memory of all its processes, with their page tables, and of each tmpfs made by [`Step::Scratch`].
     pub memory: Option<u64>,
-    /// Bytes of memory that each socket counts for, if the sandbox has a network namespace: the most that its buffers
-    /// can hold, since nobody can see what they do hold.
+    /// Bytes of memory that each socket counts for, if the sandbox has a network namespace: the capacity of its
+    /// buffers, since their use can't be read.
     pub socket: Option<u64>,
     /// Processes and threads.
     pub processes: Option<u64>,
-    /// Whether nobody refuses a sandbox more processes than that, so that it is ended when it has them.
+    /// Whether the kernel does not enforce the limit on processes, so that the launcher kills a sandbox that exceeds
+    /// it.
     pub ends_forks: bool,
-    /// Processors; which ones, differs from sandbox to sandbox.
+    /// Number of processors. Different sandboxes get different ones.
     pub processors: Option<u32>,
 }
 
@@ -127,7 +134,7 @@ pub enum Limit {
 pub enum Namespace {
     User,
     Mount,
-    /// Without it a program that is the launcher's own user can kill the launcher, unless Landlock is `scoped`.
+    /// Without this namespace, a program of the launcher's own user can kill the launcher, unless Landlock is `scoped`.
     Pid,
     Network,
     Ipc,
@@ -135,28 +142,28 @@ pub enum Namespace {
     Cgroup,
 }
 
-/// The program's user and group inside the sandbox, and what they are outside.
+/// The program's user and group, inside the sandbox and outside.
 ///
-/// Where `host_uid` and `host_gid` are the launcher's own, the user namespace holds this one user, as it must for
-/// an ordinary user's launcher; there is no root inside, and what a step makes without `owned` is the program's all
-/// the same. Otherwise the launcher is root, and root is mapped too, so that steps reach what root alone can read.
-/// Without a user namespace the program is `host_uid`.
+/// If `host_uid` and `host_gid` are the launcher's own, the user namespace has only this user, as it must for the
+/// launcher of an ordinary user. There is no root inside then, and files belong to the program also without `owned`.
+/// Otherwise the launcher is root, and root is mapped as well, so that steps can read what only root can. Without a
+/// user namespace, the program's user is `host_uid`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Identity {
     pub uid: u32,
     pub gid: u32,
-    /// The user outside. When the server runs as root this is an unprivileged user, else the server's own.
+    /// The user outside: an unprivileged one if the server runs as root, otherwise the server's own.
     pub host_uid: u32,
     pub host_gid: u32,
 }
 
-/// One thing that is done to the sandbox before the program starts. Paths are absolute and as the program will see
-/// them, symbolic links included, except for the sources of binds, which are the host's. Directories that are missing
-/// on the way to a path are made, with mode 0755, and are the sandbox's user's if the step is `owned`.
+/// One action on the sandbox before the program starts. Paths are absolute and as the program will see them, symbolic
+/// links included; only the sources of binds are paths of the host. Missing directories on the way to a path are made
+/// with mode 0755, and belong to the sandbox's user if the step is `owned`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Step {
     /// Mounts a tmpfs of at most `size` bytes and `inodes` files, owned by the sandbox's user if `owned`.
-    /// At `/` it begins a new root, into which all further steps go.
+    /// At `/` it becomes a new root, on which all further steps work.
     Tmpfs {
         target: PathBuf,
         size: u64,
@@ -164,15 +171,15 @@ pub enum Step {
         mode: u32,
         owned: bool,
     },
-    /// Mounts one tmpfs whose directories appear in several places, so that together they hold no more than `size`
-    /// bytes and `inodes` files.
+    /// Mounts one tmpfs whose directories appear in several places, so that together they are limited to `size` bytes
+    /// and `inodes` files.
     Scratch {
         size: u64,
         inodes: u64,
         directories: Vec<Directory>,
     },
     /// Shows `source` of the host at `target`, read-only, without set-uid programs and device files.
-    /// The source may be named after PivotRoot as well: it is taken before.
+    /// The step may follow PivotRoot: the source is copied before.
     Bind {
         source: PathBuf,
         target: PathBuf,
@@ -181,8 +188,8 @@ pub enum Step {
     Proc {
         target: PathBuf,
     },
-    /// Hides files and directories of a proc file system, and makes others read-only. What this kernel does not have
-    /// is passed over.
+    /// Hides files and directories of a proc file system, and makes others read-only. Paths that this kernel does not
+    /// have are passed over.
     Mask {
         hidden: Vec<PathBuf>,
         read_only: Vec<PathBuf>,
@@ -193,11 +200,11 @@ pub enum Step {
         name: String,
         value: String,
     },
-    /// A device file of the host (`/dev/null`, …) at the same path.
+    /// Shows a device file of the host (`/dev/null`, …) at the same path.
     Device {
         path: PathBuf,
     },
-    /// A directory. One that is there already gets the mode, and the owner if `owned`.
+    /// Makes a directory. An existing one gets the mode, and the owner if `owned`.
     Directory {
         path: PathBuf,
         mode: u32,
@@ -207,7 +214,7 @@ pub enum Step {
         path: PathBuf,
         target: PathBuf,
     },
-    /// A new file; one that is there already is a failure.
+    /// Writes a new file. An existing one is a failure.
     File {
         path: PathBuf,
         #[serde(with = "bytes")]
@@ -215,20 +222,20 @@ pub enum Step {
         mode: u32,
         owned: bool,
     },
-    /// Makes what is mounted at `target` read-only from here on; what is mounted below it stays as it is.
+    /// Makes the mount at `target` read-only. Mounts below it stay as they are.
     ReadOnly {
         target: PathBuf,
     },
-    /// Makes the tree that was built so far the root, and lets go of the host's.
+    /// Makes the tree that was built so far the root, and detaches the host's.
     PivotRoot,
     Hostname {
         name: String,
     },
     /// Brings up the loopback interface of the sandbox's network namespace.
     Loopback,
-    /// Leads addresses to the loopback interface, which is up, and opens sockets there for the server: the listeners in
-    /// their order, then the resolver's, then a raw one that sees the first packet of each TCP connection. They go to
-    /// the server with [`Report::Opened`], and nobody else has them.
+    /// Routes addresses to the loopback interface, which is up, and opens sockets there for the server: the listeners
+    /// in their order, the resolver's, and a raw one that sees the first packet of each TCP connection. Only the server
+    /// gets them, with [`Report::Opened`].
     Gateway {
         routes: Vec<Route>,
         /// Addresses of TCP.
@@ -236,21 +243,22 @@ pub enum Step {
         /// An address of UDP.
         resolver: SocketAddrV4,
     },
-    /// Sets a limit, soft and hard, or the hard limit that stands already where that is lower.
+    /// Sets a soft and hard limit, to the present hard limit if that is lower.
     Limit {
         resource: Resource,
         value: u64,
     },
-    /// Gives up all capabilities, of the bounding set too, and becomes the identity's user.
+    /// Gives up all capabilities, also those of the bounding set, and becomes the identity's user.
     DropPrivileges,
     NoNewPrivileges,
-    /// Confines file access by Landlock: what is not named is not reachable. What is below `read` can be read and
-    /// executed. `scoped` also shuts abstract unix sockets and signals to the outside where the kernel can.
+    /// Confines file access by Landlock: only files below the named paths can be reached. Those below `read` can be
+    /// read and executed. `scoped` also keeps signals and connections to abstract unix sockets inside, if the kernel
+    /// can.
     Landlock {
         read: Vec<PathBuf>,
         write: Vec<PathBuf>,
         scoped: bool,
-        /// Otherwise a kernel without Landlock is put up with.
+        /// Whether it is a failure if the kernel has no Landlock.
         required: bool,
     },
     /// Installs a seccomp filter, given as the bytes of its `struct sock_filter` array.
@@ -260,7 +268,7 @@ pub enum Step {
     },
 }
 
-/// Addresses that a network namespace takes for its own.
+/// A range of addresses that a network namespace treats as its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Route {
     pub network: Ipv4Addr,
@@ -268,6 +276,7 @@ pub struct Route {
 }
 
 impl Route {
+    /// Returns whether an address is in the range.
     pub fn contains(&self, address: Ipv4Addr) -> bool {
         (self.network.to_bits() ^ address.to_bits()).leading_zeros() >= self.prefix.into()
     }
@@ -285,8 +294,8 @@ pub struct Directory {
 pub enum Resource {
     /// Bytes of private writable memory (RLIMIT_DATA) of one process.
     Data,
-    /// Processes and threads of the user. In a user namespace these are the sandbox's, of which the launcher's pid 1
-    /// is one; without it they are all of `host_uid` on the machine.
+    /// Processes and threads of the user: in a user namespace those of the sandbox, including the launcher's pid 1;
+    /// otherwise all of `host_uid` on the machine.
     Processes,
     OpenFiles,
     /// Bytes of one file (RLIMIT_FSIZE).
@@ -298,7 +307,7 @@ pub enum Resource {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Program {
-    /// The program is looked up along `PATH` of `variables` when it holds no slash.
+    /// The program is looked up along `PATH` of `variables` if it contains no slash.
     pub arguments: Vec<String>,
     pub variables: Vec<(String, String)>,
     pub directory: PathBuf,
@@ -308,65 +317,64 @@ pub struct Program {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Ahead {
     pub program: Program,
-    /// Variables that it gets then, besides or instead of its own. They tell it to look at nothing that is the call's, and
-    /// to print nothing, before its standard input has come to an end.
+    /// Variables that it gets in addition to its own, or instead of them. They tell it to read nothing of the call and
+    /// to print nothing before its standard input has ended.
     pub variables: Vec<(String, String)>,
 }
 
 impl Program {
-    /// Where it is to put temporary files.
+    /// Returns the directory for its temporary files.
     pub fn temporary_directory(&self) -> &Path {
         let variable = self.variables.iter().find(|(name, _)| name == "TMPDIR");
         variable.map_or(Path::new("/tmp"), |(_, value)| Path::new(value))
     }
 }
 
-/// A program that runs beside the call's own, behind the same walls, from before its start until its end. It has the
-/// program's variables and working directory.
+/// A program that runs beside the call's own, from before its start until its end. It is confined like the program, and
+/// has the program's variables and working directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Service {
-    /// What messages call it.
+pub struct ServiceSpec {
+    /// Its name in messages.
     pub name: String,
-    /// Looked up as a program's arguments are.
+    /// The program, which is looked up like that of a call, and its arguments.
     pub command: Vec<String>,
-    pub ready: Readiness,
+    pub ready: ServiceReadiness,
     /// How long it may take to get ready.
     pub deadline: Duration,
     /// Files that it logs to, by their absolute paths. Their last lines are shown if it does not start.
     pub logs: Vec<PathBuf>,
-    /// Words of which a line of these files has one if it tells of an error. Such lines are shown after the program's
-    /// end.
+    /// Words that mark a line of these files as an error. Such lines are shown after the program's end.
     pub errors: Vec<String>,
 }
 
-/// How it is known that a service is ready.
+/// The event that shows that a service is ready.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Readiness {
-    /// Its command has come to its end, with success: it leaves a daemon behind.
+pub enum ServiceReadiness {
+    /// Its command has exited with status 0, leaving a daemon behind.
     Returned,
     /// A TCP port of the loopback interface accepts connections.
     Port { port: u16 },
-    /// A file is there, by its absolute path.
+    /// A file exists, given by its absolute path.
     File { path: PathBuf },
 }
 
-/// What the launcher tells the server.
+/// A message from the launcher to the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Report {
-    /// Calls can be handed over.
+    /// The launcher serves calls.
     Ready,
-    /// The sockets of a [`Step::Gateway`] come with this, ahead of the start. A sandbox without one does not say this.
+    /// Carries the sockets of a [`Step::Gateway`], ahead of the start. Not sent without that step.
     Opened,
-    /// The program was started ahead of the call. Its output and its errors come by the two pipes with this, and not by
-    /// what came with the call.
+    /// Carries two pipes with the output and the errors of a program that was started ahead of the call. Nothing is
+    /// written to the descriptors that came with the call.
     Ahead,
     /// Every step was applied, and the program, or a service before it, is about to start.
     Started,
-    /// The program ended; nothing of the sandbox is left.
+    /// The program has ended, and no process of the sandbox is left.
     Ended { ending: Ending, usage: Usage },
-    /// What was found where no program was to be run; nothing of the sandbox is left.
+    /// What was found by a call without a program. No process of the sandbox is left.
     Found(Inside),
-    /// The sandbox could not be made or the program not be started, and nothing of it is left.
+    /// The sandbox could not be made, or the program not started. No process of it is left.
     Failed(Failure),
 }
 
@@ -378,11 +386,11 @@ pub enum Ending {
     Signalled {
         signal: i32,
     },
-    /// A service did not get ready, which the program's standard error tells of. The program was not started.
+    /// A service did not get ready, as the program's standard error says. The program was not started.
     Unready,
-    /// The deadline passed and everything was killed.
+    /// The deadline has passed, and everything was killed.
     TimedOut,
-    /// A limit was met, which ended the program or made everything be killed.
+    /// A limit was met, and ended the program.
     OverLimit {
         limit: Limit,
     },
@@ -390,29 +398,30 @@ pub enum Ending {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Usage {
-    /// Processor time of all processes, user and system, from the making of the sandbox on.
+    /// Processor time of all processes, user and system, including the making of the sandbox.
     pub cpu: Duration,
-    /// Largest resident set of one process, in bytes. Large files in the plan count once, since pid 1 wrote them.
+    /// Largest resident set of one process, in bytes. Includes pid 1, and with it the files of the plan.
     pub peak_memory: u64,
 }
 
-/// What a process in a sandbox finds around itself.
+/// What a process finds inside a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inside {
     /// The text of /proc/self/status.
     pub status: String,
     /// Each of the process's namespaces, by the name and number that the kernel gives it (`net:[4026531840]`).
     pub namespaces: Vec<String>,
-    /// Which of the things that a wall stops were tried and done all the same, by the wall's name.
+    /// The names of walls that did not prevent what they must.
     pub breaches: Vec<String>,
-    /// The version of Landlock that this kernel speaks; None where it speaks none.
+    /// The version of Landlock that this kernel supports; `None` if it supports none.
     pub landlock: Option<u32>,
 }
 
-/// A step, or the start of the program, that the kernel refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A step, or the start of a program, that the kernel has refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("cannot {operation}: {}", std::io::Error::from_raw_os_error(*errno))]
 pub struct Failure {
-    /// What was tried, as a phrase that names its path: `bind /nix/store/… at /nix/store/…`.
+    /// What was tried, as a verb and its object: `bind /nix/store/… at /nix/store/…`.
     pub operation: String,
     pub errno: i32,
 }

@@ -1,4 +1,4 @@
-//! Messages as they go over a socket: their length as a little-endian `u32`, then their postcard form.
+//! The encoding of messages on a socket: the length as a little-endian `u32`, then postcard.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::Duration;
@@ -6,15 +6,18 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The largest order or call that is read. A call holds its files.
+use crate::{Order, Plan};
+
+/// The largest order or call, in bytes. A call contains its files.
 pub const LARGEST_CALL: usize = 256 << 20;
-/// The largest report that is read.
+/// The largest report, in bytes.
 pub const LARGEST_REPORT: usize = 1 << 20;
 
-/// The bytes that hand a call over. They go with its descriptors, and are its deadline, which is needed even if the
-/// call itself never comes.
+/// The size of a call's header, in bytes. It goes with the call's descriptors and holds the deadline, which applies
+/// even if the call itself never comes.
 pub const CALL_SIZE: usize = 12;
 
+/// Encodes the header of a call.
 pub fn call_header(deadline: Duration) -> [u8; CALL_SIZE] {
     let mut header = [0; CALL_SIZE];
     header[..8].copy_from_slice(&deadline.as_secs().to_le_bytes());
@@ -22,10 +25,11 @@ pub fn call_header(deadline: Duration) -> [u8; CALL_SIZE] {
     header
 }
 
+/// Returns the deadline that a call's header holds.
 pub fn parse_call_header(header: [u8; CALL_SIZE]) -> Duration {
     let [s0, s1, s2, s3, s4, s5, s6, s7, n0, n1, n2, n3] = header;
     let seconds = u64::from_le_bytes([s0, s1, s2, s3, s4, s5, s6, s7]);
-    // Not Duration::new, which panics where a nanosecond too many makes the seconds overflow.
+    // Duration::new panics if the nanoseconds make the seconds overflow.
     Duration::from_secs(seconds).saturating_add(Duration::from_nanos(u32::from_le_bytes([n0, n1, n2, n3]).into()))
 }
 
@@ -34,7 +38,7 @@ pub fn write_message<M: Serialize>(to: &mut impl Write, message: &M) -> io::Resu
     to.write_all(&encode(message)?)
 }
 
-/// Waits for a message. `None`: the other end was closed before one began.
+/// Waits for a message of at most `largest` bytes. Returns `None` if the other end was closed before one began.
 pub fn read_message<M: DeserializeOwned>(from: &mut impl Read, largest: usize) -> io::Result<Option<M>> {
     let mut header = [0; 4];
     let mut filled = 0;
@@ -52,7 +56,7 @@ pub fn read_message<M: DeserializeOwned>(from: &mut impl Read, largest: usize) -
     parse(&body).map(Some)
 }
 
-/// A message as it is sent.
+/// Encodes a message.
 pub fn encode<M: Serialize>(message: &M) -> io::Result<Vec<u8>> {
     let mut frame = postcard::to_extend(message, vec![0; 4]).map_err(io::Error::other)?;
     let length = u32::try_from(frame.len() - 4).map_err(|_| io::Error::other("the message is longer than 4 GB"))?;
@@ -60,7 +64,18 @@ pub fn encode<M: Serialize>(message: &M) -> io::Result<Vec<u8>> {
     Ok(frame)
 }
 
-/// Takes the first whole message off the front of what was received so far, for those who can't wait in a read.
+/// Encodes all that a launcher of one sandbox reads: the order, the call's header and the call.
+///
+/// # Errors
+///
+/// If the plan is longer than 4 GB.
+pub fn encode_once(plan: &Plan) -> io::Result<Vec<u8>> {
+    let Plan { environment, call } = plan;
+    let order = encode(&Order::Once(environment.clone()))?;
+    Ok([order, call_header(call.deadline).to_vec(), encode(call)?].concat())
+}
+
+/// Takes the first message off the front of the bytes received so far. Returns `None` if it is not complete yet.
 pub fn decode<M: DeserializeOwned>(received: &mut Vec<u8>, largest: usize) -> io::Result<Option<M>> {
     let Some(header) = received.first_chunk::<4>() else { return Ok(None) };
     let end = 4 + body_length(*header, largest)?;
@@ -97,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_read_as_they_were_written() {
+    fn messages_written_are_read_the_same() {
         let ended = Report::Ended { ending: Ending::Exited { code: 3 }, usage: Usage::default() };
         let mut wire = Vec::new();
         for report in [&Report::Started, &failed(), &ended] {
@@ -111,14 +126,14 @@ mod tests {
     }
 
     #[test]
-    fn deadlines_are_read_as_they_were_written() {
+    fn deadlines_encoded_are_parsed_the_same() {
         for deadline in [Duration::ZERO, Duration::from_millis(1500), Duration::from_secs(60), Duration::MAX] {
             assert_eq!(parse_call_header(call_header(deadline)), deadline);
         }
     }
 
     #[test]
-    fn a_message_that_arrives_byte_by_byte_is_taken_once_it_is_whole() {
+    fn message_in_single_bytes_is_decoded_when_complete() {
         let frame = encode(&failed()).unwrap();
         let mut received = Vec::new();
         for byte in &frame[..frame.len() - 1] {
@@ -132,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_beyond_the_cap_or_cut_short_or_too_long_is_refused() {
+    fn message_too_large_or_of_wrong_length_is_refused() {
         let frame = encode(&failed()).unwrap();
         assert_eq!(read_message::<Report>(&mut &frame[..], 5).unwrap_err().kind(), ErrorKind::InvalidData);
         assert_eq!(decode::<Report>(&mut frame.clone(), 5).unwrap_err().kind(), ErrorKind::InvalidData);

@@ -1,4 +1,4 @@
-//! Steps in words, for the reader of a failure.
+//! Describes steps and limits in words, for failures.
 
 use std::fmt;
 

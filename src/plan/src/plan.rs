@@ -1,8 +1,7 @@
-//! From what a sandbox is to be, in the words of its definition, to the plan that makes it: a pure function, but for a look
-//! at this kernel's version.
+//! Makes the plan of a sandbox from its specification: a pure function, except that it asks for the kernel's version.
 //!
-//! Both ends use it: the server for the sandboxes of its launchers, and the launcher itself where it is the builder of a
-//! derivation, whose variables are a definition in Nix's form.
+//! The server uses it for the sandboxes of its launchers, and the launcher when it is the builder of a derivation,
+//! whose variables hold the specification.
 
 use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
@@ -11,25 +10,25 @@ use std::time::Duration;
 use crate::machine::{Controlled, Machine, SocketBuffers, kernel_bounds_pids};
 use crate::seccomp;
 use crate::view::{Bind, Link};
-use crate::{Call, Directory, Environment, Namespace, Plan, Program, Resource, Route, Service, Step};
+use crate::{Call, Directory, Namespace, Plan, Program, Resource, Route, SandboxEnvironment, ServiceSpec, Step};
 
-/// What a sandbox is to be.
+/// The specification of a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Definition<'a> {
-    /// The name of the tool, which is the host name inside.
+pub struct SandboxSpec<'a> {
+    /// The id of the tool, which is the host name inside.
     pub id: &'a str,
     /// The name of the user that programs run as.
     pub user: &'a str,
-    /// Where the files are; [`HOME`] or below.
+    /// The working directory; [`HOME`] or below.
     pub workdir: &'a Path,
-    /// The permissions of the files that a caller gives.
+    /// The permissions of the call's files.
     pub script_mode: u32,
     /// Whether the working directory is read-only.
     pub read_only: bool,
     pub resources: Resources,
-    pub network: Network,
-    /// What each call starts before its command.
-    pub services: Vec<Service>,
+    pub network: NetworkSpec,
+    /// Programs that each call starts before its command.
+    pub services: Vec<ServiceSpec>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,12 +43,12 @@ pub struct Resources {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Network {
-    /// Nothing but a loopback interface of its own.
+pub enum NetworkSpec {
+    /// Only a loopback interface of its own.
     None,
-    /// The host's network, with the files that programs need there to resolve names.
+    /// The host's network, with the files that programs need to resolve names.
     Host { files: Vec<(PathBuf, String)> },
-    /// A loopback interface of its own, and a gateway there.
+    /// A loopback interface of its own with a gateway.
     Gateway {
         routes: Vec<Route>,
         listeners: Vec<SocketAddrV4>,
@@ -60,9 +59,9 @@ pub enum Network {
     },
 }
 
-/// What one call is.
+/// The input of one call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Work {
+pub struct CallInput {
     pub command: Vec<String>,
     pub variables: Vec<(String, String)>,
     /// The files of the working directory, by their names in it.
@@ -76,40 +75,42 @@ pub const HOME: &str = "/sandbox";
 /// Where a program leaves files for its caller; the variable `OUT` names it.
 pub const OUT: &str = "/sandbox/out";
 
-/// Where programs put such files that were written for the best known sandbox of this kind: a link to [`OUT`].
-const USUAL_OUT: &str = "/mnt/data";
+/// A link to [`OUT`], for programs that were written for another well-known sandbox.
+const OUT_ALIAS: &str = "/mnt/data";
 
-/// The sandbox's user and group inside; every sandbox has its own user namespace, so they may share the number.
+/// The sandbox's user and group inside. Every sandbox has its own user namespace, so all can have the same number.
 pub const USER: u32 = 1000;
-/// Who programs are outside when the server is root: nobody.
+/// The user and group of programs outside if the server is root: nobody.
 pub const NOBODY: u32 = 65534;
 
 const MB: u64 = 1 << 20;
 /// The root holds directories, links and a few files of /etc.
 const ROOT_SIZE: u64 = 4 * MB;
 const ROOT_INODES: u64 = 16_384;
-/// The directories that a sandbox has for itself. They share one bound. Each is a mount of its own, so that nothing can
-/// be linked or moved from one into another, and artifacts can be left where the home is read-only.
+/// The private directories of a sandbox, which share one limit. Each is a mount of its own, so that files can't be
+/// linked or moved from one to another, and artifacts can be written while the home is read-only.
 const PRIVATE: [&str; 4] = [HOME, "/tmp", "/dev/shm", OUT];
-/// Their share of the sandbox's memory, which they are part of: a program that fills them is told so, and does not die.
-const SCRATCH_SHARE: u64 = 2;
-/// How many queues of file events a sandbox may have, and files watched by them: enough for a tool that watches a project.
+/// The divisor of the sandbox's memory that limits their size, which is part of that memory: a program that fills them
+/// gets an error and is not killed.
+const SCRATCH_DIVISOR: u64 = 2;
+/// The number of inotify instances and watches of a sandbox: enough for a tool that watches a project.
 const INOTIFY_INSTANCES: u32 = 16;
 const INOTIFY_WATCHES: u32 = 8192;
-/// What TCP's buffers begin with, in bytes, as the kernel has it: at least, to send, and to receive.
-const SMALLEST: u64 = 4096;
-const TCP_SEND: u64 = 16_384;
-const TCP_RECEIVE: u64 = 131_072;
-/// How many files and directories a program may make in them.
-const INODES: u64 = 65_536;
+/// The initial sizes of TCP's buffers in bytes, as in the kernel: the minimum, and the defaults for sending and
+/// receiving.
+const TCP_MIN_BYTES: u64 = 4096;
+const TCP_SEND_BYTES: u64 = 16_384;
+const TCP_RECEIVE_BYTES: u64 = 131_072;
+/// The number of files and directories in the private directories.
+const SCRATCH_INODES: u64 = 65_536;
 
-/// What one process may allocate, as a multiple of what the sandbox may use, where the launcher watches the use: the
-/// runtimes of most languages allocate more than they use, and a refusal looks like their own fault.
+/// The limit on what one process may allocate, as a multiple of the sandbox's memory, if the launcher watches its use:
+/// most language runtimes allocate more than they use, and fail with misleading errors if they can't.
 const DATA_FACTOR: u64 = 16;
 
-/// Where Landlock lets a program write, if the mount does. Threads name each other by files of /proc.
+/// Where Landlock allows writing, if the mount does. Threads name each other by writing to /proc.
 const WRITABLE: [&str; 8] = [HOME, OUT, "/tmp", "/dev/shm", "/proc", "/dev/null", "/dev/zero", "/dev/full"];
-/// What /proc tells of the machine that is no program's business, below /proc.
+/// Files of /proc with facts about the machine, which are hidden.
 const HIDDEN: [&str; 35] = [
     "acpi",
     "asound",
@@ -147,19 +148,19 @@ const HIDDEN: [&str; 35] = [
     "vmcore",
     "zoneinfo",
 ];
-/// Below which the kernel gives out no number of a process a second time.
+/// The kernel uses pids below this number only once.
 const RESERVED_PIDS: u64 = 300;
 
-/// What would change the machine.
+/// Files of /proc that would change the machine.
 const READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
 
-/// The plan of a sandbox with all namespaces.
-pub fn plan(definition: &Definition, binds: &[Bind], links: &[Link], machine: Machine, work: Work) -> Plan {
+/// Returns the plan of a sandbox with all namespaces.
+pub fn plan(definition: &SandboxSpec, binds: &[Bind], links: &[Link], machine: Machine, work: CallInput) -> Plan {
     Plan { environment: environment(definition, binds, links, machine), call: call(definition, work) }
 }
 
-/// What is the same for every call.
-pub fn environment(definition: &Definition, binds: &[Bind], links: &[Link], machine: Machine) -> Environment {
+/// Returns the part of a plan that is the same for every call.
+pub fn environment(definition: &SandboxSpec, binds: &[Bind], links: &[Link], machine: Machine) -> SandboxEnvironment {
     let mut namespaces =
         vec![Namespace::User, Namespace::Mount, Namespace::Pid, Namespace::Ipc, Namespace::Uts, Namespace::Cgroup];
     if definition.has_own_network() {
@@ -171,7 +172,7 @@ pub fn environment(definition: &Definition, binds: &[Bind], links: &[Link], mach
     if !definition.read_only {
         handed_over.push(definition.workdir.to_owned());
     }
-    Environment {
+    SandboxEnvironment {
         namespaces,
         identity,
         view: view_steps(definition, binds, links),
@@ -184,19 +185,19 @@ pub fn environment(definition: &Definition, binds: &[Bind], links: &[Link], mach
     }
 }
 
-impl Definition<'_> {
+impl SandboxSpec<'_> {
     fn has_own_network(&self) -> bool {
-        !matches!(self.network, Network::Host { .. })
+        !matches!(self.network, NetworkSpec::Host { .. })
     }
 }
 
-/// What is the same for every call in this environment.
-fn view_steps(definition: &Definition, binds: &[Bind], links: &[Link]) -> Vec<Step> {
+/// Returns the steps that make the view.
+fn view_steps(definition: &SandboxSpec, binds: &[Bind], links: &[Link]) -> Vec<Step> {
     let mut steps =
         vec![Step::Tmpfs { target: "/".into(), size: ROOT_SIZE, inodes: ROOT_INODES, mode: 0o755, owned: false }];
     steps.extend(binds.iter().map(|bind| Step::Bind { source: bind.source.clone(), target: bind.target.clone() }));
     steps.extend(links.iter().map(|link| Step::Symlink { path: link.path.clone(), target: link.target.clone() }));
-    // A host's own environment shows some of these files itself.
+    // The host's own environment may bind some of these files.
     let is_missing = |path: &Path| !binds.iter().any(|bind| bind.target == path);
     steps.extend(etc(definition).into_iter().filter(|(path, _)| is_missing(path)).map(|(path, content)| Step::File {
         path,
@@ -212,15 +213,16 @@ fn view_steps(definition: &Definition, binds: &[Bind], links: &[Link]) -> Vec<St
         steps.push(Step::Symlink { path: Path::new("/dev").join(name), target: Path::new("/proc/self").join(target) });
     }
     steps.extend(PRIVATE.map(|path| Step::Directory { path: path.into(), mode: 0o755, owned: false }));
-    // A toolchain of the host may lie there.
+    // A toolchain of the host may be there.
     if !binds.iter().any(|bind| bind.target.starts_with("/mnt")) {
-        steps.push(Step::Symlink { path: USUAL_OUT.into(), target: OUT.into() });
+        steps.push(Step::Symlink { path: OUT_ALIAS.into(), target: OUT.into() });
     }
     steps.extend([Step::PivotRoot, Step::ReadOnly { target: "/".into() }]);
     steps
 }
 
-fn etc(definition: &Definition) -> Vec<(PathBuf, String)> {
+/// Returns the files of /etc.
+fn etc(definition: &SandboxSpec) -> Vec<(PathBuf, String)> {
     let user = definition.user;
     let mut files: Vec<(PathBuf, String)> = vec![
         (
@@ -231,24 +233,24 @@ fn etc(definition: &Definition) -> Vec<(PathBuf, String)> {
         ("/etc/nsswitch.conf".into(), "passwd: files\ngroup: files\nhosts: files dns\n".into()),
     ];
     match &definition.network {
-        Network::None => files.push(("/etc/hosts".into(), own_hosts(definition))),
-        Network::Gateway { hosts, resolv_conf, .. } => {
+        NetworkSpec::None => files.push(("/etc/hosts".into(), own_hosts(definition))),
+        NetworkSpec::Gateway { hosts, resolv_conf, .. } => {
             files.push(("/etc/hosts".into(), own_hosts(definition) + hosts));
             files.push(("/etc/resolv.conf".into(), resolv_conf.clone()));
         }
-        Network::Host { files: resolver } => files.extend(resolver.iter().cloned()),
+        NetworkSpec::Host { files: resolver } => files.extend(resolver.iter().cloned()),
     }
     files
 }
 
-/// The lines of /etc/hosts that name the sandbox itself.
-fn own_hosts(definition: &Definition) -> String {
+/// Returns the lines of /etc/hosts that name the sandbox itself.
+fn own_hosts(definition: &SandboxSpec) -> String {
     format!("127.0.0.1 localhost {}\n::1 localhost\n", definition.id)
 }
 
-/// What each sandbox has of its own, and is there ahead of the call.
+/// Returns the steps of each sandbox.
 fn sandbox_steps(
-    definition: &Definition,
+    definition: &SandboxSpec,
     controlled: Controlled,
     ends_forks: bool,
     buffers: SocketBuffers,
@@ -261,7 +263,7 @@ fn sandbox_steps(
             })
             .into();
     let mut steps = vec![
-        Step::Scratch { size: resources.memory_mb * MB / SCRATCH_SHARE, inodes: INODES, directories },
+        Step::Scratch { size: resources.memory_mb * MB / SCRATCH_DIVISOR, inodes: SCRATCH_INODES, directories },
         Step::Proc { target: "/proc".into() },
         Step::Hostname { name: definition.id.into() },
     ];
@@ -271,26 +273,29 @@ fn sandbox_steps(
     let set = |name: &str, value: String| Step::Setting { name: name.to_owned(), value };
     if definition.has_own_network() {
         steps.push(Step::Loopback);
-        if let Network::Gateway { routes, listeners, resolver, .. } = &definition.network {
+        if let NetworkSpec::Gateway { routes, listeners, resolver, .. } = &definition.network {
             let (routes, listeners) = (routes.clone(), listeners.clone());
             steps.push(Step::Gateway { routes, listeners, resolver: *resolver });
         }
-        // A network that is the sandbox's own needs no privilege for ping and for low ports.
+        // Ping and low ports need no privilege in a network namespace of the sandbox's own.
         steps.push(set("net/ipv4/ping_group_range", format!("{USER} {USER}")));
         steps.push(set("net/ipv4/ip_unprivileged_port_start", "0".to_owned()));
         if !controlled.memory {
-            // TCP alone lets its buffers grow by itself, to 150 times the default.
+            // Only TCP lets its buffers grow without a request, to 150 times the default.
             let SocketBuffers { send, receive } = buffers;
-            steps.push(set("net/ipv4/tcp_wmem", format!("{SMALLEST} {} {send}", send.min(TCP_SEND))));
-            steps.push(set("net/ipv4/tcp_rmem", format!("{SMALLEST} {} {receive}", receive.min(TCP_RECEIVE))));
+            steps.push(set("net/ipv4/tcp_wmem", format!("{TCP_MIN_BYTES} {} {send}", send.min(TCP_SEND_BYTES))));
+            steps.push(set(
+                "net/ipv4/tcp_rmem",
+                format!("{TCP_MIN_BYTES} {} {receive}", receive.min(TCP_RECEIVE_BYTES)),
+            ));
         }
     }
     if ends_forks && kernel_bounds_pids() {
-        // Numbers up to 300 are given out once only. The launcher ends the sandbox well before, if it comes to see it.
+        // Usually the launcher kills the sandbox well before; this bounds a fork bomb between two looks.
         steps.push(set("kernel/pid_max", (RESERVED_PIDS + resources.processes).to_string()));
     }
     steps.push(set("user/max_user_namespaces", "0".to_owned()));
-    // These are counted against the host's user as well, who has but few for all programs together.
+    // These also count against the host's user, who has few of them for all programs together.
     steps.push(set("user/max_inotify_instances", INOTIFY_INSTANCES.to_string()));
     steps.push(set("user/max_inotify_watches", INOTIFY_WATCHES.to_string()));
     let below_proc = |names: &[&str]| names.iter().map(|name| Path::new("/proc").join(name)).collect();
@@ -302,8 +307,8 @@ fn directory(target: &str, mode: u32, owned: bool) -> Directory {
     Directory { target: target.into(), mode, owned }
 }
 
-/// What belongs to this call alone.
-pub fn call(definition: &Definition, work: Work) -> Call {
+/// Returns the part of a plan that is specific to one call.
+pub fn call(definition: &SandboxSpec, work: CallInput) -> Call {
     let workdir = definition.workdir;
     let file = |(name, content): (PathBuf, Vec<u8>)| {
         let (path, mode) = (workdir.join(name), definition.script_mode);
@@ -317,12 +322,12 @@ pub fn call(definition: &Definition, work: Work) -> Call {
     Call { steps, services: definition.services.clone(), program: Some(program), deadline: work.deadline }
 }
 
-/// The program of a call.
-pub fn program(definition: &Definition, command: Vec<String>, variables: Vec<(String, String)>) -> Program {
+/// Returns the program of a call.
+pub fn program(definition: &SandboxSpec, command: Vec<String>, variables: Vec<(String, String)>) -> Program {
     Program { arguments: command, variables, directory: definition.workdir.into() }
 }
 
-/// What confines the program itself, in the order in which it is put up.
+/// Returns the steps that confine the program, in their order.
 fn walls(resources: &Resources, controlled: Controlled) -> Vec<Step> {
     let mut steps = limits(resources, controlled);
     let paths = |paths: &[&str]| paths.iter().map(PathBuf::from).collect();
@@ -335,7 +340,7 @@ fn walls(resources: &Resources, controlled: Controlled) -> Vec<Step> {
     steps
 }
 
-/// The limits of each process.
+/// Returns the steps that limit each process.
 pub fn limits(resources: &Resources, controlled: Controlled) -> Vec<Step> {
     let mut limits = vec![(Resource::OpenFiles, resources.files), (Resource::CoreSize, 0)];
     if !controlled.memory {

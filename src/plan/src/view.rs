@@ -1,4 +1,4 @@
-//! What a program sees of the file system besides its own directories.
+//! What a program sees of the host's file system.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ pub struct Bind {
 }
 
 impl Bind {
-    /// Shows a path where it is on the host.
+    /// Returns a bind that shows a path where it is on the host.
     pub fn in_place(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
         Self { source: path.clone(), target: path }
@@ -33,23 +33,23 @@ impl Link {
 /// The file of an environment that lists the closure of its packages, one store path a line.
 pub const CLOSURE: &str = "closure";
 
-/// Where a pinned environment's time zones are, and where NixOS has them. The variable `TZDIR` says so to the C library of
-/// nixpkgs, which looks for them beside itself otherwise, in vain.
+/// Where a pinned environment's time zones are, as on NixOS. The variable `TZDIR` must name it, since the C library of
+/// nixpkgs looks only in its own store path otherwise.
 pub const ZONES: &str = "/etc/zoneinfo";
 
-/// Adds what a package shows besides the environment, of its file [`CLOSURE`].
+/// Adds the store paths of a package: its output, and those of its file [`CLOSURE`].
 pub fn join<'a>(binds: &mut Vec<Bind>, out: &Path, closure: impl IntoIterator<Item = &'a str>) {
     binds.extend([Bind::in_place(out)].into_iter().chain(closure.into_iter().map(Bind::in_place)));
     binds.sort();
     binds.dedup();
 }
 
-/// What is shown of a pinned environment: its closure and nothing else of the store.
+/// Returns what is shown of a pinned environment: its closure, and no other store path.
 pub fn pinned<'a>(out: &Path, closure: impl IntoIterator<Item = &'a str>) -> (Vec<Bind>, Vec<Link>) {
     let binds = [Bind::in_place(out)].into_iter().chain(closure.into_iter().map(Bind::in_place)).collect();
-    // `#!/bin/sh`, `/usr/bin/env` and `/usr/share` are where programs look without being told.
+    // Programs expect `/bin/sh`, `/usr/bin/env` and `/usr/share`.
     let mut links = vec![Link::new("/bin", out.join("bin")), Link::new("/usr", out)];
-    // Node.js looks for modules in `node_modules` of each directory above the program's, by whatever way it imports them.
+    // Node.js looks for modules in `node_modules` of each directory above the program's, for every kind of import.
     let others = [("/etc/ssl", "etc/ssl"), ("/node_modules", "lib/node_modules"), (ZONES, "share/zoneinfo")];
     for (path, target) in others {
         if out.join(target).exists() {

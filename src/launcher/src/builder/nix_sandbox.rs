@@ -1,32 +1,33 @@
-//! Whether Nix's build sandbox is on, found out from inside: no client of a daemon can ask for that, and Nix falls back
-//! on running builders without where it can't make one.
+//! Checks from inside whether Nix's build sandbox is on: clients can't ask the daemon for that, and Nix runs builders
+//! without a sandbox if it can't make one.
 
 use std::fs;
 use std::path::Path;
 
-use super::Refusal;
+use super::BuilderError;
 use crate::sys;
 
-/// What no build sandbox shows.
-const HOSTS_OWN: [&str; 2] = ["/nix/var/nix", "/home"];
+/// Directories of the host that no build sandbox shows.
+const HOST_DIRECTORIES: [&str; 2] = ["/nix/var/nix", "/home"];
 
-pub fn check() -> Result<(), Refusal> {
-    match missing() {
+/// Refuses to go on without Nix's build sandbox.
+pub fn check() -> Result<(), BuilderError> {
+    match sign_of_host() {
         None => Ok(()),
-        Some(found) => Err(Refusal::Unsandboxed(found)),
+        Some(found) => Err(BuilderError::Unsandboxed(found)),
     }
 }
 
-/// What is the host's and should not be here.
-fn missing() -> Option<String> {
+/// Returns a sign that this process is not in a sandbox.
+fn sign_of_host() -> Option<String> {
     if sys::own_pid() != 1 {
         return Some("the builder is among the host's processes".to_owned());
     }
-    if let Some(path) = HOSTS_OWN.iter().find(|path| Path::new(path).exists()) {
+    if let Some(path) = HOST_DIRECTORIES.iter().find(|path| Path::new(path).exists()) {
         return Some(format!("the builder finds the host's {path}"));
     }
     let Ok(interfaces) = fs::read_to_string("/proc/net/dev") else {
-        return Some("the builder is told nothing of its network".to_owned());
+        return Some("the builder cannot read /proc/net/dev".to_owned());
     };
     // Two lines of titles, then one for each interface.
     let mut names = interfaces.lines().skip(2).filter_map(|line| line.split(':').next()).map(str::trim);

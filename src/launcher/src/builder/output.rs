@@ -1,6 +1,6 @@
-//! Writes a builder's output: what the program did, and what it left.
+//! Writes a builder's output: how the program ended, what it printed, and its artifacts.
 //!
-//! Nothing of the sandbox is alive any more, so that what is looked at stays what it is. Links are copied and never
+//! No process of the sandbox is left, so that the files do not change while they are copied. Links are copied and never
 //! followed.
 
 use std::env;
@@ -11,19 +11,16 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use sandbox_plan::record::{
-    ARTIFACTS, BEGINNING, ENDING, LEFT, MOST_ARTIFACTS, OMITTED, Omitted, Reason, Record, STDERR, STDOUT,
+    ARTIFACTS, BEGINNING_BYTES, ENDING, LEFT, MAX_ARTIFACT_BYTES, MAX_DEPTH, MAX_ENTRIES, OMITTED, OmissionReason,
+    Omitted, RunRecord, STDERR, STDOUT,
 };
 
-use super::{OUT, Refusal, Run, system};
+use super::{BuilderError, OUT, ProgramRun, system};
 
-/// Files and directories, of which the server looks at one less.
-const MOST_ENTRIES: usize = 20_001;
-/// Directories within each other. The server looks into one less.
-const DEEPEST: usize = 9;
-
-pub fn write(run: &Run) -> Result<(), Refusal> {
+/// Writes the result of a run.
+pub fn write(run: &ProgramRun) -> Result<(), BuilderError> {
     let out = PathBuf::from(env::var_os(OUT).unwrap_or_default());
-    let record = Record { ending: run.ending, stdout: run.stdout.total(), stderr: run.stderr.total() };
+    let record = RunRecord { ending: run.ending, stdout: run.stdout.total(), stderr: run.stderr.total() };
     let write = || -> io::Result<()> {
         fs::create_dir(&out)?;
         fs::write(out.join(ENDING), record.to_string())?;
@@ -34,7 +31,7 @@ pub fn write(run: &Run) -> Result<(), Refusal> {
         }
         let Some(artifacts) = &run.artifacts else { return Ok(()) };
         let mut copy =
-            Copy { from: directory(artifacts), to: out.join(ARTIFACTS), entries: 0, bytes: 0, omitted: vec![] };
+            ArtifactCopy { from: directory(artifacts), to: out.join(ARTIFACTS), entries: 0, bytes: 0, omitted: vec![] };
         copy.directory(Path::new(""), 1)?;
         if copy.entries == 0 {
             fs::remove_dir(&copy.to)?;
@@ -47,13 +44,13 @@ pub fn write(run: &Run) -> Result<(), Refusal> {
     write().map_err(system("write the output"))
 }
 
-/// A path of a directory that has none in any mount namespace.
+/// Returns a path of a directory that is not in any mount namespace.
 fn directory(descriptor: &OwnedFd) -> PathBuf {
     Path::new("/proc/self/fd").join(descriptor.as_raw_fd().to_string())
 }
 
-/// The artifacts on their way into the output.
-struct Copy {
+/// The state of copying artifacts into the output.
+struct ArtifactCopy {
     from: PathBuf,
     to: PathBuf,
     entries: usize,
@@ -61,11 +58,11 @@ struct Copy {
     omitted: Vec<Omitted>,
 }
 
-impl Copy {
-    /// In the order of their names, so that what is too much is the same every time.
+impl ArtifactCopy {
+    /// Copies a directory, in the order of the names, so that the same files exceed a limit every time.
     fn directory(&mut self, path: &Path, depth: usize) -> io::Result<()> {
         fs::create_dir(self.to.join(path))?;
-        if depth == DEEPEST {
+        if depth == MAX_DEPTH + 1 {
             return Ok(());
         }
         let listed = fs::read_dir(self.from.join(path)).and_then(Iterator::collect::<io::Result<Vec<DirEntry>>>);
@@ -78,7 +75,7 @@ impl Copy {
         };
         entries.sort_by_key(DirEntry::file_name);
         for entry in entries {
-            if self.entries == MOST_ENTRIES {
+            if self.entries == MAX_ENTRIES + 1 {
                 break;
             }
             self.entries += 1;
@@ -99,33 +96,33 @@ impl Copy {
                 Err(error) => self.omit(path, unreadable(&error)),
             }
         } else {
-            let fifo_or_socket = if kind.is_fifo() { Reason::Fifo } else { Reason::Socket };
+            let fifo_or_socket = if kind.is_fifo() { OmissionReason::Fifo } else { OmissionReason::Socket };
             let is_device = kind.is_char_device() || kind.is_block_device();
-            self.omit(path, if is_device { Reason::Device } else { fifo_or_socket });
+            self.omit(path, if is_device { OmissionReason::Device } else { fifo_or_socket });
         }
         Ok(())
     }
 
     fn file(&mut self, path: &Path, file: File, to: &Path) -> io::Result<()> {
         let facts = file.metadata()?;
-        if facts.len() > MOST_ARTIFACTS - self.bytes {
+        if facts.len() > MAX_ARTIFACT_BYTES - self.bytes {
             let mut beginning = Vec::new();
-            file.take(BEGINNING).read_to_end(&mut beginning)?;
-            self.omit(path, Reason::Large { size: facts.len(), beginning });
+            file.take(BEGINNING_BYTES).read_to_end(&mut beginning)?;
+            self.omit(path, OmissionReason::Large { size: facts.len(), beginning });
             return Ok(());
         }
-        // Of the permissions Nix keeps whether a file can be executed.
+        // Nix keeps no other permission than whether a file can be executed.
         let mode = if facts.permissions().mode() & 0o100 == 0 { 0o644 } else { 0o755 };
         let mut copy = OpenOptions::new().write(true).create_new(true).mode(mode).open(to)?;
-        self.bytes += io::copy(&mut file.take(MOST_ARTIFACTS - self.bytes), &mut copy)?;
+        self.bytes += io::copy(&mut file.take(MAX_ARTIFACT_BYTES - self.bytes), &mut copy)?;
         Ok(())
     }
 
-    fn omit(&mut self, path: &Path, reason: Reason) {
+    fn omit(&mut self, path: &Path, reason: OmissionReason) {
         self.omitted.push(Omitted { path: path.to_owned(), reason });
     }
 }
 
-fn unreadable(error: &io::Error) -> Reason {
-    Reason::Unreadable { errno: error.raw_os_error().unwrap_or(libc::EIO) }
+fn unreadable(error: &io::Error) -> OmissionReason {
+    OmissionReason::Unreadable { errno: error.raw_os_error().unwrap_or(libc::EIO) }
 }

@@ -5,39 +5,64 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::null;
 
+use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
+use rustix::thread::{CapabilitiesSecureBits, CapabilitySets};
+
+pub use rustix::thread::CapabilitySet;
+
 use super::{check, done, owned};
 
-// The system calls as such: the C library's wrappers would look for other threads to do the same to.
+// These change the calling thread only, while the C library's functions would look for other threads to change too.
 
+/// Drops all supplementary groups.
 pub fn clear_groups() -> io::Result<()> {
-    // SAFETY: with a count of 0 the kernel follows no pointer.
-    done(unsafe { libc::syscall(libc::SYS_setgroups, 0, null::<u32>()) })
+    Ok(rustix::thread::set_thread_groups(&[])?)
 }
 
+/// Changes the real, effective and saved user and group.
 pub fn become_user(uid: u32, gid: u32) -> io::Result<()> {
-    // SAFETY: no pointer is followed.
-    done(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) })?;
-    // SAFETY: no pointer is followed.
-    done(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) })
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+    Ok(rustix::thread::set_thread_res_uid(uid, uid, uid)?)
 }
 
-/// Header of capget and capset: version 3, which has 64 bits a set in two halves, and this process.
-const CAPABILITY_HEADER: [u32; 2] = [0x2008_0522, 0];
-
-/// The effective capabilities 0 to 31.
-pub fn effective_capabilities() -> io::Result<u32> {
-    let mut header = CAPABILITY_HEADER;
-    let mut sets = [0u32; 6];
-    // SAFETY: version 3 writes two times three 32-bit sets, and may write the header.
-    done(unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), sets.as_mut_ptr()) })?;
-    Ok(sets[0])
+/// Returns whether this process holds a capability.
+pub fn has_capability(capability: CapabilitySet) -> io::Result<bool> {
+    Ok(rustix::thread::capabilities(None)?.effective.contains(capability))
 }
 
 /// Empties the effective, permitted and inheritable sets, and with them the ambient one.
 pub fn clear_capabilities() -> io::Result<()> {
-    let sets = [0u32; 6];
-    // SAFETY: version 3 reads two times three 32-bit sets.
-    done(unsafe { libc::syscall(libc::SYS_capset, CAPABILITY_HEADER.as_ptr(), sets.as_ptr()) })
+    let none = CapabilitySet::empty();
+    Ok(rustix::thread::set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?)
+}
+
+/// Empties the bounding set.
+pub fn clear_bounding_set() -> io::Result<()> {
+    for number in 0..u64::BITS {
+        match rustix::thread::remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << number)) {
+            // The first number for which the kernel knows no capability.
+            Err(Errno::INVAL) if number > 0 => break,
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+/// Sets the secure bits.
+pub fn set_secure_bits(bits: u32) -> io::Result<()> {
+    Ok(rustix::thread::set_capabilities_secure_bits(CapabilitiesSecureBits::from_bits_retain(bits))?)
+}
+
+/// Keeps this process and its descendants from gaining privileges by executing a program (no_new_privs).
+pub fn set_no_new_privileges() -> io::Result<()> {
+    Ok(rustix::thread::set_no_new_privs(true)?)
+}
+
+/// Returns whether no_new_privs is set.
+pub fn has_no_new_privileges() -> io::Result<bool> {
+    Ok(rustix::thread::no_new_privs()?)
 }
 
 // ---- Landlock ----
@@ -50,20 +75,21 @@ pub struct LandlockRuleset {
     pub scoped: u64,
 }
 
-/// The newest version of Landlock that the kernel speaks.
+/// Returns the newest version of Landlock that the kernel supports.
 pub fn landlock_version() -> io::Result<u32> {
     const VERSION: c_uint = 1;
     // SAFETY: with the version flag, the kernel asks for a null pointer and no size.
     Ok(check(unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, null::<u8>(), 0usize, VERSION) })? as u32)
 }
 
-/// The kernel knows the first `size` bytes of the attributes.
+/// Makes a set of rules. `size` is the size of the attributes that the kernel knows, in bytes.
 pub fn landlock_ruleset(attributes: &LandlockRuleset, size: usize) -> io::Result<OwnedFd> {
     assert!(size <= size_of_val(attributes));
-    // SAFETY: the pointer is to at least `size` bytes.
-    owned(unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, &raw const *attributes, size, 0) })
+    // SAFETY: the pointer is to at least `size` bytes, and the call makes a descriptor.
+    unsafe { owned(libc::syscall(libc::SYS_landlock_create_ruleset, &raw const *attributes, size, 0)) }
 }
 
+/// Adds a rule that allows `access` to the files beneath a directory, or to one file.
 pub fn landlock_allow(ruleset: BorrowedFd, access: u64, beneath: BorrowedFd) -> io::Result<()> {
     #[repr(C, packed)]
     struct PathBeneath {
@@ -76,6 +102,7 @@ pub fn landlock_allow(ruleset: BorrowedFd, access: u64, beneath: BorrowedFd) -> 
     done(unsafe { libc::syscall(libc::SYS_landlock_add_rule, ruleset.as_raw_fd(), PATH_BENEATH, &raw const rule, 0) })
 }
 
+/// Confines this process, and all its descendants, to a set of rules.
 pub fn landlock_restrict(ruleset: BorrowedFd) -> io::Result<()> {
     // SAFETY: no pointer is followed.
     done(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) })
@@ -85,7 +112,7 @@ pub fn landlock_restrict(ruleset: BorrowedFd) -> io::Result<()> {
 
 /// Installs a filter, given as the bytes of an array of `struct sock_filter`.
 pub fn install_seccomp(program: &[u8]) -> io::Result<()> {
-    let invalid = || io::Error::from_raw_os_error(libc::EINVAL);
+    let invalid = || io::Error::from(Errno::INVAL);
     let (instructions, rest) = program.as_chunks::<8>();
     if !rest.is_empty() {
         return Err(invalid());

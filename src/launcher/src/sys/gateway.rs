@@ -1,13 +1,17 @@
-//! Sets up a sandbox's network namespace as its gateway says, from inside: with the loopback interface up and before
-//! privileges are dropped. It needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_NET_BIND_SERVICE over the namespace, and leaves
-//! nothing behind but what it returns. It stands by itself, since checks/network makes small internets with it.
+//! Sets up the routes and sockets of a gateway in a sandbox's network namespace, from inside: with the loopback
+//! interface up and before privileges are dropped. Needs CAP_NET_ADMIN, CAP_NET_RAW and CAP_NET_BIND_SERVICE over the
+//! namespace. The server's network tests also use it, to build small internets.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto, socket_with};
+
+use super::done;
 
 /// How many connections the kernel completes ahead of the server's accepting them, for each listener.
-const BACKLOG: libc::c_int = 64;
+const BACKLOG: i32 = 64;
 
 /// In every network namespace the first interface is the loopback one, which the kernel makes with it.
 const LOOPBACK_INDEX: u32 = 1;
@@ -26,20 +30,19 @@ pub fn open(listeners: &[SocketAddrV4], resolver: SocketAddrV4) -> io::Result<Ve
 fn listen(address: SocketAddrV4) -> io::Result<OwnedFd> {
     let listener = TcpListener::bind(address)?;
     // The standard library's backlog would let a program fill the kernel's memory with connections.
-    // SAFETY: no pointer is followed.
-    check(unsafe { libc::listen(listener.as_raw_fd(), BACKLOG) })?;
+    rustix::net::listen(&listener, BACKLOG)?;
     Ok(listener.into())
 }
 
-/// A raw socket that gets a copy of the first packet of each TCP connection over IPv4 to an address that is not
+/// Opens a raw socket that gets a copy of the first packet of each TCP connection over IPv4 to an address that is not
 /// 127.0.0.0/8.
 fn observe() -> io::Result<OwnedFd> {
-    let socket = socket(libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_TCP)?;
+    let socket = raw_socket(AddressFamily::INET, Some(ipproto::TCP))?;
     // The socket has been open for a moment, but nothing runs in the namespace yet that could send.
     let mut filter = FIRST_PACKETS;
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
     // SAFETY: the pointer and the size describe `program`, which describes `filter`; the kernel copies both.
-    check(unsafe {
+    done(i64::from(unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
             libc::SOL_SOCKET,
@@ -47,7 +50,7 @@ fn observe() -> io::Result<OwnedFd> {
             (&raw const program).cast(),
             size_of_val(&program) as libc::socklen_t,
         )
-    })?;
+    }))?;
     Ok(socket)
 }
 
@@ -74,114 +77,94 @@ const FIRST_PACKETS: [libc::sock_filter; 8] = [
 /// A source of 127.0.0.1 keeps a connection to an address where nobody listens from finding itself there, as TCP allows
 /// when its own port happens to be the one that it connects to.
 pub fn route_to_loopback(network: Ipv4Addr, prefix: u8, source: Ipv4Addr) -> io::Result<()> {
-    let socket = socket(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_ROUTE)?;
-    let request = NewRoute::local(network, prefix, source);
-    let size = size_of_val(&request);
-    // SAFETY: the pointer and the size describe `request`, which has no padding. A socket of netlink that is not
-    // connected sends to the kernel.
-    let sent = check_long(unsafe { libc::send(socket.as_raw_fd(), (&raw const request).cast(), size, 0) })?;
-    assert_eq!(sent, size, "netlink takes a message whole or not at all");
-    acknowledged(&socket)
+    // The protocol NETLINK_ROUTE is 0. A netlink socket that is not connected sends to the kernel.
+    let socket = raw_socket(AddressFamily::NETLINK, None)?;
+    let request = new_route(network, prefix, source);
+    let sent = rustix::net::send(&socket, &request, SendFlags::empty())?;
+    assert_eq!(sent, request.len(), "netlink takes a message whole or not at all");
+    // `struct nlmsghdr`, then `struct nlmsgerr` up to the copy of the request, which is cut off.
+    let mut answer = [0; HEADER_SIZE + 4];
+    let (_, length) = rustix::net::recv(&socket, &mut answer, RecvFlags::empty())?;
+    parse_acknowledgement(&answer[..length])
 }
 
-/// Reads the kernel's answer to the one request that was sent.
-fn acknowledged(socket: &OwnedFd) -> io::Result<()> {
-    /// `struct nlmsghdr`, then `struct nlmsgerr` up to what it repeats of the request.
-    #[repr(C)]
-    #[derive(Default)]
-    struct Acknowledgement {
-        header: Header,
-        error: i32,
+/// The size of `struct nlmsghdr`, in bytes.
+const HEADER_SIZE: usize = 16;
+
+/// Reads the kernel's answer to a request: a message of NLMSG_ERROR, whose error is 0 if the request succeeded.
+fn parse_acknowledgement(answer: &[u8]) -> io::Result<()> {
+    let invalid = || io::Error::from(io::ErrorKind::InvalidData);
+    let kind = answer.get(4..).and_then(<[u8]>::first_chunk).ok_or_else(invalid)?;
+    let error = answer.get(HEADER_SIZE..).and_then(<[u8]>::first_chunk).ok_or_else(invalid)?;
+    if u16::from_ne_bytes(*kind) != libc::NLMSG_ERROR as u16 {
+        return Err(invalid());
     }
-    let mut answer = Acknowledgement::default();
-    let size = size_of_val(&answer);
-    // SAFETY: the pointer and the size describe `answer`, of which every value of its bytes is valid. What does not
-    // fit is cut off.
-    let length = check_long(unsafe { libc::recv(socket.as_raw_fd(), (&raw mut answer).cast(), size, 0) })?;
-    if length < size || answer.header.kind != libc::NLMSG_ERROR as u16 {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    match answer.error {
+    match i32::from_ne_bytes(*error) {
         0 => Ok(()),
         error => Err(io::Error::from_raw_os_error(-error)),
     }
 }
 
-/// `struct nlmsghdr`.
-#[repr(C)]
-#[derive(Default)]
-struct Header {
-    length: u32,
-    kind: u16,
-    flags: u16,
-    sequence: u32,
-    port: u32,
-}
-
-/// A message of RTM_NEWROUTE: `struct nlmsghdr`, `struct rtmsg`, and three attributes of four bytes each.
-#[repr(C)]
-struct NewRoute {
-    header: Header,
-    family: u8,
-    prefix: u8,
-    source_prefix: u8,
-    service: u8,
-    table: u8,
-    protocol: u8,
-    scope: u8,
-    kind: u8,
-    flags: u32,
-    destination: Attribute,
-    interface: Attribute,
-    source: Attribute,
-}
-
-/// `struct rtattr` with its value.
-#[repr(C)]
-struct Attribute {
-    length: u16,
-    kind: u16,
-    value: [u8; 4],
-}
-
-impl NewRoute {
-    fn local(network: Ipv4Addr, prefix: u8, source: Ipv4Addr) -> Self {
-        let attribute = |kind, value| Attribute { length: size_of::<Attribute>() as u16, kind, value };
-        Self {
-            header: Header {
-                length: size_of::<Self>() as u32,
-                kind: libc::RTM_NEWROUTE,
-                flags: (libc::NLM_F_REQUEST | libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_EXCL) as u16,
-                sequence: 1,
-                port: 0,
-            },
-            family: libc::AF_INET as u8,
-            prefix,
-            source_prefix: 0,
-            service: 0,
-            table: libc::RT_TABLE_LOCAL,
-            protocol: libc::RTPROT_BOOT,
-            scope: libc::RT_SCOPE_HOST,
-            kind: libc::RTN_LOCAL,
-            flags: 0,
-            destination: attribute(libc::RTA_DST, network.octets()),
-            interface: attribute(libc::RTA_OIF, LOOPBACK_INDEX.to_ne_bytes()),
-            source: attribute(libc::RTA_PREFSRC, source.octets()),
-        }
+/// Encodes a message of RTM_NEWROUTE: `struct nlmsghdr`, `struct rtmsg`, and three attributes of four bytes each.
+fn new_route(network: Ipv4Addr, prefix: u8, source: Ipv4Addr) -> Vec<u8> {
+    let flags = (libc::NLM_F_REQUEST | libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_EXCL) as u16;
+    let (sequence, port) = (1_u32, 0_u32);
+    let (source_prefix, service) = (0, 0);
+    let (table, protocol, scope, kind) =
+        (libc::RT_TABLE_LOCAL, libc::RTPROT_BOOT, libc::RT_SCOPE_HOST, libc::RTN_LOCAL);
+    let mut body = vec![libc::AF_INET as u8, prefix, source_prefix, service, table, protocol, scope, kind];
+    let route_flags = 0_u32;
+    body.extend(route_flags.to_ne_bytes());
+    let attributes = [
+        (libc::RTA_DST, network.octets()),
+        (libc::RTA_OIF, LOOPBACK_INDEX.to_ne_bytes()),
+        (libc::RTA_PREFSRC, source.octets()),
+    ];
+    for (kind, value) in attributes {
+        // `struct rtattr`, whose length includes itself.
+        body.extend(8_u16.to_ne_bytes());
+        body.extend(kind.to_ne_bytes());
+        body.extend(value);
     }
+    let length = (HEADER_SIZE + body.len()) as u32;
+    let mut message = Vec::with_capacity(length as usize);
+    message.extend(length.to_ne_bytes());
+    message.extend(libc::RTM_NEWROUTE.to_ne_bytes());
+    message.extend(flags.to_ne_bytes());
+    message.extend(sequence.to_ne_bytes());
+    message.extend(port.to_ne_bytes());
+    message.extend(body);
+    message
 }
 
-fn socket(family: libc::c_int, kind: libc::c_int, protocol: libc::c_int) -> io::Result<OwnedFd> {
-    // SAFETY: no pointer is followed.
-    let fd: RawFd = check(unsafe { libc::socket(family, kind | libc::SOCK_CLOEXEC, protocol) })?;
-    // SAFETY: the kernel has just returned this descriptor to us, so nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+fn raw_socket(family: AddressFamily, protocol: Option<Protocol>) -> io::Result<OwnedFd> {
+    Ok(socket_with(family, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?)
 }
 
-fn check(result: libc::c_int) -> io::Result<libc::c_int> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn check_long(result: libc::ssize_t) -> io::Result<usize> {
-    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+    #[test]
+    fn new_route_message_has_its_own_length() {
+        let message = new_route(Ipv4Addr::new(10, 0, 0, 0), 8, Ipv4Addr::LOCALHOST);
+        assert_eq!(message.len(), 52);
+        assert_eq!(message[..4], 52_u32.to_ne_bytes());
+        assert_eq!(message[28..36], [8_u16.to_ne_bytes(), 1_u16.to_ne_bytes(), [10, 0], [0, 0]].concat());
+    }
+
+    #[test]
+    fn acknowledgement_with_errno_is_that_error() {
+        let answer = |kind: i32, error: i32| {
+            let mut bytes = [0; HEADER_SIZE + 4];
+            bytes[4..6].copy_from_slice(&(kind as u16).to_ne_bytes());
+            bytes[16..].copy_from_slice(&error.to_ne_bytes());
+            bytes
+        };
+        assert!(parse_acknowledgement(&answer(libc::NLMSG_ERROR, 0)).is_ok());
+        let refused = parse_acknowledgement(&answer(libc::NLMSG_ERROR, -libc::EPERM)).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::EPERM));
+        assert!(parse_acknowledgement(&answer(libc::NLMSG_DONE, 0)).is_err());
+        assert!(parse_acknowledgement(&answer(libc::NLMSG_ERROR, 0)[..19]).is_err());
+    }
 }

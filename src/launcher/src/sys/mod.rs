@@ -1,4 +1,10 @@
-//! Every system call that Rust's standard library does not offer. All `unsafe` of the launcher is in this directory.
+//! Every system call that Rust's standard library does not offer. All `unsafe` of the launcher's library is in this
+//! directory.
+//!
+//! Most calls go through rustix, whose functions are safe. Written out by hand are only those that rustix does not
+//! have, or offers as `unsafe` too.
+
+#![allow(unsafe_code)]
 
 mod confine;
 mod files;
@@ -18,6 +24,7 @@ pub use mounts::*;
 pub use process::*;
 pub use sockets::*;
 
+/// Returns the result of a system call, or the error that the kernel gave for it.
 fn check(result: c_long) -> io::Result<c_long> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
@@ -26,8 +33,13 @@ fn done(result: c_long) -> io::Result<()> {
     check(result).map(drop)
 }
 
-fn owned(result: c_long) -> io::Result<OwnedFd> {
+/// Takes ownership of the descriptor that a system call has returned.
+///
+/// # Safety
+///
+/// `result` is the result of a system call that makes a new descriptor, which nobody else owns.
+unsafe fn owned(result: c_long) -> io::Result<OwnedFd> {
     let fd = check(result)? as RawFd;
-    // SAFETY: the kernel has just returned this descriptor to us, so nobody else owns it.
+    // SAFETY: by the contract above.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

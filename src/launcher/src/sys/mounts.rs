@@ -1,14 +1,26 @@
-//! Mounts, and the names and devices of namespaces.
+//! Mounts, and the names, devices and limits of namespaces and processes.
 
-use std::ffi::{CStr, CString, c_char, c_int, c_uint};
+use std::ffi::{CStr, CString, c_int};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::ptr::{null, null_mut};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use super::{done, owned};
+use rustix::fs::CWD;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::process::{Resource, Rlimit};
 
-// `struct mount_attr` and its flags are as old as Linux 5.12, and not in every version of the libc crate.
+pub use rustix::mount::MountAttrFlags;
+
+use super::done;
+
+pub const READ_ONLY: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY;
+pub const NO_SET_UID: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID;
+pub const NO_DEVICES: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NODEV;
+pub const NO_EXEC: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOEXEC;
+
+/// `struct mount_attr`, since Linux 5.12; not in every version of the libc crate.
 #[repr(C)]
+#[derive(Default)]
 struct MountAttributes {
     set: u64,
     clear: u64,
@@ -16,130 +28,96 @@ struct MountAttributes {
     user_namespace: u64,
 }
 
-pub const READ_ONLY: u64 = 0x1;
-pub const NO_SET_UID: u64 = 0x2;
-pub const NO_DEVICES: u64 = 0x4;
-pub const NO_EXEC: u64 = 0x8;
-
-fn change_mount(at: RawFd, path: &CStr, flags: c_int, attributes: &MountAttributes) -> io::Result<()> {
-    let size = size_of_val(attributes);
+/// Calls mount_setattr, which rustix does not have.
+fn change_mount(at: BorrowedFd, path: &CStr, flags: c_int, attributes: &MountAttributes) -> io::Result<()> {
+    let (at, size) = (at.as_raw_fd(), size_of_val(attributes));
     // SAFETY: the pointers are to a NUL-terminated string and to a mount_attr whose size is given.
     done(unsafe { libc::syscall(libc::SYS_mount_setattr, at, path.as_ptr(), flags, &raw const *attributes, size) })
 }
 
-/// Sets attributes of a mount, and of all below it if `recursive`.
-pub fn restrict_mount(mount: BorrowedFd, set: u64, recursive: bool) -> io::Result<()> {
-    let attributes = MountAttributes { set, clear: 0, propagation: 0, user_namespace: 0 };
+/// Sets attributes of a mount, and of all mounts below it if `recursive`.
+pub fn restrict_mount(mount: BorrowedFd, set: MountAttrFlags, recursive: bool) -> io::Result<()> {
+    let attributes = MountAttributes { set: set.bits().into(), ..MountAttributes::default() };
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
-    change_mount(mount.as_raw_fd(), c"", flags, &attributes)
+    change_mount(mount, c"", flags, &attributes)
 }
 
-/// Stops mounts of this namespace from showing up in others, and the other way round.
+/// Stops mounts of this namespace from appearing in other namespaces, and the other way round.
 pub fn make_mounts_private() -> io::Result<()> {
-    let attributes = MountAttributes { set: 0, clear: 0, propagation: libc::MS_PRIVATE, user_namespace: 0 };
-    change_mount(libc::AT_FDCWD, c"/", libc::AT_RECURSIVE, &attributes)
+    let attributes = MountAttributes { propagation: libc::MS_PRIVATE, ..MountAttributes::default() };
+    change_mount(CWD, c"/", libc::AT_RECURSIVE, &attributes)
 }
 
-/// A copy of the mounts at and below `path`, not attached anywhere yet.
+/// Copies the mounts at and below `path`. The copy is not attached anywhere yet.
 pub fn copy_mount(path: &CStr) -> io::Result<OwnedFd> {
-    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | libc::AT_RECURSIVE as c_uint;
-    // SAFETY: the pointer is to a NUL-terminated string.
-    owned(unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) })
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    Ok(rustix::mount::open_tree(CWD, path, flags)?)
 }
 
-/// A copy of the mount that a directory of it leads to, not attached anywhere yet.
+/// Copies the mount that a directory lies on, with that directory as its root. The copy is not attached anywhere yet.
 pub fn copy_directory(directory: BorrowedFd) -> io::Result<OwnedFd> {
-    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | libc::AT_EMPTY_PATH as c_uint;
-    // SAFETY: the pointer is to a NUL-terminated string.
-    owned(unsafe { libc::syscall(libc::SYS_open_tree, directory.as_raw_fd(), c"".as_ptr(), flags) })
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    Ok(rustix::mount::open_tree(directory, c"", flags)?)
 }
 
-/// Attaches at `target` a mount of what is at `source`, as restricted as the mount that it is found on. Both are files, or
-/// both directories: else it is an error ([`io::ErrorKind::NotADirectory`]).
+/// Attaches `source` at `target`, with the restrictions of the mount that it lies on. Both are files or both are
+/// directories; otherwise the error is [`io::ErrorKind::NotADirectory`].
 pub fn bind(source: &CStr, target: &CStr) -> io::Result<()> {
-    // SAFETY: both pointers are to NUL-terminated strings; a bind looks at neither a type nor data.
-    done(unsafe { libc::mount(source.as_ptr(), target.as_ptr(), null(), libc::MS_BIND, null()) }.into())
+    Ok(rustix::mount::mount_bind(source, target)?)
 }
 
-/// How many bytes of a file system are in use.
+/// Returns how many bytes of a file system are in use.
 pub fn bytes_used(file: BorrowedFd) -> io::Result<u64> {
-    // SAFETY: an all-zero statfs is valid: every field is an integer.
-    let mut facts: libc::statfs64 = unsafe { std::mem::zeroed() };
-    // SAFETY: the pointer is to a live statfs64.
-    done(unsafe { libc::fstatfs64(file.as_raw_fd(), &raw mut facts) }.into())?;
-    Ok((facts.f_blocks - facts.f_bfree.min(facts.f_blocks)) * facts.f_bsize as u64)
+    let status = rustix::fs::fstatfs(file)?;
+    Ok((status.f_blocks - status.f_bfree.min(status.f_blocks)) * status.f_bsize as u64)
 }
 
-/// A new file system, not attached anywhere yet.
-pub fn new_mount(kind: &CStr, options: &[(&CStr, CString)], attributes: u64) -> io::Result<OwnedFd> {
-    const CLOSE_ON_EXEC: c_uint = 1;
-    const SET_STRING: c_uint = 1;
-    const CREATE: c_uint = 6;
-    // SAFETY: the pointer is to a NUL-terminated string.
-    let context = owned(unsafe { libc::syscall(libc::SYS_fsopen, kind.as_ptr(), CLOSE_ON_EXEC) })?;
-    let configure = |command: c_uint, key: *const c_char, value: *const c_char| {
-        // SAFETY: both pointers are null or to NUL-terminated strings, as the command asks for.
-        done(unsafe { libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), command, key, value, 0) })
-    };
+/// Makes a file system that is not attached anywhere yet.
+pub fn new_mount(kind: &CStr, options: &[(&CStr, CString)], attributes: MountAttrFlags) -> io::Result<OwnedFd> {
+    let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
     for (key, value) in options {
-        configure(SET_STRING, key.as_ptr(), value.as_ptr())?;
+        rustix::mount::fsconfig_set_string(&context, *key, value)?;
     }
-    configure(CREATE, null(), null())?;
-    // SAFETY: no pointer is followed.
-    owned(unsafe { libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), CLOSE_ON_EXEC, attributes as c_uint) })
+    rustix::mount::fsconfig_create(&context)?;
+    Ok(rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
 }
 
-/// Attaches a mount at `name` in `parent`, without following a link there.
+/// Attaches a mount at `name` in `parent`, without following a link there; at `parent` itself if the name is empty.
 pub fn attach_mount(mount: BorrowedFd, parent: BorrowedFd, name: &CStr) -> io::Result<()> {
-    const FROM_EMPTY_PATH: c_uint = 0x4;
-    const TO_EMPTY_PATH: c_uint = 0x40;
-    let flags = FROM_EMPTY_PATH | if name.is_empty() { TO_EMPTY_PATH } else { 0 };
-    let (mount, parent) = (mount.as_raw_fd(), parent.as_raw_fd());
-    // SAFETY: both pointers are to NUL-terminated strings.
-    done(unsafe { libc::syscall(libc::SYS_move_mount, mount, c"".as_ptr(), parent, name.as_ptr(), flags) })
+    let to = if name.is_empty() { MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH } else { MoveMountFlags::empty() };
+    Ok(rustix::mount::move_mount(mount, c"", parent, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | to)?)
 }
 
-/// Makes `root`, a mount, the root, and detaches the old one with all that is mounted there.
+/// Makes `root`, a mount, the root, and detaches the old root with all that is mounted there.
 pub fn pivot_root(root: BorrowedFd) -> io::Result<()> {
-    // SAFETY: no pointer is followed.
-    done(unsafe { libc::fchdir(root.as_raw_fd()) }.into())?;
+    rustix::process::fchdir(root)?;
     // With the same directory twice, the old root ends up on top of the new one, where umount finds it.
-    // SAFETY: all pointers are to NUL-terminated strings.
-    unsafe {
-        done(libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()))?;
-        done(libc::umount2(c".".as_ptr(), libc::MNT_DETACH).into())?;
-        done(libc::chdir(c"/".as_ptr()).into())
-    }
+    rustix::process::pivot_root(c".", c".")?;
+    rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
+    Ok(rustix::process::chdir(c"/")?)
 }
 
-// ---- Names, network ----
+// ---- Names, network, limits ----
 
+/// Sets the host name of this UTS namespace.
 pub fn set_hostname(name: &str) -> io::Result<()> {
-    // SAFETY: the pointer and the length describe `name`.
-    done(unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) }.into())
+    Ok(rustix::system::sethostname(name.as_bytes())?)
 }
 
-/// Brings the loopback interface of this network namespace up.
+/// Brings up the loopback interface of this network namespace.
 pub fn loopback_up() -> io::Result<()> {
-    // SAFETY: no pointer is followed.
-    let socket = owned(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) }.into())?;
-    // SAFETY: an all-zero ifreq is valid: a name of NULs and a union of integers.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    let ifr_ifru = libc::__c_anonymous_ifr_ifru { ifru_flags: libc::IFF_UP as libc::c_short };
+    let mut request = libc::ifreq { ifr_name: [0; libc::IFNAMSIZ], ifr_ifru };
     for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
-        *to = *from as c_char;
+        *to = *from as _;
     }
-    request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
-    // SAFETY: SIOCSIFFLAGS reads an ifreq, and this is one.
+    // SAFETY: SIOCSIFFLAGS reads the name and the flags of an ifreq, which are set.
     done(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) }.into())
 }
 
-/// Lowers a limit of this process, soft and hard, to `value`, or to the hard limit where that is lower already.
-pub fn limit(resource: c_uint, value: u64) -> io::Result<()> {
-    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the pointer is to a live rlimit64; a null pointer says that no new limit is set.
-    done(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, null::<u8>(), &raw mut limit) })?;
-    limit.rlim_max = limit.rlim_max.min(value);
-    limit.rlim_cur = limit.rlim_max;
-    // SAFETY: the pointer is to a live rlimit64; a null pointer says that the old limit is not asked for.
-    done(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, &raw const limit, null_mut::<u8>()) })
+/// Sets a soft and hard limit of this process to `value`, or to the present hard limit if that is lower.
+pub fn limit(resource: Resource, value: u64) -> io::Result<()> {
+    let hard = rustix::process::getrlimit(resource).maximum.map_or(value, |hard| hard.min(value));
+    Ok(rustix::process::setrlimit(resource, Rlimit { current: Some(hard), maximum: Some(hard) })?)
 }

@@ -7,12 +7,12 @@ use sandbox_plan::{Ahead, Call, Ending, LARGEST_REPORT, Plan, Report, Step, deco
 
 use crate::descriptors::receive;
 use crate::serving::{processes, settled, wait_until_gone};
-use crate::support::{Caller, Change, Served, Sleeper, as_everybody_served, read_all};
+use crate::support::{Change, Served, SleepProcess, TestCaller, as_everybody_served, read_all};
 
-/// A program as it should be: it begins, waits, and then looks at what the call has brought.
+/// A program that waits as it should: it starts, waits for its input to end, and then reads the files of the call.
 const PROGRAM: &str = "begun=${AHEAD-no}; cat; cat given; echo ahead: $begun; echo and errors >&2";
 
-fn call(caller: &Caller, script: &str, given: &str) -> Call {
+fn call(caller: &TestCaller, script: &str, given: &str) -> Call {
     let mut call = caller.plan(script).call;
     let path = "/sandbox/given".into();
     call.steps.insert(0, Step::File { path, content: given.into(), mode: 0o644, owned: true });
@@ -24,8 +24,8 @@ fn ahead(plan: &Plan) -> Option<Ahead> {
     Some(Ahead { program: plan.call.program.clone()?, variables })
 }
 
-/// A launcher with one sandbox ready, in which the program is started already.
-fn serve(caller: &Caller, script: &str) -> Served {
+/// Starts a launcher with one sandbox ready, in which the program is started already.
+fn serve(caller: &TestCaller, script: &str) -> Served {
     let mut plan = caller.plan(script);
     plan.environment.ahead = ahead(&plan);
     let served = caller.serve(&plan.environment, 1);
@@ -34,14 +34,14 @@ fn serve(caller: &Caller, script: &str) -> Served {
     served
 }
 
-struct Outcome {
+struct AheadOutcome {
     stdout: String,
     stderr: String,
     report: Report,
 }
 
 /// Carries a call out whose program was started ahead.
-fn run(served: &Served, call: &Call) -> Outcome {
+fn run(served: &Served, call: &Call) -> AheadOutcome {
     let calling = served.begin(call);
     let (mut bytes, mut outputs) = receive(&calling.call);
     assert_eq!(decode::<Report>(&mut bytes, LARGEST_REPORT).unwrap(), Some(Report::Ahead));
@@ -51,15 +51,15 @@ fn run(served: &Served, call: &Call) -> Outcome {
     assert!(outcome.started);
     assert_eq!((outcome.stdout, outcome.stderr), (String::new(), String::new()), "nobody writes there");
     let [(stdout, _), (stderr, _)] = [stdout, stderr].map(|reader| reader.join().unwrap());
-    Outcome { stdout, stderr, report: outcome.report.unwrap() }
+    AheadOutcome { stdout, stderr, report: outcome.report.unwrap() }
 }
 
-fn exited(code: i32, outcome: &Outcome) -> bool {
+fn exited(code: i32, outcome: &AheadOutcome) -> bool {
     matches!(outcome.report, Report::Ended { ending: Ending::Exited { code: told }, .. } if told == code)
 }
 
 #[test]
-fn it_goes_on_when_its_call_comes_and_finds_the_files_of_the_call() {
+fn waiting_program_goes_on_with_the_files_of_its_call() {
     as_everybody_served(|caller| {
         let served = serve(&caller, PROGRAM);
         for number in 0..5 {
@@ -73,7 +73,7 @@ fn it_goes_on_when_its_call_comes_and_finds_the_files_of_the_call() {
 }
 
 #[test]
-fn a_call_that_finds_nothing_ready_starts_its_program_itself() {
+fn call_without_a_ready_sandbox_starts_its_program() {
     as_everybody_served(|caller| {
         let mut plan = caller.plan(PROGRAM);
         plan.environment.ahead = ahead(&plan);
@@ -84,9 +84,9 @@ fn a_call_that_finds_nothing_ready_starts_its_program_itself() {
 }
 
 #[test]
-fn a_call_for_another_program_gets_it_and_nothing_of_the_other_is_left() {
+fn call_for_another_program_replaces_the_waiting_one() {
     as_everybody_served(|caller| {
-        let sleeper = Sleeper::new();
+        let sleeper = SleepProcess::new();
         let served = serve(&caller, &format!("{sleeper}; {PROGRAM}"));
         sleeper.wait_for(1, Duration::from_secs(10));
         let outcome = served.run(&call(&caller, "set -- /proc/[0-9]*; echo $#; cat given", "file"));
@@ -95,7 +95,7 @@ fn a_call_for_another_program_gets_it_and_nothing_of_the_other_is_left() {
 }
 
 #[test]
-fn a_call_that_takes_long_does_not_keep_the_next_program_from_being_started() {
+fn long_call_does_not_delay_the_next_waiting_program() {
     as_everybody_served(|caller| {
         let served = serve(&caller, "cat; . ./given");
         let before = processes(&served).len();
@@ -112,7 +112,7 @@ fn a_call_that_takes_long_does_not_keep_the_next_program_from_being_started() {
 }
 
 #[test]
-fn its_end_is_told_however_it_comes() {
+fn waiting_program_that_ends_is_reported() {
     as_everybody_served(|caller| {
         let served = serve(&caller, "cat; . ./given");
         let then = |given: &str| {
@@ -131,7 +131,7 @@ fn its_end_is_told_however_it_comes() {
 }
 
 #[test]
-fn it_has_all_walls_around_it() {
+fn waiting_program_is_confined() {
     as_everybody_served(|caller| {
         let script = "cat; grep -E 'CapEff|CapBnd|NoNewPrivs' /proc/self/status; ls -l /proc/self/fd | grep -c socket";
         let ahead = run(&serve(&caller, script), &call(&caller, script, ""));
@@ -141,7 +141,7 @@ fn it_has_all_walls_around_it() {
 }
 
 #[test]
-fn its_output_can_be_opened_anew() {
+fn waiting_program_can_reopen_its_output() {
     as_everybody_served(|caller| {
         let script = "cat; echo again > /proc/self/fd/1";
         let outcome = run(&serve(&caller, script), &call(&caller, script, ""));
@@ -150,7 +150,7 @@ fn its_output_can_be_opened_anew() {
 }
 
 #[test]
-fn one_that_can_t_be_started_is_told_to_its_call() {
+fn waiting_program_that_cannot_start_fails_its_call() {
     as_everybody_served(|caller| {
         let mut plan = caller.plan("");
         plan.program().arguments = vec!["none-such".to_owned()];
@@ -165,7 +165,7 @@ fn one_that_can_t_be_started_is_told_to_its_call() {
 }
 
 #[test]
-fn the_launcher_takes_it_along_when_it_ends() {
+fn waiting_program_ends_with_the_launcher() {
     as_everybody_served(|caller| {
         let mut served = serve(&caller, PROGRAM);
         let pids = processes(&served);

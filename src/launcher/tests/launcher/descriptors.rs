@@ -27,7 +27,7 @@ pub fn send(socket: &UnixStream, bytes: &[u8], descriptors: [RawFd; 3]) {
     assert!(sent == bytes.len() as isize || sent == -1);
 }
 
-/// What comes next: the bytes and the descriptors of one message.
+/// Receives the next message: the bytes and the descriptors of one message.
 pub fn receive(from: &UnixStream) -> (Vec<u8>, Vec<OwnedFd>) {
     const MOST: usize = 253;
     let (mut bytes, mut buffer) = ([0u8; 64], [0u64; 2 + MOST.div_ceil(2)]);

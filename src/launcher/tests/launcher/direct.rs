@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use sandbox_plan::{Ending, Report, Resource, Step};
 
-use crate::support::{Change, Sleeper, as_everybody_once, kill};
+use crate::support::{Change, SleepProcess, as_everybody_once, kill};
 
 #[test]
-fn a_program_reaches_what_is_named_and_nothing_else() {
+fn program_reaches_named_paths_only() {
     as_everybody_once(|caller| {
         let home = caller.host_directory();
         let other = caller.host_directory();
@@ -30,7 +30,7 @@ fn a_program_reaches_what_is_named_and_nothing_else() {
 }
 
 #[test]
-fn a_path_that_landlock_cannot_find_is_named() {
+fn landlock_path_that_is_missing_is_named() {
     as_everybody_once(|caller| {
         let home = caller.host_directory();
         let mut plan = caller.direct_plan("true", &home.0);
@@ -45,10 +45,10 @@ fn a_path_that_landlock_cannot_find_is_named() {
 }
 
 #[test]
-fn a_grandchild_that_ignores_sigterm_in_a_session_of_its_own_dies_with_the_program() {
+fn grandchild_in_its_own_session_dies_with_the_program() {
     as_everybody_once(|caller| {
         let home = caller.host_directory();
-        let sleeper = Sleeper::new();
+        let sleeper = SleepProcess::new();
         let script = format!(
             "trap '' TERM HUP INT; (setsid sh -c '{sleeper} & {sleeper}' &); (setsid {sleeper} &); sleep 0.2; exit 3"
         );
@@ -59,10 +59,10 @@ fn a_grandchild_that_ignores_sigterm_in_a_session_of_its_own_dies_with_the_progr
 }
 
 #[test]
-fn a_grandchild_that_ignores_sigterm_dies_at_the_deadline() {
+fn grandchild_that_ignores_sigterm_dies_at_the_deadline() {
     as_everybody_once(|caller| {
         let home = caller.host_directory();
-        let sleeper = Sleeper::new();
+        let sleeper = SleepProcess::new();
         let script = format!("trap '' TERM HUP INT; (setsid sh -c '{sleeper} & {sleeper}' &); {sleeper}");
         let plan = caller.direct_plan(&script, &home.0).within(Duration::from_millis(500));
         let begin = Instant::now();
@@ -73,10 +73,10 @@ fn a_grandchild_that_ignores_sigterm_dies_at_the_deadline() {
 }
 
 #[test]
-fn closing_the_control_socket_leaves_nothing() {
+fn closed_control_socket_leaves_no_process() {
     as_everybody_once(|caller| {
         let home = caller.host_directory();
-        let sleeper = Sleeper::new();
+        let sleeper = SleepProcess::new();
         let script = format!("trap '' TERM HUP INT; (setsid sh -c '{sleeper} & {sleeper}' &); {sleeper}");
         let mut running = caller.start(&caller.direct_plan(&script, &home.0));
         assert_eq!(running.report().unwrap(), Some(Report::Started));
@@ -88,11 +88,11 @@ fn closing_the_control_socket_leaves_nothing() {
 }
 
 #[test]
-fn whichever_of_guard_and_supervisor_is_killed_nothing_is_left() {
+fn killed_guard_or_supervisor_leaves_no_process() {
     as_everybody_once(|caller| {
         for victim in ["guard", "supervisor"] {
             let home = caller.host_directory();
-            let sleeper = Sleeper::new();
+            let sleeper = SleepProcess::new();
             let script = format!("trap '' TERM HUP INT; (setsid sh -c '{sleeper} & {sleeper}' &); {sleeper}");
             let mut running = caller.start(&caller.direct_plan(&script, &home.0));
             assert_eq!(running.report().unwrap(), Some(Report::Started));
@@ -111,10 +111,10 @@ fn whichever_of_guard_and_supervisor_is_killed_nothing_is_left() {
 }
 
 #[test]
-fn a_program_that_kills_its_parent_is_killed_with_all_its_own() {
+fn program_that_kills_its_parent_is_killed() {
     as_everybody_once(|caller| {
         let home = caller.host_directory();
-        let sleeper = Sleeper::new();
+        let sleeper = SleepProcess::new();
         let mut plan = caller.direct_plan(&format!("(setsid {sleeper} &); kill -9 $PPID; {sleeper}"), &home.0);
         // With it, the parent could not be signalled.
         plan.environment.walls.retain(|step| !matches!(step, Step::Landlock { .. }));
@@ -124,7 +124,7 @@ fn a_program_that_kills_its_parent_is_killed_with_all_its_own() {
 }
 
 #[test]
-fn a_program_can_neither_signal_nor_trace_the_launcher() {
+fn program_can_neither_signal_nor_trace_the_launcher() {
     as_everybody_once(|caller| {
         let home = caller.host_directory();
         // The supervisor is the parent's parent, and the guard is that one's.
@@ -140,7 +140,7 @@ fn a_program_can_neither_signal_nor_trace_the_launcher() {
 }
 
 #[test]
-fn a_fork_bomb_ends_at_the_deadline() {
+fn fork_bomb_ends_at_the_deadline() {
     as_everybody_once(|caller| {
         if caller.is_root_to_the_kernel() {
             return;
@@ -156,7 +156,7 @@ fn a_fork_bomb_ends_at_the_deadline() {
 }
 
 #[test]
-fn only_the_standard_streams_are_open() {
+fn program_has_only_the_standard_streams_open() {
     as_everybody_once(|caller| {
         let home = caller.host_directory();
         let outcome = caller.run(&caller.direct_plan("ls /proc/$$/fd; readlink /proc/$$/fd/0", &home.0));

@@ -1,13 +1,13 @@
-//! How programs end, and what is told of it.
+//! How programs end, and how that is reported.
 
 use std::time::{Duration, Instant};
 
 use sandbox_plan::{Ending, Report};
 
-use crate::support::{Change, Sleeper, as_everybody};
+use crate::support::{Change, SleepProcess, as_everybody};
 
 #[test]
-fn a_program_runs_and_its_output_comes_by_two_pipes() {
+fn program_output_comes_by_two_pipes() {
     as_everybody(|caller| {
         let outcome = caller.sh("echo out; echo err >&2");
         assert_eq!((outcome.text(), outcome.stderr.as_str()), ("out", "err\n"));
@@ -16,7 +16,7 @@ fn a_program_runs_and_its_output_comes_by_two_pipes() {
 }
 
 #[test]
-fn exit_codes_and_signals_are_told_apart() {
+fn exit_codes_and_signals_are_reported() {
     as_everybody(|caller| {
         for code in [0, 1, 42, 126, 127, 137, 255] {
             assert_eq!(caller.sh(&format!("exit {code}")).ending(), Ending::Exited { code });
@@ -28,7 +28,7 @@ fn exit_codes_and_signals_are_told_apart() {
 }
 
 #[test]
-fn a_program_that_kills_its_parent_goes_on() {
+fn program_that_kills_its_parent_goes_on() {
     as_everybody(|caller| {
         let outcome = caller.sh("kill -9 $PPID; kill -TERM 1; kill -9 1; sleep 0.1; echo $PPID");
         assert_eq!(outcome.text(), "1");
@@ -36,7 +36,7 @@ fn a_program_that_kills_its_parent_goes_on() {
 }
 
 #[test]
-fn a_program_that_closes_its_output_goes_on() {
+fn program_that_closes_its_output_goes_on() {
     as_everybody(|caller| {
         let outcome = caller.sh("echo first; exec >&- 2>&-; sleep 0.5; exit 7");
         assert_eq!((outcome.ending(), outcome.stdout.as_str()), (Ending::Exited { code: 7 }, "first\n"));
@@ -45,9 +45,9 @@ fn a_program_that_closes_its_output_goes_on() {
 }
 
 #[test]
-fn what_a_program_leaves_running_dies_with_it() {
+fn background_processes_die_with_the_program() {
     as_everybody(|caller| {
-        let sleeper = Sleeper::new();
+        let sleeper = SleepProcess::new();
         let begin = Instant::now();
         let outcome =
             caller.sh(&format!("(trap '' TERM HUP; setsid {sleeper} & setsid {sleeper} &) ; sleep 0.1; echo $$"));
@@ -67,9 +67,9 @@ fn orphans_are_reaped_by_pid_1() {
 }
 
 #[test]
-fn a_program_is_killed_at_the_deadline() {
+fn program_is_killed_at_the_deadline() {
     as_everybody(|caller| {
-        let sleeper = Sleeper::new();
+        let sleeper = SleepProcess::new();
         let plan = caller.plan(&format!("echo begun; {sleeper}")).within(Duration::from_millis(300));
         let begin = Instant::now();
         let outcome = caller.run(&plan);
@@ -80,9 +80,9 @@ fn a_program_is_killed_at_the_deadline() {
 }
 
 #[test]
-fn a_grandchild_that_ignores_sigterm_dies_at_the_deadline() {
+fn grandchild_that_ignores_sigterm_dies_at_the_deadline() {
     as_everybody(|caller| {
-        let sleeper = Sleeper::new();
+        let sleeper = SleepProcess::new();
         let script = format!("trap '' TERM HUP INT; (setsid {sleeper} &); (setsid sh -c '{sleeper}' &) ; {sleeper}");
         let outcome = caller.run(&caller.plan(&script).within(Duration::from_millis(500)));
         assert_eq!(outcome.ending(), Ending::TimedOut);
@@ -91,7 +91,7 @@ fn a_grandchild_that_ignores_sigterm_dies_at_the_deadline() {
 }
 
 #[test]
-fn a_deadline_beyond_the_end_of_time_is_none() {
+fn deadline_that_overflows_is_none() {
     as_everybody(|caller| {
         let outcome = caller.run(&caller.plan("echo fine").within(Duration::MAX));
         assert_eq!(outcome.text(), "fine");
@@ -99,7 +99,7 @@ fn a_deadline_beyond_the_end_of_time_is_none() {
 }
 
 #[test]
-fn processor_time_and_memory_are_told() {
+fn processor_time_and_memory_are_reported() {
     as_everybody(|caller| {
         let script =
             "head -c 40000000 /dev/zero | tail -c 40000000 | wc -c; i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done";

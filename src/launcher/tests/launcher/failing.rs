@@ -10,7 +10,7 @@ use sandbox_plan::{Failure, LARGEST_REPORT, Report, Step, read_message};
 use crate::support::{Change, as_everybody, as_everybody_once, program, programs};
 
 #[test]
-fn a_missing_program_is_named() {
+fn missing_program_is_named() {
     as_everybody(|caller| {
         let mut plan = caller.plan("");
         plan.program().arguments[0] = "no-such-program".to_owned();
@@ -25,7 +25,7 @@ fn a_missing_program_is_named() {
 }
 
 #[test]
-fn a_program_that_cannot_be_executed_is_named() {
+fn program_that_cannot_be_executed_is_named() {
     as_everybody(|caller| {
         let mut plan = caller.plan("");
         let file = |path: &str, content: &str, mode| Step::File {
@@ -56,7 +56,7 @@ fn a_program_that_cannot_be_executed_is_named() {
 }
 
 #[test]
-fn a_missing_directory_is_named() {
+fn missing_directory_is_named() {
     as_everybody(|caller| {
         let mut plan = caller.plan("");
         plan.call.program = Some(program("true", "/sandbox/none"));
@@ -65,7 +65,7 @@ fn a_missing_directory_is_named() {
 }
 
 #[test]
-fn arguments_that_no_program_can_get_are_a_failure() {
+fn arguments_with_a_nul_are_a_failure() {
     as_everybody(|caller| {
         assert_eq!(caller.sh("echo a\0b").failure(), ("start sh", libc::EINVAL));
         assert_eq!(caller.sh(&"x".repeat(4 << 20)).failure(), ("start sh", libc::E2BIG));
@@ -73,7 +73,7 @@ fn arguments_that_no_program_can_get_are_a_failure() {
 }
 
 #[test]
-fn a_step_that_the_kernel_refuses_is_named_with_its_path_and_errno() {
+fn refused_step_is_named_with_its_path_and_errno() {
     let path = |path: &str| path.into();
     let programs = programs();
     let below = |name: &str| format!("{programs}/{name}");
@@ -131,7 +131,7 @@ fn mounts_without_a_mount_namespace_are_a_failure() {
 }
 
 #[test]
-fn bytes_that_are_no_order_are_a_failure() {
+fn bytes_that_are_not_an_order_are_a_failure() {
     as_everybody_once(|caller| {
         for frame in [&b"\x04\0\0\0\xff\xff\xff\xff"[..], b"\0\0\0\0", b"\xff\xff\xff\xff"] {
             let (mut control, theirs) = UnixStream::pair().unwrap();

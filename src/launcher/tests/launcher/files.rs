@@ -12,7 +12,7 @@ fn file(path: &str, content: impl Into<Vec<u8>>, mode: u32, owned: bool) -> Step
 }
 
 #[test]
-fn nothing_of_the_host_s_root_is_visible() {
+fn host_root_is_not_visible() {
     as_everybody(|caller| {
         let outcome =
             caller.sh("ls -A / /dev; ls -A /proc/1/root/ /proc/1/cwd/ 2>/dev/null; cat /etc/passwd 2>/dev/null; pwd");
@@ -37,7 +37,7 @@ fn nothing_of_the_host_s_root_is_visible() {
 }
 
 #[test]
-fn the_old_root_is_detached_and_not_hidden() {
+fn old_root_is_detached() {
     as_everybody(|caller| {
         let outcome = caller.sh("cat /proc/self/mountinfo");
         let points: Vec<&str> = outcome.text().lines().filter_map(|line| line.split(' ').nth(4)).collect();
@@ -47,7 +47,7 @@ fn the_old_root_is_detached_and_not_hidden() {
 }
 
 #[test]
-fn the_root_and_the_programs_are_read_only() {
+fn root_and_programs_are_read_only() {
     as_everybody(|caller| {
         let script = "for at in / /dev /usr /nix/store; do [ -d $at ] && touch $at/x; done 2>&1 | grep -v 'Read-only file system'; \
                       chmod 777 / 2>&1; chmod 666 /dev/null 2>&1; echo fine > /dev/null; echo done";
@@ -62,7 +62,7 @@ fn the_root_and_the_programs_are_read_only() {
 }
 
 #[test]
-fn private_directories_are_bounded_in_bytes_and_in_files() {
+fn private_directories_have_limits_of_bytes_and_files() {
     as_everybody(|caller| {
         let mut plan = caller.plan(
             "cd small; head -c 3000000 /dev/zero > a; stat -c %s a; rm a; for i in $(seq 60); do touch $i || break; done; ls | wc -l",
@@ -77,7 +77,7 @@ fn private_directories_are_bounded_in_bytes_and_in_files() {
 }
 
 #[test]
-fn a_tmpfs_of_no_size_has_no_room() {
+fn tmpfs_of_size_0_holds_no_data() {
     as_everybody(|caller| {
         let mut plan = caller.plan("head -c 100000 /dev/zero > none/a; ls none");
         plan.environment.sandbox.push(Step::Tmpfs {
@@ -127,7 +127,7 @@ fn files_have_their_content_mode_and_owner() {
 }
 
 #[test]
-fn directories_have_their_mode_even_if_they_were_there() {
+fn existing_directories_get_their_mode() {
     as_everybody(|caller| {
         let mut plan = caller.plan("stat -c '%a %u' /sandbox/new /sandbox/deep /sandbox/sticky; touch /sandbox/new/x && cd /sandbox/new/ && ls");
         let directory = |path: &str, mode| Step::Directory { path: path.into(), mode, owned: true };
@@ -142,7 +142,7 @@ fn directories_have_their_mode_even_if_they_were_there() {
 }
 
 #[test]
-fn links_lead_into_the_sandbox_and_never_to_the_host() {
+fn links_lead_into_the_sandbox_only() {
     as_everybody(|caller| {
         let host = caller.host_directory();
         let mut plan = caller.plan("find /inner /out | sort; cat /inner/file");
@@ -163,7 +163,7 @@ fn links_lead_into_the_sandbox_and_never_to_the_host() {
 }
 
 #[test]
-fn a_dangling_link_is_not_written_through() {
+fn dangling_link_is_not_written_through() {
     as_everybody(|caller| {
         let mut plan = caller.plan("true");
         plan.environment.sandbox.extend([
@@ -175,7 +175,7 @@ fn a_dangling_link_is_not_written_through() {
 }
 
 #[test]
-fn a_bind_shows_files_and_directories_read_only_where_it_is_told() {
+fn bind_shows_files_and_directories_read_only() {
     as_everybody(|caller| {
         let host = caller.host_directory();
         fs::create_dir(host.0.join("directory")).unwrap();
@@ -194,7 +194,7 @@ fn a_bind_shows_files_and_directories_read_only_where_it_is_told() {
 }
 
 #[test]
-fn a_missing_source_of_a_late_bind_is_named_before_the_pivot() {
+fn missing_source_of_a_late_bind_is_named_before_the_pivot() {
     as_everybody(|caller| {
         let mut plan = caller.plan("true");
         plan.environment.view.push(Step::Bind { source: "/no/such".into(), target: "/a".into() });
@@ -203,7 +203,7 @@ fn a_missing_source_of_a_late_bind_is_named_before_the_pivot() {
 }
 
 #[test]
-fn what_is_mounted_below_a_source_is_read_only_too() {
+fn mounts_below_a_source_are_read_only() {
     as_everybody(|caller| {
         // /dev has mounts of its own on most machines, which a bind without its submounts would leave out.
         let mut plan = caller.plan("for at in $(cut -d' ' -f5 /proc/self/mountinfo | grep ^/host); do touch $at/x 2>/dev/null && echo $at; done; echo done");
@@ -213,7 +213,7 @@ fn what_is_mounted_below_a_source_is_read_only_too() {
 }
 
 #[test]
-fn set_user_id_programs_and_devices_of_a_bind_are_dead() {
+fn set_user_id_programs_and_devices_of_a_bind_have_no_effect() {
     as_everybody(|caller| {
         let mut plan = caller.plan("cat /host/null && echo read; grep ' /host ' /proc/self/mountinfo | cut -d' ' -f6");
         plan.environment.view.push(Step::Bind { source: "/dev".into(), target: "/host".into() });
@@ -224,7 +224,7 @@ fn set_user_id_programs_and_devices_of_a_bind_are_dead() {
 }
 
 #[test]
-fn root_s_own_files_can_be_shown_to_a_program_that_is_not_root() {
+fn bind_of_files_of_root_is_readable_by_another_user() {
     as_everybody(|caller| {
         if !caller.is_root() {
             return;
@@ -243,7 +243,7 @@ fn root_s_own_files_can_be_shown_to_a_program_that_is_not_root() {
 }
 
 #[test]
-fn a_mount_hides_what_was_below_it() {
+fn mount_hides_files_below_it() {
     as_everybody(|caller| {
         let mut plan = caller.plan("ls /over /over/inner");
         let tmpfs =
@@ -260,7 +260,7 @@ fn a_mount_hides_what_was_below_it() {
 }
 
 #[test]
-fn file_size_is_bounded_where_the_plan_says_so() {
+fn file_size_has_the_limit_of_the_plan() {
     as_everybody(|caller| {
         let mut plan = caller.plan("trap '' XFSZ; head -c 3000000 /dev/zero > /tmp/a; stat -c %s /tmp/a");
         plan.environment.walls.insert(0, Step::Limit { resource: Resource::FileSize, value: 100_000 });

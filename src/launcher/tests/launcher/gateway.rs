@@ -1,13 +1,13 @@
-//! Sockets that a sandbox's first process opens for whoever calls.
+//! Sockets that a sandbox's first process opens for the caller.
 
 use std::net::{TcpListener, UdpSocket};
 
 use sandbox_plan::{LARGEST_REPORT, Plan, Report, Route, Step, decode};
 
 use crate::descriptors::receive;
-use crate::support::{Caller, as_everybody};
+use crate::support::{TestCaller, as_everybody};
 
-fn plan(caller: &Caller, script: &str, listeners: &[&str]) -> Plan {
+fn plan(caller: &TestCaller, script: &str, listeners: &[&str]) -> Plan {
     let mut plan = caller.plan(script);
     plan.environment.sandbox.push(Step::Gateway {
         routes: vec![Route { network: [198, 18, 0, 0].into(), prefix: 15 }],
@@ -18,7 +18,7 @@ fn plan(caller: &Caller, script: &str, listeners: &[&str]) -> Plan {
 }
 
 #[test]
-fn the_sockets_of_a_gateway_come_in_their_order_ahead_of_the_start() {
+fn gateway_sockets_come_in_order_before_the_start() {
     as_everybody(|caller| {
         let running = caller.start(&plan(&caller, "echo fine", &["198.18.1.2:80", "0.0.0.0:443"]));
         let (mut bytes, mut sockets) = receive(running.call());
@@ -36,7 +36,7 @@ fn the_sockets_of_a_gateway_come_in_their_order_ahead_of_the_start() {
 }
 
 #[test]
-fn the_program_inherits_none_of_them() {
+fn gateway_sockets_are_not_inherited_by_the_program() {
     as_everybody(|caller| {
         let outcome =
             caller.run(&plan(&caller, "for fd in /proc/$$/fd/*; do readlink $fd; done; true", &["198.18.1.1:80"]));
@@ -46,7 +46,7 @@ fn the_program_inherits_none_of_them() {
 }
 
 #[test]
-fn a_gateway_that_cannot_be_opened_is_a_failure() {
+fn gateway_that_cannot_be_opened_is_a_failure() {
     as_everybody(|caller| {
         for (listeners, errno) in
             [(vec!["203.0.113.1:80"], libc::EADDRNOTAVAIL), (vec!["198.18.1.1:80"; 2], libc::EADDRINUSE)]

@@ -1,4 +1,4 @@
-//! Whoever dies, nothing of the sandbox outlives it.
+//! No process of a sandbox outlives the server, the launcher or the call.
 
 use std::fs;
 use std::io::Write;
@@ -6,14 +6,14 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use sandbox_plan::machine::kernel_bounds_pids;
-use sandbox_plan::{Ending, Limit, Report, Resource, Step};
+use sandbox_plan::{Ending, Limit, Report, Resource, Step, encode_once};
 
-use crate::support::{Caller, Change, Running, Sleeper, as_everybody, as_everybody_once, once};
+use crate::support::{Change, Running, SleepProcess, TestCaller, as_everybody, as_everybody_once};
 
 const AT_ONCE: Duration = Duration::from_millis(500);
 
-/// A sandbox with three processes that don't mean to go.
-fn stubborn(caller: &Caller, sleeper: &Sleeper) -> Running {
+/// Starts a sandbox with three processes that ignore signals.
+fn stubborn(caller: &TestCaller, sleeper: &SleepProcess) -> Running {
     let plan = caller.plan(&format!("trap '' TERM HUP INT; (setsid {sleeper} &); {sleeper} & {sleeper}"));
     let mut running = caller.start(&plan);
     assert_eq!(running.report().unwrap(), Some(Report::Started));
@@ -22,9 +22,9 @@ fn stubborn(caller: &Caller, sleeper: &Sleeper) -> Running {
 }
 
 #[test]
-fn closing_the_control_socket_leaves_nothing() {
+fn closed_control_socket_leaves_no_process() {
     as_everybody(|caller| {
-        let sleeper = Sleeper::new();
+        let sleeper = SleepProcess::new();
         let mut running = stubborn(&caller, &sleeper);
         running.control = None;
         sleeper.wait_for(0, AT_ONCE);
@@ -33,9 +33,9 @@ fn closing_the_control_socket_leaves_nothing() {
 }
 
 #[test]
-fn shutting_the_control_socket_for_writing_leaves_nothing() {
+fn control_socket_shut_for_writing_leaves_no_process() {
     as_everybody(|caller| {
-        let sleeper = Sleeper::new();
+        let sleeper = SleepProcess::new();
         let mut running = stubborn(&caller, &sleeper);
         running.control.as_ref().unwrap().shutdown(std::net::Shutdown::Write).unwrap();
         sleeper.wait_for(0, AT_ONCE);
@@ -44,9 +44,9 @@ fn shutting_the_control_socket_for_writing_leaves_nothing() {
 }
 
 #[test]
-fn a_launcher_killed_by_sigkill_leaves_nothing() {
+fn killed_launcher_leaves_no_process() {
     as_everybody(|caller| {
-        let sleeper = Sleeper::new();
+        let sleeper = SleepProcess::new();
         let mut running = stubborn(&caller, &sleeper);
         running.child.kill().unwrap();
         sleeper.wait_for(0, AT_ONCE);
@@ -55,9 +55,9 @@ fn a_launcher_killed_by_sigkill_leaves_nothing() {
 }
 
 #[test]
-fn a_launcher_killed_at_any_moment_leaves_nothing() {
+fn launcher_killed_at_any_moment_leaves_no_process() {
     as_everybody(|caller| {
-        let sleeper = Sleeper::new();
+        let sleeper = SleepProcess::new();
         for delay in (0..12_000).step_by(300) {
             let mut running = caller.start(&caller.plan(&sleeper.to_string()));
             let begin = Instant::now();
@@ -70,9 +70,9 @@ fn a_launcher_killed_at_any_moment_leaves_nothing() {
 }
 
 #[test]
-fn a_call_cancelled_at_any_moment_leaves_nothing() {
+fn call_cancelled_at_any_moment_leaves_no_process() {
     as_everybody(|caller| {
-        let sleeper = Sleeper::new();
+        let sleeper = SleepProcess::new();
         for delay in (0..12_000).step_by(300) {
             let mut running = caller.start(&caller.plan(&sleeper.to_string()));
             let begin = Instant::now();
@@ -85,9 +85,9 @@ fn a_call_cancelled_at_any_moment_leaves_nothing() {
 }
 
 #[test]
-fn the_server_s_death_leaves_nothing_though_its_socket_is_open() {
+fn dead_server_with_an_open_socket_leaves_no_process() {
     as_everybody(|caller| {
-        let sleeper = Sleeper::new();
+        let sleeper = SleepProcess::new();
         let launcher = caller.command().get_program().to_owned();
         // A shell is the server here, and this process keeps the server's end of the socket open.
         let mut server = Command::new("sh");
@@ -104,10 +104,10 @@ fn the_server_s_death_leaves_nothing_though_its_socket_is_open() {
 }
 
 #[test]
-fn a_server_that_goes_before_its_plan_is_whole_leaves_no_launcher() {
+fn server_that_sends_half_a_plan_leaves_no_launcher() {
     as_everybody_once(|caller| {
         for sent in [0, 3, 4, 9] {
-            let frame = once(&caller.plan("true"));
+            let frame = encode_once(&caller.plan("true")).unwrap();
             let (mut control, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
             let mut child = caller.command().stdin(std::os::fd::OwnedFd::from(theirs)).spawn().unwrap();
             control.write_all(&frame[..sent]).unwrap();
@@ -120,7 +120,7 @@ fn a_server_that_goes_before_its_plan_is_whole_leaves_no_launcher() {
 }
 
 #[test]
-fn a_fork_bomb_is_bounded_and_ends_at_the_deadline() {
+fn fork_bomb_is_limited_and_ends_at_the_deadline() {
     as_everybody(|caller| {
         if caller.is_root_to_the_kernel() {
             return;
@@ -136,14 +136,14 @@ fn a_fork_bomb_is_bounded_and_ends_at_the_deadline() {
     });
 }
 
-/// The kernel sets the machine's root no limit, so somebody must end it.
+/// Checks that the launcher kills it, since the kernel does not limit the processes of the machine's root.
 #[test]
-fn a_fork_bomb_of_the_machines_root_is_ended() {
+fn fork_bomb_of_the_machine_root_is_killed() {
     as_everybody(|caller| {
         if !caller.is_root() {
             return;
         }
-        let (mut plan, sleeper) = (caller.plan("").within(Duration::from_secs(3)), Sleeper::new());
+        let (mut plan, sleeper) = (caller.plan("").within(Duration::from_secs(3)), SleepProcess::new());
         plan.environment.identity.host_uid = 0;
         plan.environment.identity.host_gid = 0;
         plan.environment.watch.processes = Some(50);
@@ -170,12 +170,12 @@ fn a_fork_bomb_of_the_machines_root_is_ended() {
 }
 
 #[test]
-fn processes_are_counted_for_the_sandbox_alone() {
+fn processes_are_counted_per_sandbox() {
     as_everybody(|caller| {
         if caller.is_root_to_the_kernel() {
             return;
         }
-        let sleeper = Sleeper::new();
+        let sleeper = SleepProcess::new();
         let mut plan = caller.plan(&format!("(for i in $(seq 100); do {sleeper} & done) 2>/dev/null; exec {sleeper}"));
         plan.environment.walls.insert(0, Step::Limit { resource: Resource::Processes, value: 20 });
         // Two sandboxes of the same outer user do not take each other's.
@@ -191,7 +191,7 @@ fn processes_are_counted_for_the_sandbox_alone() {
 }
 
 #[test]
-fn no_mount_or_descriptor_is_left_on_the_host() {
+fn finished_call_leaves_no_mount_or_descriptor() {
     as_everybody(|caller| {
         let before = fs::read_to_string("/proc/self/mountinfo").unwrap();
         let fast = caller.plan("sleep 900").within(Duration::from_millis(50));

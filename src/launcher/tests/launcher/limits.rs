@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use sandbox_plan::{Directory, Ending, Limit, Namespace, Plan, Resource, Step, Watch};
 
-use crate::support::{Caller, Change, as_everybody};
+use crate::support::{Change, TestCaller, as_everybody};
 
 const MB: u64 = 1 << 20;
 
-/// A sandbox whose memory is watched, with one tmpfs for its private directories.
-fn watched(caller: &Caller, script: &str, memory: u64) -> Plan {
+/// Makes the plan of a sandbox whose memory is watched, with one tmpfs for its private directories.
+fn watched(caller: &TestCaller, script: &str, memory: u64) -> Plan {
     let mut plan = caller.plan(script);
     plan.environment.watch.memory = Some(memory);
     let place = |target: &str, mode, owned| Directory { target: target.into(), mode, owned };
@@ -27,7 +27,7 @@ fn memory(bytes: u64) -> Ending {
 }
 
 #[test]
-fn more_memory_than_allowed_ends_the_sandbox_and_is_named() {
+fn memory_over_the_limit_ends_the_sandbox_and_is_named() {
     as_everybody(|caller| {
         let limit = 100 * MB;
         let within = caller.run(&watched(&caller, "head -c 40000000 /dev/zero | tail -c 40000000 | wc -c", limit));
@@ -50,15 +50,15 @@ fn memory_is_added_up_over_processes() {
     });
 }
 
-/// The plan of a Python program whose memory is watched.
-fn watched_python(caller: &Caller, code: &str, memory: u64) -> Plan {
+/// Makes the plan of a Python program whose memory is watched.
+fn watched_python(caller: &TestCaller, code: &str, memory: u64) -> Plan {
     let mut plan = watched(caller, "", memory);
     plan.program().arguments = ["python3", "-c", code].map(str::to_owned).into();
     plan
 }
 
 #[test]
-fn page_tables_are_memory() {
+fn page_tables_count_as_memory() {
     as_everybody(|caller| {
         let limit = 30 * MB;
         let dense = "
@@ -84,7 +84,7 @@ time.sleep(SECONDS)";
 }
 
 #[test]
-fn each_socket_counts_for_what_it_can_hold() {
+fn sockets_count_with_their_capacity() {
     as_everybody(|caller| {
         let limit = 100 * MB;
         let held = "
@@ -121,7 +121,7 @@ time.sleep(SECONDS)";
 }
 
 #[test]
-fn files_in_private_directories_are_memory() {
+fn files_in_private_directories_count_as_memory() {
     as_everybody(|caller| {
         let limit = 100 * MB;
         let script = "head -c 60000000 /dev/zero > /tmp/a; sleep 0.3; echo fine; head -c 60000000 /dev/zero > /sandbox/b; sleep 900";
@@ -131,7 +131,7 @@ fn files_in_private_directories_are_memory() {
 }
 
 #[test]
-fn private_directories_share_one_bound() {
+fn private_directories_share_one_limit() {
     as_everybody(|caller| {
         let script = "head -c 150000000 /dev/zero > /tmp/a; head -c 150000000 /dev/zero > /sandbox/b; \
                       stat -c %s /tmp/a /sandbox/b; stat -c '%a %u' /tmp /sandbox; ls -A /sandbox /tmp; rmdir /tmp/../tmp/1";
@@ -148,7 +148,7 @@ fn private_directories_share_one_bound() {
 }
 
 #[test]
-fn a_program_that_ends_at_its_limit_of_processes_is_told_so_whatever_its_status() {
+fn program_that_ends_at_its_process_limit_is_reported_so() {
     as_everybody(|caller| {
         let mut plan = caller.plan("for i in $(seq 100); do sleep 900 & done 2>/dev/null; sleep 0.5; exit 1");
         plan.environment.watch.processes = Some(20);
@@ -179,7 +179,7 @@ except OSError:
 }
 
 #[test]
-fn a_sandbox_runs_on_as_many_processors_as_it_is_given() {
+fn sandbox_runs_on_its_number_of_processors() {
     as_everybody(|caller| {
         let mut plan = caller.plan("nproc");
         plan.environment.watch.processors = Some(1);
@@ -191,7 +191,7 @@ fn a_sandbox_runs_on_as_many_processors_as_it_is_given() {
 }
 
 #[test]
-fn a_sandbox_that_uses_all_it_may_is_left_alone() {
+fn sandbox_at_its_limits_is_not_killed() {
     as_everybody(|caller| {
         let script = "head -c 70000000 /dev/zero | tail -c 70000000 | (sleep 1; wc -c)";
         let plan = watched(&caller, script, 100 * MB).within(Duration::from_secs(10));

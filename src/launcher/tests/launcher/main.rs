@@ -1,5 +1,7 @@
-//! The launcher as a whole, on this machine's kernel and programs: as whoever runs the tests, and when that is root,
+//! The launcher as a whole, on this machine's kernel and programs: as the user who runs the tests, and if that is root,
 //! as an ordinary user too.
+
+#![allow(unsafe_code)]
 
 mod ahead;
 mod descriptors;

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sandbox_plan::{Ending, Plan, Readiness, Service};
+use sandbox_plan::{Ending, Plan, ServiceReadiness, ServiceSpec};
 
-use crate::support::{Caller, Change, Sleeper, as_everybody, as_everybody_once};
+use crate::support::{Change, SleepProcess, TestCaller, as_everybody, as_everybody_once};
 
 /// Answers each connection with a word, and prints that it came.
 const SERVER: &str = "import socket, time
@@ -20,8 +20,8 @@ while True:
     print('noise', flush=True)
 ";
 
-fn service(name: &str, command: &[&str], ready: Readiness) -> Service {
-    Service {
+fn service(name: &str, command: &[&str], ready: ServiceReadiness) -> ServiceSpec {
+    ServiceSpec {
         name: name.to_owned(),
         command: command.iter().map(|argument| (*argument).to_owned()).collect(),
         ready,
@@ -31,24 +31,24 @@ fn service(name: &str, command: &[&str], ready: Readiness) -> Service {
     }
 }
 
-fn shell(name: &str, script: &str, ready: Readiness) -> Service {
+fn shell(name: &str, script: &str, ready: ServiceReadiness) -> ServiceSpec {
     service(name, &["sh", "-c", script], ready)
 }
 
-fn file(path: &str) -> Readiness {
-    Readiness::File { path: path.into() }
+fn file(path: &str) -> ServiceReadiness {
+    ServiceReadiness::File { path: path.into() }
 }
 
-fn with(caller: &Caller, script: &str, services: impl Into<Vec<Service>>) -> Plan {
+fn with(caller: &TestCaller, script: &str, services: impl Into<Vec<ServiceSpec>>) -> Plan {
     let mut plan = caller.plan(script);
     plan.call.services = services.into();
     plan
 }
 
 #[test]
-fn a_program_starts_when_its_service_accepts_connections_and_does_not_get_its_output() {
+fn program_starts_when_its_service_accepts_connections() {
     as_everybody(|caller| {
-        let server = service("server", &["python3", "-c", SERVER], Readiness::Port { port: 7000 });
+        let server = service("server", &["python3", "-c", SERVER], ServiceReadiness::Port { port: 7000 });
         let client = "python3 -c 'import socket; print(socket.create_connection((\"127.0.0.1\", 7000)).recv(9))'";
         let outcome = caller.run(&with(&caller, client, [server]));
         assert_eq!((outcome.text(), outcome.stderr.as_str()), ("b'served'", ""));
@@ -56,18 +56,18 @@ fn a_program_starts_when_its_service_accepts_connections_and_does_not_get_its_ou
 }
 
 #[test]
-fn a_service_is_ready_when_its_file_is_there_or_its_command_has_returned_and_the_next_starts_then() {
+fn service_is_ready_by_its_file_or_its_return() {
     as_everybody(|caller| {
         let slow = shell("slow", "sleep 0.2; echo 1 > /tmp/first; sleep 900", file("/tmp/first"));
         let daemon = "cat /tmp/first > /tmp/second; (while :; do echo 2 >> /tmp/second; sleep 0.01; done &)";
-        let daemon = shell("daemon", daemon, Readiness::Returned);
+        let daemon = shell("daemon", daemon, ServiceReadiness::Returned);
         let script = "head -n 1 /tmp/second; while [ $(wc -l < /tmp/second) -lt 5 ]; do sleep 0.01; done; echo alive";
         assert_eq!(caller.run(&with(&caller, script, [slow, daemon])).text(), "1\nalive");
     });
 }
 
 #[test]
-fn a_daemon_that_forks_before_it_is_ready_is_waited_for() {
+fn daemon_that_forks_before_it_is_ready_is_awaited() {
     as_everybody(|caller| {
         let daemon = shell("daemon", "(sleep 0.2; echo up > /tmp/up; sleep 900) &", file("/tmp/up"));
         assert_eq!(caller.run(&with(&caller, "cat /tmp/up", [daemon])).text(), "up");
@@ -75,10 +75,10 @@ fn a_daemon_that_forks_before_it_is_ready_is_waited_for() {
 }
 
 #[test]
-fn a_service_that_ends_before_it_is_ready_is_told_of_with_its_last_words_and_the_program_is_not_run() {
+fn service_that_ends_too_early_is_reported_with_its_output() {
     as_everybody(|caller| {
         let fails = "echo not this >> /tmp/log; seq 2000 >> /tmp/log; echo the log >> /tmp/log; echo wrong >&2; exit 3";
-        let mut fails = shell("fails", fails, Readiness::Port { port: 7000 });
+        let mut fails = shell("fails", fails, ServiceReadiness::Port { port: 7000 });
         fails.logs = vec!["/tmp/log".into(), "/tmp/missing".into()];
         let outcome = caller.run(&with(&caller, "echo run", [fails]));
         assert_eq!((outcome.ending(), outcome.stdout.as_str()), (Ending::Unready, ""));
@@ -90,15 +90,15 @@ fn a_service_that_ends_before_it_is_ready_is_told_of_with_its_last_words_and_the
 }
 
 #[test]
-fn each_way_not_to_get_ready_has_its_own_words() {
+fn services_that_are_not_ready_are_reported_with_the_reason() {
     as_everybody(|caller| {
-        let late = |ready| Service { deadline: Duration::from_millis(200), ..shell("late", "sleep 900", ready) };
+        let late = |ready| ServiceSpec { deadline: Duration::from_millis(200), ..shell("late", "sleep 900", ready) };
         for (service, reason) in [
-            (late(Readiness::Returned), "its command did not return within 200ms"),
-            (late(Readiness::Port { port: 7000 }), "nothing accepted a connection at port 7000 within 200ms"),
+            (late(ServiceReadiness::Returned), "its command did not return within 200ms"),
+            (late(ServiceReadiness::Port { port: 7000 }), "nothing accepted a connection at port 7000 within 200ms"),
             (late(file("/tmp/never")), "there was no /tmp/never within 200ms"),
             (shell("dies", "kill -9 $$", file("/tmp/never")), "it was ended by signal 9"),
-            (service("missing", &["no-such-program"], Readiness::Returned), "it exited with status 127"),
+            (service("missing", &["no-such-program"], ServiceReadiness::Returned), "it exited with status 127"),
         ] {
             let outcome = caller.run(&with(&caller, "echo run", [service]));
             assert_eq!((outcome.ending(), outcome.stdout.as_str()), (Ending::Unready, ""));
@@ -107,17 +107,17 @@ fn each_way_not_to_get_ready_has_its_own_words() {
                 "{outcome:?}"
             );
         }
-        let missing = service("missing", &["no-such-program"], Readiness::Returned);
+        let missing = service("missing", &["no-such-program"], ServiceReadiness::Returned);
         let outcome = caller.run(&with(&caller, "true", [missing]));
         assert!(outcome.stderr.contains("cannot start no-such-program: No such file"), "{outcome:?}");
     });
 }
 
 #[test]
-fn a_port_that_an_earlier_service_has_is_not_taken_for_another_s() {
+fn port_of_an_earlier_service_does_not_count_as_ready() {
     as_everybody(|caller| {
-        let first = service("first", &["python3", "-c", SERVER], Readiness::Port { port: 7000 });
-        let second = shell("second", "sleep 900", Readiness::Port { port: 7000 });
+        let first = service("first", &["python3", "-c", SERVER], ServiceReadiness::Port { port: 7000 });
+        let second = shell("second", "sleep 900", ServiceReadiness::Port { port: 7000 });
         let outcome = caller.run(&with(&caller, "true", [first, second]));
         assert_eq!(outcome.ending(), Ending::Unready);
         assert!(
@@ -128,9 +128,9 @@ fn a_port_that_an_earlier_service_has_is_not_taken_for_another_s() {
 }
 
 #[test]
-fn a_service_is_a_child_of_pid_1_in_a_session_of_its_own_and_dies_with_the_call() {
+fn service_is_a_child_of_pid_1_and_dies_with_the_call() {
     as_everybody(|caller| {
-        let sleeper = Sleeper::new();
+        let sleeper = SleepProcess::new();
         let script = format!("trap '' TERM; echo $$ > /tmp/pid.new; mv /tmp/pid.new /tmp/pid; {sleeper} & {sleeper}");
         let lasting = shell("lasting", &script, file("/tmp/pid"));
         let script = "pid=$(cat /tmp/pid); cut -d ' ' -f 4,6 /proc/$pid/stat; kill -0 $pid && echo $pid";
@@ -142,7 +142,7 @@ fn a_service_is_a_child_of_pid_1_in_a_session_of_its_own_and_dies_with_the_call(
 }
 
 #[test]
-fn the_time_of_a_call_is_that_of_its_services_too() {
+fn deadline_includes_the_start_of_services() {
     as_everybody(|caller| {
         let never = shell("never", "sleep 900", file("/tmp/never"));
         let plan = with(&caller, "true", [never]).within(Duration::from_millis(300));
@@ -151,7 +151,7 @@ fn the_time_of_a_call_is_that_of_its_services_too() {
 }
 
 #[test]
-fn what_went_wrong_with_a_service_while_the_program_ran_comes_after_its_own_errors() {
+fn failures_of_services_follow_the_errors_of_the_program() {
     as_everybody(|caller| {
         let mut breaks = shell(
             "breaks",
@@ -173,9 +173,9 @@ fn what_went_wrong_with_a_service_while_the_program_ran_comes_after_its_own_erro
 }
 
 #[test]
-fn of_many_errors_the_first_are_shown_and_long_lines_are_cut() {
+fn many_errors_are_cut_to_the_first_lines() {
     as_everybody(|caller| {
-        let mut loud = shell("loud", "true", Readiness::Returned);
+        let mut loud = shell("loud", "true", ServiceReadiness::Returned);
         loud.logs = vec!["/tmp/log".into()];
         loud.errors = vec!["error".to_owned()];
         let script = "for i in $(seq 30); do printf \"error $i %03000d\\n\" 0; done > /tmp/log";
@@ -188,10 +188,10 @@ fn of_many_errors_the_first_are_shown_and_long_lines_are_cut() {
 }
 
 #[test]
-fn what_a_program_puts_in_the_place_of_a_log_is_not_read() {
+fn log_replaced_by_the_program_is_not_read() {
     as_everybody(|caller| {
         for script in ["mkfifo /tmp/log", "ln -s /proc/self/status /tmp/log", "mkdir /tmp/log", "ln -s log /tmp/log"] {
-            let mut quiet = shell("quiet", "true", Readiness::Returned);
+            let mut quiet = shell("quiet", "true", ServiceReadiness::Returned);
             quiet.logs = vec!["/tmp/log".into()];
             quiet.errors = vec!["Name:".to_owned()];
             let outcome = caller.run(&with(&caller, script, [quiet]));
@@ -201,15 +201,15 @@ fn what_a_program_puts_in_the_place_of_a_log_is_not_read() {
 }
 
 #[test]
-fn without_namespaces_a_service_is_behind_the_same_walls_and_in_one_domain_with_the_program() {
+fn service_without_namespaces_is_confined_like_the_program() {
     as_everybody_once(|caller| {
         let home = caller.host_directory();
         let other = caller.host_directory();
         fs::write(other.0.join("secret"), "[error] secret").unwrap();
-        let (sleeper, place) = (Sleeper::new(), |name: &str| -> PathBuf { home.0.join(name) });
+        let (sleeper, place) = (SleepProcess::new(), |name: &str| -> PathBuf { home.0.join(name) });
         let secret = other.0.join("secret");
         let script = format!("cat {} > seen 2>&1; echo $$ > pid; exec {sleeper}", secret.display());
-        let mut walled = shell("walled", &script, Readiness::File { path: place("pid") });
+        let mut walled = shell("walled", &script, ServiceReadiness::File { path: place("pid") });
         walled.logs = vec![place("log")];
         walled.errors = vec!["[error]".to_owned()];
         let script = format!("ln -s {} log; cat seen; kill $(cat pid) && echo killed", secret.display());

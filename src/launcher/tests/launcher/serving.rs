@@ -1,4 +1,4 @@
-//! What a manager does besides what every launcher does: many calls, each in a sandbox that no other call ever sees.
+//! Managers: many calls, each in a sandbox that serves no other call.
 
 use std::collections::HashSet;
 use std::fs;
@@ -7,19 +7,19 @@ use std::time::{Duration, Instant};
 
 use sandbox_plan::{Call, Ending, Report, Step};
 
-use crate::support::{Caller, Change, Served, Sleeper, as_everybody_served, kill, programs};
+use crate::support::{Change, Served, SleepProcess, TestCaller, as_everybody_served, kill, programs};
 
 const AT_ONCE: Duration = Duration::from_millis(1000);
 
-fn call(caller: &Caller, script: &str) -> Call {
+fn call(caller: &TestCaller, script: &str) -> Call {
     caller.plan(script).call
 }
 
-fn serve(caller: &Caller, ready: usize) -> Served {
+fn serve(caller: &TestCaller, ready: usize) -> Served {
     caller.serve(&caller.plan("").environment, ready)
 }
 
-/// All processes below the launcher, itself included.
+/// Returns all processes below the launcher, itself included.
 pub fn processes(served: &Served) -> Vec<i32> {
     let mut all = vec![served.child.id() as i32];
     let mut index = 0;
@@ -35,7 +35,7 @@ fn descriptors(pid: i32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
 }
 
-/// Waits until nothing changes any more, as when all ready sandboxes are made.
+/// Waits until a number stops changing, as when all ready sandboxes are made.
 pub fn settled<T: PartialEq>(measure: impl Fn() -> T) -> T {
     let (mut last, mut since) = (measure(), Instant::now());
     while since.elapsed() < Duration::from_millis(150) {
@@ -61,7 +61,7 @@ pub fn wait_until_gone(pids: &[i32]) {
 }
 
 #[test]
-fn a_sandbox_never_serves_twice() {
+fn sandbox_never_serves_twice() {
     as_everybody_served(|caller| {
         let served = serve(&caller, 2);
         let mark = "cat /sandbox/mark /tmp/mark /dev/shm/mark 2>/dev/null; echo x | tee /sandbox/mark > /tmp/mark; \
@@ -79,7 +79,7 @@ fn a_sandbox_never_serves_twice() {
 }
 
 #[test]
-fn nothing_is_made_before_the_first_call() {
+fn no_sandbox_is_made_before_the_first_call() {
     as_everybody_served(|caller| {
         let served = serve(&caller, 4);
         assert_eq!(settled(|| processes(&served).len()), 2, "a guard and a manager");
@@ -90,7 +90,7 @@ fn nothing_is_made_before_the_first_call() {
 }
 
 #[test]
-fn no_more_are_ready_than_were_asked_for() {
+fn ready_sandboxes_are_no_more_than_ordered() {
     as_everybody_served(|caller| {
         for ready in [0, 1, 3] {
             let served = serve(&caller, ready);
@@ -104,7 +104,7 @@ fn no_more_are_ready_than_were_asked_for() {
 }
 
 #[test]
-fn a_hundred_calls_at_once_all_get_their_own_answer() {
+fn hundred_calls_at_once_get_their_own_answers() {
     as_everybody_served(|caller| {
         let served = serve(&caller, 4);
         let calls: Vec<_> = (0..100)
@@ -119,10 +119,10 @@ fn a_hundred_calls_at_once_all_get_their_own_answer() {
 }
 
 #[test]
-fn a_killed_manager_leaves_nothing() {
+fn killed_manager_leaves_no_process() {
     as_everybody_served(|caller| {
         for victim in 0..2 {
-            let sleeper = Sleeper::new();
+            let sleeper = SleepProcess::new();
             let mut served = serve(&caller, 3);
             let mut running: Vec<_> = (0..3).map(|_| served.begin(&call(&caller, &sleeper.to_string()))).collect();
             for calling in &mut running {
@@ -141,9 +141,9 @@ fn a_killed_manager_leaves_nothing() {
 }
 
 #[test]
-fn a_cancelled_call_ends_and_the_others_go_on() {
+fn cancelled_call_ends_and_others_go_on() {
     as_everybody_served(|caller| {
-        let sleeper = Sleeper::new();
+        let sleeper = SleepProcess::new();
         let served = serve(&caller, 2);
         let other = served.begin(&call(&caller, "sleep 1; echo done"));
         let cancelled = served.begin(&call(&caller, &format!("trap '' TERM HUP; (setsid {sleeper} &); {sleeper}")));
@@ -155,7 +155,7 @@ fn a_cancelled_call_ends_and_the_others_go_on() {
 }
 
 #[test]
-fn each_call_has_a_deadline_of_its_own() {
+fn calls_have_deadlines_of_their_own() {
     as_everybody_served(|caller| {
         let served = serve(&caller, 2);
         let short = served.begin(&caller.plan("sleep 900").within(Duration::from_millis(200)).call);
@@ -166,7 +166,7 @@ fn each_call_has_a_deadline_of_its_own() {
 }
 
 #[test]
-fn a_call_that_never_comes_ends_at_its_deadline() {
+fn call_that_never_comes_ends_at_its_deadline() {
     as_everybody_served(|caller| {
         let served = serve(&caller, 1);
         let (calling, _keep) = served.begin_silent(Duration::from_millis(200));
@@ -176,7 +176,7 @@ fn a_call_that_never_comes_ends_at_its_deadline() {
 }
 
 #[test]
-fn one_call_s_failure_is_its_own() {
+fn failed_call_does_not_affect_others() {
     as_everybody_served(|caller| {
         let served = serve(&caller, 1);
         let mut bad = call(&caller, "true");
@@ -190,7 +190,7 @@ fn one_call_s_failure_is_its_own() {
 }
 
 #[test]
-fn a_sandbox_that_cannot_be_made_is_told_to_each_call() {
+fn sandbox_that_cannot_be_made_fails_each_call() {
     as_everybody_served(|caller| {
         let mut plan = caller.plan("true");
         plan.environment.sandbox.push(Step::ReadOnly { target: "/none".into() });
@@ -203,7 +203,7 @@ fn a_sandbox_that_cannot_be_made_is_told_to_each_call() {
 }
 
 #[test]
-fn a_thousand_calls_leave_no_process_and_no_descriptor_and_no_mount() {
+fn thousand_calls_leave_no_process_descriptor_or_mount() {
     as_everybody_served(|caller| {
         let served = serve(&caller, 2);
         let echo = call(&caller, "echo fine");

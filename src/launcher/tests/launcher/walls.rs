@@ -5,16 +5,16 @@ use std::process::Command;
 
 use sandbox_plan::{Ending, Namespace, Plan, Resource, Step};
 
-use crate::support::{Caller, Change, Way, as_everybody};
+use crate::support::{Change, LaunchMode, TestCaller, as_everybody};
 
-/// The value of a line of /proc/self/status.
+/// Returns the value of a line of /proc/self/status.
 fn field<'text>(status: &'text str, name: &str) -> &'text str {
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     line.unwrap_or_else(|| panic!("no {name} in {status}")).trim()
 }
 
 #[test]
-fn a_program_is_a_plain_user_without_capabilities() {
+fn program_has_no_capabilities() {
     as_everybody(|caller| {
         let outcome = caller.sh("cat /proc/self/status; cat /proc/self/uid_map");
         let status = outcome.text();
@@ -29,16 +29,16 @@ fn a_program_is_a_plain_user_without_capabilities() {
         assert_eq!(field(status, "NoNewPrivs"), "1");
         let Some(map) = status.lines().last() else { unreachable!() };
         // A manager's namespace lies between, so that not even this number of the host is told.
-        let host = match caller.way {
-            Way::Once => caller.identity().host_uid.to_string(),
-            Way::Served => "1000".to_owned(),
+        let host = match caller.mode {
+            LaunchMode::Once => caller.identity().host_uid.to_string(),
+            LaunchMode::Served => "1000".to_owned(),
         };
         assert_eq!(map.split_whitespace().collect::<Vec<_>>(), ["1000", &host, "1"]);
     });
 }
 
 #[test]
-fn signals_are_at_their_defaults_in_a_session_of_its_own() {
+fn program_has_default_signals_and_its_own_session() {
     as_everybody(|caller| {
         let outcome = caller.sh("cat /proc/self/status; cut -d' ' -f 6,7 /proc/$$/stat; echo $$");
         let status = outcome.text();
@@ -52,7 +52,7 @@ fn signals_are_at_their_defaults_in_a_session_of_its_own() {
 }
 
 #[test]
-fn a_server_s_signals_and_mask_and_descriptors_are_not_inherited() {
+fn signals_mask_and_descriptors_are_not_inherited() {
     as_everybody(|caller| {
         let launcher = caller.command().get_program().to_owned();
         let mut server = Command::new("sh");
@@ -65,7 +65,7 @@ fn a_server_s_signals_and_mask_and_descriptors_are_not_inherited() {
 }
 
 #[test]
-fn only_the_named_variables_are_there() {
+fn program_has_only_the_named_variables() {
     as_everybody(|caller| {
         let mut plan = caller.plan("");
         plan.program().arguments = vec!["env".to_owned()];
@@ -85,7 +85,7 @@ fn standard_input_is_empty() {
 }
 
 #[test]
-fn pid_1_tells_nothing_of_the_host() {
+fn pid_1_shows_no_file_of_the_host() {
     as_everybody(|caller| {
         let script = "tr -d '\\0' < /proc/1/cmdline; cat /proc/1/comm; ls /proc | grep -c '^[0-9]'; \
                       for secret in environ maps stack syscall io; do cat /proc/1/$secret && echo $secret; done 2>/dev/null; \
@@ -109,7 +109,7 @@ fn pid_1_tells_nothing_of_the_host() {
 }
 
 #[test]
-fn the_network_is_a_loopback_interface_and_no_more() {
+fn network_is_only_a_loopback_interface() {
     as_everybody(|caller| {
         let outcome = caller.sh("tail -n +3 /proc/net/dev | cut -d: -f1; grep -c '127.0.0.1' /proc/net/fib_trie; cat /proc/net/route | wc -l");
         let lines: Vec<&str> = outcome.text().lines().map(str::trim).collect();
@@ -132,7 +132,7 @@ fn loopback_answers_and_the_outside_is_unreachable() {
 }
 
 #[test]
-fn the_host_s_network_is_there_where_the_plan_names_no_network_namespace() {
+fn plan_without_network_namespace_shows_the_host_network() {
     as_everybody(|caller| {
         let mut plan = caller.plan("readlink /proc/self/ns/net");
         plan.environment.namespaces.retain(|namespace| *namespace != Namespace::Network);
@@ -144,7 +144,7 @@ fn the_host_s_network_is_there_where_the_plan_names_no_network_namespace() {
 }
 
 #[test]
-fn every_namespace_is_a_new_one() {
+fn every_namespace_is_new() {
     as_everybody(|caller| {
         for name in ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"] {
             let outcome = caller.sh(&format!("readlink /proc/self/ns/{name}"));
@@ -156,7 +156,7 @@ fn every_namespace_is_a_new_one() {
 }
 
 #[test]
-fn limits_are_soft_and_hard_and_hold() {
+fn limits_are_soft_and_hard_and_enforced() {
     as_everybody(|caller| {
         let mut plan = caller.plan(
             "for kind in -S -H; do ulimit $kind -n; ulimit $kind -d; ulimit $kind -c; ulimit $kind -t; done; \
@@ -172,7 +172,7 @@ fn limits_are_soft_and_hard_and_hold() {
 }
 
 #[test]
-fn a_limit_above_the_hard_one_is_the_hard_one() {
+fn limit_above_the_hard_limit_is_the_hard_limit() {
     as_everybody(|caller| {
         let mut plan = caller.plan("ulimit -n");
         let limit = |value| Step::Limit { resource: Resource::OpenFiles, value };
@@ -182,7 +182,7 @@ fn a_limit_above_the_hard_one_is_the_hard_one() {
 }
 
 #[test]
-fn memory_beyond_the_limit_is_refused() {
+fn memory_over_the_limit_is_refused() {
     as_everybody(|caller| {
         let limited = |bytes: u32| {
             let mut plan = caller.plan(&format!("head -c {bytes} /dev/zero | tail -c {bytes} | wc -c"));
@@ -197,7 +197,7 @@ fn memory_beyond_the_limit_is_refused() {
 }
 
 #[test]
-fn a_large_plan_fits_into_a_small_memory_limit() {
+fn large_plan_fits_into_a_small_memory_limit() {
     as_everybody(|caller| {
         let mut plan = caller.plan("wc -c < /sandbox/large");
         let content = vec![b'x'; 24 << 20];
@@ -208,7 +208,7 @@ fn a_large_plan_fits_into_a_small_memory_limit() {
 }
 
 #[test]
-fn processor_time_beyond_the_limit_kills() {
+fn processor_time_over_the_limit_kills() {
     as_everybody(|caller| {
         let mut plan = caller.plan("while :; do :; done");
         plan.environment.walls.insert(0, Step::Limit { resource: Resource::CpuTime, value: 1 });
@@ -216,7 +216,7 @@ fn processor_time_beyond_the_limit_kills() {
     });
 }
 
-/// A filter that answers one system call with EPERM: load its number, compare, return.
+/// Makes a filter that answers one system call with EPERM: load its number, compare, return.
 fn refuse(call: libc::c_long) -> Vec<u8> {
     let statement = |code: u32, jt: u8, jf: u8, k: u32| {
         let mut bytes = (code as u16).to_ne_bytes().to_vec();
@@ -233,14 +233,14 @@ fn refuse(call: libc::c_long) -> Vec<u8> {
     .concat()
 }
 
-fn with_filters(caller: &Caller, script: &str, filters: &[libc::c_long]) -> Plan {
+fn with_filters(caller: &TestCaller, script: &str, filters: &[libc::c_long]) -> Plan {
     let mut plan = caller.plan(script);
     plan.environment.walls.extend(filters.iter().map(|call| Step::Seccomp { program: refuse(*call) }));
     plan
 }
 
 #[test]
-fn a_seccomp_filter_holds_for_the_program() {
+fn seccomp_filter_applies_to_the_program() {
     as_everybody(|caller| {
         let plan = with_filters(
             &caller,
@@ -256,14 +256,14 @@ fn a_seccomp_filter_holds_for_the_program() {
 }
 
 #[test]
-fn a_program_starts_where_a_filter_has_shut_the_newer_clone() {
+fn program_starts_under_a_filter_that_refuses_clone3() {
     as_everybody(|caller| {
         assert_eq!(caller.run(&with_filters(&caller, "sh -c 'echo fine'", &[libc::SYS_mount])).text(), "fine");
     });
 }
 
 #[test]
-fn landlock_holds_inside_namespaces_too() {
+fn landlock_applies_inside_namespaces() {
     as_everybody(|caller| {
         let mut plan = caller.plan(
             "echo x > /sandbox/x && cat /sandbox/x; echo x > /tmp/x; cat /tmp/y; ls /proc/self >/dev/null && echo proc",
@@ -287,9 +287,9 @@ fn landlock_holds_inside_namespaces_too() {
     });
 }
 
-/// As Nix 2.34 puts one around builders. Under a further layer that confines files, this one would bar moving them.
+/// Confines as Nix 2.34 does its builders. With a further layer that confines files, this one prevents moving them.
 #[test]
-fn files_can_be_moved_under_a_layer_of_landlock_that_says_nothing_of_files() {
+fn files_can_be_moved_under_a_landlock_layer_without_files() {
     const VERSION: libc::c_ulong = 1;
     const SCOPES: libc::c_long = 6;
     // SAFETY: no pointer is followed.

@@ -1,13 +1,16 @@
 //! The system calls that a program is refused, as a table, and the filter that refuses them.
 //!
-//! Everything is allowed but what the table names: programs call what they like, and break in odd ways where a call that
-//! they have always had is missing. What is named leads to kernel code that namespaces do not confine, or that was the
-//! way out of many a container. A refusal is worded as the kernel's own where it has one for the purpose, so that
-//! programs fall back on what they would do on an older or smaller kernel.
+//! Everything is allowed except what the table names: programs use many system calls, and fail in strange ways if a
+//! common one is missing. The table names calls that reach kernel code which namespaces do not confine, or by which
+//! programs have escaped from containers. The error is that of a kernel without the feature if there is one, so that
+//! programs fall back as they do on an older kernel.
+//!
+//! The filter has two parts. numbers.rs assembles the first, a binary search over the numbers of system calls; change
+//! it only to make the search faster. seccompiler compiles the second, for the calls whose arguments matter.
 
 use std::collections::BTreeMap;
 
-use numbers::{Answer, Answers};
+use numbers::{Verdict, Verdicts};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
     sock_filter,
@@ -15,30 +18,30 @@ use seccompiler::{
 
 mod numbers;
 
-/// What bounds the sandbox's memory and processors, on which it depends what must be refused.
+/// Which limits control groups enforce. Without them the filter must refuse more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// Memory of all kinds counts against a limit. Otherwise the kinds that no process is charged for are refused.
+    /// All memory is limited. Otherwise memory that belongs to no process is refused.
     pub memory: bool,
-    /// Processor time is shared out. Otherwise a program must stay on the processors it is put on.
+    /// Processor time is limited. Otherwise a program must stay on its processors.
     pub processors: bool,
 }
 
 const NOT_PERMITTED: i32 = libc::EPERM;
-/// As on a kernel that does not have it.
+/// The error of a kernel without the call.
 const NOT_THERE: i32 = libc::ENOSYS;
-/// Told to be done, and not done.
+/// The call seems to succeed, and has no effect.
 const IGNORED: i32 = 0;
 
-/// A system call that is refused, with the error that answers it.
-pub struct Refusal {
+/// A system call that is refused, with its error.
+pub struct RefusedSyscall {
     pub call: libc::c_long,
     pub errno: i32,
-    /// The cases in which it is; none means all.
+    /// The cases in which it is refused; always if there are none.
     pub cases: Vec<Vec<Condition>>,
 }
 
-/// A condition on one argument. All of a case's must hold.
+/// A condition on one argument. In a case, all of its conditions hold.
 #[derive(Clone)]
 pub struct Condition {
     argument: u8,
@@ -46,31 +49,33 @@ pub struct Condition {
     value: u64,
 }
 
+/// Holds if an argument has this value.
 pub const fn is(argument: u8, value: i32) -> Condition {
     Condition { argument, operator: SeccompCmpOp::Eq, value: value as u32 as u64 }
 }
 
+/// Holds if an argument does not have this value.
 pub const fn is_not(argument: u8, value: i32) -> Condition {
     Condition { argument, operator: SeccompCmpOp::Ne, value: value as u32 as u64 }
 }
 
-/// All bits of `value` are set, whatever the others are.
+/// Holds if all bits of `value` are set.
 const fn has(argument: u8, value: i32) -> Condition {
     Condition { argument, operator: SeccompCmpOp::MaskedEq(value as u32 as u64), value: value as u32 as u64 }
 }
 
-/// The bits of `mask` have this value.
+/// Holds if the bits of `mask` have this value.
 pub const fn masked(argument: u8, mask: i32, value: i32) -> Condition {
     Condition { argument, operator: SeccompCmpOp::MaskedEq(mask as u32 as u64), value: value as u32 as u64 }
 }
 
-/// Refused whatever the arguments are.
+/// Refused for all arguments.
 const ALWAYS: &[(libc::c_long, i32)] = &[
-    // Keys belong to users, and users are no namespace of ours.
+    // Keys belong to users of the host.
     (libc::SYS_add_key, NOT_PERMITTED),
     (libc::SYS_keyctl, NOT_PERMITTED),
     (libc::SYS_request_key, NOT_PERMITTED),
-    // Large interfaces with a long history of holes.
+    // Large interfaces with many past vulnerabilities.
     (libc::SYS_bpf, NOT_PERMITTED),
     (libc::SYS_perf_event_open, NOT_PERMITTED),
     (libc::SYS_userfaultfd, NOT_PERMITTED),
@@ -78,7 +83,7 @@ const ALWAYS: &[(libc::c_long, i32)] = &[
     (libc::SYS_io_uring_setup, NOT_THERE),
     (libc::SYS_io_uring_enter, NOT_THERE),
     (libc::SYS_io_uring_register, NOT_THERE),
-    // A look into other processes.
+    // Access to other processes.
     (libc::SYS_ptrace, NOT_PERMITTED),
     (libc::SYS_process_vm_readv, NOT_PERMITTED),
     (libc::SYS_process_vm_writev, NOT_PERMITTED),
@@ -101,7 +106,7 @@ const ALWAYS: &[(libc::c_long, i32)] = &[
     (STATMOUNT, NOT_THERE),
     (LISTMOUNT, NOT_THERE),
     (OPEN_TREE_ATTR, NOT_PERMITTED),
-    // Its flags lie in memory, where a filter can't look.
+    // Its flags are in memory, where a filter can't read them.
     (libc::SYS_clone3, NOT_THERE),
     // The kernel itself, and the machine.
     (libc::SYS_kexec_load, NOT_PERMITTED),
@@ -118,14 +123,14 @@ const ALWAYS: &[(libc::c_long, i32)] = &[
     (libc::SYS_clock_settime, NOT_PERMITTED),
     (libc::SYS_clock_adjtime, NOT_PERMITTED),
     (libc::SYS_adjtimex, NOT_PERMITTED),
-    // Files by other ways than their paths.
+    // Access to files by other means than paths.
     (libc::SYS_open_by_handle_at, NOT_PERMITTED),
     (libc::SYS_name_to_handle_at, NOT_PERMITTED),
     (libc::SYS_fanotify_init, NOT_PERMITTED),
     (libc::SYS_quotactl, NOT_PERMITTED),
     (libc::SYS_quotactl_fd, NOT_PERMITTED),
     (libc::SYS_lookup_dcookie, NOT_PERMITTED),
-    // Memory that the kernel itself can't see, and that no swap or dump bounds.
+    // Memory that the kernel itself can't read.
     (MEMFD_SECRET, NOT_THERE),
 ];
 
@@ -151,11 +156,11 @@ const ALWAYS_HERE: &[(libc::c_long, i32)] = &[
 const ALWAYS_HERE: &[(libc::c_long, i32)] =
     &[(libc::SYS_kexec_file_load, NOT_PERMITTED), (libc::SYS_nfsservctl, NOT_THERE)];
 
-/// Memory that is no process's own. System V's messages and semaphores lie in the kernel's own memory.
+/// Memory that belongs to no process. System V's messages and semaphores are in the kernel's own memory.
 const UNCHARGED: &[libc::c_long] = &[libc::SYS_memfd_create, libc::SYS_shmget, libc::SYS_msgget, libc::SYS_semget];
 
-/// Options that let a socket hold more than it does by default. The kernel takes a size for a wish, and cuts it to its
-/// own limit without a word; programs take an error for the end.
+/// Options by which a socket can hold more than by default. The kernel silently cuts a size to its own limit, so the
+/// filter ignores the request: many programs give up on an error.
 const BUFFER_SIZES: &[(libc::c_int, i32)] = &[
     (libc::SO_SNDBUF, IGNORED),
     (libc::SO_RCVBUF, IGNORED),
@@ -163,7 +168,7 @@ const BUFFER_SIZES: &[(libc::c_int, i32)] = &[
     (libc::SO_RCVBUFFORCE, NOT_PERMITTED),
 ];
 
-/// Each flag of clone and unshare that makes a namespace. CLONE_NEWTIME is none to clone: there the bit is a signal's.
+/// The flags of clone and unshare that make namespaces. Not CLONE_NEWTIME, whose bit is part of the signal in clone.
 const NEW_NAMESPACES: [i32; 7] = [
     libc::CLONE_NEWUSER,
     libc::CLONE_NEWNS,
@@ -175,18 +180,18 @@ const NEW_NAMESPACES: [i32; 7] = [
 ];
 const CLONE_NEWTIME: i32 = 0x80;
 
-fn table(bounds: Bounds) -> Vec<Refusal> {
-    let always = |(call, errno): &(libc::c_long, i32)| Refusal { call: *call, errno: *errno, cases: Vec::new() };
-    let mut table: Vec<Refusal> = ALWAYS.iter().chain(ALWAYS_HERE).map(always).collect();
-    let mut refuse = |call, errno, cases| table.push(Refusal { call, errno, cases });
+fn table(bounds: Bounds) -> Vec<RefusedSyscall> {
+    let always = |(call, errno): &(libc::c_long, i32)| RefusedSyscall { call: *call, errno: *errno, cases: Vec::new() };
+    let mut table: Vec<RefusedSyscall> = ALWAYS.iter().chain(ALWAYS_HERE).map(always).collect();
+    let mut refuse = |call, errno, cases| table.push(RefusedSyscall { call, errno, cases });
     let flags = |flags: &[i32]| flags.iter().map(|flag| vec![has(0, *flag)]).collect::<Vec<_>>();
     refuse(libc::SYS_clone, NOT_PERMITTED, flags(&NEW_NAMESPACES));
     refuse(libc::SYS_unshare, NOT_PERMITTED, flags(&[&NEW_NAMESPACES[..], &[CLONE_NEWTIME]].concat()));
-    // A terminal's input, and the console's selection.
+    // Writing to a terminal's input and to the console's selection.
     refuse(libc::SYS_ioctl, NOT_PERMITTED, [TIOCSTI, TIOCLINUX].map(|request| vec![is(1, request)]).into());
-    // 0 is how programs are, and -1 asks.
+    // 0 is the usual personality, and -1 asks for it.
     refuse(libc::SYS_personality, NOT_PERMITTED, vec![vec![is_not(0, 0), is_not(0, -1)]]);
-    // The first process, which may be the same user's, would not outlive a limit of no time.
+    // A limit on processor time would kill the first process, which may be the same user's.
     refuse(libc::SYS_prlimit64, NOT_PERMITTED, vec![vec![is(0, 1)]]);
     for call in [libc::SYS_socket, libc::SYS_socketpair] {
         refuse(call, libc::EAFNOSUPPORT, families());
@@ -210,18 +215,18 @@ fn table(bounds: Bounds) -> Vec<Refusal> {
 const TIOCSTI: i32 = 0x5412;
 const TIOCLINUX: i32 = 0x541c;
 
-/// The other families are kernel code that few programs need, loaded when it is asked for.
+/// Refuses all families but four. The others are kernel code that few programs need, and that is loaded on demand.
 fn families() -> Vec<Vec<Condition>> {
     vec![[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK].map(|family| is_not(0, family)).into()]
 }
 
-/// Packets of one's own making.
+/// Refuses raw sockets, by which a program can forge packets.
 fn raw_sockets() -> Vec<Vec<Condition>> {
     const TYPE: i32 = 0xf;
     [libc::AF_INET, libc::AF_INET6].map(|family| vec![is(0, family), masked(1, TYPE, libc::SOCK_RAW)]).into()
 }
 
-/// Of netlink the interfaces and routes, which is protocol 0; of IP what everybody uses, ping included.
+/// Allows of netlink only interfaces and routes (protocol 0), and of IP only common protocols, ping included.
 fn protocols() -> Vec<Vec<Condition>> {
     let usual = [0, libc::IPPROTO_ICMP, libc::IPPROTO_TCP, libc::IPPROTO_UDP, libc::IPPROTO_ICMPV6];
     let unusual = |family| -> Vec<Condition> {
@@ -230,13 +235,13 @@ fn protocols() -> Vec<Vec<Condition>> {
     vec![vec![is(0, libc::AF_NETLINK), is_not(2, libc::NETLINK_ROUTE)], unusual(libc::AF_INET), unusual(libc::AF_INET6)]
 }
 
-/// The filter, as the bytes of the kernel's instructions.
+/// Returns the filter, as an array of the kernel's `struct sock_filter`.
 pub fn filter(bounds: Bounds) -> Vec<u8> {
     stricter_filter(bounds, Vec::new())
 }
 
-/// A filter that refuses more than the table.
-pub fn stricter_filter(bounds: Bounds, more: Vec<Refusal>) -> Vec<u8> {
+/// Returns a filter that refuses more than the table.
+pub fn stricter_filter(bounds: Bounds, more: Vec<RefusedSyscall>) -> Vec<u8> {
     let mut refusals = table(bounds);
     refusals.extend(more);
     program(refusals).iter().flat_map(bytes).collect()
@@ -248,17 +253,17 @@ fn bytes(instruction: &sock_filter) -> [u8; 8] {
     [code0, code1, instruction.jt, instruction.jf, k0, k1, k2, k3]
 }
 
-/// What the numbers decide, and behind it one program out of a filter for each error that depends on arguments: a filter
-/// has one answer only, and each that is installed costs time.
-fn program(refusals: Vec<Refusal>) -> BpfProgram {
+/// Assembles the part for the numbers, followed by a part for each error that depends on arguments. seccompiler's
+/// filters have one error each, and installing several filters would cost more time than one.
+fn program(refusals: Vec<RefusedSyscall>) -> BpfProgram {
     let (always, sometimes): (Vec<_>, Vec<_>) = refusals.into_iter().partition(|refusal| refusal.cases.is_empty());
-    let asked = sometimes.iter().map(|refusal| (refusal.call as u32, Answer::Ask));
-    // Those without cases come last, since a call that is refused in all of them needs no look at its arguments.
-    let refused = always.iter().map(|refusal| (refusal.call as u32, Answer::Refuse(refusal.errno)));
-    let mut program = Answers::new(&asked.chain(refused).collect()).program();
+    let asked = sometimes.iter().map(|refusal| (refusal.call as u32, Verdict::Ask));
+    // The calls that are always refused come last, and replace entries of the same number.
+    let refused = always.iter().map(|refusal| (refusal.call as u32, Verdict::Refuse(refusal.errno)));
+    let mut program = Verdicts::new(&asked.chain(refused).collect()).program();
 
     let mut by_errno: BTreeMap<i32, BTreeMap<i64, Vec<SeccompRule>>> = BTreeMap::new();
-    for Refusal { call, errno, cases } in sometimes {
+    for RefusedSyscall { call, errno, cases } in sometimes {
         by_errno.entry(errno).or_default().entry(call).or_default().extend(cases.into_iter().map(rule));
     }
     let last = by_errno.len() - 1;
@@ -273,7 +278,7 @@ fn program(refusals: Vec<Refusal>) -> BpfProgram {
 }
 
 fn rule(case: Vec<Condition>) -> SeccompRule {
-    // The low 32 bits, since all of these arguments are ints: the kernel ignores the rest of the register.
+    // Only the low 32 bits: all of these arguments are ints, and the kernel ignores the rest of the register.
     let condition = |Condition { argument, operator, value }| {
         SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)
             .expect("an argument's number is below 6")
@@ -291,7 +296,7 @@ fn compile(rules: BTreeMap<i64, Vec<SeccompRule>>, errno: i32) -> BpfProgram {
 const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
 const JUMP: u16 = (libc::BPF_JMP | libc::BPF_JA) as u16;
 
-/// Lets what a program would allow go on behind its end instead.
+/// Makes a program continue behind its end instead of allowing a call.
 fn fall_through(program: &mut BpfProgram) {
     let length = program.len();
     for (index, instruction) in program.iter_mut().enumerate() {

@@ -1,7 +1,7 @@
-//! The part of the filter that looks at a system call's number alone.
+//! The part of the filter that depends only on the number of a system call.
 //!
-//! The kernel runs a filter once for each number when it is installed, to learn which calls are always allowed, and
-//! installs one in each sandbox. A search by halves takes a few steps where a list takes a hundred.
+//! When a filter is installed, which happens in each sandbox, the kernel runs it once for each number to learn which
+//! calls are always allowed. A binary search takes a few steps where a list takes a hundred.
 
 use std::collections::BTreeMap;
 
@@ -9,38 +9,38 @@ use seccompiler::{BpfProgram, sock_filter};
 
 use super::NOT_THERE;
 
-/// What a call's number decides.
+/// The decision for the number of a system call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
+pub enum Verdict {
     Allow,
     /// Refused with this error.
     Refuse(i32),
-    /// The arguments decide: what stands behind this part goes on.
+    /// The arguments decide: the filter continues behind this part.
     Ask,
 }
 
-/// From here on are the calls of x32, which have numbers of their own on the same architecture.
+/// The first number of x32, an ABI with numbers of its own on the same architecture.
 const X32: u32 = 0x4000_0000;
 
-/// The answers for some numbers, of which all others are allowed; no call of x32 is there.
-pub struct Answers(BTreeMap<u32, Answer>);
+/// The decisions for some numbers. All others are allowed, except that x32 is refused as missing.
+pub struct Verdicts(BTreeMap<u32, Verdict>);
 
-impl Answers {
-    pub fn new(named: &BTreeMap<u32, Answer>) -> Self {
-        let mut starts = BTreeMap::from([(0, Answer::Allow)]);
+impl Verdicts {
+    pub fn new(named: &BTreeMap<u32, Verdict>) -> Self {
+        let mut starts = BTreeMap::from([(0, Verdict::Allow)]);
         for (number, answer) in named {
             starts.insert(*number, *answer);
-            starts.entry(number + 1).or_insert(Answer::Allow);
+            starts.entry(number + 1).or_insert(Verdict::Allow);
         }
         if cfg!(target_arch = "x86_64") {
-            starts.insert(X32, Answer::Refuse(NOT_THERE));
+            starts.insert(X32, Verdict::Refuse(NOT_THERE));
         }
         Self(starts)
     }
 
-    /// Ends with an answer, or behind its own end.
+    /// Assembles the program, which returns a decision or continues behind its end.
     pub fn program(&self) -> BpfProgram {
-        let mut ranges: Vec<(u32, Answer)> = self.0.iter().map(|(start, answer)| (*start, *answer)).collect();
+        let mut ranges: Vec<(u32, Verdict)> = self.0.iter().map(|(start, answer)| (*start, *answer)).collect();
         ranges.dedup_by_key(|(_, answer)| *answer);
         let mut program = own_architecture();
         program.push(load(NUMBER));
@@ -55,14 +55,14 @@ impl Answers {
     }
 }
 
-/// Finds the last range that does not start above the number.
-fn search(ranges: &[(u32, Answer)], program: &mut BpfProgram) {
+/// Assembles a search for the last range that does not start above the number.
+fn search(ranges: &[(u32, Verdict)], program: &mut BpfProgram) {
     match ranges {
         [] => unreachable!("the first range starts at 0"),
         [(_, answer)] => program.push(match answer {
-            Answer::Allow => returned(libc::SECCOMP_RET_ALLOW),
-            Answer::Refuse(errno) => returned(libc::SECCOMP_RET_ERRNO | *errno as u32),
-            Answer::Ask => instruction(JUMP, 0, 0, 0),
+            Verdict::Allow => returned(libc::SECCOMP_RET_ALLOW),
+            Verdict::Refuse(errno) => returned(libc::SECCOMP_RET_ERRNO | *errno as u32),
+            Verdict::Ask => instruction(JUMP, 0, 0, 0),
         }),
         _ => {
             let (lower, upper) = ranges.split_at(ranges.len() / 2);
@@ -75,7 +75,7 @@ fn search(ranges: &[(u32, Answer)], program: &mut BpfProgram) {
     }
 }
 
-/// What is called by other numbers kills.
+/// Kills on system calls of a foreign architecture.
 fn own_architecture() -> BpfProgram {
     vec![load(ARCHITECTURE), instruction(JUMP_IF_EQUAL, 1, 0, AUDIT_ARCH), returned(libc::SECCOMP_RET_KILL_PROCESS)]
 }
@@ -83,7 +83,7 @@ fn own_architecture() -> BpfProgram {
 /// As linux/audit.h has it.
 pub const AUDIT_ARCH: u32 = if cfg!(target_arch = "x86_64") { 0xc000_003e } else { 0xc000_00b7 };
 
-/// Where the fields of `struct seccomp_data` stand.
+/// The offsets of fields in `struct seccomp_data`.
 const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 

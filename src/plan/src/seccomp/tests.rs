@@ -8,7 +8,7 @@ use super::*;
 const BOUNDED: Bounds = Bounds { memory: true, processors: true };
 const UNBOUNDED: Bounds = Bounds { memory: false, processors: false };
 
-/// The errno of a system call with these arguments, and zeros for the others; 0 if it succeeds.
+/// Returns the errno of a system call with these arguments, and zeros for the others; 0 if it succeeds.
 fn call(number: libc::c_long, arguments: &[i64]) -> i32 {
     let mut all = [0i64; 6];
     all[..arguments.len()].copy_from_slice(arguments);
@@ -32,7 +32,7 @@ fn confined<T: Send>(bounds: Bounds, body: impl FnOnce() -> T + Send) -> T {
 }
 
 #[test]
-fn every_call_of_the_table_is_refused_with_its_error() {
+fn calls_of_the_table_are_refused_with_their_errors() {
     let always = || ALWAYS.iter().chain(ALWAYS_HERE);
     let answers = confined(BOUNDED, || always().map(|(number, _)| call(*number, &[])).collect::<Vec<_>>());
     for ((number, errno), answer) in always().zip(answers) {
@@ -41,7 +41,7 @@ fn every_call_of_the_table_is_refused_with_its_error() {
 }
 
 #[test]
-fn ordinary_calls_go_through() {
+fn ordinary_calls_are_allowed() {
     confined(UNBOUNDED, || {
         assert_eq!(call(libc::SYS_getpid, &[]), 0);
         assert_eq!(call(libc::SYS_openat, &[-1, 0]), libc::EFAULT);
@@ -54,7 +54,7 @@ fn ordinary_calls_go_through() {
 }
 
 #[test]
-fn namespaces_are_refused_one_by_one_and_together() {
+fn new_namespaces_are_refused_one_by_one_and_together() {
     confined(BOUNDED, || {
         for flag in NEW_NAMESPACES {
             assert_eq!(call(libc::SYS_unshare, &[flag.into()]), libc::EPERM, "{flag:x}");
@@ -67,7 +67,7 @@ fn namespaces_are_refused_one_by_one_and_together() {
 }
 
 #[test]
-fn high_bits_of_an_argument_do_not_get_past_the_filter() {
+fn high_bits_of_an_argument_do_not_evade_the_filter() {
     const HIGH: i64 = 1 << 32;
     confined(BOUNDED, || {
         assert_eq!(call(libc::SYS_ioctl, &[-1, HIGH | 0x5412]), libc::EPERM);
@@ -81,7 +81,7 @@ fn high_bits_of_an_argument_do_not_get_past_the_filter() {
 }
 
 #[test]
-fn socket_families_are_those_that_programs_need() {
+fn socket_families_other_than_common_ones_are_refused() {
     confined(BOUNDED, || {
         for family in 0..48 {
             let expected = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK].contains(&family);
@@ -111,7 +111,7 @@ fn socket_families_are_those_that_programs_need() {
 }
 
 #[test]
-fn a_program_may_ask_for_its_personality_and_not_change_it() {
+fn personality_can_be_read_and_not_changed() {
     confined(BOUNDED, || {
         assert_eq!(call(libc::SYS_personality, &[0xffff_ffff]), 0);
         assert_eq!(call(libc::SYS_personality, &[0]), 0);
@@ -120,7 +120,7 @@ fn a_program_may_ask_for_its_personality_and_not_change_it() {
 }
 
 #[test]
-fn the_limits_of_the_first_process_are_its_own() {
+fn limits_of_the_first_process_cannot_be_set() {
     confined(BOUNDED, || {
         assert_eq!(call(libc::SYS_prlimit64, &[1, 0]), libc::EPERM);
         assert_eq!(call(libc::SYS_prlimit64, &[1 + (1 << 32), 0]), libc::EPERM);
@@ -131,7 +131,7 @@ fn the_limits_of_the_first_process_are_its_own() {
 }
 
 #[test]
-fn memory_that_nobody_is_charged_for_is_refused_where_nothing_else_bounds_it() {
+fn unlimited_memory_of_no_process_is_refused() {
     let shared = i64::from(libc::MAP_SHARED | libc::MAP_ANONYMOUS);
     let shared = [0, 4096, 0, shared, -1];
     confined(UNBOUNDED, || {
@@ -147,7 +147,7 @@ fn memory_that_nobody_is_charged_for_is_refused_where_nothing_else_bounds_it() {
 }
 
 #[test]
-fn sockets_hold_no_more_than_by_default_where_nothing_bounds_their_memory() {
+fn unlimited_socket_buffers_cannot_be_enlarged() {
     let wish = |socket: i32, option| {
         let size: libc::c_int = 65536;
         // SAFETY: the value is an int that outlives the call, of the length that is given.
@@ -185,7 +185,7 @@ fn sockets_hold_no_more_than_by_default_where_nothing_bounds_their_memory() {
 }
 
 #[test]
-fn a_program_stays_on_its_processors_where_nothing_shares_out_their_time() {
+fn unlimited_processor_time_keeps_the_affinity() {
     assert_eq!(confined(UNBOUNDED, || call(libc::SYS_sched_setaffinity, &[])), libc::EPERM);
     assert_ne!(confined(BOUNDED, || call(libc::SYS_sched_setaffinity, &[0, 0, 0])), libc::EPERM);
     assert_ne!(confined(UNBOUNDED, || call(libc::SYS_sched_getaffinity, &[0, 0, 0])), libc::EPERM);
@@ -193,7 +193,7 @@ fn a_program_stays_on_its_processors_where_nothing_shares_out_their_time() {
 
 #[cfg(target_arch = "x86_64")]
 #[test]
-fn the_calls_of_x32_are_not_there() {
+fn calls_of_x32_are_refused_as_missing() {
     const X32: libc::c_long = 0x4000_0000;
     confined(BOUNDED, || {
         for number in [libc::SYS_getpid, libc::SYS_ptrace, 512, 547] {
@@ -203,7 +203,7 @@ fn the_calls_of_x32_are_not_there() {
 }
 
 #[test]
-fn the_number_alone_decides_within_a_few_instructions() {
+fn number_search_takes_few_instructions() {
     let (number, architecture) = (0, 4);
     let steps = |call: u32| {
         let program = program(table(UNBOUNDED));
@@ -238,7 +238,7 @@ fn the_number_alone_decides_within_a_few_instructions() {
         let (answer, steps) = steps(call);
         match expected {
             None => assert!(answer == allowed && steps < 16, "{call}: {answer:?} in {steps} steps"),
-            Some(Refusal { errno, cases, .. }) if cases.is_empty() => {
+            Some(RefusedSyscall { errno, cases, .. }) if cases.is_empty() => {
                 assert_eq!(answer, Some(libc::SECCOMP_RET_ERRNO | errno as u32), "{call}");
             }
             Some(_) => assert_eq!(answer, None, "{call}"),

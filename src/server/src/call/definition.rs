@@ -98,7 +98,7 @@ pub struct Package {
 }
 
 /// A program that runs beside the command, from before its start: a launcher's
-/// [`Service`](sandbox_plan::Service) as static data.
+/// [`ServiceSpec`](sandbox_plan::ServiceSpec) as static data.
 #[derive(Debug, Clone, Copy)]
 pub struct Service {
     /// What messages call it.

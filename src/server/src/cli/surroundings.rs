@@ -42,6 +42,7 @@ fn raise(resource: Resource) {
     let _ = setrlimit(resource, Rlimit { current: limit.maximum, ..limit });
 }
 
+#[allow(unsafe_code, reason = "no safe function sets a signal to be ignored")]
 fn settle_signals() {
     // SAFETY: neither disposition is a function of ours; an all-zero sigset_t is the empty set, and the old set is
     // not asked for.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sandbox_plan::Environment;
+use sandbox_plan::SandboxEnvironment;
 
 use crate::call::definition::{Network, Sandbox};
 use crate::sandbox::launch::Controls;
@@ -19,7 +19,7 @@ pub struct Environments {
 }
 
 struct CachedEnvironment {
-    environment: Arc<Environment>,
+    environment: Arc<SandboxEnvironment>,
     /// The inputs of the environment.
     sandbox: &'static Sandbox,
     view: Arc<View>,
@@ -28,7 +28,7 @@ struct CachedEnvironment {
 
 impl Environments {
     /// Returns the environment of a sandbox with this view, in this machine's present state.
-    pub fn of(&self, sandbox: &'static Sandbox, view: &Arc<View>) -> Arc<Environment> {
+    pub fn of(&self, sandbox: &'static Sandbox, view: &Arc<View>) -> Arc<SandboxEnvironment> {
         let resolver = match sandbox.network {
             // The host's resolver can change while the server runs.
             Network::Bridge => plan::resolver_files(),

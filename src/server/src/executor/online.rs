@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sandbox_plan::{Call, Environment};
+use sandbox_plan::{Call, SandboxEnvironment};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +16,7 @@ use sandbox_manifest::policy::Entry;
 /// ended.
 pub(super) async fn run(
     pool: &ManagerPool,
-    (environment, call): (&Arc<Environment>, &Call),
+    (environment, call): (&Arc<SandboxEnvironment>, &Call),
     output: Output,
     entries: &'static [Entry<'static>],
     cancelled: &CancellationToken,

@@ -3,10 +3,12 @@
 use thiserror::Error;
 use tokio::task::spawn_blocking;
 
+use sandbox_plan::variables::{NAME_PREFIX, NONCE};
+
 use crate::call::file::File;
 use crate::call::job::Job;
 use crate::call::tool::SYSTEM;
-use crate::nix::run_derivation::{CallDerivation, DerivationInputs, NAME_PREFIX, NONCE, RunDerivation, builder_path};
+use crate::nix::run_derivation::{CallDerivation, DerivationInputs, RunDerivation, builder_path};
 use nix_store::derivation::{Derivation, DerivationSyntaxError};
 use nix_store::hash::{derivation_path, fill_outputs};
 use nix_store::store_path::{StorePath, StorePathError};

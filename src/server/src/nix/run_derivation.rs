@@ -13,30 +13,10 @@
 //!
 //! | variable | value |
 //! |---|---|
-//! | `environment` | the environment's output path; its file `closure` lists the store paths that the program sees |
-//! | `packages` | the output paths of the packages that the call asks for, separated by spaces; missing if it asks for none |
-//! | `file:NAMEPath` | a file that holds the content of the file NAME of the working directory (Nix's `passAsFile`) |
-//! | `files` | instead of these, a store path that holds the files and directories of the working directory |
-//! | `variable:NAME` | the program's variable NAME; it gets these and no others |
-//! | `timeout` | seconds by the wall clock |
-//! | `resources.cpu` | cores |
-//! | `resources.memory` | megabytes (2^20 bytes) |
-//! | `resources.processes`, `resources.files` | numbers of processes, and of open files of one process |
-//! | `mount.workdir` | the working directory |
-//! | `mount.scriptPerms` | the octal mode of its files |
-//! | `mount.readOnly` | `1` if the working directory is read-only, or else empty |
-//! | `security.network` | `none`; or `bridge`, or hosts and ports, which Nix's build sandbox does not have |
-//! | `user` | the name of the user |
-//! | `before.N.name` | the name of the service N, from 0 on, that is started before the command |
-//! | `before.N.command.M` | its argument M |
-//! | `before.N.ready` | `returned`, `port` and a number, or `file` and a path |
-//! | `before.N.deadline` | seconds within which it must be ready |
-//! | `before.N.logs.M`, `before.N.errors.M` | a file that it logs to, and a word by which a line tells of an error |
+//! | those of [`CallVariables`] | the call |
 //! | `out` | where to write the result |
-//! | `nonce` | ignored by the builder; it makes the derivation unique, so that Nix does not reuse an earlier result |
 //!
-//! The names follow the sandbox definition's. Files are given by `files` if Nix would not pass them on unchanged, or if
-//! they are large (see [`fits_inline`]).
+//! Files are given by `files` if Nix would not pass them on unchanged, or if they are large (see [`fits_inline`]).
 //!
 //! The inputs are the builder, the outputs of the environment and of the packages, and `files`, as sources: they must
 //! be valid before the derivation is added to a store. The environment's own derivation is not an input, because Nix
@@ -51,10 +31,13 @@ use std::path::{Component, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use crate::call::definition::{Environment, Network, Readiness, Sandbox, Service};
+use sandbox_plan::variables::{CallFiles, CallVariables, encode_bool};
+
+use crate::call::definition::{Environment, Network, Sandbox};
 use crate::call::file::File;
 use crate::call::packages::Packages;
 use crate::sandbox::launch::LAUNCHER;
+use crate::sandbox::plan::services;
 use crate::sandbox::view::{Origin, View};
 use nix_store::derivation::{Derivation, DerivationOutput};
 use nix_store::hash::{derivation_path, fill_outputs, placeholder, source_path};
@@ -65,11 +48,6 @@ use nix_store::store_path::{StorePath, StorePathError};
 const MAX_INLINE_BYTES: usize = 128 << 10;
 /// The number of files that a derivation holds itself. Each is a variable of the builder, and a file that Nix writes.
 const MAX_INLINE_FILES: usize = 64;
-
-/// Begins the name of every call's derivation; the sandbox's id follows.
-pub const NAME_PREFIX: &str = "sandbox-mcp-run-";
-/// The variable that makes a run's derivation unique.
-pub const NONCE: &str = "nonce";
 
 /// The name of the launcher in the store.
 const BUILDER_NAME: &str = "sandbox-launcher";
@@ -103,12 +81,11 @@ pub struct RunOptions<'a> {
 /// The derivation of a call without its [`RunOptions`]. Its files, which may be many megabytes, are hashed already.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallDerivation {
-    name: String,
-    /// Without variables that depend on the options, and without output paths.
+    /// With the sandbox's own time limit and without a nonce.
+    call: CallVariables,
+    /// Without variables and output paths.
     derivation: Derivation,
     files: Option<StorePath>,
-    /// The sandbox's own time limit.
-    timeout: Duration,
 }
 
 /// The derivation of one run, ready to be added to a store.
@@ -134,23 +111,13 @@ impl DerivationInputs<'_> {
     /// The path of the environment or of a package is not a store path. This does not happen with a sandbox of the tool
     /// table.
     pub fn derive(&self) -> Result<CallDerivation, StorePathError> {
-        let name = format!("{NAME_PREFIX}{}", self.sandbox.id);
         let environment = StorePath::parse(self.environment.out)?;
-        let mut variables = self.variables(&name, &environment);
-        let mut input_sources = BTreeSet::from([self.builder.clone(), environment]);
+        let mut input_sources = BTreeSet::from([self.builder.clone(), environment.clone()]);
         for out in self.packages.outs() {
             input_sources.insert(StorePath::parse(out)?);
         }
-        let inline = fits_inline(self.files);
-        let files = if inline {
-            give_files(self.files, &mut variables);
-            None
-        } else {
-            let path = files_path(self.files)?;
-            variables.insert("files".into(), path.to_string());
-            input_sources.insert(path.clone());
-            Some(path)
-        };
+        let files = if fits_inline(self.files) { None } else { Some(files_path(self.files)?) };
+        input_sources.extend(files.clone());
         let derivation = Derivation {
             outputs: BTreeMap::from([("out".into(), DerivationOutput::input_addressed(String::new()))]),
             input_derivations: BTreeMap::new(),
@@ -158,48 +125,38 @@ impl DerivationInputs<'_> {
             system: self.system.into(),
             builder: self.builder.to_string(),
             arguments: self.sandbox.command.iter().map(|argument| (*argument).into()).collect(),
-            environment: variables,
+            environment: BTreeMap::new(),
         };
-        Ok(CallDerivation { name, derivation, files, timeout: self.sandbox.timeout })
+        Ok(CallDerivation { call: self.call(&environment, files.as_ref()), derivation, files })
     }
 
-    /// Returns the variables of the derivation without those of its files, its outputs and the [`RunOptions`].
-    fn variables(&self, name: &str, environment: &StorePath) -> BTreeMap<String, String> {
+    /// Returns the call as its builder finds it.
+    fn call(&self, environment: &StorePath, files: Option<&StorePath>) -> CallVariables {
         let sandbox = self.sandbox;
-        let resources = sandbox.resources;
-        let boolean = |value| if value { "1" } else { "" }.to_owned();
-        let network = match sandbox.network {
-            Network::None => "none".to_owned(),
-            Network::Bridge => "bridge".to_owned(),
-            Network::Allow(entries) => entries.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
-        };
-        let mut variables = BTreeMap::from([
-            ("name".into(), name.into()),
-            ("system".into(), self.system.into()),
-            ("builder".into(), self.builder.to_string()),
-            ("allowSubstitutes".into(), boolean(false)),
-            ("environment".into(), environment.to_string()),
-            ("resources.cpu".into(), resources.cpu.to_string()),
-            ("resources.memory".into(), resources.memory_mb.to_string()),
-            ("resources.processes".into(), resources.processes.to_string()),
-            ("resources.files".into(), resources.files.to_string()),
-            ("mount.workdir".into(), sandbox.workdir.into()),
-            ("mount.scriptPerms".into(), format!("{:04o}", sandbox.script_mode)),
-            ("mount.readOnly".into(), boolean(sandbox.read_only)),
-            ("security.network".into(), network),
-            ("user".into(), sandbox.user.into()),
-        ]);
-        for (name, value) in program_variables(sandbox, environment, self.packages) {
-            variables.insert(format!("variable:{name}"), value);
+        let inline = |file: &File| (file.name.as_path().display().to_string(), file.content.clone());
+        CallVariables {
+            id: sandbox.id.into(),
+            environment: environment.to_string(),
+            packages: self.packages.outs().map(Into::into).collect(),
+            variables: program_variables(sandbox, environment, self.packages).into_iter().collect(),
+            files: match files {
+                Some(path) => CallFiles::Stored(path.to_string()),
+                None => CallFiles::Inline(self.files.iter().map(inline).collect()),
+            },
+            timeout: sandbox.timeout,
+            resources: sandbox.resources,
+            workdir: sandbox.workdir.into(),
+            script_mode: sandbox.script_mode,
+            read_only: sandbox.read_only,
+            network: match sandbox.network {
+                Network::None => "none".to_owned(),
+                Network::Bridge => "bridge".to_owned(),
+                Network::Allow(entries) => entries.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+            },
+            user: sandbox.user.into(),
+            services: services(sandbox),
+            nonce: None,
         }
-        if !self.packages.is_empty() {
-            variables.insert("packages".into(), self.packages.outs().collect::<Vec<_>>().join(" "));
-        }
-        for (index, service) in sandbox.services.iter().enumerate() {
-            let variable = |(key, value): (String, String)| (format!("before.{index}.{key}"), value);
-            variables.extend(service_variables(service).map(variable));
-        }
-        variables
     }
 }
 
@@ -211,7 +168,7 @@ impl CallDerivation {
     ///
     /// As those of [`Self::run`].
     pub fn receipt(&self) -> Result<RunDerivation, StorePathError> {
-        self.run(RunOptions { deadline: self.timeout, nonce: None, remote: false })
+        self.run(RunOptions { deadline: self.call.timeout, nonce: None, remote: false })
     }
 
     /// Computes the derivation of one run.
@@ -221,24 +178,27 @@ impl CallDerivation {
     /// The sandbox's id makes a name that is too long for a store path. This does not happen with a sandbox of the tool
     /// table.
     pub fn run(&self, options: RunOptions<'_>) -> Result<RunDerivation, StorePathError> {
-        let Self { name, derivation, files, .. } = self;
-        let mut derivation = derivation.clone();
-        let variables = &mut derivation.environment;
-        variables.insert("timeout".into(), whole_seconds(options.deadline).to_string());
+        let call =
+            CallVariables { timeout: options.deadline, nonce: options.nonce.map(Into::into), ..self.call.clone() };
+        let name = call.derivation_name();
+        let mut derivation = self.derivation.clone();
+        derivation.environment = call.encode();
+        derivation.environment.extend([
+            ("system".into(), derivation.system.clone()),
+            ("builder".into(), derivation.builder.clone()),
+            ("allowSubstitutes".into(), encode_bool(false)),
+        ]);
         if !options.remote {
-            variables.insert("preferLocalBuild".into(), "1".into());
+            derivation.environment.insert("preferLocalBuild".into(), encode_bool(true));
         }
-        if let Some(nonce) = options.nonce {
-            variables.insert(NONCE.into(), nonce.into());
-        }
-        fill_outputs(name, &mut derivation)?;
+        fill_outputs(&name, &mut derivation)?;
         let text = derivation.text();
         Ok(RunDerivation {
-            path: derivation_path(name, &derivation, &text)?,
+            path: derivation_path(&name, &derivation, &text)?,
             out: StorePath::parse(&derivation.outputs["out"].path)?,
             text,
             references: derivation.input_sources,
-            files: files.clone(),
+            files: self.files.clone(),
         })
     }
 }
@@ -295,42 +255,9 @@ pub fn fits_inline(files: &[File]) -> bool {
 
 static OUT_PLACEHOLDER: LazyLock<String> = LazyLock::new(|| placeholder("out"));
 
-fn give_files(files: &[File], variables: &mut BTreeMap<String, String>) {
-    let mut names = BTreeSet::new();
-    for file in files {
-        let name = format!("file:{}", file.name.as_path().display());
-        variables.insert(name.clone(), file.content.clone());
-        names.insert(name);
-    }
-    variables.insert("passAsFile".into(), Vec::from_iter(names).join(" "));
-}
-
 /// Returns the variables of the program, as in every other executor.
 fn program_variables(sandbox: &Sandbox, environment: &StorePath, packages: &Packages) -> Vec<(String, String)> {
     let out = PathBuf::from(environment.as_str());
     let path = out.join("bin").display().to_string();
     View { origin: Origin::Pinned(out), path, packages: packages.clone(), ..View::empty() }.variables(sandbox)
-}
-
-/// Returns the variables of a service, without the prefix of their names.
-fn service_variables(service: &Service) -> impl Iterator<Item = (String, String)> {
-    let ready = match service.ready {
-        Readiness::Returned => "returned".to_owned(),
-        Readiness::Port(port) => format!("port {port}"),
-        Readiness::File(path) => format!("file {path}"),
-    };
-    let single = [
-        ("name", service.name.to_owned()),
-        ("ready", ready),
-        ("deadline", whole_seconds(service.deadline).to_string()),
-    ];
-    let lists = [("command", service.command), ("logs", service.logs), ("errors", service.errors)];
-    let numbered = |(key, items): (&'static str, &'static [&'static str])| {
-        items.iter().enumerate().map(move |(index, item)| (format!("{key}.{index}"), (*item).to_owned()))
-    };
-    single.map(|(key, value)| (key.to_owned(), value)).into_iter().chain(lists.into_iter().flat_map(numbered))
-}
-
-fn whole_seconds(duration: Duration) -> u64 {
-    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }

@@ -4,9 +4,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sandbox_plan::plan::{self, Definition, NOBODY, USER, Work};
+use sandbox_plan::plan::{self, CallInput, NOBODY, SandboxSpec, USER};
 pub use sandbox_plan::plan::{HOME, OUT};
-use sandbox_plan::{Ahead, Call, Environment, Identity, Plan, Readiness, Service, Step};
+use sandbox_plan::{Ahead, Call, Identity, Plan, SandboxEnvironment, ServiceReadiness, ServiceSpec, Step};
 
 use crate::call::definition::{self, Network, Sandbox};
 use crate::call::job::Job;
@@ -28,14 +28,15 @@ pub fn with_controls(controls: &Controls, job: &Job, view: &View) -> Plan {
 }
 
 /// Returns the part of the plan that is the same for every call of a sandbox, as long as [`resolver_files`] do not change.
-pub fn environment(controls: &Controls, sandbox: &Sandbox, view: &View) -> Environment {
+pub fn environment(controls: &Controls, sandbox: &Sandbox, view: &View) -> SandboxEnvironment {
     let machine = controls.machine(identity(), &sandbox.resources);
     let definition = definition(sandbox);
     let ahead = ahead(sandbox, view).map(|variables| Ahead {
         program: plan::program(&definition, view.command(sandbox), view.variables(sandbox)),
         variables,
     });
-    let mut environment = Environment { ahead, ..plan::environment(&definition, &view.binds, &view.links, machine) };
+    let mut environment =
+        SandboxEnvironment { ahead, ..plan::environment(&definition, &view.binds, &view.links, machine) };
     let file = |(path, content): &(PathBuf, Vec<u8>)| Step::File {
         path: path.clone(),
         content: content.clone(),
@@ -59,7 +60,7 @@ fn ahead(sandbox: &Sandbox, view: &View) -> Option<Vec<(String, String)>> {
 pub fn call(job: &Job, view: &View) -> Call {
     let sandbox = job.sandbox;
     let file = |file: &crate::call::file::File| (file.name.as_path().to_owned(), file.content.as_bytes().to_vec());
-    let work = Work {
+    let work = CallInput {
         command: view.command(sandbox),
         variables: view.variables(sandbox),
         files: job.files.iter().map(file).collect(),
@@ -68,8 +69,8 @@ pub fn call(job: &Job, view: &View) -> Call {
     plan::call(&definition(sandbox), work)
 }
 
-fn definition(sandbox: &Sandbox) -> Definition<'static> {
-    Definition {
+fn definition(sandbox: &Sandbox) -> SandboxSpec<'static> {
+    SandboxSpec {
         id: sandbox.id,
         user: sandbox.user,
         workdir: Path::new(sandbox.workdir),
@@ -77,11 +78,11 @@ fn definition(sandbox: &Sandbox) -> Definition<'static> {
         read_only: sandbox.read_only,
         resources: sandbox.resources,
         network: match sandbox.network {
-            Network::None => plan::Network::None,
-            Network::Bridge => plan::Network::Host { files: resolver_files() },
+            Network::None => plan::NetworkSpec::None,
+            Network::Bridge => plan::NetworkSpec::Host { files: resolver_files() },
             Network::Allow(entries) => {
                 let Gateway { routes, listeners, resolver, hosts, resolv_conf } = Gateway::of(entries);
-                plan::Network::Gateway { routes, listeners, resolver, hosts, resolv_conf }
+                plan::NetworkSpec::Gateway { routes, listeners, resolver, hosts, resolv_conf }
             }
         },
         services: services(sandbox),
@@ -89,15 +90,15 @@ fn definition(sandbox: &Sandbox) -> Definition<'static> {
 }
 
 /// Converts the services of a sandbox to those of the launcher.
-pub fn services(sandbox: &Sandbox) -> Vec<Service> {
+pub fn services(sandbox: &Sandbox) -> Vec<ServiceSpec> {
     let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-    let service = |service: &definition::Service| Service {
+    let service = |service: &definition::Service| ServiceSpec {
         name: service.name.to_owned(),
         command: texts(service.command),
         ready: match service.ready {
-            definition::Readiness::Returned => Readiness::Returned,
-            definition::Readiness::Port(port) => Readiness::Port { port },
-            definition::Readiness::File(path) => Readiness::File { path: path.into() },
+            definition::Readiness::Returned => ServiceReadiness::Returned,
+            definition::Readiness::Port(port) => ServiceReadiness::Port { port },
+            definition::Readiness::File(path) => ServiceReadiness::File { path: path.into() },
         },
         deadline: service.deadline,
         logs: service.logs.iter().map(Into::into).collect(),

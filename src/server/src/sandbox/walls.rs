@@ -4,7 +4,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 use sandbox_plan::landlock::Landlock;
-use sandbox_plan::{Call, Ending, Environment, Failure, Plan, Program, Step, Watch};
+use sandbox_plan::{Call, Ending, Failure, Plan, Program, SandboxEnvironment, Step, Watch};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
@@ -39,14 +39,14 @@ impl MachineWalls {
         let landlock = Step::Landlock { read, write, scoped: true, required: true };
         let (sandbox, landlock, seccomp) = tokio::join!(
             in_namespaces(),
-            try_plan(without_namespaces(landlock)),
+            landlock_version(without_namespaces(landlock)),
             try_plan(without_namespaces(Step::Seccomp { program: confine::filter(Filter::STRICTEST) })),
         );
         let missing = |remedy| move |ProbeFailure { operation, reason }| Missing { operation, reason, remedy };
         Self {
             namespaces: required(&sandbox),
             sandbox,
-            landlock: landlock.and_then(|()| landlock_version()).map_err(missing(LANDLOCK_REMEDY)),
+            landlock: landlock.map_err(missing(LANDLOCK_REMEDY)),
             seccomp: seccomp.map_err(missing(SECCOMP_REMEDY)),
         }
     }
@@ -76,15 +76,23 @@ impl ProbeFailure {
     }
 }
 
+impl From<LaunchError> for ProbeFailure {
+    fn from(error: LaunchError) -> Self {
+        match error {
+            LaunchError::Refused(Failure { operation, errno }) => {
+                Self::new(operation, io::Error::from_raw_os_error(errno))
+            }
+            error => Self::new("start the launcher", error),
+        }
+    }
+}
+
 /// Runs a plan whose program does nothing.
 async fn try_plan(plan: Plan) -> Result<(), ProbeFailure> {
     match launch::run(&plan, Output::Captured, &CancellationToken::new()).await {
         Ok(run) if run.ending == (Ending::Exited { code: 0 }) => Ok(()),
         Ok(run) => Err(ProbeFailure::new("run a program", format!("it ended with {:?}", run.ending))),
-        Err(LaunchError::Refused(Failure { operation, errno })) => {
-            Err(ProbeFailure::new(operation, io::Error::from_raw_os_error(errno)))
-        }
-        Err(error) => Err(ProbeFailure::new("start the launcher", error)),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -99,7 +107,7 @@ async fn in_namespaces() -> launch::SandboxWalls {
 /// Returns a plan without namespaces that applies one wall and runs a program that does nothing.
 fn without_namespaces(wall: Step) -> Plan {
     Plan {
-        environment: Environment {
+        environment: SandboxEnvironment {
             namespaces: vec![],
             identity: plan::identity(),
             view: vec![],
@@ -124,9 +132,11 @@ fn without_namespaces(wall: Step) -> Plan {
     }
 }
 
-/// Returns the newest version of Landlock that the kernel supports.
-fn landlock_version() -> Result<Landlock, ProbeFailure> {
-    Landlock::of_this_kernel().map_err(|error| ProbeFailure::new("ask for Landlock's version", error))
+/// Returns the kernel's version of Landlock, if the plan's wall is available.
+async fn landlock_version(plan: Plan) -> Result<Landlock, ProbeFailure> {
+    let plan = Plan { call: Call { program: None, ..plan.call }, ..plan };
+    let version = launch::look(&plan).await.map_err(ProbeFailure::from)?.landlock;
+    version.map(Landlock).ok_or_else(|| ProbeFailure::new("ask for Landlock's version", "there is none"))
 }
 
 const LANDLOCK_REMEDY: &str = "Landlock needs Linux 5.13 with `landlock` in the kernel's list of security modules, \

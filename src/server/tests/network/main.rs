@@ -1,6 +1,8 @@
 //! End-to-end tests of network access by allow-list: real programs in network namespaces, the kernel's sockets, the C
 //! library's resolver on both sides, and a simulated internet (internet.rs).
 
+#![allow(unsafe_code)]
+
 mod inside;
 mod internet;
 mod nobody;

@@ -18,6 +18,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
+use sandbox_plan::record::{MAX_DEPTH, MAX_ENTRIES};
+
 pub use kind::Kind;
 pub use name::shown;
 pub use walk::open_beneath as open;
@@ -59,8 +61,8 @@ pub const CAPS: Caps = Caps {
     other: 1_000_000,
     texts: 1_000_000,
     total: 6_000_000,
-    depth: 8,
-    entries: 20_000,
+    depth: MAX_DEPTH,
+    entries: MAX_ENTRIES,
     named: 50,
 };
 

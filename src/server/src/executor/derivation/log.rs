@@ -4,15 +4,13 @@ use std::collections::VecDeque;
 use std::iter;
 use std::time::Duration;
 
-use sandbox_plan::record::Cost;
+use sandbox_plan::record::{LOG_PREFIX, RunCost};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::call::stage::{OnStage, Stage};
 use nix_store::protocol::{ActivityKind, Event};
 
-/// Begins the builder's own lines of the log.
-const BUILDER_PREFIX: &str = "sandbox-mcp: ";
 /// Begins a line of the command nix-store that waits for a lock or a builder.
 const WAITING_PREFIX: &str = "waiting for ";
 /// Begins a line of the command nix-store that starts a build.
@@ -26,7 +24,7 @@ const ERROR_LINES: usize = 5;
 /// Listens to Nix and the builder.
 pub struct Log<'a> {
     on_stage: OnStage<'a>,
-    pub cost: Option<Cost>,
+    pub cost: Option<RunCost>,
     /// Why the builder refused.
     pub refusal: Option<String>,
     /// The last message of Nix about a remote builder.
@@ -123,7 +121,7 @@ impl<'a> Log<'a> {
 
     /// Takes a line if it is the builder's own, and tells whether it was.
     fn is_own(&mut self, line: &str) -> bool {
-        match (line.parse(), line.strip_prefix(BUILDER_PREFIX)) {
+        match (line.parse(), line.strip_prefix(LOG_PREFIX)) {
             (Ok(cost), _) => self.cost = Some(cost),
             (Err(_), Some(reason)) => self.refusal = Some(reason.to_owned()),
             _ => return false,

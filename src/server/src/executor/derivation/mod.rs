@@ -25,7 +25,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use sandbox_plan::record::Cost;
+use sandbox_plan::record::RunCost;
 
 use self::cleanup::StoreCleanup;
 use self::command::NixCommands;
@@ -92,7 +92,7 @@ pub struct Derivations {
 /// A build that succeeded.
 struct Built {
     /// `None` if the output was in the store already.
-    cost: Option<Cost>,
+    cost: Option<RunCost>,
 }
 
 impl Derivations {

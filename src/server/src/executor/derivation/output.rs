@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use sandbox_plan::Ending;
 use sandbox_plan::left::Left;
-use sandbox_plan::record::{self, ARTIFACTS, ENDING, LEFT, OMITTED, Omitted, Record, STDERR, STDOUT};
+use sandbox_plan::record::{self, ARTIFACTS, ENDING, LEFT, OMITTED, Omitted, RunRecord, STDERR, STDOUT};
 
 use crate::call::artifacts::{self, Kind, LeftOut, Reason};
 use crate::call::capture::Captured;
@@ -35,7 +35,7 @@ pub fn read(out: &Path) -> io::Result<RecordedRun> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = rustix::fs::open(out, flags, Mode::empty())?;
     let file = |name| content(directory.as_fd(), name);
-    let record: Record = str::from_utf8(&file(ENDING)?).map_err(malformed)?.parse().map_err(|_| not_ours(ENDING))?;
+    let record: RunRecord = str::from_utf8(&file(ENDING)?).map_err(malformed)?.parse().map_err(|_| not_ours(ENDING))?;
     let stream = |name, total| Captured::of(&file(name)?, total).ok_or_else(|| not_ours(name));
     let omitted = match file(OMITTED) {
         Ok(text) => Omitted::read(&text).map_err(|_| not_ours(OMITTED))?,
@@ -70,13 +70,13 @@ fn content(directory: BorrowedFd, name: &str) -> io::Result<Vec<u8>> {
 
 fn left_out(omitted: Omitted) -> LeftOut {
     let (size, reason) = match omitted.reason {
-        record::Reason::Fifo => (None, Reason::NoFile { kind: "a FIFO" }),
-        record::Reason::Socket => (None, Reason::NoFile { kind: "a socket" }),
-        record::Reason::Device => (None, Reason::NoFile { kind: "a device" }),
-        record::Reason::Unreadable { errno } => {
+        record::OmissionReason::Fifo => (None, Reason::NoFile { kind: "a FIFO" }),
+        record::OmissionReason::Socket => (None, Reason::NoFile { kind: "a socket" }),
+        record::OmissionReason::Device => (None, Reason::NoFile { kind: "a device" }),
+        record::OmissionReason::Unreadable { errno } => {
             (None, Reason::Unreadable { error: io::Error::from_raw_os_error(errno).to_string() })
         }
-        record::Reason::Large { size, beginning } => {
+        record::OmissionReason::Large { size, beginning } => {
             (Some(size), Reason::TooLarge { most: artifacts::CAPS.most(Kind::of_beginning(&beginning)) })
         }
     };

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sandbox_plan::record::Cost;
+use sandbox_plan::record::RunCost;
 use tokio::task::spawn_blocking;
 
 use super::{Built, NixRunError, output};
@@ -39,7 +39,7 @@ pub(super) async fn read(
         None => Artifacts::default(),
     };
     artifacts.add_left_out(output.left_out);
-    let cost = built.cost.unwrap_or(Cost { duration: elapsed, usage: Default::default() });
+    let cost = built.cost.unwrap_or(RunCost { duration: elapsed, usage: Default::default() });
     Ok(RunResult {
         ending: output.ending,
         stdout: output.stdout,

@@ -12,7 +12,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-use sandbox_plan::{Call, Environment, Plan, Program, Readiness, Resource, Service, Step};
+use sandbox_plan::{Call, Plan, Program, Resource, SandboxEnvironment, ServiceReadiness, ServiceSpec, Step};
 
 pub use self::seccomp::{Filter, filter};
 use crate::call::definition::{Network, Sandbox};
@@ -74,7 +74,7 @@ pub fn confined(job: &Job, view: &View, host_setup: &HostSetup) -> Plan {
     };
     let services = plan::services(sandbox).into_iter().map(|service| paths.map_service(umask, service)).collect();
     Plan {
-        environment: Environment {
+        environment: SandboxEnvironment {
             namespaces: Vec::new(),
             identity: plan::identity(),
             view: Vec::new(),
@@ -142,11 +142,11 @@ impl PathMap<'_> {
         umask.iter().copied().chain(command).map(|argument| self.map_text(argument)).collect()
     }
 
-    fn map_service(self, umask: &[&str], service: Service) -> Service {
-        Service {
+    fn map_service(self, umask: &[&str], service: ServiceSpec) -> ServiceSpec {
+        ServiceSpec {
             command: self.map_command(umask, &service.command),
             ready: match service.ready {
-                Readiness::File { path } => Readiness::File { path: self.host_path(&path) },
+                ServiceReadiness::File { path } => ServiceReadiness::File { path: self.host_path(&path) },
                 ready => ready,
             },
             logs: service.logs.iter().map(|log| self.host_path(log)).collect(),

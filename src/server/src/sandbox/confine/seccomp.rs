@@ -7,7 +7,7 @@ use libc::{c_int, c_long};
 
 use crate::call::definition::Network;
 use sandbox_plan::landlock::Landlock;
-use sandbox_plan::seccomp::{Bounds, Condition, Refusal, is, is_not, masked, stricter_filter};
+use sandbox_plan::seccomp::{Bounds, Condition, RefusedSyscall, is, is_not, masked, stricter_filter};
 
 /// The settings of a filter.
 #[derive(Debug, Clone, Copy)]
@@ -98,7 +98,7 @@ const OPEN_CALLS: &[(c_long, u8)] = &[
 /// Compiles a filter for the launcher. It must be the last of the walls.
 pub fn filter(filter: Filter) -> Vec<u8> {
     let mut more = Vec::new();
-    let mut refuse = |call, cases: Vec<Vec<Condition>>| more.push(Refusal { call, errno: DENIED, cases });
+    let mut refuse = |call, cases: Vec<Vec<Condition>>| more.push(RefusedSyscall { call, errno: DENIED, cases });
     SHARED_MEMORY_CALLS.iter().for_each(|call| refuse(*call, Vec::new()));
     // prlimit64 with a pid changes the limits of another process of the same user.
     refuse(libc::SYS_prlimit64, vec![vec![is_not(0, 0)]]);

@@ -130,7 +130,7 @@ impl Controls {
 
     /// Returns the resources that the launcher must watch itself, in sandboxes of this user.
     pub fn watch(&self, resources: &Resources, host_uid: u32) -> Watch {
-        self.controlled().watch(resources, host_uid, socket_buffers())
+        self.controlled().watch(resources, host_uid, SocketBuffers::of_this_machine())
     }
 
     /// Returns the resources that control groups limit.
@@ -145,21 +145,7 @@ impl Controls {
     /// Returns the properties of this machine that a plan depends on.
     pub fn machine(&self, identity: Identity, resources: &Resources) -> Machine {
         let (controlled, cgroups) = (self.controlled(), self.cgroups(resources));
-        Machine { identity, controlled, cgroups, buffers: socket_buffers() }
-    }
-}
-
-/// Returns the default sizes of socket buffers.
-fn socket_buffers() -> SocketBuffers {
-    use rustix::net::{AddressFamily, SocketType, socket, sockopt};
-    let generous = SocketBuffers::GENEROUS;
-    let size = |size: rustix::io::Result<usize>, otherwise| size.map_or(otherwise, |size| size as u64);
-    match socket(AddressFamily::UNIX, SocketType::DGRAM, None) {
-        Ok(socket) => SocketBuffers {
-            send: size(sockopt::socket_send_buffer_size(&socket), generous.send),
-            receive: size(sockopt::socket_recv_buffer_size(&socket), generous.receive),
-        },
-        Err(_) => generous,
+        Machine { identity, controlled, cgroups, buffers: SocketBuffers::of_this_machine() }
     }
 }
 
@@ -381,7 +367,7 @@ mod tests {
     fn resources_without_control_group_are_watched_or_refused() {
         let resources = Resources { cpu: 1, memory_mb: 256, processes: 64, files: 256 };
         let unavailable = Controls::unavailable("");
-        let socket = Some(socket_buffers().most());
+        let socket = Some(SocketBuffers::of_this_machine().capacity());
         let watch =
             Watch { memory: Some(256 << 20), socket, processes: Some(64), ends_forks: false, processors: Some(1) };
         assert_eq!((unavailable.watch(&resources, 65534), unavailable.cgroups(&resources)), (watch, vec![]));

@@ -12,7 +12,7 @@ use rustix::net::{
 };
 use rustix::pipe::{PipeFlags, pipe_with};
 use sandbox_plan::{
-    CALL_SIZE, Call, Environment, Identity, Inside, LARGEST_REPORT, Order, Report, call_header, decode, encode,
+    CALL_SIZE, Call, Identity, Inside, LARGEST_REPORT, Order, Report, SandboxEnvironment, call_header, decode, encode,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
@@ -42,7 +42,7 @@ pub struct Manager {
 
 impl Manager {
     /// Starts a launcher and waits until it has mounted the environment's view. It keeps `ready` sandboxes prepared.
-    pub async fn start(environment: &Environment, ready: usize) -> Result<Self, LaunchError> {
+    pub async fn start(environment: &SandboxEnvironment, ready: usize) -> Result<Self, LaunchError> {
         let failed = |operation| move |source| LaunchError::Start { operation, source };
         let (ours, theirs) = StdUnixStream::pair().map_err(failed("make a socket for the launcher"))?;
         ours.set_nonblocking(true).map_err(failed("make a socket for the launcher"))?;

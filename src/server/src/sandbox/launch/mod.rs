@@ -18,7 +18,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Gid, Uid};
-use sandbox_plan::{Ending, Failure, Identity, Order, Plan, Report, Usage, call_header, encode};
+use sandbox_plan::{Ending, Failure, Identity, Inside, Plan, Report, Usage, encode_once};
 use thiserror::Error;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
@@ -85,7 +85,7 @@ pub async fn run(plan: &Plan, output: Output, cancelled: &CancellationToken) -> 
     stdout.iter().for_each(|pipe| chown_to_program(pipe, identity));
     stderr.iter().for_each(|pipe| chown_to_program(pipe, identity));
     let (mut reports, mut orders) = control.into_split();
-    let frame = frame(plan).map_err(|source| LaunchError::Start { operation: "encode the plan", source })?;
+    let frame = encode_once(plan).map_err(|source| LaunchError::Start { operation: "encode the plan", source })?;
     let mut started = false;
     let conversation = async {
         // A launcher that refuses the order closes the socket before it has read all of it, and its report says why.
@@ -122,19 +122,32 @@ pub async fn run(plan: &Plan, output: Output, cancelled: &CancellationToken) -> 
     }
 }
 
+/// Makes the sandbox of a plan without a program, and returns what is found inside it.
+///
+/// # Errors
+///
+/// As those of [`run`].
+pub async fn look(plan: &Plan) -> Result<Inside, LaunchError> {
+    let (mut child, mut control) = start(Output::Captured)?;
+    let frame = encode_once(plan).map_err(|source| LaunchError::Start { operation: "encode the plan", source })?;
+    // As in `run`.
+    let _ = control.write_all(&frame).await;
+    let report = manager::last_report(&mut control, &mut false).await;
+    drop(control);
+    end(&mut child).await;
+    match report.map_err(|source| LaunchError::Lost { source })? {
+        Report::Found(inside) => Ok(inside),
+        Report::Failed(failure) => Err(LaunchError::Refused(failure)),
+        _ => Err(LaunchError::Lost { source: io::ErrorKind::InvalidData.into() }),
+    }
+}
+
 /// Waits until the launcher exits. After a timeout it is killed, which also kills its sandbox.
 async fn end(child: &mut Child) {
     if tokio::time::timeout(SHUTDOWN_TIMEOUT, child.wait()).await.is_err() {
         tracing::warn!("killing a launcher that did not exit within {SHUTDOWN_TIMEOUT:?}");
         let _ = child.kill().await;
     }
-}
-
-/// Encodes the input of a launcher that runs one plan.
-fn frame(plan: &Plan) -> io::Result<Vec<u8>> {
-    let Plan { environment, call } = plan;
-    let order = encode(&Order::Once(environment.clone()))?;
-    Ok([order, call_header(call.deadline).to_vec(), encode(call)?].concat())
 }
 
 /// Makes the program's user the owner of a pipe. Programs such as `echo > /dev/stdout` open it again, and the kernel

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use sandbox_plan::{Call, Environment, Step};
+use sandbox_plan::{Call, SandboxEnvironment, Step};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
@@ -40,7 +40,7 @@ pub struct ManagerPool {
 
 /// A manager and its environment.
 struct ManagerSlot {
-    environment: Arc<Environment>,
+    environment: Arc<SandboxEnvironment>,
     manager: Arc<OnceCell<Manager>>,
     last_used: Instant,
 }
@@ -68,7 +68,7 @@ impl ManagerPool {
     /// Runs a call, in a ready sandbox if there is one. When it returns, nothing of the sandbox is left.
     pub async fn run(
         &self,
-        environment: &Arc<Environment>,
+        environment: &Arc<SandboxEnvironment>,
         call: &Call,
         output: Output,
         cancelled: &CancellationToken,
@@ -79,7 +79,7 @@ impl ManagerPool {
     /// Runs a call whose sandbox has a gateway, and passes the gateway's sockets to `on_sockets`.
     pub async fn run_with_sockets(
         &self,
-        environment: &Arc<Environment>,
+        environment: &Arc<SandboxEnvironment>,
         call: &Call,
         output: Output,
         on_sockets: OnSockets<'_>,
@@ -113,7 +113,7 @@ impl ManagerPool {
     }
 
     /// Returns the manager of an environment, which may not be started yet.
-    fn slot(&self, environment: &Arc<Environment>) -> Arc<OnceCell<Manager>> {
+    fn slot(&self, environment: &Arc<SandboxEnvironment>) -> Arc<OnceCell<Manager>> {
         let now = Instant::now();
         let mut managers = self.managers.lock().unwrap_or_else(PoisonError::into_inner);
         // A manager in use has owners other than this list.
@@ -162,7 +162,7 @@ impl ManagerPool {
 
 /// Returns how many sandboxes to keep ready: two for each processor, because more concurrent calls gain nothing and a
 /// ready sandbox takes up to 2 MB. A program that is started ahead of the call can take 100 MB, so these are fewer.
-fn default_ready(environment: &Environment) -> usize {
+fn default_ready(environment: &SandboxEnvironment) -> usize {
     static PROCESSORS: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get));
     let (per_processor, max) =
         if environment.ahead.is_some() { (1, MAX_PRESTARTED_PROGRAMS) } else { (2, MAX_READY_SANDBOXES) };

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 
-use sandbox_plan::{Environment, Inside, Namespace};
+use sandbox_plan::{Inside, Namespace, SandboxEnvironment};
 
 use super::manager::Manager;
 use super::{Controls, LaunchError};
@@ -101,7 +101,7 @@ const ALL_WALLS: [Wall; 6] =
     [Wall::Namespaces, Wall::NoCapabilities, Wall::NoNewPrivileges, Wall::Seccomp, Wall::Landlock, Wall::ControlGroups];
 
 /// Makes a sandbox of this environment, and probes its walls from inside.
-pub async fn probe(environment: &Environment, controls: &Controls) -> SandboxWalls {
+pub async fn probe(environment: &SandboxEnvironment, controls: &Controls) -> SandboxWalls {
     let found = async { Manager::start(environment, 0).await?.probe().await }.await;
     match found {
         Ok(inside) => compare(&inside, environment, controls),
@@ -138,12 +138,12 @@ pub fn apparmor_profile() -> Option<String> {
     })
 }
 
-fn compare(inside: &Inside, environment: &Environment, controls: &Controls) -> SandboxWalls {
+fn compare(inside: &Inside, environment: &SandboxEnvironment, controls: &Controls) -> SandboxWalls {
     let layer = |wall| Layer { wall, missing: missing(wall, inside, environment, controls) };
     SandboxWalls { layers: ALL_WALLS.map(layer).into() }
 }
 
-fn missing(wall: Wall, inside: &Inside, environment: &Environment, controls: &Controls) -> Option<String> {
+fn missing(wall: Wall, inside: &Inside, environment: &SandboxEnvironment, controls: &Controls) -> Option<String> {
     let breached = |names: &[&str]| inside.breaches.iter().find(|breach| names.contains(&breach.as_str()));
     match wall {
         Wall::Namespaces => match (shared(inside, environment), breached(&["read-only root", "user namespaces"])) {
@@ -184,7 +184,7 @@ fn unexpected_status(inside: &Inside, name: &str, expected: &str) -> Option<Stri
 }
 
 /// Returns the namespaces that should be separate, but are the same as this process's.
-fn shared(inside: &Inside, environment: &Environment) -> io::Result<Vec<String>> {
+fn shared(inside: &Inside, environment: &SandboxEnvironment) -> io::Result<Vec<String>> {
     let names = environment.namespaces.iter().map(|namespace| match namespace {
         Namespace::User => "user",
         Namespace::Mount => "mnt",
