@@ -312,6 +312,8 @@ mod tests {
 
         #[test]
         fn address_near_a_block_is_refused(address in any_address(), block in select(BLOCKS)) {
+            // A mapped address is judged as what it stands for, and not by blocks of IPv6.
+            let address = address.to_canonical();
             prop_assert!(!block.contains(address) || refused(address).is_some());
         }
     }
