@@ -31,7 +31,7 @@ pub struct CommandLine {
     pub force: bool,
     /// Give each result's data as structured content and each tool an output schema, for programs that read them. Many
     /// agents show their model nothing else of such a result: neither images nor files. Without this, the data is in the
-    /// result's `_meta`, as `sandbox-mcp/result`.
+    /// result's `_meta`, as `sandbox-mcp/result`, but for what was printed, which is its text.
     #[arg(
         long,
         env = "SANDBOX_MCP_STRUCTURED_RESULTS",
