@@ -24,7 +24,7 @@ fn assert_cut(reply: &Reply, stream: &str) {
 
 #[test]
 fn a_gigabyte_of_output_is_cut_in_the_middle_and_takes_no_memory() {
-    let server = server();
+    let server = Server::ready(&["--structured-results"]);
     let reply = server.sh("echo first; head -c 1000000000 /dev/zero | tr '\\0' x; echo; echo last");
     assert!(!reply.is_error(), "{reply}");
     assert_cut(&reply, "stdout");
@@ -34,7 +34,7 @@ fn a_gigabyte_of_output_is_cut_in_the_middle_and_takes_no_memory() {
 
 #[test]
 fn one_line_of_a_hundred_megabytes_takes_no_memory() {
-    let server = server();
+    let server = Server::ready(&["--structured-results"]);
     let reply =
         server.call("python", json!({"main_py": "import sys\nfor _ in range(100): sys.stdout.write('x' * 10**6)"}));
     assert_cut(&reply, "stdout");
@@ -43,7 +43,7 @@ fn one_line_of_a_hundred_megabytes_takes_no_memory() {
 
 #[test]
 fn floods_on_both_streams_are_cut_apart() {
-    let server = server();
+    let server = Server::ready(&["--structured-results"]);
     let reply = server.sh("(yes out | head -c 50000000) & (yes err | head -c 50000000 >&2) & wait");
     assert_cut(&reply, "stdout");
     assert_cut(&reply, "stderr");
@@ -53,7 +53,7 @@ fn floods_on_both_streams_are_cut_apart() {
 
 #[test]
 fn a_flood_without_end_is_ended_by_the_time_limit_and_its_beginning_is_kept() {
-    let server = Server::ready(&["--timeout", "1"]);
+    let server = Server::ready(&["--timeout", "1", "--structured-results"]);
     let reply = server.sh("echo first; yes");
     assert!(reply.is_error() && reply.field("timed_out") == true, "{reply}");
     assert_cut(&reply, "stdout");
@@ -63,7 +63,7 @@ fn a_flood_without_end_is_ended_by_the_time_limit_and_its_beginning_is_kept() {
 
 #[test]
 fn floods_of_many_calls_at_once_take_no_memory() {
-    let server = server();
+    let server = Server::ready(&["--structured-results"]);
     let calls: Vec<_> =
         (0..8).map(|_| server.begin_call("shell", json!({"main_sh": "yes | head -c 20000000"}))).collect();
     for call in calls {
