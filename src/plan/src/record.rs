@@ -177,7 +177,10 @@ impl Omitted {
             b"fifo" => Reason::Fifo,
             b"socket" => Reason::Socket,
             b"device" => Reason::Device,
-            b"unreadable" => Reason::Unreadable { errno: parse(number)? },
+            b"unreadable" => match parse(number)? {
+                errno @ 0.. => Reason::Unreadable { errno },
+                _ => return Err(NoRecord),
+            },
             b"large" => Reason::Large { size: parse(number)?, beginning: from_base_16(bytes)? },
             _ => return Err(NoRecord),
         };
@@ -235,5 +238,6 @@ mod tests {
         assert_eq!(Omitted::read(&Omitted::write(&all)).as_deref(), Ok(&all[..]));
         assert_eq!(Omitted::read(b""), Ok(vec![]));
         assert_eq!(Omitted::read(b"fifo 0  a"), Err(NoRecord));
+        assert_eq!(Omitted::read(b"unreadable -13  a\0"), Err(NoRecord));
     }
 }

@@ -224,9 +224,9 @@ pub fn a_cancelled_call_leaves_no_connection() {
             cancelled.cancel();
         };
         let view = view();
-        let (result, ()) =
-            tokio::join!(executors.run(Executor::Direct, &CallContext::new(&job, &view, &|_| {}, &cancelled)), cancel);
-        assert!(matches!(result, Err(ExecutorError::Launch(_))), "{result:?}");
+        let context = CallContext::new(&job, &view, &|_| {}, &cancelled);
+        let (result, ()) = tokio::join!(executors.run(Executor::Direct, &context), cancel);
+        assert!(matches!(result, Err(ExecutorError::Cancelled)), "{result:?}");
     });
     ended.recv_timeout(Duration::from_secs(10)).expect("the connection is gone");
 }
