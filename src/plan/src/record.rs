@@ -186,7 +186,10 @@ impl Omitted {
             b"fifo" => OmissionReason::Fifo,
             b"socket" => OmissionReason::Socket,
             b"device" => OmissionReason::Device,
-            b"unreadable" => OmissionReason::Unreadable { errno: parse(number)? },
+            b"unreadable" => match parse(number)? {
+                errno @ 0.. => OmissionReason::Unreadable { errno },
+                _ => return Err(ParseRecordError),
+            },
             b"large" => OmissionReason::Large { size: parse(number)?, beginning: from_base_16(bytes)? },
             _ => return Err(ParseRecordError),
         };
@@ -244,5 +247,6 @@ mod tests {
         assert_eq!(Omitted::read(&Omitted::write(&all)).as_deref(), Ok(&all[..]));
         assert_eq!(Omitted::read(b""), Ok(vec![]));
         assert_eq!(Omitted::read(b"fifo 0  a"), Err(ParseRecordError));
+        assert_eq!(Omitted::read(b"unreadable -13  a\0"), Err(ParseRecordError));
     }
 }

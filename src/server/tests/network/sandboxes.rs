@@ -228,7 +228,7 @@ pub fn cancelled_call_leaves_no_connection() {
         let on_stage = |_| {};
         let context = CallContext::new(&job, &view, &on_stage, &cancelled);
         let (result, ()) = tokio::join!(executors.run(Executor::Direct, &context), cancel);
-        assert!(matches!(result, Err(ExecutorError::Launch(_))), "{result:?}");
+        assert!(matches!(result, Err(ExecutorError::Cancelled)), "{result:?}");
     });
     ended.recv_timeout(Duration::from_secs(10)).expect("the connection is closed");
 }
