@@ -9,7 +9,7 @@ use crate::sandbox::view::View;
 /// The capacity of the cache. Clients choose the packages, so the number of possible views is unbounded.
 const MAX_CACHED_VIEWS: usize = 16;
 
-/// The cache.
+/// A cache of views, which evicts the least recently used one when it is full.
 #[derive(Default)]
 pub struct ViewCache {
     /// The most recently used entry is the last one.
