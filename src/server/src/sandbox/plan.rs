@@ -27,7 +27,8 @@ pub fn with_controls(controls: &Controls, job: &Job, view: &View) -> Plan {
     Plan { environment: environment(controls, job.sandbox, view), call: call(job, view) }
 }
 
-/// Returns the part of the plan that is the same for every call of a sandbox, as long as [`resolver_files`] do not change.
+/// Returns the part of the plan that is the same for every call of a sandbox, as long as [`resolver_files`] do not
+/// change.
 pub fn environment(controls: &Controls, sandbox: &Sandbox, view: &View) -> Environment {
     let machine = controls.machine(identity(), &sandbox.resources);
     let definition = definition(sandbox);

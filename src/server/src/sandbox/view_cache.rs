@@ -1,5 +1,5 @@
-//! An LRU cache of views with packages. Making a view reads the closure of each package. Prepared sandboxes are found by
-//! the identity of their view, so the same view must be used from call to call.
+//! An LRU cache of views with packages. Making a view reads the closure of each package. Prepared sandboxes are found
+//! by the identity of their view, so the same view must be used from call to call.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

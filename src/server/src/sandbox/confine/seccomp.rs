@@ -124,8 +124,8 @@ pub fn filter(filter: Filter) -> Vec<u8> {
     stricter_filter(filter.bounds, more)
 }
 
-/// Returns the refused cases of `socketpair`. Stream pairs are harmless. A datagram socket could be connected to another
-/// peer later.
+/// Returns the refused cases of `socketpair`. Stream pairs are harmless. A datagram socket could be connected to
+/// another peer later.
 fn pairs() -> Vec<Vec<Condition>> {
     const TYPE: c_int = 0xf;
     let of_type = |kind| vec![masked(1, TYPE, kind)];
@@ -133,8 +133,8 @@ fn pairs() -> Vec<Vec<Condition>> {
 }
 
 /// Returns the refused cases of `socket`; an empty list refuses all. UNIX sockets reach services of the host, such as
-/// Docker and D-Bus, that can run arbitrary commands, and Landlock does not guard them. An allow-list of hosts and ports
-/// needs a network namespace, so such a sandbox gets no sockets here.
+/// Docker and D-Bus, that can run arbitrary commands, and Landlock does not guard them. An allow-list of hosts and
+/// ports needs a network namespace, so such a sandbox gets no sockets here.
 fn sockets(network: Network) -> Vec<Vec<Condition>> {
     match network {
         Network::None | Network::Allow(_) => Vec::new(),

@@ -1,9 +1,9 @@
 //! Toolchains of the host, for sandboxes that run without a pinned environment.
 //!
-//! The programs of a sandbox's command are looked up like a shell does. Links and the shims of version managers are then
-//! followed to the program that really runs ([`locate`]). The view shows the host's `/usr`, the public part of `/etc`
-//! ([`system`]), and the prefixes of toolchains that are installed elsewhere ([`prefix`]). The home directory is never
-//! shown otherwise, and neither are directories that programs share, such as `~/.local`.
+//! The programs of a sandbox's command are looked up like a shell does. Links and the shims of version managers are
+//! then followed to the program that really runs ([`locate`]). The view shows the host's `/usr`, the public part of
+//! `/etc` ([`system`]), and the prefixes of toolchains that are installed elsewhere ([`prefix`]). The home directory is
+//! never shown otherwise, and neither are directories that programs share, such as `~/.local`.
 
 mod command;
 mod java;
@@ -67,7 +67,8 @@ impl Host {
             .filter(|(name, _)| !SECRETS.iter().any(|secret| name.contains(secret)))
             .collect();
         let mut search_path: Vec<PathBuf> = Vec::new();
-        // Clients often start servers with a minimal PATH, so the usual directories of toolchains are searched after it.
+        // Clients often start servers with a minimal PATH, so the usual directories of toolchains are searched after
+        // it.
         let usual = usual_places(home.as_deref(), &variables);
         // Relative entries are dropped, because the programs would depend on the server's working directory.
         for directory in env::split_paths(path).filter(|path| path.is_absolute()).chain(usual) {
@@ -136,22 +137,22 @@ fn newest_node_of_nvm(nvm: &Path) -> Option<PathBuf> {
 pub enum HostError {
     /// No directory of the search path has the program.
     #[error(
-        "cannot run tool `{tool}`: it needs `{program}`, which is not in {directories}; install it on this host and put \
-         it on PATH, {NIX_REMEDY}",
+        "cannot run tool `{tool}`: it needs `{program}`, which is not in {directories}; install it on this host and \
+         put it on PATH, {NIX_REMEDY}",
         directories = shortened(.searched)
     )]
     MissingToolchain { tool: &'static str, program: String, searched: Vec<PathBuf> },
     /// The file starts another program in an unsupported way.
     #[error(
-        "cannot run tool `{tool}`: it needs `{program}`, but {path} is {nature}; put the directory of the real {program} \
-         on PATH before it, {NIX_REMEDY}",
+        "cannot run tool `{tool}`: it needs `{program}`, but {path} is {nature}; put the directory of the real \
+         {program} on PATH before it, {NIX_REMEDY}",
         path = .path.display()
     )]
     UnknownShim { tool: &'static str, program: String, path: PathBuf, nature: &'static str },
     /// A version manager did not say where the program is.
     #[error(
-        "cannot run tool `{tool}`: it needs `{program}`, but for the shim {path} `{question}` gave no answer: {source}; \
-         choose a version there, {NIX_REMEDY}",
+        "cannot run tool `{tool}`: it needs `{program}`, but for the shim {path} `{question}` gave no answer: \
+         {source}; choose a version there, {NIX_REMEDY}",
         path = .path.display()
     )]
     Manager { tool: &'static str, program: String, path: PathBuf, question: String, source: io::Error },
@@ -164,14 +165,17 @@ pub enum HostError {
     NoCompiler { tool: &'static str, path: PathBuf },
     /// A Java that cannot run source files.
     #[error(
-        "cannot run tool `{tool}`: it needs Java {oldest} or newer, but {path} is {version}; install a newer JDK on this \
-         host, {NIX_REMEDY}",
+        "cannot run tool `{tool}`: it needs Java {oldest} or newer, but {path} is {version}; install a newer JDK on \
+         this host, {NIX_REMEDY}",
         oldest = java::OLDEST,
         path = .path.display()
     )]
     OldJava { tool: &'static str, path: PathBuf, version: u32 },
     /// A link or directory on the way to the program cannot be read.
-    #[error("cannot run tool `{tool}`: cannot read {path}: {source}; make it readable, {NIX_REMEDY}", path = .path.display())]
+    #[error(
+        "cannot run tool `{tool}`: cannot read {path}: {source}; make it readable, {NIX_REMEDY}",
+        path = .path.display()
+    )]
     Read { tool: &'static str, path: PathBuf, source: io::Error },
 }
 
