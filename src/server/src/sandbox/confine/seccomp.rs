@@ -36,7 +36,7 @@ impl Filter {
 const DENIED: c_int = libc::EACCES;
 
 /// The message queues, semaphores and shared memory of System V and POSIX, which all processes of a user share.
-const SHARED_MEMORY_CALLS: &[c_long] = &[
+const IPC_CALLS: &[c_long] = &[
     libc::SYS_mq_open,
     libc::SYS_mq_unlink,
     libc::SYS_msgctl,
@@ -99,7 +99,7 @@ const OPEN_CALLS: &[(c_long, u8)] = &[
 pub fn filter(filter: Filter) -> Vec<u8> {
     let mut more = Vec::new();
     let mut refuse = |call, cases: Vec<Vec<Condition>>| more.push(Refusal { call, errno: DENIED, cases });
-    SHARED_MEMORY_CALLS.iter().for_each(|call| refuse(*call, Vec::new()));
+    IPC_CALLS.iter().for_each(|call| refuse(*call, Vec::new()));
     // prlimit64 with a pid changes the limits of another process of the same user.
     refuse(libc::SYS_prlimit64, vec![vec![is_not(0, 0)]]);
     refuse(libc::SYS_socketpair, pairs());
