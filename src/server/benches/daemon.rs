@@ -1,5 +1,5 @@
-//! Measures the overhead of a build by Nix for each way to reach Nix: `cargo bench --bench daemon`. Compare only figures
-//! of the same run: disks and Nix versions differ.
+//! Measures the overhead of a build by Nix for each way to reach Nix: `cargo bench --bench daemon`. Compare only
+//! figures of the same run: disks and Nix versions differ.
 
 use std::time::{Duration, Instant};
 

@@ -118,7 +118,8 @@ fn gateway(server: &Server) {
     }
 }
 
-/// Measures the throughput of concurrent calls. One thread acts for all clients; it shares the processors with the server.
+/// Measures the throughput of concurrent calls. One thread acts for all clients; it shares the processors with the
+/// server.
 fn throughput(server: &Server) {
     let begin = || server.begin_call("shell", json!({"main_sh": "echo hello"}));
     let (before, begun) = (cpu_time(server.pid), Instant::now());
@@ -208,7 +209,8 @@ fn go_cache(environment: &Path) -> &'static Path {
     copy.path()
 }
 
-/// Returns a command that runs the program under bubblewrap with the same closure, and with the walls that bubblewrap has.
+/// Returns a command that runs the program under bubblewrap with the same closure, and with the walls that bubblewrap
+/// has.
 fn bubblewrap(sandbox: &Sandbox, environment: &Path, directory: &Path) -> Command {
     let mut command = Command::new("bwrap");
     command.args(["--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"]);

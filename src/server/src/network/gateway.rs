@@ -88,9 +88,9 @@ fn routes(entries: &[Entry]) -> Vec<Route> {
     [FAKE_ADDRESSES].into_iter().chain(addresses.into_iter().map(|network| Route { network, prefix: 32 })).collect()
 }
 
-/// Returns the addresses to listen at. The port of a wildcard is listened to at every address, because its names are not
-/// known in advance. The program's own servers cannot use such a port. They can use any other, even one that is listed
-/// for a name.
+/// Returns the addresses to listen at. The port of a wildcard is listened to at every address, because its names are
+/// not known in advance. The program's own servers cannot use such a port. They can use any other, even one that is
+/// listed for a name.
 fn listeners(entries: &[Entry]) -> Vec<SocketAddrV4> {
     let anywhere: BTreeSet<u16> =
         entries.iter().filter(|entry| matches!(entry.to, Pattern::Below(_))).map(|entry| entry.port).collect();

@@ -73,7 +73,8 @@ pub use refusals::Refusals;
 /// How many connections of one sandbox are served at once; further ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 64;
 
-/// How many DNS questions, or connection attempts without a listener, are handled at once before the rate limit applies.
+/// How many DNS questions, or connection attempts without a listener, are handled at once before the rate limit
+/// applies.
 const EVENT_BURST: u32 = 256;
 
 /// The delay before an operation that failed temporarily is tried again.

@@ -23,8 +23,9 @@ const TCP: u8 = 6;
 const SYN: u8 = 0b0000_0010;
 const ACK: u8 = 0b0001_0000;
 
-/// A raw socket that was opened in a sandbox. The kernel copies every TCP packet of the sandbox to it. It is wrapped as a
-/// UDP socket, because tokio has no type for raw sockets and both receive datagrams.
+/// A raw socket that was opened in a sandbox. The kernel copies the first packet of each TCP connection to it, which a
+/// socket filter selects. It is wrapped as a UDP socket, because tokio has no type for raw sockets and both receive
+/// datagrams.
 pub struct Observer(UdpSocket);
 
 impl Observer {

@@ -1,4 +1,5 @@
-//! Accepts the connections of a sandbox's programs, connects to the host that each one means, and copies bytes both ways.
+//! Accepts the connections of a sandbox's programs, connects to the host that each one means, and copies bytes both
+//! ways.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -65,7 +66,8 @@ async fn serve(mut inside: TcpStream, network: &SandboxNetwork) {
     }
 }
 
-/// Returns the host that a program means by the address that it connected to. `None` if the address is the sandbox's own.
+/// Returns the host that a program means by the address that it connected to. `None` if the address is the sandbox's
+/// own.
 fn host(to: SocketAddr, network: &SandboxNetwork) -> Option<Host> {
     match to.ip() {
         // A socket that listens at every address accepts connections to loopback addresses too.

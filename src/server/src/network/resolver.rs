@@ -67,8 +67,8 @@ fn resolve(question: &Question, network: &SandboxNetwork) -> DnsAnswer {
     }
 }
 
-/// Returns whether a name is for a reverse lookup, which programs make for their logs, or for the sandbox itself. Neither
-/// means that the program wants to connect to another host.
+/// Returns whether a name is for a reverse lookup, which programs make for their logs, or for the sandbox itself.
+/// Neither means that the program wants to connect to another host.
 fn is_about_the_sandbox(labels: &[&[u8]]) -> bool {
     let last = labels.last().map(|label| label.to_ascii_lowercase());
     labels.is_empty() || matches!(last.as_deref(), Some(b"arpa" | b"localhost"))

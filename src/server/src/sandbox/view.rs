@@ -92,8 +92,8 @@ impl View {
         })
     }
 
-    /// Returns this view with the closures of realised packages. The directories of packages are appended to search paths,
-    /// so that the environment's own files take precedence.
+    /// Returns this view with the closures of realised packages. The directories of packages are appended to search
+    /// paths, so that the environment's own files take precedence.
     pub fn with(&self, packages: &Packages) -> Result<Self, ViewError> {
         let mut joined = Self { packages: packages.clone(), ..self.clone() };
         for out in packages.outs().map(Path::new) {
@@ -110,8 +110,8 @@ impl View {
         }
     }
 
-    /// Substitutes the environment's path in the value of a variable. `None` if the value refers to the pinned environment
-    /// and this view is the host's.
+    /// Substitutes the environment's path in the value of a variable. `None` if the value refers to the pinned
+    /// environment and this view is the host's.
     pub fn fill(&self, value: &str) -> Option<String> {
         match &self.origin {
             Origin::Pinned(out) => Some(value.replace(ENVIRONMENT_PLACEHOLDER, &out.display().to_string())),
@@ -131,7 +131,8 @@ impl View {
     pub fn variables(&self, sandbox: &Sandbox) -> Vec<(String, String)> {
         let mut variables: Vec<(String, String)> = [
             ("HOME", "/sandbox"),
-            // C.UTF-8 differs from C only in LC_CTYPE, and programs then read one locale file instead of twelve for LANG.
+            // C.UTF-8 differs from C only in LC_CTYPE, and programs then read one locale file instead of twelve for
+            // LANG.
             ("LC_CTYPE", "C.UTF-8"),
             ("OUT", OUT),
             ("PATH", &self.path),

@@ -1,5 +1,5 @@
-//! An LRU cache of views with packages. Making a view reads the closure of each package. Prepared sandboxes are found by
-//! the identity of their view, so the same view must be used from call to call.
+//! An LRU cache of views with packages. Making a view reads the closure of each package. Prepared sandboxes are found
+//! by the identity of their view, so the same view must be used from call to call.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,7 +9,7 @@ use crate::sandbox::view::View;
 /// The capacity of the cache. Clients choose the packages, so the number of possible views is unbounded.
 const MAX_CACHED_VIEWS: usize = 16;
 
-/// The cache.
+/// A cache of views, which evicts the least recently used one when it is full.
 #[derive(Default)]
 pub struct ViewCache {
     /// The most recently used entry is the last one.

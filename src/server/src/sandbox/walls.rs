@@ -52,7 +52,8 @@ impl MachineWalls {
     }
 }
 
-/// Checks that all required layers of a sandbox in namespaces are available, and returns the first missing one as error.
+/// Checks that all required layers of a sandbox in namespaces are available, and returns the first missing one as
+/// error.
 fn required(sandbox: &launch::SandboxWalls) -> Result<(), Missing> {
     let missing = sandbox.missing().find(|layer| layer.wall.is_required());
     match missing.and_then(|layer| Some((layer.wall, layer.missing.clone()?))) {

@@ -21,8 +21,8 @@ pub struct Attack {
     pub ignored: Option<String>,
     /// A requirement of the wall that holds the attack.
     pub needs: Option<Need>,
-    /// A Python program of another call that runs during the attack. It has the secret to steal, and never ends by itself.
-    /// The attack is repeated after this call was cancelled.
+    /// A Python program of another call that runs during the attack. It has the secret to steal, and never ends by
+    /// itself. The attack is repeated after this call was cancelled.
     pub victim: Option<String>,
 
     // Exactly one of these is the program. The name is that of the tool.

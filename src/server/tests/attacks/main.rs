@@ -1,11 +1,11 @@
 //! Runs the attacks of `checks/attacks/<group>.yaml` on a real server. Each attack is a tool call that must fail.
 //!
-//! An attack is data: a program, and how it may end. The program prints how it was held (the words are in attack.py), so
-//! that a broken program is not mistaken for an attack that was held. host.rs makes the targets on the host, and checks
-//! afterwards that none was harmed or stolen.
+//! An attack is data: a program, and how it may end. The program prints how it was held (the words are in attack.py),
+//! so that a broken program is not mistaken for an attack that was held. host.rs makes the targets on the host, and
+//! checks afterwards that none was harmed or stolen.
 //!
-//! All attacks run on every executor. If the tests run as root, they attack both a server of root and one of an ordinary
-//! user.
+//! All attacks run on every executor. If the tests run as root, they attack both a server of root and one of an
+//! ordinary user.
 //!
 //! - `SANDBOX_MCP_BIN`: the server. The default is the one that cargo built.
 //! - `SANDBOX_MCP_ATTACKS`: the directory of the attacks.
@@ -67,8 +67,8 @@ fn trial(target: &Arc<Target>, groups: &Arc<Vec<Group>>, group: usize, index: us
     }))
 }
 
-/// Spreads the bombs evenly among the other attacks. Only one bomb runs at a time, so a row of bombs would keep all other
-/// threads waiting.
+/// Spreads the bombs evenly among the other attacks. Only one bomb runs at a time, so a row of bombs would keep all
+/// other threads waiting.
 fn spread(bombs: Vec<Trial>, others: Vec<Trial>) -> Vec<Trial> {
     let gap = others.len() / (bombs.len() + 1);
     let (mut spread, mut others) = (Vec::new(), others.into_iter());

@@ -1,4 +1,5 @@
-//! Tests of allow-lists with real sandboxes: the server's launcher, manager pool and executor, in the simulated internet.
+//! Tests of allow-lists with real sandboxes: the server's launcher, manager pool and executor, in the simulated
+//! internet.
 
 use std::ffi::OsString;
 use std::fmt::{Debug, Display};

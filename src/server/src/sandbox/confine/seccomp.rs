@@ -36,7 +36,7 @@ impl Filter {
 const DENIED: c_int = libc::EACCES;
 
 /// The message queues, semaphores and shared memory of System V and POSIX, which all processes of a user share.
-const SHARED_MEMORY_CALLS: &[c_long] = &[
+const IPC_CALLS: &[c_long] = &[
     libc::SYS_mq_open,
     libc::SYS_mq_unlink,
     libc::SYS_msgctl,
@@ -99,7 +99,7 @@ const OPEN_CALLS: &[(c_long, u8)] = &[
 pub fn filter(filter: Filter) -> Vec<u8> {
     let mut more = Vec::new();
     let mut refuse = |call, cases: Vec<Vec<Condition>>| more.push(RefusedSyscall { call, errno: DENIED, cases });
-    SHARED_MEMORY_CALLS.iter().for_each(|call| refuse(*call, Vec::new()));
+    IPC_CALLS.iter().for_each(|call| refuse(*call, Vec::new()));
     // prlimit64 with a pid changes the limits of another process of the same user.
     refuse(libc::SYS_prlimit64, vec![vec![is_not(0, 0)]]);
     refuse(libc::SYS_socketpair, pairs());
@@ -124,8 +124,8 @@ pub fn filter(filter: Filter) -> Vec<u8> {
     stricter_filter(filter.bounds, more)
 }
 
-/// Returns the refused cases of `socketpair`. Stream pairs are harmless. A datagram socket could be connected to another
-/// peer later.
+/// Returns the refused cases of `socketpair`. Stream pairs are harmless. A datagram socket could be connected to
+/// another peer later.
 fn pairs() -> Vec<Vec<Condition>> {
     const TYPE: c_int = 0xf;
     let of_type = |kind| vec![masked(1, TYPE, kind)];
@@ -133,8 +133,8 @@ fn pairs() -> Vec<Vec<Condition>> {
 }
 
 /// Returns the refused cases of `socket`; an empty list refuses all. UNIX sockets reach services of the host, such as
-/// Docker and D-Bus, that can run arbitrary commands, and Landlock does not guard them. An allow-list of hosts and ports
-/// needs a network namespace, so such a sandbox gets no sockets here.
+/// Docker and D-Bus, that can run arbitrary commands, and Landlock does not guard them. An allow-list of hosts and
+/// ports needs a network namespace, so such a sandbox gets no sockets here.
 fn sockets(network: Network) -> Vec<Vec<Condition>> {
     match network {
         Network::None | Network::Allow(_) => Vec::new(),

@@ -54,8 +54,8 @@ const OTHER_BINARIES: [(&str, &str); 5] = [
 /// A program that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Located {
-    /// The path of the file, in a directory without symbolic links. The file is a link only in a Python venv, because the
-    /// interpreter recognises its venv by the path of the link.
+    /// The path of the file, in a directory without symbolic links. The file is a link only in a Python venv, because
+    /// the interpreter recognises its venv by the path of the link.
     pub path: PathBuf,
     /// Whether the program is in a Python venv.
     pub is_venv: bool,
@@ -309,7 +309,8 @@ fn is_same_file(a: &Path, b: &Path) -> bool {
     }
 }
 
-/// Returns whether the rest of a toolchain's name is a target triple, not a date: `stable-2024-01-01-…` is not `stable`.
+/// Returns whether the rest of a toolchain's name is a target triple, not a date: `stable-2024-01-01-…` is not
+/// `stable`.
 fn is_platform(rest: &str) -> bool {
     rest.starts_with(|c: char| c.is_ascii_alphabetic())
 }

@@ -68,7 +68,8 @@ impl Host {
             .filter(|(name, _)| !SECRETS.iter().any(|secret| name.contains(secret)))
             .collect();
         let mut search_path: Vec<PathBuf> = Vec::new();
-        // Clients often start servers with a minimal PATH, so the usual directories of toolchains are searched after it.
+        // Clients often start servers with a minimal PATH, so the usual directories of toolchains are searched after
+        // it.
         let usual = usual_places(home.as_deref(), &variables);
         // Relative entries are dropped, because the programs would depend on the server's working directory.
         for directory in env::split_paths(path).filter(|path| path.is_absolute()).chain(usual) {

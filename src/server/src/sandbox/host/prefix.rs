@@ -21,7 +21,8 @@ pub(super) const SYSTEM: [&str; 7] = ["/usr", "/bin", "/sbin", "/lib", "/lib32",
 /// Package stores that every user may read. Programs in a store refer to other paths of it, so all of it is shown.
 const STORES: [&str; 2] = ["/nix/store", "/gnu/store"];
 
-/// The parts of Homebrew's prefix that its programs read. The rest of `etc` and `var` are settings and data of services.
+/// The parts of Homebrew's prefix that its programs read. The rest of `etc` and `var` are settings and data of
+/// services.
 const HOMEBREW_PARTS: [&str; 6] = ["Cellar", "opt", "lib", "etc/ca-certificates", "etc/openssl@3", "etc/ld.so.cache"];
 
 /// Directories below a home that contain programs of many kinds, and also secrets.

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use super::prefix::SYSTEM;
 use crate::sandbox::view::{Bind, Link};
 
-/// Public parts of `/etc`. Private keys such as `/etc/ssl/private` are left out, and settings that may contain passwords:
-/// those of package managers, git and services.
+/// Public parts of `/etc`. Private keys such as `/etc/ssl/private` are left out, and settings that may contain
+/// passwords: those of package managers, git and services.
 const ETC_PARTS: [&str; 21] = [
     // Links that select one of several programs for names such as `java` or `cc`.
     "alternatives",
@@ -36,7 +36,8 @@ const ETC_PARTS: [&str; 21] = [
     "fonts",
 ];
 
-/// Returns the binds and links of the system below `root`, which is `/` except in tests. Targets are paths of the sandbox.
+/// Returns the binds and links of the system below `root`, which is `/` except in tests. Targets are paths of the
+/// sandbox.
 pub(super) fn system(root: &Path) -> (Vec<Bind>, Vec<Link>) {
     let mut view = System { root: root.to_owned(), binds: Vec::new(), links: Vec::new() };
     for top in SYSTEM {
@@ -76,7 +77,8 @@ impl System {
         }
     }
 
-    /// Shows a path if it exists. A link remains a link, because it cannot be a mount point, and its target is shown too.
+    /// Shows a path if it exists. A link remains a link, because it cannot be a mount point, and its target is shown
+    /// too.
     fn show(&mut self, path: &Path) {
         let source = self.source(path);
         let Ok(end) = fs::canonicalize(&source) else { return };

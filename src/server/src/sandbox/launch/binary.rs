@@ -11,8 +11,8 @@ use rustix::fs::{MemfdFlags, SealFlags};
 /// The static binary, built by build.rs.
 pub static LAUNCHER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/launcher"));
 
-/// Stores the launcher on the first call, and returns a path that executes it. It is stored in memory (a memfd), so that
-/// there is no file to install, lose or change; or in a temporary file where memfds cannot be executed.
+/// Stores the launcher on the first call, and returns a path that executes it. It is stored in memory (a memfd), so
+/// that there is no file to install, lose or change; or in a temporary file where memfds cannot be executed.
 pub fn launcher_path() -> io::Result<&'static PathBuf> {
     static STORED: OnceLock<(PathBuf, Box<dyn Send + Sync>)> = OnceLock::new();
     if let Some((path, _)) = STORED.get() {

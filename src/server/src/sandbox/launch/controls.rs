@@ -1,6 +1,6 @@
 //! Control groups, which limit the resources of sandboxes: version 2 in a subtree that is delegated to this process, or
-//! version 1 if the server is root. Without them, the launcher polls the memory of processes itself, and seccomp refuses
-//! the kinds of memory that cannot be measured that way.
+//! version 1 if the server is root. Without them, the launcher polls the memory of processes itself, and seccomp
+//! refuses the kinds of memory that cannot be measured that way.
 //!
 //! A controller is used only after a trial: a group was made and its limits were set.
 
@@ -255,8 +255,9 @@ impl Hierarchy {
     }
 }
 
-/// Returns the directory of a group below a mount of its hierarchy. `None` if the line of mountinfo is another mount. Its
-/// fourth field is the root of the mount and the fifth the mount point. The type and the options follow after a dash.
+/// Returns the directory of a group below a mount of its hierarchy. `None` if the line of mountinfo is another mount.
+/// Its fourth field is the root of the mount and the fifth the mount point. The type and the options follow after a
+/// dash.
 fn find_below_mount(mount: &str, controllers: &[String], own: &str) -> Option<PathBuf> {
     let (before, after) = mount.split_once(" - ")?;
     let mut before = before.split(' ').skip(3);

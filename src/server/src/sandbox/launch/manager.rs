@@ -31,8 +31,8 @@ const MAX_DESCRIPTORS: usize = 253;
 /// The time limit for probing a sandbox from inside.
 const PROBE_DEADLINE: Duration = Duration::from_secs(20);
 
-/// A manager and its guard, the process that started it. Both exit when the control socket is closed, which happens when
-/// this is dropped.
+/// A manager and its guard, the process that started it. Both exit when the control socket is closed, which happens
+/// when this is dropped.
 pub struct Manager {
     control: UnixStream,
     identity: Identity,
@@ -153,8 +153,8 @@ impl Manager {
         }
     }
 
-    /// Sends a new call's header and descriptors to the manager. Returns the call's socket and the pipes to read its output
-    /// from.
+    /// Sends a new call's header and descriptors to the manager. Returns the call's socket and the pipes to read its
+    /// output from.
     async fn submit(
         &self,
         call: &Call,

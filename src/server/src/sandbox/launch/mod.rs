@@ -74,8 +74,8 @@ pub enum LaunchError {
     Cancelled,
 }
 
-/// Runs a plan with a launcher of its own. When it returns, nothing of the sandbox is left. If the future is dropped, the
-/// launcher removes the sandbox as soon as it sees the control socket close.
+/// Runs a plan with a launcher of its own. When it returns, nothing of the sandbox is left. If the future is dropped,
+/// the launcher removes the sandbox as soon as it sees the control socket close.
 pub async fn run(plan: &Plan, output: Output, cancelled: &CancellationToken) -> Result<SandboxRun, LaunchError> {
     let begun = Instant::now();
     let (mut child, control) = start(output)?;

@@ -145,8 +145,8 @@ impl ManagerPool {
         }
     }
 
-    /// Removes the managers whose view contains this path. If the path was deleted and created again, they still have the
-    /// deleted one mounted.
+    /// Removes the managers whose view contains this path. If the path was deleted and created again, they still have
+    /// the deleted one mounted.
     pub fn invalidate_path(&self, path: &Path) {
         let shows = |step: &Step| matches!(step, Step::Bind { source, .. } if source == path);
         let mut managers = self.managers.lock().unwrap_or_else(PoisonError::into_inner);

@@ -309,7 +309,8 @@ fn fork_bomb_ends_over_limit() {
         let limit = Limit::Processes { count: 64 };
         let run = shell(&controls, "for i in $(seq 200); do sleep 900 & done; exit 1").await;
         assert_eq!(run.ending, Ending::OverLimit { limit });
-        // A program that fails to fork may still exit with status 0. Only a control group reports the limit immediately.
+        // A program that fails to fork may still exit with status 0. Only a control group reports the limit
+        // immediately.
         let pause = if controls.counts_processes() { "" } else { "sleep 0.5; " };
         let run = shell(&controls, &format!("(for i in $(seq 200); do sleep 900 & done); {pause}exit 0")).await;
         assert_eq!(run.ending, Ending::OverLimit { limit });
