@@ -12,12 +12,10 @@ let
     genList
     isList
     length
-    listToAttrs
     match
     replaceStrings
     ;
   inherit (definition)
-    command
     entrypoint
     hints
     instead
@@ -109,53 +107,12 @@ let
 
   # The directory is that of src/plan/src/plan.rs.
   artifacts = "Files left in `/sandbox/out` (`$OUT`) are returned with the output: images as images (3 MB each at most), text as text (200 kB), others as embedded resources (1 MB).";
-
-  string = description: {
-    type = "string";
-    inherit description;
-  };
-  object = properties: required: {
-    type = "object";
-    inherit properties required;
-    additionalProperties = false;
-  };
-
-  requiredFiles = [
-    {
-      name = entrypoint;
-      description = "Code to be stored in a file named `${entrypoint}` and executed with the command `${concatStringsSep " " command}`.";
-    }
-  ]
-  ++ parameters.files;
-  additionalFiles = {
-    type = "array";
-    description = "Files to be included in the sandbox";
-    items =
-      object
-        {
-          filename = string "Name of the file";
-          content = string "Content of the file";
-        }
-        [
-          "filename"
-          "content"
-        ];
-  };
 in
 {
   name = definition.id;
   title = definition.name;
   inherit description contents;
   inherit (definition) programs;
-  inputSchema = object (
-    listToAttrs (
-      map (file: {
-        name = parameterName file.name;
-        value = string file.description;
-      }) requiredFiles
-    )
-    // (if parameters.additionalFiles then { files = additionalFiles; } else { })
-  ) (map (file: parameterName file.name) requiredFiles);
   annotations = {
     title = definition.name;
     readOnlyHint = either hints.isReadOnly readOnly;

@@ -15,6 +15,7 @@ pub mod address;
 #[cfg(feature = "codegen")]
 pub mod codegen;
 mod network;
+pub mod parameter;
 pub mod policy;
 mod services;
 
@@ -179,7 +180,6 @@ pub struct Tool {
     pub contents: String,
     #[serde(default)]
     pub programs: Programs,
-    pub input_schema: serde_json::Map<String, serde_json::Value>,
     pub annotations: Annotations,
 }
 

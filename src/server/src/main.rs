@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Parser;
 use sandbox_mcp::call::package_list;
 use sandbox_mcp::cli::args::{Command, CommandLine, Settings};
-use sandbox_mcp::cli::run::Given;
+use sandbox_mcp::cli::run::CliCall;
 use sandbox_mcp::cli::{build_all, doctor, list, reproduce, run, surroundings};
 use sandbox_mcp::mcp::stdio;
 use sandbox_mcp::runner::{Options, Runner};
@@ -26,14 +26,14 @@ fn main() -> ExitCode {
         Some(Command::Run { tool, files, packages, out, settings }) => {
             // After the one call nobody needs a sandbox.
             let options = Options { ready: Some(0), ..settings.options() };
-            let call = Given { tool: &tool, files: &files, packages: &packages };
+            let call = CliCall { tool: &tool, files: &files, packages: &packages };
             block_on(async { run::run(call, out.as_deref(), Runner::new(options)).await })
         }
         Some(Command::ShowDerivation { tool, files, packages, export }) => {
-            run::show_derivation(Given { tool: &tool, files: &files, packages: &packages }, export.as_deref())
+            run::show_derivation(CliCall { tool: &tool, files: &files, packages: &packages }, export.as_deref())
         }
         Some(Command::Reproduce { tool, files, packages }) => {
-            let call = Given { tool: &tool, files: &files, packages: &packages };
+            let call = CliCall { tool: &tool, files: &files, packages: &packages };
             block_on(async { reproduce::run(call, Runner::new(line.settings.options())).await })
         }
         Some(Command::Doctor { settings }) => block_on(async { doctor::run(&Runner::new(settings.options())).await }),

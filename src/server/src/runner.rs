@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::call::choice::{Choice, Executor, Remote, Way};
 use crate::call::definition::{Environment, Network, Package, Sandbox};
 use crate::call::job::Job;
+use crate::call::options::OfferedOptions;
 use crate::call::outcome::{Fallback, Outcome};
 use crate::call::packages::Packages;
 use crate::call::stage::{OnStage, Stage};
@@ -42,8 +43,8 @@ pub struct Options {
     pub allow_unconfined: bool,
     /// Whether Nix may give the calls that it carries out to builders on other machines.
     pub remote: Remote,
-    /// Whether a client may choose the executor of a call, and take an earlier call's result.
-    pub call_options: bool,
+    /// The options of a call that clients may choose.
+    pub offered: OfferedOptions,
 }
 
 /// Why a job could not be carried out to its end.
@@ -158,9 +159,12 @@ impl Runner {
         &self.executors
     }
 
-    /// Whether calls have options: there is something to choose, and the operator lets clients.
-    pub fn takes_call_options(&self) -> bool {
-        self.options.call_options && SYSTEM.is_some() && self.options.executor != Choice::Direct
+    /// Returns the options of a call that clients are offered: those that the operator allows, of a server with pinned
+    /// environments.
+    pub fn offered_options(&self) -> OfferedOptions {
+        let is_pinned = SYSTEM.is_some() && self.options.executor != Choice::Direct;
+        let OfferedOptions { executor, packages } = self.options.offered;
+        OfferedOptions { executor: executor && is_pinned, packages: packages && is_pinned }
     }
 
     /// What the programs of a sandbox run on, or why no call of it can be carried out here; as far as that is known

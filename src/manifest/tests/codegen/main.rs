@@ -258,24 +258,6 @@ fn a_file_that_would_take_the_parameter_of_another_is_refused() {
 }
 
 #[test]
-fn a_schema_that_tells_clients_something_else_than_the_definition_is_refused() {
-    for (pointer, value, reason) in [
-        ("/type", json!("array"), ".type: it must be `object`"),
-        ("/required", json!([]), ".required: it is [], but the definition's files give [\"main_sh\"]"),
-        ("/properties/main_sh/type", json!("number"), ".properties.main_sh.type: it must be `string`"),
-        ("/properties/files", json!({}), ".properties.files.type: it must be `array`"),
-        (
-            "/properties",
-            json!({ "main_sh": { "type": "string" }, "files": { "type": "array" }, "verbose": {} }),
-            ".properties.verbose: the definition gives no such parameter",
-        ),
-    ] {
-        let error = refusal("portable", &format!("/sandboxes/shell/tool/inputSchema{pointer}"), |place| *place = value);
-        assert!(error.starts_with(&format!("sandboxes.shell.tool.inputSchema{reason}")), "{error}");
-    }
-}
-
-#[test]
 fn a_manifest_of_another_format_is_refused_with_both_numbers() {
     let error = refusal("portable", "/format", |format| *format = json!(2));
     assert_eq!(error, "format: it is 2, and this version reads format 1");
@@ -364,7 +346,7 @@ fn renamed(ids: &[&str]) -> Result<String, String> {
 #[test]
 fn ids_whose_structs_would_meet_are_refused() {
     let error = renamed(&["a1", "a-1"]).unwrap_err();
-    assert_eq!(error, "sandboxes.a1: its struct would be named A1, as that of `a-1` is: rename one");
+    assert_eq!(error, "sandboxes.a1: its struct would be named A1Arguments, as that of `a-1` is: rename one");
 }
 
 #[test]
@@ -376,43 +358,25 @@ fn an_id_that_is_no_name_is_refused() {
 }
 
 #[test]
-fn an_id_whose_struct_would_hide_a_type_of_the_server_is_refused() {
+fn struct_names_differ_from_every_type_of_the_server() {
     let mut used = Vec::new();
     for case in ["pinned", "allow-list", "services"] {
         type_names(generate(&manifest(case)).unwrap().parse().unwrap(), &mut used);
     }
-    used.retain(|name| !["Go", "NetworkTools", "Shell"].contains(&&**name));
-    assert!(used.contains(&"Sandbox".into()) && used.contains(&"Vec".into()), "{used:?}");
-    for name in used {
-        let id: String = name
-            .chars()
-            .flat_map(|letter| if letter.is_uppercase() { vec!['-', letter] } else { vec![letter] })
-            .collect();
-        let id = id.trim_start_matches('-').to_lowercase();
-        // Derives, constants and variants are looked up elsewhere than structs.
-        let elsewhere = [
-            "clone",
-            "debug",
-            "eq",
-            "partial-eq",
-            "ok",
-            "some",
-            "none",
-            "bridge",
-            "allow",
-            "below",
-            "name",
-            "address",
-            "returned",
-            "port",
-            "derivation",
-        ];
-        if elsewhere.contains(&&*id) || name == name.to_uppercase() {
-            continue;
-        }
-        let error = renamed(&[&id]).map(|_| ()).unwrap_err();
-        assert!(error.contains("which the server's source uses"), "{error}");
-    }
+    assert!(used.contains(&"Sandbox".into()) && used.contains(&"GoArguments".into()), "{used:?}");
+    used.retain(|name| name.ends_with("Arguments") && name != "Arguments");
+    used.sort();
+    used.dedup();
+    assert_eq!(used, ["GoArguments", "NetworkToolsArguments", "ShellArguments"]);
+}
+
+#[test]
+fn file_named_like_an_option_takes_the_place_of_the_option() {
+    let mut value: Value = serde_json::from_str(&manifest("portable")).unwrap();
+    value["sandboxes"]["shell"]["definition"]["parameters"]["files"] = json!([{ "name": "cache", "description": "" }]);
+    let generated = generate(&value.to_string()).unwrap();
+    assert_eq!(generated.matches("name: \"cache\"").count(), 1);
+    assert!(generated.contains("cache: Default::default()") && generated.contains("(\"cache\", self.cache)"));
 }
 
 /// All identifiers that begin with a capital letter.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 pub use sandbox_plan::plan::Resources;
 
+use sandbox_manifest::parameter::{Parameter, ParameterKind};
 use sandbox_manifest::policy::Entry;
 
 /// One sandbox, which is one tool.
@@ -19,8 +20,8 @@ pub struct Sandbox {
     /// What the pinned environment has besides, in sentences.
     pub contents: &'static str,
     pub programs: Programs,
-    /// The JSON schema of the parameters, as text.
-    pub input_schema: &'static str,
+    /// The parameters of a call: files first, the entrypoint's before the others, then options.
+    pub parameters: &'static [Parameter<'static>],
     pub annotations: Annotations,
     /// The name of the user that programs run as.
     pub user: &'static str,
@@ -52,6 +53,26 @@ pub struct Sandbox {
     pub environment: Option<Environment>,
     /// The sets whose packages a call may ask for.
     pub package_sets: &'static [&'static PackageSet],
+}
+
+impl Sandbox {
+    /// Returns whether Nix can carry out its calls: Nix's build sandbox has no network to give.
+    pub fn can_run_by_nix(&self) -> bool {
+        self.network == Network::None
+    }
+
+    /// Returns whether a call may ask for packages.
+    pub fn has_packages(&self) -> bool {
+        self.package_sets.iter().any(|set| !set.packages.is_empty())
+    }
+
+    /// Returns each required file, the entrypoint first, with the name of its parameter.
+    pub fn required_files(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.parameters.iter().filter_map(|parameter| match parameter.kind {
+            ParameterKind::File(file) => Some((parameter.name, file)),
+            _ => None,
+        })
+    }
 }
 
 /// Programs for a call's own use, of which the pinned environment has all, and a host perhaps some.

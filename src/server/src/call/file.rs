@@ -1,8 +1,9 @@
 //! The files that a caller puts into a sandbox, with names that stay inside the working directory.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::path::{Component, Path, PathBuf};
+
+use serde::Deserialize;
 
 /// The longest name of one file or directory that Linux's file systems take, in bytes.
 const LONGEST_COMPONENT: usize = 255;
@@ -10,34 +11,42 @@ const LONGEST_COMPONENT: usize = 255;
 const LONGEST_PATH: usize = 4000;
 
 /// A file for the working directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object of filename and content")]
 pub struct File {
+    #[serde(rename = "filename")]
     pub name: FileName,
     pub content: String,
 }
 
 /// A relative path without `..`, as it came but for needless `.` and `/`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
 pub struct FileName(PathBuf);
 
+impl TryFrom<String> for FileName {
+    type Error = FileError;
+
+    fn try_from(name: String) -> Result<Self, FileError> {
+        Self::parse(&name)
+    }
+}
+
 /// Why a file is refused; the text names the file and what to change.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("file name {} {reason}", shown(name))]
 pub struct FileError {
     name: String,
     reason: String,
 }
 
-impl fmt::Display for FileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = &self.name;
-        match name.char_indices().nth(100) {
-            Some((end, _)) => write!(f, "file name {:?}… {}", &name[..end], self.reason),
-            None => write!(f, "file name {name:?} {}", self.reason),
-        }
+/// Quotes a name, or the beginning of a long one.
+fn shown(name: &str) -> String {
+    match name.char_indices().nth(100) {
+        Some((end, _)) => format!("{:?}…", &name[..end]),
+        None => format!("{name:?}"),
     }
 }
-
-impl std::error::Error for FileError {}
 
 impl FileError {
     /// That the name is one that the sandbox has a use for itself.

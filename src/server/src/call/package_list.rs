@@ -6,8 +6,8 @@ use crate::call::definition::{Package, PackageSet};
 use crate::call::packages::find;
 use crate::call::tool::{PACKAGE_SETS, TOOLS};
 
-/// What names the list to clients.
-pub const URI: &str = "sandbox-mcp://packages";
+/// The URI of the list as a resource.
+pub use sandbox_manifest::parameter::PACKAGES_URI as URI;
 pub const NAME: &str = "packages";
 pub const TITLE: &str = "Packages that a call may ask for";
 pub const MIME: &str = "text/markdown";

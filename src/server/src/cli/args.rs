@@ -8,6 +8,7 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand};
 
 use crate::call::choice::{Choice, Remote};
+use crate::call::options::OfferedOptions;
 use crate::runner::Options;
 
 /// Runs code for AI agents in pinned Nix environments, isolated by Linux namespaces.
@@ -143,7 +144,7 @@ impl Settings {
             ready: None,
             allow_unconfined: self.allow_unconfined_execution,
             remote: self.remote_builders,
-            call_options: !self.no_call_options,
+            offered: OfferedOptions { executor: !self.no_call_options, packages: !self.no_call_options },
         }
     }
 }

@@ -4,7 +4,6 @@ pub mod answer;
 pub mod description;
 pub mod framing;
 pub mod json_id;
-pub mod options;
 pub mod server;
 pub mod stdio;
 pub mod surrogates;

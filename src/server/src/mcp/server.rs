@@ -19,13 +19,15 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::call::job::{CallOptions, Job};
+use sandbox_manifest::parameter::input_schema;
+
+use crate::call::job::Job;
+use crate::call::options::OfferedOptions;
 use crate::call::package_list;
 use crate::call::stage::Stage;
-use crate::call::tool::{ArgumentError, TOOLS, Tool};
+use crate::call::tool::{TOOLS, Tool};
 use crate::mcp::answer::{self, Answer, Item};
 use crate::mcp::description::description;
-use crate::mcp::options;
 use crate::runner::{RunError, Runner};
 use crate::sandbox::backend::Backend;
 
@@ -70,18 +72,9 @@ impl Server {
         self.runner.finish().await;
     }
 
-    fn job(&self, tool: &'static Tool, mut arguments: Map<String, Value>) -> Result<Job, ArgumentError> {
-        let schema = input_schema(tool).into();
-        let options = match self.runner.takes_call_options() {
-            true => options::take(&schema, &tool.sandbox, &mut arguments)?,
-            false => options::refuse(&schema, &mut arguments).map(|()| CallOptions::default())?,
-        };
-        Ok(Job { options, ..Job::new(&tool.sandbox, tool.files(arguments)?) })
-    }
-
     /// Whether there is a list of packages that clients may ask for.
     fn lists_packages(&self) -> bool {
-        self.runner.takes_call_options() && !package_list::is_empty()
+        self.runner.offered_options().packages && !package_list::is_empty()
     }
 
     /// What a client is told of a tool whose programs run on this backend.
@@ -95,10 +88,11 @@ impl Server {
             Some(hints.idempotent),
             Some(hints.open_world),
         );
-        let mut input_schema = input_schema(tool);
-        if backend.is_pinned() && self.runner.takes_call_options() {
-            options::describe(&mut input_schema, sandbox);
-        }
+        let offered = match backend.is_pinned() {
+            true => self.runner.offered_options(),
+            false => OfferedOptions { executor: false, packages: false },
+        };
+        let input_schema = input_schema(offered.parameters(sandbox));
         let description = description(sandbox, backend, self.runner.longest(sandbox));
         let mut tool = McpTool::new(sandbox.id, description, Arc::new(input_schema))
             .with_title(sandbox.name)
@@ -245,7 +239,7 @@ impl ServerHandler for Server {
             let message = format!("unknown tool `{}`: the tools are {}", request.name, Tool::names());
             return Err(ErrorData::invalid_params(message, None));
         };
-        let result = match self.job(tool, request.arguments.unwrap_or_default()) {
+        let result = match tool.job(request.arguments.unwrap_or_default(), self.runner.offered_options()) {
             Err(error) => refusal(error.to_string()),
             Ok(job) => match self.call(tool, job, context).await {
                 Ok(answer) => content(answer, self.structured_results),
@@ -301,11 +295,6 @@ fn block(item: Item) -> ContentBlock {
 /// What a model can read and act on, where a protocol error would be hidden from it.
 fn refusal(message: String) -> CallToolResult {
     CallToolResult::error(vec![ContentBlock::text(message)])
-}
-
-/// The schema of the tool's own parameters.
-fn input_schema(tool: &Tool) -> Map<String, Value> {
-    serde_json::from_str(tool.sandbox.input_schema).expect("build.rs wrote the schema as an object")
 }
 
 /// Metadata with one entry.
