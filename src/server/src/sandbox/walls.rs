@@ -7,7 +7,8 @@ use sandbox_plan::landlock::Landlock;
 use sandbox_plan::{Call, Ending, Environment, Failure, Plan, Program, Step, Watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::call::job::{Job, Output};
+use crate::call::definition::{Network, Sandbox};
+use crate::call::job::Output;
 use crate::call::missing::Missing;
 use crate::call::tool::TOOLS;
 use crate::sandbox::confine::{self, Filter};
@@ -62,9 +63,9 @@ fn required(sandbox: &launch::Walls) -> Result<(), Missing> {
 }
 
 /// What was tried, and what was said to that.
-type Refusal = (String, String);
+type ProbeFailure = (String, String);
 
-async fn stands(plan: Plan) -> Result<(), Refusal> {
+async fn stands(plan: Plan) -> Result<(), ProbeFailure> {
     match launch::run(&plan, Output::Captured, &CancellationToken::new()).await {
         Ok(run) if run.ending == (Ending::Exited { code: 0 }) => Ok(()),
         Ok(run) => Err(("run a program".to_owned(), format!("it ended with {:?}", run.ending))),
@@ -75,11 +76,19 @@ async fn stands(plan: Plan) -> Result<(), Refusal> {
     }
 }
 
-/// Every layer of a sandbox in namespaces, seen from inside one that shows nothing.
+/// Returns every layer of a sandbox in namespaces, seen from inside one that shows nothing.
 async fn in_namespaces() -> launch::Walls {
     let controls = Controls::of_this_machine();
-    let job = Job::new(&TOOLS[0].sandbox, Vec::new());
-    launch::probe(&plan::bounded_by(controls, &job, &View::empty()).environment, controls).await
+    let sandbox = probed_sandbox(TOOLS.iter().map(|tool| &tool.sandbox));
+    launch::probe(&plan::environment(controls, &sandbox, &View::empty()), controls).await
+}
+
+/// Returns a sandbox that has every namespace that one of these needs, and that runs nothing of its own.
+fn probed_sandbox<'a>(mut sandboxes: impl Iterator<Item = &'a Sandbox> + Clone) -> Sandbox {
+    let has_own_network = sandboxes.clone().any(|sandbox| sandbox.network != Network::Bridge);
+    let network = if has_own_network { Network::None } else { Network::Bridge };
+    let first = sandboxes.next().expect("a manifest without sandboxes is refused");
+    Sandbox { network, ahead: &[], services: &[], ..*first }
 }
 
 fn without_namespaces(wall: Step) -> Plan {
@@ -110,7 +119,7 @@ fn without_namespaces(wall: Step) -> Plan {
 }
 
 /// The newest version that the kernel speaks.
-fn landlock_version() -> Result<Landlock, Refusal> {
+fn landlock_version() -> Result<Landlock, ProbeFailure> {
     Landlock::of_this_kernel().map_err(|error| ("ask for Landlock's version".to_owned(), error.to_string()))
 }
 
@@ -138,8 +147,26 @@ fn namespaces_remedy(reason: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use sandbox_plan::Namespace;
+
     use super::*;
     use crate::testing::{Lacking, everybody, run};
+
+    #[test]
+    fn probed_sandbox_has_each_namespace_that_some_tool_needs() {
+        let with = |network| Sandbox { network, ..TOOLS[0].sandbox };
+        for (networks, has_own) in [
+            (&[Network::None][..], true),
+            (&[Network::Bridge, Network::None], true),
+            (&[Network::Bridge, Network::Allow(&[])], true),
+            (&[Network::Bridge, Network::Bridge], false),
+        ] {
+            let sandboxes: Vec<Sandbox> = networks.iter().map(|network| with(*network)).collect();
+            let sandbox = probed_sandbox(sandboxes.iter());
+            let environment = plan::environment(Controls::of_this_machine(), &sandbox, &View::empty());
+            assert_eq!(environment.namespaces.contains(&Namespace::Network), has_own, "{networks:?}");
+        }
+    }
 
     fn probed(lacking: &[Lacking]) -> Vec<Walls> {
         everybody().into_iter().map(|caller| run(caller, lacking, Walls::probe)).collect()
