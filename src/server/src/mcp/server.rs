@@ -274,9 +274,10 @@ fn content(answer: Answer, structured: bool) -> CallToolResult {
     content.extend(answer.items.into_iter().map(block));
     let mut result = CallToolResult::success(content);
     if structured {
-        result.structured_content = Some(answer.structured.into());
+    let data = answer.structured();
+        result.structured_content = Some(data.into());
     } else {
-        result.meta = Some(metadata(RESULT, answer.structured));
+        result.meta = Some(metadata(RESULT, data));
     }
     result.is_error = Some(answer.is_error);
     result
