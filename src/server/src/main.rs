@@ -8,7 +8,7 @@ use clap::Parser;
 use sandbox_mcp::call::package_list;
 use sandbox_mcp::cli::args::{Command, CommandLine, Settings};
 use sandbox_mcp::cli::run::CliCall;
-use sandbox_mcp::cli::{build_all, doctor, list, reproduce, run, surroundings};
+use sandbox_mcp::cli::{build_all, doctor, generated, list, reproduce, run, surroundings};
 use sandbox_mcp::mcp::stdio;
 use sandbox_mcp::runner::{Options, Runner};
 use tokio::runtime;
@@ -37,6 +37,8 @@ fn main() -> ExitCode {
             block_on(async { reproduce::run(call, Runner::new(line.settings.options())).await })
         }
         Some(Command::Doctor { settings }) => block_on(async { doctor::run(&Runner::new(settings.options())).await }),
+        Some(Command::Completions { shell }) => generated::completions(shell),
+        Some(Command::Man { directory }) => generated::man(directory.as_deref()),
         None if line.build => block_on(async { build_all::run(Runner::new(line.settings.options())).await }),
         None if line.pull || line.force => {
             eprintln!("The sandboxes are compiled into this server, so there is nothing to fetch.");

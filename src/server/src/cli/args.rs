@@ -97,6 +97,16 @@ pub enum Command {
         #[command(flatten)]
         settings: Settings,
     },
+    /// Print a script that completes the command line in a shell.
+    Completions {
+        /// The shell that will read the script.
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page, or write the man pages of this program and of each command into a directory.
+    Man {
+        /// Directory for the man pages, which must exist.
+        directory: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Clone, Args)]

@@ -135,7 +135,44 @@ fn show_derivation_prints_what_a_result_names_and_what_nix_takes_for_that_path()
 }
 
 #[test]
-fn show_derivation_refuses_what_run_refuses() {
+fn doctor_tests_the_socket_that_the_variable_names() {
+    let directory = tempfile::tempdir().expect("make a directory");
+    let socket = directory.path().join("socket");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("listen");
+    let output = Command::new(program()).arg("doctor").env("NIX_DAEMON_SOCKET_PATH", &socket).output();
+    let report = text(&output.expect("start it").stdout);
+    let listens = format!("listens at {}", socket.display());
+    assert!(report.contains(&listens) || report.contains("not found on PATH"), "{report}");
+}
+
+#[test]
+fn completions_and_man_pages_are_printed() {
+    for (arguments, part) in [
+        (&["completions", "bash"][..], "_sandbox-mcp"),
+        (&["completions", "zsh"], "#compdef sandbox-mcp"),
+        (&["completions", "fish"], "complete -c sandbox-mcp"),
+        (&["man"], ".TH sandbox-mcp 1"),
+    ] {
+        let output = sandbox_mcp(arguments, "");
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let printed = text(&output.stdout);
+        assert!(printed.contains(part) && printed.contains("doctor"), "{arguments:?}: {printed}");
+    }
+}
+
+#[test]
+fn man_with_a_directory_writes_a_page_for_each_command() {
+    let directory = tempfile::tempdir().expect("make a directory");
+    let path = directory.path().to_str().expect("a path of UTF-8");
+    assert_eq!(sandbox_mcp(&["man", path], "").status.code(), Some(0));
+    for page in ["sandbox-mcp.1", "sandbox-mcp-run.1"] {
+        assert!(directory.path().join(page).is_file(), "{page}");
+    }
+    assert_eq!(sandbox_mcp(&["man", "/no/such/directory"], "").status.code(), Some(125));
+}
+
+#[test]
+fn show_derivation_of_an_invalid_call_is_refused() {
     let output = sandbox_mcp(&["show-derivation", "perl", "-"], "1");
     assert_eq!(output.status.code(), Some(125), "{output:?}");
     assert!(text(&output.stderr).contains("unknown tool `perl`"), "{output:?}");
