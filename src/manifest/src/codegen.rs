@@ -201,7 +201,7 @@ fn fields<'a>(id: &str, definition: &'a Definition) -> Result<Vec<Field<'a>>, Ma
         }
         fields.push(Field { ident, kind: ParameterKind::File(file), description });
     }
-    let packages = format!("Names of further packages for this call; the resource {PACKAGES_URI} lists them");
+    let packages = format!("Names of packages to add; the resource {PACKAGES_URI} lists them");
     let options = [
         (FILES, ParameterKind::Files, "Files to be included in the sandbox"),
         (

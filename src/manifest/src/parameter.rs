@@ -41,8 +41,8 @@ impl Parameter<'_> {
             ParameterKind::Files => json!({
                 "type": "array",
                 "items": object([
-                    ("filename", json!({ "type": "string", "description": "Name of the file" }), true),
-                    ("content", json!({ "type": "string", "description": "Content of the file" }), true),
+                    ("filename", json!({ "type": "string" }), true),
+                    ("content", json!({ "type": "string" }), true),
                 ]),
             }),
             ParameterKind::Executor => json!({ "type": "string", "enum": ["namespace", "derivation"] }),

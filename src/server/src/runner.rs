@@ -159,10 +159,20 @@ impl Runner {
         &self.executors
     }
 
+    /// Returns whether programs run in pinned environments, unless this machine lacks what these need.
+    pub fn is_pinned(&self) -> bool {
+        SYSTEM.is_some() && self.options.executor != Choice::Direct
+    }
+
+    /// Returns the longest time that the operator lets any program run, if there is one.
+    pub fn time_limit(&self) -> Option<Duration> {
+        self.options.longest
+    }
+
     /// Returns the options of a call that clients are offered: those that the operator allows, of a server with pinned
     /// environments.
     pub fn offered_options(&self) -> OfferedOptions {
-        let is_pinned = SYSTEM.is_some() && self.options.executor != Choice::Direct;
+        let is_pinned = self.is_pinned();
         let OfferedOptions { executor, packages } = self.options.offered;
         OfferedOptions { executor: executor && is_pinned, packages: packages && is_pinned }
     }

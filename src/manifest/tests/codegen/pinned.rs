@@ -21,7 +21,7 @@ pub struct GoArguments {
     /// Return the result of an earlier call that was the same, if Nix still has it; implies derivation
     #[serde(default, deserialize_with = "field::cache")]
     pub cache: bool,
-    /// Names of further packages for this call; the resource sandbox-mcp://packages lists them
+    /// Names of packages to add; the resource sandbox-mcp://packages lists them
     #[serde(default, deserialize_with = "field::packages")]
     pub packages: Vec<String>,
 }
@@ -65,7 +65,7 @@ impl Arguments for GoArguments {
             Parameter {
                 name: "packages",
                 kind: ParameterKind::Packages,
-                description: "Names of further packages for this call; the resource sandbox-mcp://packages lists them",
+                description: "Names of packages to add; the resource sandbox-mcp://packages lists them",
             },
         ],
         annotations: Annotations {
@@ -142,7 +142,7 @@ pub struct NetworkToolsArguments {
     /// Return the result of an earlier call that was the same, if Nix still has it; implies derivation
     #[serde(default, deserialize_with = "field::cache")]
     pub cache: bool,
-    /// Names of further packages for this call; the resource sandbox-mcp://packages lists them
+    /// Names of packages to add; the resource sandbox-mcp://packages lists them
     #[serde(default, deserialize_with = "field::packages")]
     pub packages: Vec<String>,
 }
@@ -176,7 +176,7 @@ impl Arguments for NetworkToolsArguments {
             Parameter {
                 name: "packages",
                 kind: ParameterKind::Packages,
-                description: "Names of further packages for this call; the resource sandbox-mcp://packages lists them",
+                description: "Names of packages to add; the resource sandbox-mcp://packages lists them",
             },
         ],
         annotations: Annotations {

@@ -18,7 +18,7 @@ pub struct ShellArguments {
     /// Return the result of an earlier call that was the same, if Nix still has it; implies derivation
     #[serde(default, deserialize_with = "field::cache")]
     pub cache: bool,
-    /// Names of further packages for this call; the resource sandbox-mcp://packages lists them
+    /// Names of packages to add; the resource sandbox-mcp://packages lists them
     #[serde(default, deserialize_with = "field::packages")]
     pub packages: Vec<String>,
 }
@@ -57,7 +57,7 @@ impl Arguments for ShellArguments {
             Parameter {
                 name: "packages",
                 kind: ParameterKind::Packages,
-                description: "Names of further packages for this call; the resource sandbox-mcp://packages lists them",
+                description: "Names of packages to add; the resource sandbox-mcp://packages lists them",
             },
         ],
         annotations: Annotations {

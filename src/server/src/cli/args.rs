@@ -17,21 +17,21 @@ use crate::runner::Options;
 #[derive(Debug, Parser)]
 #[command(version, about, args_conflicts_with_subcommands = true)]
 pub struct CommandLine {
-    /// Serve MCP on standard input and output, which is also what happens without any argument.
+    /// Serve MCP on standard input and output, which is the default.
     #[arg(long)]
     pub stdio: bool,
-    /// Realise every environment ahead of its first use, then exit.
+    /// Build or download every environment now instead of at its first use, then exit.
     #[arg(long, conflicts_with = "stdio")]
     pub build: bool,
-    /// Kept for older configurations: sandboxes are compiled in, so there is nothing to fetch.
+    /// Do nothing: sandboxes are compiled in. Kept for older configurations.
     #[arg(long, conflicts_with_all = ["stdio", "build"])]
     pub pull: bool,
-    /// Kept for older configurations, where it went with --pull.
+    /// Do nothing. Kept for older configurations, which use it with --pull.
     #[arg(long)]
     pub force: bool,
-    /// Give each result's data as structured content and each tool an output schema, for programs that read them. Many
-    /// agents show their model nothing else of such a result: neither images nor files. Without this, the data is in the
-    /// result's `_meta`, as `sandbox-mcp/result`.
+    /// Return each result's data as structured content, and give each tool an output schema, for programs that read
+    /// them. Many agents then show their model neither images nor files. Without this option, the data is in the result's
+    /// `_meta`, as `sandbox-mcp/result`.
     #[arg(long, env = "SANDBOX_MCP_STRUCTURED_RESULTS", value_parser = FalseyValueParser::new())]
     pub structured_results: bool,
     #[command(flatten)]
@@ -42,23 +42,23 @@ pub struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run a tool; its output and exit status become those of this process.
+    /// Run a tool, with its output and exit status as those of this process.
     Run {
         /// Name of the tool, as `list` shows it.
         tool: String,
-        /// Files for the sandbox, the code to run first, whatever that is called; `-` reads it from standard input.
+        /// Files for the sandbox. The first one is the code to run, under any name; `-` reads it from standard input.
         #[arg(required = true)]
         files: Vec<PathBuf>,
-        /// A package that the program needs besides the tool's environment, as `packages` shows it; any number of them.
+        /// A package to add to the tool's environment, as `packages` lists it. Can be repeated.
         #[arg(short, long = "package", value_name = "PACKAGE")]
         packages: Vec<String>,
-        /// Directory for the files that the program leaves in $OUT; it is made if it is missing.
+        /// Directory for the files that the program leaves in $OUT. It is created if it does not exist.
         #[arg(long, value_name = "DIRECTORY")]
         out: Option<PathBuf>,
         #[command(flatten)]
         settings: Settings,
     },
-    /// Print the derivation that a call of a tool is: the text of its .drv file, whose path is told on standard error.
+    /// Print the derivation of a call: the text of its .drv file. The path of that file goes to standard error.
     ShowDerivation {
         /// Name of the tool, as `list` shows it.
         tool: String,
@@ -68,15 +68,15 @@ pub enum Command {
         /// A package, as for `run`.
         #[arg(short, long = "package", value_name = "PACKAGE")]
         packages: Vec<String>,
-        /// Write the receipt into a file, with those files of the call that the derivation does not hold itself, for
-        /// `reproduce` on another machine. `nix-store --import` reads it, too.
+        /// Write the derivation and the call's files into one file instead, which `reproduce` reads on another machine, and
+        /// `nix-store --import`, too.
         #[arg(long, value_name = "FILE")]
         export: Option<PathBuf>,
     },
-    /// Realise a call's derivation, run the same once more, and tell whether it did the same.
+    /// Run a call twice by Nix and compare the results.
     Reproduce {
-        /// Name of the tool; or, without files, a receipt: a .drv file, in the store or as `show-derivation` prints it, or
-        /// what that has exported.
+        /// Name of the tool, or, without files, a receipt: a .drv file, in the store or as `show-derivation` prints it, or
+        /// a file that `show-derivation --export` wrote.
         #[arg(value_name = "TOOL|RECEIPT")]
         tool: String,
         /// Files for the sandbox, as for `run`.
@@ -92,7 +92,7 @@ pub enum Command {
     },
     /// List the packages that a call may ask for, in Markdown.
     Packages,
-    /// Tell what this machine offers, what is missing, and how to get it.
+    /// Report what this machine offers, what is missing, and how to get it.
     Doctor {
         #[command(flatten)]
         settings: Settings,
@@ -111,25 +111,25 @@ pub enum Command {
 
 #[derive(Debug, Clone, Args)]
 pub struct Settings {
-    /// How programs are carried out: auto (pinned environments where this server has them, by the executor that a tool's
-    /// definition names, if it names one; or else this host's toolchains), or for every tool namespace (pinned
-    /// environments only), derivation (the same, by Nix in its build sandbox), derivation-cli (by Nix's commands) or
-    /// direct (this host's toolchains). What a call by Nix holds, prints and leaves is in the store until shortly after
-    /// its answer, where every user of this machine can read it.
+    /// How programs are run. `auto` uses pinned environments if this server has them, with the executor that the tool's
+    /// definition names, and this host's toolchains otherwise. `namespace` uses pinned environments only. `derivation`
+    /// runs the same in Nix's build sandbox, and `derivation-cli` does so with Nix's commands. `direct` uses this host's
+    /// toolchains. The files and the output of a call that Nix runs are in the store until shortly after the answer, and
+    /// every user of this machine can read them there.
     #[arg(long, value_name = "EXECUTOR", env = "SANDBOX_MCP_EXECUTOR", default_value = "auto")]
     pub executor: Choice,
-    /// The longest time that any program may run; each tool has a limit of its own besides.
+    /// Stop every program after this many seconds. A tool's own limit still applies if it is lower.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub timeout: Option<u64>,
-    /// How many programs run at once; further calls wait. [default: twice the number of cores]
+    /// How many programs run at the same time; further calls wait. [default: twice the number of cores]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
     pub calls_at_once: Option<u16>,
-    /// Run programs on a host that can wall off neither their files nor their network.
+    /// Run programs even on a host that can confine neither their files nor their network.
     #[arg(long)]
     pub allow_unconfined_execution: bool,
-    /// Whether calls that Nix carries out go to the remote builders that it is configured with (`builders` in nix.conf):
-    /// off, prefer (those that such a builder takes), or only (all of them). Where the Nix store of a builder can be read,
-    /// so can what those calls hold, print and leave. A call with `cache` stays here under prefer.
+    /// Whether calls that Nix runs go to Nix's remote builders (`builders` in nix.conf): `off`, `prefer` (calls that a
+    /// builder accepts) or `only` (all of them). Whoever can read a builder's store can read the files and the output of
+    /// these calls. With `prefer`, a call with `cache` stays on this machine.
     #[arg(
         long,
         value_name = "WHICH",
@@ -138,9 +138,15 @@ pub struct Settings {
         hide_possible_values = true
     )]
     pub remote_builders: Remote,
-    /// Take no `executor`, `cache` and `packages` arguments, by which a client has one call carried out by Nix, answered
-    /// with what an earlier call has left in the store, or given packages that Nix may have to fetch first.
-    #[arg(long, env = "SANDBOX_MCP_NO_CALL_OPTIONS", value_parser = FalseyValueParser::new())]
+    /// Offer clients two more parameters of a call: `executor`, to have Nix carry it out, and `cache`, to be answered with
+    /// what an earlier, identical call left in the store.
+    #[arg(long, env = "SANDBOX_MCP_CALL_OPTIONS", value_parser = FalseyValueParser::new())]
+    pub call_options: bool,
+    /// Do not offer clients the parameter `packages`, which adds packages to one call. Nix may have to download them first.
+    #[arg(long, env = "SANDBOX_MCP_NO_PACKAGES", value_parser = FalseyValueParser::new())]
+    pub no_packages: bool,
+    /// Kept for older configurations: clients get neither `executor` and `cache` nor `packages`.
+    #[arg(long, env = "SANDBOX_MCP_NO_CALL_OPTIONS", value_parser = FalseyValueParser::new(), hide = true)]
     pub no_call_options: bool,
 }
 
@@ -154,7 +160,10 @@ impl Settings {
             ready: None,
             allow_unconfined: self.allow_unconfined_execution,
             remote: self.remote_builders,
-            offered: OfferedOptions { executor: !self.no_call_options, packages: !self.no_call_options },
+            offered: OfferedOptions {
+                executor: self.call_options && !self.no_call_options,
+                packages: !self.no_packages && !self.no_call_options,
+            },
         }
     }
 }

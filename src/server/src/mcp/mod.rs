@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod description;
 pub mod framing;
+pub mod instructions;
 pub mod json_id;
 pub mod server;
 pub mod stdio;

@@ -28,6 +28,7 @@ use crate::call::stage::Stage;
 use crate::call::tool::{TOOLS, Tool};
 use crate::mcp::answer::{self, Answer, Item};
 use crate::mcp::description::description;
+use crate::mcp::instructions::{Mode, instructions};
 use crate::runner::{RunError, Runner};
 use crate::sandbox::backend::Backend;
 
@@ -173,16 +174,19 @@ impl Progress {
 
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
+        let sandboxes: Vec<_> = TOOLS.iter().map(|tool| &tool.sandbox).collect();
+        let mode = Mode {
+            is_pinned: self.runner.is_pinned(),
+            has_packages: self.lists_packages(),
+            longest: self.runner.time_limit(),
+        };
         let mut capabilities = ServerCapabilities::builder().enable_tools().build();
         capabilities.resources = self.lists_packages().then(Default::default);
         ServerConfig::new(capabilities)
             .with_server_info(
                 Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).with_title("Sandbox MCP"),
             )
-            .with_instructions(
-                "Each tool runs code in a fresh sandbox of its own: nothing is kept from one call to the next. \
-                 Give the files that the code needs with the call.",
-            )
+            .with_instructions(instructions(&sandboxes, mode))
     }
 
     async fn list_tools(

@@ -213,7 +213,12 @@ fn stdio_and_no_argument_at_all_serve_alike() {
 
 #[test]
 fn variables_that_switch_something_on_take_1_and_0() {
-    for variable in ["SANDBOX_MCP_NO_CALL_OPTIONS", "SANDBOX_MCP_STRUCTURED_RESULTS"] {
+    for variable in [
+        "SANDBOX_MCP_CALL_OPTIONS",
+        "SANDBOX_MCP_NO_CALL_OPTIONS",
+        "SANDBOX_MCP_NO_PACKAGES",
+        "SANDBOX_MCP_STRUCTURED_RESULTS",
+    ] {
         for value in ["1", "0", "true", "false", ""] {
             let listed = Command::new(program()).arg("list").env(variable, value).output().expect("start it");
             assert!(listed.status.success() && !listed.stdout.is_empty(), "{variable}={value}: {listed:?}");
