@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn every_block_begins_where_its_prefix_says_and_is_refused_from_end_to_end() {
+    fn private_block_is_refused_from_first_to_last_address() {
         for block in BLOCKS {
             let (first, last) = ends(block);
             assert!(block.contains(first) && block.contains(last), "{block:?}");
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn next_to_a_block_is_either_another_block_or_the_public_internet() {
+    fn address_next_to_a_private_block_is_public_or_in_another() {
         // Where a public address stands beside a block, by hand from IANA's registries.
         let public = [
             "1.0.0.0",
@@ -273,14 +273,14 @@ mod tests {
     }
 
     #[test]
-    fn the_public_internet_is_let_through_mapped_addresses_of_it_too() {
+    fn public_addresses_and_their_mapped_forms_are_allowed() {
         for address in ["1.1.1.1", "8.8.8.8", "93.184.215.14", "2606:4700::1111", "2a00:1450::1", "::ffff:8.8.8.8"] {
             assert_eq!(refused(address.parse().unwrap()), None, "{address}");
         }
     }
 
     #[test]
-    fn what_the_standard_library_knows_as_special_is_refused_and_so_is_its_mapped_form() {
+    fn special_and_mapped_addresses_are_refused() {
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         let mut random = || {
             state ^= state << 13;

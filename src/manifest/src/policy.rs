@@ -11,11 +11,11 @@ use std::net::Ipv4Addr;
 use super::address;
 
 /// More would be a policy that nobody can read, and each may take a descriptor of the server's for each sandbox.
-pub const MOST_ENTRIES: usize = 64;
+pub const MAX_ENTRIES: usize = 64;
 
 /// The longest domain name, and the longest of its labels, in bytes (RFC 1035).
-const LONGEST_NAME: usize = 253;
-const LONGEST_LABEL: usize = 63;
+const MAX_NAME_BYTES: usize = 253;
+const MAX_LABEL_BYTES: usize = 63;
 
 const EXAMPLE: &str = "such as api.example.org:443";
 
@@ -93,8 +93,8 @@ impl Pattern<'_> {
 
 /// Checks what holds for all entries together.
 pub fn check(entries: &[Entry]) -> Result<(), String> {
-    if entries.len() > MOST_ENTRIES {
-        return Err(format!("it has {} entries: {MOST_ENTRIES} at most", entries.len()));
+    if entries.len() > MAX_ENTRIES {
+        return Err(format!("it has {} entries: {MAX_ENTRIES} at most", entries.len()));
     }
     match entries.iter().enumerate().find(|(index, entry)| entries[..*index].contains(entry)) {
         Some((_, entry)) => Err(format!("`{entry}` is listed twice: remove one")),
@@ -217,8 +217,8 @@ fn check_name(name: &str) -> Result<(), Reason> {
     if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return Err("has upper-case letters: write it in lower case".into());
     }
-    if name.len() > LONGEST_NAME {
-        return Err(format!("has a name of {} bytes: {LONGEST_NAME} at most", name.len()).into());
+    if name.len() > MAX_NAME_BYTES {
+        return Err(format!("has a name of {} bytes: {MAX_NAME_BYTES} at most", name.len()).into());
     }
     name.split('.').try_for_each(check_label)?;
     let Some((_, last)) = name.rsplit_once('.') else {
@@ -239,8 +239,8 @@ fn check_label(label: &str) -> Result<(), Reason> {
     if label.is_empty() {
         return Err("has an empty label: remove the needless dot".into());
     }
-    if label.len() > LONGEST_LABEL {
-        return Err(format!("has a label of {} bytes: {LONGEST_LABEL} at most", label.len()).into());
+    if label.len() > MAX_LABEL_BYTES {
+        return Err(format!("has a label of {} bytes: {MAX_LABEL_BYTES} at most", label.len()).into());
     }
     let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if let Some(other) = label.bytes().find(|byte| !known(*byte)) {
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn names_wildcards_and_addresses_are_taken_and_shown_as_they_were_written() {
+    fn names_wildcards_and_addresses_display_as_written() {
         for (text, to) in [
             ("api.example.org:443", Pattern::Name("api.example.org")),
             ("*.example.org:8443", Pattern::Below("example.org")),
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_is_wrong_is_refused_with_what_to_change() {
+    fn entry_that_is_wrong_is_refused_with_what_to_change() {
         let long_label = format!("{}.org:443", "x".repeat(64));
         let long_name = format!("{}org:443", "x.".repeat(126));
         for (text, reason) in [
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_permitted_at_its_own_port_only() {
+    fn host_is_permitted_at_its_own_port_only() {
         let list = entries(&["api.example.org:443", "api.example.org:8443", "8.8.8.8:53"]);
         let api = name("api.example.org");
         assert!(permits(&list, &api, 443) && permits(&list, &api, 8443) && !permits(&list, &api, 80));
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_stands_for_one_label_or_more_and_not_for_the_domain_itself() {
+    fn wildcard_matches_subdomains_but_not_the_domain() {
         let list = entries(&["*.example.org:443"]);
         for (host, allowed) in [
             ("a.example.org", true),
@@ -372,14 +372,14 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_list_allows_nothing() {
+    fn empty_list_allows_nothing() {
         let host = name("example.org");
         assert!(!permits(&[], &host, 443) && !knows(&[], &host));
         assert_eq!(check(&[]), Ok(()));
     }
 
     #[test]
-    fn a_spelling_of_a_name_or_an_address_that_is_not_the_plain_one_is_no_name() {
+    fn unusual_spelling_of_name_or_address_is_refused() {
         assert_eq!(HostName::parse("API.Example.Org").unwrap().as_str(), "api.example.org");
         let long = format!("{}org", "x.".repeat(126));
         for text in [
@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_is_too_long_or_repeats_itself_is_refused() {
+    fn list_that_is_too_long_or_repeats_itself_is_refused() {
         let texts: Vec<String> = (1..=65).map(|port| format!("example.org:{port}")).collect();
         let list: Vec<Entry> = texts.iter().map(|text| Entry::parse(text).unwrap()).collect();
         assert_eq!(check(&list[..64]), Ok(()));

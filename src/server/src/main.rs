@@ -13,8 +13,8 @@ use sandbox_mcp::mcp::stdio;
 use sandbox_mcp::runner::{Options, Runner};
 use tokio::runtime;
 
-/// A read of standard input can't be interrupted, and must not keep the process alive.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// How long the runtime waits for its threads: a blocked read of standard input must not keep the process alive.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
     surroundings::settle();
@@ -85,7 +85,7 @@ fn block_on(future: impl Future<Output = ExitCode>) -> ExitCode {
         }
     };
     let code = runtime.block_on(future);
-    runtime.shutdown_timeout(PATIENCE);
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     code
 }
 

@@ -35,7 +35,7 @@ pub trait Arguments: DeserializeOwned {
     fn into_parts(self) -> Result<(Vec<File>, RequestedOptions), ArgumentError>;
 }
 
-/// What a call asks for besides its files, as it was given.
+/// The options of a call, as they were given.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RequestedOptions {
     pub executor: Option<Choice>,

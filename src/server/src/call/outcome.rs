@@ -36,7 +36,7 @@ pub struct Outcome {
     pub environment: String,
     /// The receipt: the derivation that this call is, by the path of its `.drv` file. None for toolchains of the host.
     pub derivation: Option<StorePath>,
-    /// Whether this is what an earlier run of the same derivation did, and nothing was run for this call.
+    /// Whether this is the result of an earlier run of the same derivation; nothing was run for this call.
     pub cached: bool,
     /// The walls that stood around the program, by name.
     pub walls: Vec<&'static str>,

@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_sorted_so_that_lists_are_stable_and_look_ups_find() {
+    fn table_is_sorted_and_lookups_find_every_tool() {
         assert!(TOOLS.is_sorted_by_key(|tool| tool.sandbox.id));
         for tool in TOOLS {
             assert_eq!(Tool::by_name(tool.sandbox.id).expect("it is listed").sandbox.id, tool.sandbox.id);
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn the_entrypoint_comes_first_then_required_then_additional_files() {
+    fn files_are_ordered_entrypoint_required_additional() {
         let given = json!({
             "go_mod": "module m", "main_go": "package main",
             "files": [{"filename": "a/b.go", "content": "package a"}],
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_required_file_that_is_missing_empty_or_no_string_is_refused_by_its_name() {
+    fn required_file_missing_or_wrong_is_refused_by_name() {
         for (given, found) in
             [(json!({}), "missing"), (json!({"main_py": ""}), "empty"), (json!({"main_py": 7}), "a number")]
         {
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn another_file_may_be_there_instead_of_the_entrypoint() {
+    fn entrypoint_left_out_is_replaced_by_another_file() {
         let typescript = json!([{"filename": "index.ts", "content": "let x: number"}]);
         for mut given in [json!({}), json!({"index_js": ""}), json!({"index_js": null})] {
             given["files"] = typescript.clone();
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn additional_files_of_a_wrong_shape_are_refused_with_their_place() {
+    fn additional_files_of_wrong_type_are_refused_with_path() {
         for (given, error) in [
             (json!("a"), "parameter `files` must be an array of {filename, content}, but is a string"),
             (json!(["a"]), "parameter `files[0]` must be an object of filename and content, but is a string"),
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_in_the_place_of_the_directory_for_artifacts_is_refused_and_one_in_it_is_not() {
+    fn file_named_like_the_artifact_directory_is_refused() {
         let given = |name: &str| json!({"main_py": "1", "files": [{"filename": name, "content": ""}]});
         for name in ["out", "./out"] {
             let error = files("python", given(name)).unwrap_err();
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_parameter_is_refused_by_its_name() {
+    fn unknown_parameter_is_refused_by_its_name() {
         let error = files("python", json!({"main_py": "1", "main.py": "2"})).unwrap_err();
         assert!(error.contains("`main.py`"), "{error}");
     }

@@ -122,7 +122,7 @@ fn daemon(socket: &Path) -> Finding {
     match UnixStream::connect(socket) {
         Ok(_) => good("daemon", format!("listens at {shown}")),
         Err(_) if is_writable(Path::new("/nix/store")) => {
-            good("daemon", "none, and none is needed: the store is this user's")
+            good("daemon", format!("none at {shown}, and none is needed: the store is this user's"))
         }
         Err(error) => lacking("daemon", format!("{shown}: {error}: only what is in the store already can be used")),
     }
@@ -154,7 +154,7 @@ fn environments(realiser: &Realiser) -> Vec<Finding> {
     findings
 }
 
-/// What Nix makes the environments from, if they are not realised yet.
+/// Reports the derivations that Nix builds the environments from.
 fn derivations(archive: &[u8]) -> Finding {
     match Archive::unpack(archive).and_then(|unpacked| Ok(unpacked.paths()?.derivations())) {
         Ok(count) => good(
@@ -192,7 +192,7 @@ fn remaining(walls: &Walls) -> Vec<Finding> {
     findings
 }
 
-/// Programs have no raw sockets, so that ping needs the kernel's own kind, which is for some groups of users alone.
+/// Tests whether programs can ping: they have no raw sockets, and the kernel's ping sockets are for some groups only.
 fn ping() -> Finding {
     const RANGE: &str = "/proc/sys/net/ipv4/ping_group_range";
     let text = fs::read_to_string(RANGE).unwrap_or_default();
@@ -224,7 +224,7 @@ fn toolchains(walls: &Walls) -> Vec<Finding> {
     findings
 }
 
-/// What a call of each tool would run on.
+/// Reports what a call of each tool would run on.
 async fn tools(runner: &Runner) -> Vec<Finding> {
     let mut findings = Vec::new();
     for tool in TOOLS {

@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite, Empty};
 use tokio_util::sync::CancellationToken;
 
-use crate::mcp::framing::{LONGEST_LINE, Line, Lines};
+use crate::mcp::framing::{Line, Lines, MAX_LINE_BYTES};
 use crate::mcp::json_id::IdFinder;
 use crate::mcp::surrogates::replace_halves;
 
@@ -39,7 +39,7 @@ where
 {
     pub fn new(input: R, output: W, ended: CancellationToken) -> Self {
         let output = AsyncRwTransport::new(tokio::io::empty(), output);
-        Self { lines: Lines::new(input, LONGEST_LINE), output, answer: None, ended }
+        Self { lines: Lines::new(input, MAX_LINE_BYTES), output, answer: None, ended }
     }
 
     /// The next message; none when the input is over. Nothing is lost if the future is dropped.
@@ -109,7 +109,8 @@ fn read(line: Line) -> Result<Option<RxJsonRpcMessage<RoleServer>>, Box<Unreadab
     let mut line = match line {
         Line::Whole(line) => line,
         Line::TooLong { length, id } => {
-            let error = format!("the request has {length} bytes, {LONGEST_LINE} at most: give fewer or smaller files");
+            let error =
+                format!("the request has {length} bytes, {MAX_LINE_BYTES} at most: give fewer or smaller files");
             return Err(Box::new(Unreadable {
                 answer: request_id(id).map(Some),
                 error: ErrorData::invalid_request(error, None),
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_is_no_json_is_refused_by_its_id() {
+    fn request_that_is_no_json_is_refused_by_its_id() {
         let deep = format!("{}{}", "[".repeat(128), "]".repeat(128));
         for params in ["NaN", "[-Infinity]", "1e400", &deep, "\"\u{1}\"", "\"a\tb\"", "[1,]", "{'a':1}", "", "\"\\x\""]
         {
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_and_a_carriage_return_are_passed_over() {
+    fn byte_order_mark_and_a_carriage_return_are_passed_over() {
         let line = [b"\xef\xbb\xbf", &request("{}")[..], b"\r"].concat();
         assert!(matches!(read(Line::Whole(line)), Ok(Some(_))));
     }

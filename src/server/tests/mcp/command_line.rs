@@ -25,7 +25,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn run_takes_a_script_from_standard_input_and_passes_both_streams_on() {
+fn run_reads_stdin_and_passes_both_streams_on() {
     let output = sandbox_mcp(&["run", "shell", "-"], "echo out; echo err >&2");
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "out\n".to_owned()));
     assert!(text(&output.stderr).contains("err\n"), "{output:?}");
@@ -47,7 +47,7 @@ fn run_tells_of_a_signal_and_of_the_time_limit_as_a_shell_does() {
 }
 
 #[test]
-fn run_keeps_what_the_program_left_where_it_is_told_to_and_else_says_that_it_is_lost() {
+fn run_out_keeps_artifacts_and_without_it_they_are_lost() {
     let directory = tempfile::tempdir().expect("make a directory");
     let out = directory.path().join("kept");
     let script =
@@ -62,7 +62,7 @@ fn run_keeps_what_the_program_left_where_it_is_told_to_and_else_says_that_it_is_
 }
 
 #[test]
-fn run_takes_files_and_calls_the_first_one_by_the_name_of_the_entrypoint() {
+fn run_renames_the_first_file_to_the_entrypoint() {
     let directory = tempfile::tempdir().expect("make a directory");
     let write = |name: &str, content: &str| {
         let path = directory.path().join(name);
@@ -87,7 +87,7 @@ fn run_prints_a_flood_whole() {
 }
 
 #[test]
-fn run_refuses_what_it_cannot_run_with_a_status_of_its_own() {
+fn run_of_an_invalid_call_exits_with_status_125() {
     for (arguments, reason) in [
         (&["run", "perl", "-"][..], "unknown tool `perl`"),
         (&["run", "shell", "/no/such/file.sh"], "/no/such/file.sh"),
@@ -118,7 +118,7 @@ fn run_killed_by_sigkill_leaves_nothing() {
 }
 
 #[test]
-fn show_derivation_prints_what_a_result_names_and_what_nix_takes_for_that_path() {
+fn show_derivation_prints_the_derivation_that_results_name() {
     let reply = Server::ready(&[]).call("shell", json!({"main_sh": "echo 1"}));
     let output = sandbox_mcp(&["show-derivation", "shell", "-"], "echo 1");
     let Some(derivation) = reply.field("derivation").as_str() else {
@@ -204,7 +204,7 @@ fn pull_and_force_say_that_there_is_nothing_to_fetch() {
 }
 
 #[test]
-fn stdio_and_no_argument_at_all_serve_alike() {
+fn stdio_flag_is_the_same_as_no_argument() {
     for arguments in [&["--stdio"][..], &[]] {
         let reply = Server::ready(arguments).call("shell", json!({"main_sh": "echo served"}));
         assert_eq!(reply.output(), "served\n");
@@ -227,13 +227,13 @@ fn variables_that_switch_something_on_take_1_and_0() {
 }
 
 #[test]
-fn nobody_who_is_served_finds_hints_in_the_protocol() {
+fn serving_prints_no_hints_into_the_protocol() {
     let output = sandbox_mcp(&["--stdio"], "");
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), String::new()), "{output:?}");
 }
 
 #[test]
-fn arguments_that_make_no_sense_are_refused_with_what_would() {
+fn invalid_arguments_are_refused_with_the_valid_ones() {
     for (arguments, reason) in [
         (&["--executor", "docker"][..], "namespace"),
         (&["--timeout", "0"], "--timeout"),
