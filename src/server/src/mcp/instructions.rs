@@ -7,8 +7,10 @@ use crate::call::definition::{Network, Sandbox};
 
 /// The most characters of instructions.
 pub const MAX_LENGTH: usize = 600;
-/// The most bytes of a list of tools within them; the remaining tools are counted.
-const MAX_LIST_BYTES: usize = 110;
+/// The most bytes of the list of tools within them; the remaining tools are counted.
+const MAX_TOOLS_BYTES: usize = 110;
+/// The most bytes of the list of tools that have network access.
+const MAX_ONLINE_BYTES: usize = 40;
 
 /// What else instructions depend on.
 #[derive(Debug, Clone, Copy)]
@@ -27,8 +29,8 @@ pub fn instructions(sandboxes: &[&Sandbox], mode: Mode) -> String {
     let online: Vec<&str> =
         sandboxes.iter().filter(|sandbox| sandbox.network != Network::None).map(|sandbox| sandbox.id).collect();
     let tools = match mode.is_pinned {
-        true => format!("Tools: {}.", list(&all)),
-        false => format!("Tools, where this host has their programs: {}.", list(&all)),
+        true => format!("Tools: {}.", list(&all, MAX_TOOLS_BYTES)),
+        false => format!("Tools, where this host has their programs: {}.", list(&all, MAX_TOOLS_BYTES)),
     };
     let packages = match (mode.is_pinned, mode.has_packages) {
         (true, true) => {
@@ -40,7 +42,7 @@ pub fn instructions(sandboxes: &[&Sandbox], mode: Mode) -> String {
     let network = match online.as_slice() {
         [] => "No network".to_owned(),
         online if online.len() == all.len() => "With network".to_owned(),
-        online => format!("No network, except in {}", list(online)),
+        online => format!("No network, except in {}", list(online, MAX_ONLINE_BYTES)),
     };
     let bounded = |sandbox: &&Sandbox| sandbox.timeout.min(mode.longest.unwrap_or(Duration::MAX)).as_secs();
     let seconds = range(sandboxes.iter().map(bounded));
@@ -52,12 +54,12 @@ pub fn instructions(sandboxes: &[&Sandbox], mode: Mode) -> String {
     )
 }
 
-/// Lists names, and counts those that would make it too long.
-fn list(names: &[&str]) -> String {
+/// Lists names up to a number of bytes, and counts the others.
+fn list(names: &[&str], max_bytes: usize) -> String {
     let mut bytes = 0;
     let fits = |name: &&&str| {
         bytes += name.len() + 2;
-        bytes <= MAX_LIST_BYTES
+        bytes <= max_bytes
     };
     let shown: Vec<&str> = names.iter().take_while(fits).copied().collect();
     let more = names.len() - shown.len();
