@@ -1,12 +1,7 @@
 # Apache APISIX as a gateway that takes its routes from a file: up before the script starts, and gone with the call.
 pkgs: {
   name = "Apache APISIX";
-  description = ''
-    Test Apache APISIX configurations in an isolated sandbox. The gateway runs in standalone mode on http://127.0.0.1:9080
-    with the routes of `apisix.yaml`, and is up when the script starts. What it logs of errors, such as a route or plugin that
-    it does not take, follows standard error. Upstreams must be on the loopback interface, such as
-    `python3 -m http.server 1980 &`.
-  '';
+  description = "Apache APISIX serves `apisix.yaml` on http://127.0.0.1:9080 before the script starts; its errors follow standard error. Upstreams must be on loopback (`python3 -m http.server 1980 &`).";
   programs.names = [
     "curl"
     "jq"

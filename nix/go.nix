@@ -1,7 +1,7 @@
 # Go, its standard library compiled ahead: `go run` takes that from a read-only build cache.
 pkgs: {
   name = "Golang";
-  description = "Run Go code securely in an isolated environment without network access. The standard library is there; modules cannot be downloaded, so other packages must be among the files.";
+  description = "Run Go code with the standard library. Modules cannot be downloaded: other packages must be among the files.";
   entrypoint = "main.go";
   command = [
     "go"

@@ -1,8 +1,8 @@
 # A JDK: `java` compiles a source file before it runs it.
 pkgs: {
   name = "Java";
-  description = "Compile and run Java code in an isolated sandbox.";
-  contents = "Supports Java preview features.";
+  description = "Compile and run Java code.";
+  contents = "Preview features are enabled.";
   entrypoint = "main.java";
   command = [
     "java"

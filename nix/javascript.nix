@@ -1,8 +1,8 @@
 # Node.js without npm: there is no network to install from. It runs TypeScript by leaving its types out.
 pkgs: {
   name = "JavaScript";
-  description = "Run JavaScript code in an isolated environment using Node.js.";
-  contents = "Available modules besides Node's own: chalk, commander, lodash, semver; others cannot be installed. It runs TypeScript, too: types are stripped, not checked.";
+  description = "Run JavaScript code with Node.js.";
+  contents = "Available modules: Node's own, chalk, commander, lodash, semver; others cannot be installed. TypeScript runs too: types are stripped, not checked.";
   entrypoint = "index.js";
   instead."index.ts" = "import(\"./index.ts\");\n";
   command = [

@@ -1,7 +1,7 @@
 # The one sandbox that reaches the network, and the tools to look at it.
 pkgs: {
   name = "Network Tools";
-  description = "Use various network utilities in an isolated Linux sandbox. Perfect for network diagnostics and troubleshooting.";
+  description = "Run shell scripts with network access, for network diagnostics and troubleshooting.";
   programs.names = [
     "curl"
     "wget"

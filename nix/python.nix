@@ -5,7 +5,7 @@ let
 in
 {
   name = "Python";
-  description = "Safely execute Python code in a secure, isolated environment.";
+  description = "Run Python code.";
   contents = "Available packages: beautifulsoup4, lxml, matplotlib, networkx, numpy, openpyxl, pandas, pillow, polars, pyarrow, pydantic, pympler, pyyaml, requests, scikit-learn, scipy, seaborn, sympy.";
   entrypoint = "main.py";
   command = [

@@ -1,8 +1,8 @@
 # The Rust compiler, the C compiler that it links with, and Cargo with crates.
 pkgs: {
   name = "Rust";
-  description = "Compile and run Rust code in an isolated environment.";
-  contents = "With a `Cargo.toml` among the files, the code is a Cargo package, which may depend on anyhow, chrono, itertools, rand, rayon, regex, serde and serde_json.";
+  description = "Compile and run Rust code.";
+  contents = "With a `Cargo.toml` in `files`, it is a Cargo package that may use anyhow, chrono, itertools, rand, rayon, regex, serde and serde_json.";
   entrypoint = "main.rs";
   command = [
     "sh"

@@ -1,8 +1,8 @@
 # The tools that a shell script takes for granted.
 pkgs: {
   name = "Linux Shell";
-  description = "A secure, isolated Linux environment for running lightweight commands that does not require network access.";
-  programs.sentence = "Beside the usual commands there are {programs}.";
+  description = "Run shell scripts on Linux.";
+  programs.sentence = "Available tools besides the usual commands: {programs}.";
   programs.names = [
     "bc"
     "fd"

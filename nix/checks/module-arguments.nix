@@ -8,7 +8,8 @@ let
     inherit executor;
     timeout = 120;
     callsAtOnce = 4;
-    callOptions = false;
+    callOptions = true;
+    packages = false;
     extraArgs = [
       "--remote-builders"
       "prefer"
@@ -18,7 +19,8 @@ let
     executor = null;
     timeout = null;
     callsAtOnce = null;
-    callOptions = true;
+    callOptions = false;
+    packages = true;
     extraArgs = [ ];
   };
   commands = map (

@@ -12,12 +12,10 @@ let
     genList
     isList
     length
-    listToAttrs
     match
     replaceStrings
     ;
   inherit (definition)
-    command
     entrypoint
     hints
     instead
@@ -45,15 +43,14 @@ let
     in
     if last == 0 then elemAt items 0 else "${allButLast} and ${elemAt items last}";
 
-  # The definition's own description, then one sentence for each of its limits. What is in braces is filled in by the server,
-  # which knows what the tool runs on there: see src/server/src/mcp/description.rs.
+  # The definition's own description and what the environment has, then its limits. What is in braces is filled in by the
+  # server, which knows what the tool runs on there: see src/server/src/mcp/description.rs.
   description = concatStringsSep " " (
     [ ownDescription ]
     ++ (if contents == "" && definition.programs.names == [ ] then [ ] else [ "{contents}" ])
-    ++ limits
+    ++ [ limits ]
     ++ (if files == "" then [ ] else [ files ])
     ++ [ artifacts ]
-    ++ [ "The execution is limited to {timeout} seconds." ]
   );
   # A host's own program may run none of those files.
   contents = concatStringsSep " " (
@@ -65,7 +62,7 @@ let
         [
           "`${parameterName entrypoint}` may be empty if `files` has ${
             concatStringsSep " or " (map (name: "`${name}`") (attrNames instead))
-          }, which is executed instead."
+          }, which then runs."
         ]
     )
   );
@@ -81,81 +78,29 @@ let
         if isClosed then
           "no network access"
         else if isList security.network then
-          "network access only to ${enumeration (map (entry: "`${entry}`") security.network)},"
+          "network access only to ${enumeration (map (entry: "`${entry}`") security.network)}"
         else
-          "${security.network} network access";
+          "network access (${security.network})";
       access = if readOnly then "read-only" else "read-write";
     in
-    [
-      "This sandbox uses {environment}, with ${cores}, ${toString resources.memory} MB RAM, and ${toString resources.processes} processes."
-      "It has ${network} and ${access} filesystem permissions."
-    ];
+    "{environment}: ${cores}, ${toString resources.memory} MB RAM, ${toString resources.processes} processes, {timeout} seconds, ${network}, ${access} files.";
   files =
     let
-      file = elemAt parameters.files 0;
-      requires =
-        if length parameters.files == 1 then
-          "It requires a `${file.name}` file (${file.description})"
-        else
-          "It requires the following files: ${
-            enumeration (map (file: "`${file.name}` (${file.description})") parameters.files)
-          }";
-      uploads = "supports uploading additional files.";
+      required = "Requires ${enumeration (map (file: "`${file.name}`") parameters.files)}";
     in
     if parameters.files == [ ] then
-      (if parameters.additionalFiles then "It ${uploads}" else "")
+      (if parameters.additionalFiles then "Takes further files." else "")
     else
-      (if parameters.additionalFiles then "${requires} and ${uploads}" else "${requires}.");
+      (if parameters.additionalFiles then "${required}, takes further files." else "${required}.");
 
   # The directory is that of src/plan/src/plan.rs.
-  artifacts = "Files left in `/sandbox/out` (`$OUT`) are returned with the output: images as images (3 MB each at most), text as text (200 kB), others as embedded resources (1 MB).";
-
-  string = description: {
-    type = "string";
-    inherit description;
-  };
-  object = properties: required: {
-    type = "object";
-    inherit properties required;
-    additionalProperties = false;
-  };
-
-  requiredFiles = [
-    {
-      name = entrypoint;
-      description = "Code to be stored in a file named `${entrypoint}` and executed with the command `${concatStringsSep " " command}`.";
-    }
-  ]
-  ++ parameters.files;
-  additionalFiles = {
-    type = "array";
-    description = "Files to be included in the sandbox";
-    items =
-      object
-        {
-          filename = string "Name of the file";
-          content = string "Content of the file";
-        }
-        [
-          "filename"
-          "content"
-        ];
-  };
+  artifacts = "Files in `$OUT` (/sandbox/out) are returned: images (up to 3 MB), text (200 kB), others (1 MB).";
 in
 {
   name = definition.id;
   title = definition.name;
   inherit description contents;
   inherit (definition) programs;
-  inputSchema = object (
-    listToAttrs (
-      map (file: {
-        name = parameterName file.name;
-        value = string file.description;
-      }) requiredFiles
-    )
-    // (if parameters.additionalFiles then { files = additionalFiles; } else { })
-  ) (map (file: parameterName file.name) requiredFiles);
   annotations = {
     title = definition.name;
     readOnlyHint = either hints.isReadOnly readOnly;

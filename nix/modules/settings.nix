@@ -47,10 +47,19 @@ in
 
     callOptions = mkOption {
       type = types.bool;
+      default = false;
+      example = true;
+      description = ''
+        Whether clients may choose an executor and use cached results in single calls.
+      '';
+    };
+
+    packages = mkOption {
+      type = types.bool;
       default = true;
       example = false;
       description = ''
-        Whether clients may choose an executor, use cached results and ask for packages in single calls.
+        Whether clients may ask for packages in single calls.
       '';
     };
 
@@ -81,6 +90,7 @@ in
     ++ option "--executor" settings.executor
     ++ option "--timeout" settings.timeout
     ++ option "--calls-at-once" settings.callsAtOnce
-    ++ lib.optional (!settings.callOptions) "--no-call-options"
+    ++ lib.optional settings.callOptions "--call-options"
+    ++ lib.optional (!settings.packages) "--no-packages"
     ++ settings.extraArgs;
 }

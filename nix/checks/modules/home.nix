@@ -79,7 +79,8 @@ check "home-manager, enabled"
           executor = "namespace";
           timeout = 120;
           callsAtOnce = 4;
-          callOptions = false;
+          callOptions = true;
+          packages = false;
           extraArgs = [
             "--remote-builders"
             "prefer"
@@ -97,7 +98,8 @@ check "home-manager, enabled"
         "120"
         "--calls-at-once"
         "4"
-        "--no-call-options"
+        "--call-options"
+        "--no-packages"
         "--remote-builders"
         "prefer"
       ];

@@ -1,7 +1,7 @@
 //! The manifest: the contract between Nix, which evaluates the sandboxes, and Rust, which is compiled from them.
 //!
-//! build.rs parses it at the edge; what passes [`Manifest::parse`] needs no further check. It is known to the build
-//! alone: the server holds the sandboxes as static data that [`codegen`](crate) made of it.
+//! build.rs parses it at the edge; what passes [`Manifest::parse`] needs no further check. Only the build knows it: the
+//! server holds the sandboxes as static data that [`codegen`](crate) generates from it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,6 +17,7 @@ pub mod address;
 pub mod codegen;
 pub mod executor;
 mod network;
+pub mod parameter;
 pub mod policy;
 mod services;
 
@@ -27,7 +28,7 @@ pub use services::{Ready, Service};
 pub const FORMAT: u64 = 1;
 
 /// Ids become part of names in the store, which have 211 characters at most.
-const LONGEST_ID: usize = 64;
+const MAX_ID_BYTES: usize = 64;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -177,14 +178,13 @@ pub struct Mount {
 pub struct Tool {
     pub name: String,
     pub title: String,
-    /// With places for what differs from server to server; see src/description.rs.
+    /// With placeholders for what differs from server to server; see `mcp/description.rs` of the server.
     pub description: String,
-    /// What the pinned environment has besides.
+    /// What else the pinned environment has.
     #[serde(default)]
     pub contents: String,
     #[serde(default)]
     pub programs: Programs,
-    pub input_schema: serde_json::Map<String, serde_json::Value>,
     pub annotations: Annotations,
 }
 
@@ -253,7 +253,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// What the types alone do not say.
+    /// Checks what the types do not express.
     fn check(&self) -> Result<(), ManifestError> {
         if self.format != FORMAT {
             return refuse("format", format!("it is {}, and this version reads format {FORMAT}", self.format));
@@ -324,8 +324,9 @@ impl PackageSet {
 impl Sandbox {
     fn check(&self, id: &str, pinned: bool) -> Result<(), ManifestError> {
         let key = |rest: &str| format!("sandboxes.{id}.{rest}");
-        if !is_name(id) || id.len() > LONGEST_ID {
-            let reason = format!("an id has lower-case letters, digits and `-` only, and {LONGEST_ID} of them at most");
+        if !is_name(id) || id.len() > MAX_ID_BYTES {
+            let reason =
+                format!("an id has lower-case letters, digits and `-` only, and {MAX_ID_BYTES} of them at most");
             return refuse(&format!("sandboxes.{id}"), reason);
         }
         if self.definition.id != id {

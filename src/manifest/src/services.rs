@@ -65,7 +65,7 @@ impl<'de> Visitor<'de> for BeforeVisitor {
 }
 
 /// Seconds that a service gets of which nothing is known but its command.
-const PATIENCE: u32 = 30;
+const DEFAULT_DEADLINE_SECONDS: u32 = 30;
 
 pub fn services<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Service>, D::Error> {
     let (mut command, mut services) = (Vec::new(), Vec::new());
@@ -80,7 +80,7 @@ pub fn services<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec
         Some(_) if !services.is_empty() => Err(de::Error::custom("it mixes services with arguments of a command")),
         Some(name) => {
             let (ready, logs, errors) = (Ready::default(), Vec::new(), Vec::new());
-            Ok(vec![Service { name, command, ready, deadline: PATIENCE, logs, errors }])
+            Ok(vec![Service { name, command, ready, deadline: DEFAULT_DEADLINE_SECONDS, logs, errors }])
         }
     }
 }

@@ -12,15 +12,14 @@ use std::thread;
 use std::time::Duration;
 
 use nix_store::store_path::STORE;
+use sandbox_mcp::call::arguments::NamedFiles;
 use sandbox_mcp::call::choice::Executor;
 use sandbox_mcp::call::choice::Remote;
-use sandbox_mcp::call::job::Job;
 use sandbox_mcp::call::tool::Tool;
 use sandbox_mcp::executor::derivation::Derivations;
 use sandbox_mcp::executor::{CallContext, Executors};
 use sandbox_mcp::sandbox::view::{Origin, View};
 use sandbox_plan::view;
-use serde_json::json;
 use test_support::client::Server;
 use test_support::local_store as store;
 use test_support::measure::{median, timed};
@@ -84,8 +83,9 @@ fn view(environment: &Path, paths: &BTreeSet<String>, bin: &Path) -> View {
 
 async fn call(executors: &Executors, view: &Arc<View>) {
     let tool = Tool::by_name("shell").expect("the tool exists");
-    let serde_json::Value::Object(arguments) = json!({"main_sh": "echo hello"}) else { unreachable!() };
-    let job = Job::new(&tool.sandbox, tool.files(arguments).expect("the arguments are right"));
+    let mut files = NamedFiles::default();
+    files.add("main.sh".to_owned(), "echo hello".to_owned());
+    let job = tool.job_of_files(files, Vec::new()).expect("the arguments are right");
     let never = CancellationToken::new();
     let outcome =
         executors.run(Executor::Namespace, &CallContext::new(&job, view, &drop, &never)).await.expect("it runs");

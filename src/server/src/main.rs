@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use sandbox_mcp::call::package_list;
 use sandbox_mcp::cli::args::{Command, CommandLine, Settings};
-use sandbox_mcp::cli::run::Given;
-use sandbox_mcp::cli::{build_all, doctor, list, reproduce, run, surroundings};
+use sandbox_mcp::cli::run::CliCall;
+use sandbox_mcp::cli::{build_all, doctor, generated, list, reproduce, run, surroundings};
 use sandbox_mcp::mcp::stdio;
 use sandbox_mcp::runner::{Options, Runner};
 use tokio::runtime;
 
-/// A read of standard input can't be interrupted, and must not keep the process alive.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// How long the runtime waits for its threads: a blocked read of standard input must not keep the process alive.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
     surroundings::settle();
@@ -25,17 +25,19 @@ fn main() -> ExitCode {
         Some(Command::Run { tool, files, packages, out, settings }) => {
             // After the one call nobody needs a sandbox.
             let options = Options { ready: Some(0), ..settings.options() };
-            let call = Given { tool: &tool, files: &files, packages: &packages };
+            let call = CliCall { tool: &tool, files: &files, packages: &packages };
             block_on(async { run::run(call, out.as_deref(), Runner::new(options)).await })
         }
         Some(Command::ShowDerivation { tool, files, packages, export }) => {
-            run::show_derivation(Given { tool: &tool, files: &files, packages: &packages }, export.as_deref())
+            run::show_derivation(CliCall { tool: &tool, files: &files, packages: &packages }, export.as_deref())
         }
         Some(Command::Reproduce { tool, files, packages }) => {
-            let call = Given { tool: &tool, files: &files, packages: &packages };
+            let call = CliCall { tool: &tool, files: &files, packages: &packages };
             block_on(async { reproduce::run(call, Runner::new(line.settings.options())).await })
         }
         Some(Command::Doctor { settings }) => block_on(async { doctor::run(&Runner::new(settings.options())).await }),
+        Some(Command::Completions { shell }) => generated::completions(shell),
+        Some(Command::Man { directory }) => generated::man(directory.as_deref()),
         None if line.build => block_on(async { build_all::run(Runner::new(line.settings.options())).await }),
         None if line.pull || line.force => {
             eprintln!("The sandboxes are compiled into this server, so there is nothing to fetch.");
@@ -82,7 +84,7 @@ fn block_on(future: impl Future<Output = ExitCode>) -> ExitCode {
         }
     };
     let code = runtime.block_on(future);
-    runtime.shutdown_timeout(PATIENCE);
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     code
 }
 

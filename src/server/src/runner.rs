@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::call::choice::{Executor, ExecutorChoice, Remote};
 use crate::call::definition::{Environment, Network, Package, Sandbox};
 use crate::call::job::Job;
+use crate::call::options::OfferedOptions;
 use crate::call::outcome::{Fallback, Outcome};
 use crate::call::packages::{NoPackages, Packages};
 use crate::call::stage::{OnStage, Stage};
@@ -42,8 +43,8 @@ pub struct Options {
     pub allow_unconfined: bool,
     /// Whether Nix may give the calls that it carries out to builders on other machines.
     pub remote: Remote,
-    /// Whether a client may choose the executor of a call, and take an earlier call's result.
-    pub call_options: bool,
+    /// The options of a call that clients may choose.
+    pub offered: OfferedOptions,
 }
 
 /// A tool without a pinned environment was asked for one.
@@ -155,18 +156,26 @@ impl Runner {
         &self.executors
     }
 
-    /// Tells whether calls have options: there is something to choose, and the operator lets clients choose.
-    pub fn takes_call_options(&self) -> bool {
-        self.options.call_options && SYSTEM.is_some() && self.options.executor != Some(Executor::Direct)
+    /// Returns whether programs run in pinned environments, unless this machine lacks what these need.
+    pub fn is_pinned(&self) -> bool {
+        SYSTEM.is_some() && self.options.executor != Some(Executor::Direct)
     }
 
-    /// Returns why there are no packages on demand, where calls have no options.
-    pub fn no_packages(&self) -> NoPackages {
-        match self.options.executor {
-            _ if SYSTEM.is_none() => NoPackages::Unpinned,
-            Some(Executor::Direct) => NoPackages::Direct,
-            _ => NoPackages::SwitchedOff,
-        }
+    /// Returns the longest time that the operator lets any program run, if there is one.
+    pub fn time_limit(&self) -> Option<Duration> {
+        self.options.longest
+    }
+
+    /// Returns the options of a call that clients are offered: those that the operator allows, of a server with pinned
+    /// environments.
+    pub fn offered_options(&self) -> OfferedOptions {
+        let OfferedOptions { executor, packages } = self.options.offered;
+        let packages = match self.options.executor {
+            _ if SYSTEM.is_none() => Err(NoPackages::Unpinned),
+            Some(Executor::Direct) => Err(NoPackages::Direct),
+            _ => packages,
+        };
+        OfferedOptions { executor: executor && self.is_pinned(), packages }
     }
 
     /// Waits until it is known whether Nix can take the place of namespaces, and returns whether it can or need not. This

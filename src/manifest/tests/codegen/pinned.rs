@@ -2,17 +2,30 @@
 
 /// The system that the environments are for; none when this server was built from the portable manifest.
 pub const SYSTEM: Option<&str> = Some("x86_64-linux");
-/// The parameters of `go`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Go {
-    /// main.go: the code to run
+/// The arguments of `go`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GoArguments {
+    /// main.go: Code to be stored in a file named `main.go` and executed with the command `go run main.go`.
+    #[serde(deserialize_with = "field::content")]
     pub main_go: String,
     /// go.mod: Go module file for dependencies
+    #[serde(deserialize_with = "field::content")]
     pub go_mod: String,
-    /// Additional files.
+    /// Files to be included in the sandbox
+    #[serde(default, deserialize_with = "field::files")]
     pub files: Vec<File>,
+    /// How the command is carried out: at once (namespace), or as a derivation that Nix realises
+    #[serde(default, deserialize_with = "field::executor")]
+    pub executor: Option<Executor>,
+    /// Return the result of an earlier call that was the same, if Nix still has it; implies derivation
+    #[serde(default, deserialize_with = "field::cache")]
+    pub cache: bool,
+    /// Names of packages to add; the resource sandbox-mcp://packages lists them
+    #[serde(default, deserialize_with = "field::packages")]
+    pub packages: Vec<String>,
 }
-impl Parameters for Go {
+impl Arguments for GoArguments {
     const SANDBOX: Sandbox = Sandbox {
         id: "go",
         name: "Golang",
@@ -23,7 +36,38 @@ impl Parameters for Go {
             sentence: "",
             names: &[],
         },
-        input_schema: "{\"type\":\"object\",\"properties\":{\"main_go\":{\"type\":\"string\",\"description\":\"The code\"},\"go_mod\":{\"type\":\"string\",\"description\":\"Go module file for dependencies\"},\"files\":{\"type\":\"array\",\"items\":{\"type\":\"object\"}}},\"required\":[\"main_go\",\"go_mod\"],\"additionalProperties\":false}",
+        parameters: &[
+            Parameter {
+                name: "main_go",
+                kind: ParameterKind::File("main.go"),
+                description: "Code to be stored in a file named `main.go` and executed with the command `go run main.go`.",
+            },
+            Parameter {
+                name: "go_mod",
+                kind: ParameterKind::File("go.mod"),
+                description: "Go module file for dependencies",
+            },
+            Parameter {
+                name: "files",
+                kind: ParameterKind::Files,
+                description: "Files to be included in the sandbox",
+            },
+            Parameter {
+                name: "executor",
+                kind: ParameterKind::Executor,
+                description: "How the command is carried out: at once (namespace), or as a derivation that Nix realises",
+            },
+            Parameter {
+                name: "cache",
+                kind: ParameterKind::Cache,
+                description: "Return the result of an earlier call that was the same, if Nix still has it; implies derivation",
+            },
+            Parameter {
+                name: "packages",
+                kind: ParameterKind::Packages,
+                description: "Names of packages to add; the resource sandbox-mcp://packages lists them",
+            },
+        ],
         annotations: Annotations {
             title: "Golang",
             read_only: false,
@@ -57,24 +101,53 @@ impl Parameters for Go {
         }),
         package_sets: &[&LUA_MODULES_PACKAGES, &COMMANDS_PACKAGES],
     };
-    fn parse(arguments: &mut Arguments) -> Result<Self, ArgumentError> {
-        Ok(Self {
-            main_go: arguments.required_file("main_go", "main.go")?,
-            go_mod: arguments.required_file("go_mod", "go.mod")?,
-            files: arguments.additional_files("files")?,
-        })
+    fn from_files(
+        mut files: NamedFiles,
+        packages: Vec<String>,
+    ) -> Result<Self, ArgumentError> {
+        let arguments = Self {
+            main_go: files.require("main_go", "main.go")?,
+            go_mod: files.require("go_mod", "go.mod")?,
+            files: files.rest()?,
+            executor: None,
+            cache: false,
+            packages: packages,
+        };
+        Ok(arguments)
     }
-    fn into_files(self) -> Result<Vec<File>, ArgumentError> {
-        Ok(File::join([("main.go", self.main_go), ("go.mod", self.go_mod)], self.files)?)
+    fn into_parts(self) -> Result<(Vec<File>, RequestedOptions), ArgumentError> {
+        let options = RequestedOptions {
+            executor: self.executor,
+            cache: self.cache,
+            packages: self.packages,
+        };
+        Ok((
+            File::join(
+                [("main.go", self.main_go), ("go.mod", self.go_mod)],
+                self.files,
+            )?,
+            options,
+        ))
     }
 }
-/// The parameters of `network-tools`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NetworkTools {
-    /// main.sh: the code to run
+/// The arguments of `network-tools`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkToolsArguments {
+    /// main.sh: Code to be stored in a file named `main.sh` and executed with the command `sh main.sh`.
+    #[serde(deserialize_with = "field::content")]
     pub main_sh: String,
+    /// How the command is carried out: at once (namespace), or as a derivation that Nix realises
+    #[serde(default, deserialize_with = "field::executor")]
+    pub executor: Option<Executor>,
+    /// Return the result of an earlier call that was the same, if Nix still has it; implies derivation
+    #[serde(default, deserialize_with = "field::cache")]
+    pub cache: bool,
+    /// Names of packages to add; the resource sandbox-mcp://packages lists them
+    #[serde(default, deserialize_with = "field::packages")]
+    pub packages: Vec<String>,
 }
-impl Parameters for NetworkTools {
+impl Arguments for NetworkToolsArguments {
     const SANDBOX: Sandbox = Sandbox {
         id: "network-tools",
         name: "Network Tools",
@@ -85,7 +158,28 @@ impl Parameters for NetworkTools {
             sentence: "",
             names: &[],
         },
-        input_schema: "{\"type\":\"object\",\"properties\":{\"main_sh\":{\"type\":\"string\",\"description\":\"The code\"}},\"required\":[\"main_sh\"],\"additionalProperties\":false}",
+        parameters: &[
+            Parameter {
+                name: "main_sh",
+                kind: ParameterKind::File("main.sh"),
+                description: "Code to be stored in a file named `main.sh` and executed with the command `sh main.sh`.",
+            },
+            Parameter {
+                name: "executor",
+                kind: ParameterKind::Executor,
+                description: "How the command is carried out: at once (namespace), or as a derivation that Nix realises",
+            },
+            Parameter {
+                name: "cache",
+                kind: ParameterKind::Cache,
+                description: "Return the result of an earlier call that was the same, if Nix still has it; implies derivation",
+            },
+            Parameter {
+                name: "packages",
+                kind: ParameterKind::Packages,
+                description: "Names of packages to add; the resource sandbox-mcp://packages lists them",
+            },
+        ],
         annotations: Annotations {
             title: "Network Tools",
             read_only: true,
@@ -119,17 +213,33 @@ impl Parameters for NetworkTools {
         }),
         package_sets: &[],
     };
-    fn parse(arguments: &mut Arguments) -> Result<Self, ArgumentError> {
-        Ok(Self {
-            main_sh: arguments.required_file("main_sh", "main.sh")?,
-        })
+    fn from_files(
+        mut files: NamedFiles,
+        packages: Vec<String>,
+    ) -> Result<Self, ArgumentError> {
+        let arguments = Self {
+            main_sh: files.require("main_sh", "main.sh")?,
+            executor: None,
+            cache: false,
+            packages: packages,
+        };
+        files.finish()?;
+        Ok(arguments)
     }
-    fn into_files(self) -> Result<Vec<File>, ArgumentError> {
-        Ok(File::join([("main.sh", self.main_sh)], Vec::new())?)
+    fn into_parts(self) -> Result<(Vec<File>, RequestedOptions), ArgumentError> {
+        let options = RequestedOptions {
+            executor: self.executor,
+            cache: self.cache,
+            packages: self.packages,
+        };
+        Ok((File::join([("main.sh", self.main_sh)], Default::default())?, options))
     }
 }
 /// Every tool, sorted by name.
-pub static TOOLS: &[Tool] = &[Tool::of::<Go>(), Tool::of::<NetworkTools>()];
+pub static TOOLS: &[Tool] = &[
+    Tool::of::<GoArguments>(),
+    Tool::of::<NetworkToolsArguments>(),
+];
 static COMMANDS_PACKAGES: PackageSet = PackageSet {
     id: "commands",
     description: "Programs",

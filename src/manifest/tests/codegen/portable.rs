@@ -2,15 +2,27 @@
 
 /// The system that the environments are for; none when this server was built from the portable manifest.
 pub const SYSTEM: Option<&str> = None;
-/// The parameters of `shell`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shell {
-    /// main.sh: the code to run
+/// The arguments of `shell`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShellArguments {
+    /// main.sh: Code to be stored in a file named `main.sh` and executed with the command `sh main.sh`.
+    #[serde(deserialize_with = "field::content")]
     pub main_sh: String,
-    /// Additional files.
+    /// Files to be included in the sandbox
+    #[serde(default, deserialize_with = "field::files")]
     pub files: Vec<File>,
+    /// How the command is carried out: at once (namespace), or as a derivation that Nix realises
+    #[serde(default, deserialize_with = "field::executor")]
+    pub executor: Option<Executor>,
+    /// Return the result of an earlier call that was the same, if Nix still has it; implies derivation
+    #[serde(default, deserialize_with = "field::cache")]
+    pub cache: bool,
+    /// Names of packages to add; the resource sandbox-mcp://packages lists them
+    #[serde(default, deserialize_with = "field::packages")]
+    pub packages: Vec<String>,
 }
-impl Parameters for Shell {
+impl Arguments for ShellArguments {
     const SANDBOX: Sandbox = Sandbox {
         id: "shell",
         name: "Linux Shell",
@@ -21,7 +33,33 @@ impl Parameters for Shell {
             sentence: "",
             names: &[],
         },
-        input_schema: "{\"type\":\"object\",\"properties\":{\"main_sh\":{\"type\":\"string\",\"description\":\"The code\"},\"files\":{\"type\":\"array\",\"items\":{\"type\":\"object\"}}},\"required\":[\"main_sh\"],\"additionalProperties\":false}",
+        parameters: &[
+            Parameter {
+                name: "main_sh",
+                kind: ParameterKind::File("main.sh"),
+                description: "Code to be stored in a file named `main.sh` and executed with the command `sh main.sh`.",
+            },
+            Parameter {
+                name: "files",
+                kind: ParameterKind::Files,
+                description: "Files to be included in the sandbox",
+            },
+            Parameter {
+                name: "executor",
+                kind: ParameterKind::Executor,
+                description: "How the command is carried out: at once (namespace), or as a derivation that Nix realises",
+            },
+            Parameter {
+                name: "cache",
+                kind: ParameterKind::Cache,
+                description: "Return the result of an earlier call that was the same, if Nix still has it; implies derivation",
+            },
+            Parameter {
+                name: "packages",
+                kind: ParameterKind::Packages,
+                description: "Names of packages to add; the resource sandbox-mcp://packages lists them",
+            },
+        ],
         annotations: Annotations {
             title: "Linux Shell",
             read_only: true,
@@ -52,17 +90,29 @@ impl Parameters for Shell {
         environment: None,
         package_sets: &[],
     };
-    fn parse(arguments: &mut Arguments) -> Result<Self, ArgumentError> {
-        Ok(Self {
-            main_sh: arguments.required_file("main_sh", "main.sh")?,
-            files: arguments.additional_files("files")?,
-        })
+    fn from_files(
+        mut files: NamedFiles,
+        packages: Vec<String>,
+    ) -> Result<Self, ArgumentError> {
+        let arguments = Self {
+            main_sh: files.require("main_sh", "main.sh")?,
+            files: files.rest()?,
+            executor: None,
+            cache: false,
+            packages: packages,
+        };
+        Ok(arguments)
     }
-    fn into_files(self) -> Result<Vec<File>, ArgumentError> {
-        Ok(File::join([("main.sh", self.main_sh)], self.files)?)
+    fn into_parts(self) -> Result<(Vec<File>, RequestedOptions), ArgumentError> {
+        let options = RequestedOptions {
+            executor: self.executor,
+            cache: self.cache,
+            packages: self.packages,
+        };
+        Ok((File::join([("main.sh", self.main_sh)], self.files)?, options))
     }
 }
 /// Every tool, sorted by name.
-pub static TOOLS: &[Tool] = &[Tool::of::<Shell>()];
+pub static TOOLS: &[Tool] = &[Tool::of::<ShellArguments>()];
 /// Every set of packages that calls may ask for, sorted by id.
 pub static PACKAGE_SETS: &[&PackageSet] = &[];

@@ -5,6 +5,7 @@ use std::time::Duration;
 pub use sandbox_plan::plan::Resources;
 
 use crate::call::choice::Executor;
+use sandbox_manifest::parameter::{Parameter, ParameterKind};
 use sandbox_manifest::policy::Entry;
 
 /// One sandbox, which is one tool.
@@ -15,27 +16,27 @@ pub struct Sandbox {
     /// The name for people.
     pub name: &'static str,
     pub version: &'static str,
-    /// What clients are told of it, with places for what [`description`](mod@crate::mcp::description) fills in.
+    /// The description for clients, with placeholders for what [`description`](mod@crate::mcp::description) fills in.
     pub description: &'static str,
-    /// What the pinned environment has besides, in sentences.
+    /// What else the pinned environment has, in sentences.
     pub contents: &'static str,
     pub programs: Programs,
-    /// The JSON schema of the parameters, as text.
-    pub input_schema: &'static str,
+    /// The parameters of a call: files first, the entrypoint's before the others, then options.
+    pub parameters: &'static [Parameter<'static>],
     pub annotations: Annotations,
     /// The name of the user that programs run as.
     pub user: &'static str,
     /// The file that the command runs.
     pub entrypoint: &'static str,
-    /// The files that may be there instead of it.
+    /// The files that may replace it.
     pub instead: &'static [&'static str],
     pub command: &'static [&'static str],
     /// The names of the programs that a host must have for the sandbox to run on its toolchains, each once.
     pub host_programs: &'static [&'static str],
-    /// Variables by which the pinned program is told to wait for its call, so that it can be started before there is one.
-    /// None: it can't be. A value may hold `{environment}`.
+    /// Variables that tell the pinned program to wait for its call, so that it can be started ahead of one. Empty if it
+    /// cannot be. A value may hold `{environment}`.
     pub ahead: &'static [(&'static str, &'static str)],
-    /// What is started before the command.
+    /// The services that are started before the command.
     pub services: &'static [Service],
     /// How long a program may run, by the wall clock.
     pub timeout: Duration,
@@ -49,15 +50,35 @@ pub struct Sandbox {
     pub read_only: bool,
     /// Environment variables; `{environment}` in a value stands for the environment's output path.
     pub variables: &'static [(&'static str, &'static str)],
-    /// None where the definition does not say.
+    /// `None` if the definition names none.
     pub executor: Option<Executor>,
-    /// None when the server was built without Nix.
+    /// `None` if the server was built without Nix.
     pub environment: Option<Environment>,
     /// The sets whose packages a call may ask for.
     pub package_sets: &'static [&'static PackageSet],
 }
 
-/// Programs for a call's own use, of which the pinned environment has all, and a host perhaps some.
+impl Sandbox {
+    /// Returns whether Nix can carry out its calls: Nix's build sandbox has no network to give.
+    pub fn can_run_by_nix(&self) -> bool {
+        self.network == Network::None
+    }
+
+    /// Returns whether a call may ask for packages.
+    pub fn has_packages(&self) -> bool {
+        self.package_sets.iter().any(|set| !set.packages.is_empty())
+    }
+
+    /// Returns each required file, the entrypoint first, with the name of its parameter.
+    pub fn required_files(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.parameters.iter().filter_map(|parameter| match parameter.kind {
+            ParameterKind::File(file) => Some((parameter.name, file)),
+            _ => None,
+        })
+    }
+}
+
+/// Programs for a call's own use. The pinned environment has all of them; a host may have some.
 #[derive(Debug, Clone, Copy)]
 pub struct Programs {
     /// What names them, in which `{programs}` stands for the list.
@@ -97,7 +118,7 @@ pub struct Package {
     pub environment: Environment,
 }
 
-/// A program that runs beside the command, from before its start: a launcher's
+/// A program that is started before the command and runs beside it: a launcher's
 /// [`ServiceSpec`](sandbox_plan::ServiceSpec) as static data.
 #[derive(Debug, Clone, Copy)]
 pub struct Service {
@@ -109,7 +130,7 @@ pub struct Service {
     pub deadline: Duration,
     /// Files that it logs to.
     pub logs: &'static [&'static str],
-    /// Words by which a line of them tells of an error.
+    /// Words that mark a line of them as an error.
     pub errors: &'static [&'static str],
 }
 
@@ -151,5 +172,5 @@ pub struct Environment {
     pub out: &'static str,
 }
 
-/// The place of the environment's output path in a variable's value.
+/// The placeholder of the environment's output path in a variable's value.
 pub const ENVIRONMENT_PLACEHOLDER: &str = "{environment}";

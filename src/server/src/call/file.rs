@@ -1,52 +1,66 @@
-//! The files that a caller puts into a sandbox, with names that stay inside the working directory.
+//! The files that a caller puts into a sandbox. Their names stay inside the working directory.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
-/// The longest name of one file or directory that Linux's file systems take, in bytes.
-const LONGEST_COMPONENT: usize = 255;
-/// The longest path that system calls take, in bytes, with room for the working directory before it.
-const LONGEST_PATH: usize = 4000;
+use serde::Deserialize;
+
+/// The longest name of one file or directory on Linux's file systems, in bytes.
+const MAX_COMPONENT_BYTES: usize = 255;
+/// The longest file name, in bytes: what system calls accept, less the working directory.
+const MAX_PATH_BYTES: usize = 4000;
 
 /// A file for the working directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an object of filename and content")]
 pub struct File {
+    #[serde(rename = "filename")]
     pub name: FileName,
     pub content: String,
 }
 
-/// A relative path without `..`, as it came but for needless `.` and `/`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// A relative path without `..`, `.` and repeated `/`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
 pub struct FileName(PathBuf);
 
+impl TryFrom<String> for FileName {
+    type Error = FileError;
+
+    fn try_from(name: String) -> Result<Self, FileError> {
+        Self::parse(&name)
+    }
+}
+
 /// Why a file is refused; the text names the file and what to change.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("file name {} {reason}", shown(name))]
 pub struct FileError {
     name: String,
     reason: String,
 }
 
-impl fmt::Display for FileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = &self.name;
-        match name.char_indices().nth(100) {
-            Some((end, _)) => write!(f, "file name {:?}… {}", &name[..end], self.reason),
-            None => write!(f, "file name {name:?} {}", self.reason),
-        }
+/// Quotes a name, or the beginning of a long one.
+fn shown(name: &str) -> String {
+    match name.char_indices().nth(100) {
+        Some((end, _)) => format!("{:?}…", &name[..end]),
+        None => format!("{name:?}"),
     }
 }
 
-impl std::error::Error for FileError {}
-
 impl FileError {
-    /// That the name is one that the sandbox has a use for itself.
+    /// Returns the error of a name that the sandbox uses itself.
     pub fn taken(name: &FileName, by: &str) -> Self {
         Self { name: name.0.display().to_string(), reason: format!("is that of {by}: choose another one") }
     }
 }
 
 impl FileName {
+    /// Parses the name that a caller gave.
+    ///
+    /// # Errors
+    ///
+    /// Fails with what to change if the name is empty, too long, absolute, a directory, or leads upwards.
     pub fn parse(name: &str) -> Result<Self, FileError> {
         let refuse = |reason: &str| Err(FileError { name: name.to_owned(), reason: reason.to_owned() });
         if name.is_empty() {
@@ -61,8 +75,8 @@ impl FileName {
         let mut path = PathBuf::new();
         for component in Path::new(name).components() {
             match component {
-                Component::Normal(part) if part.len() > LONGEST_COMPONENT => {
-                    return refuse(&format!("has a part of {} bytes: {LONGEST_COMPONENT} at most", part.len()));
+                Component::Normal(part) if part.len() > MAX_COMPONENT_BYTES => {
+                    return refuse(&format!("has a part of {} bytes: {MAX_COMPONENT_BYTES} at most", part.len()));
                 }
                 Component::Normal(part) => path.push(part),
                 Component::CurDir => {}
@@ -75,8 +89,8 @@ impl FileName {
         if path.as_os_str().is_empty() || name.ends_with("/.") {
             return refuse("names a directory: give a file name; directories are made as needed");
         }
-        if path.as_os_str().len() > LONGEST_PATH {
-            return refuse(&format!("has {} bytes: {LONGEST_PATH} at most", path.as_os_str().len()));
+        if path.as_os_str().len() > MAX_PATH_BYTES {
+            return refuse(&format!("has {} bytes: {MAX_PATH_BYTES} at most", path.as_os_str().len()));
         }
         Ok(Self(path))
     }
@@ -85,7 +99,7 @@ impl FileName {
         &self.0
     }
 
-    /// The directories above the file, the outermost first.
+    /// Returns the directories above the file, the outermost first.
     pub fn directories(&self) -> impl Iterator<Item = &Path> {
         let mut above: Vec<&Path> = self.0.ancestors().skip(1).filter(|path| !path.as_os_str().is_empty()).collect();
         above.reverse();
@@ -98,7 +112,11 @@ impl File {
         Ok(Self { name: FileName::parse(name)?, content })
     }
 
-    /// Joins the files that have parameters of their own with the additional ones, and refuses names that meet.
+    /// Joins the files that have parameters of their own with the additional ones.
+    ///
+    /// # Errors
+    ///
+    /// Fails if two files have the same name, or if one file is a directory of another.
     pub fn join<const N: usize>(named: [(&str, String); N], additional: Vec<File>) -> Result<Vec<File>, FileError> {
         let mut files = Vec::with_capacity(N + additional.len());
         for (name, content) in named {
@@ -133,14 +151,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_nested_name_is_taken_and_its_directories_are_known() {
+    fn nested_name_is_taken_and_its_directories_are_known() {
         let name = FileName::parse("./a/b/./c.txt").unwrap();
         assert_eq!(name.as_path(), Path::new("a/b/c.txt"));
         assert_eq!(name.directories().collect::<Vec<_>>(), [Path::new("a"), Path::new("a/b")]);
     }
 
     #[test]
-    fn a_name_that_would_leave_the_working_directory_or_break_it_is_refused_with_the_reason() {
+    fn unsafe_file_name_is_refused_with_the_reason() {
         let long_part = "x".repeat(4000);
         let long_path = "x/".repeat(2001) + "x";
         for (name, reason) in [

@@ -1,4 +1,4 @@
-//! A job: one call as plain data, before anything was done for it.
+//! A job: one call as plain data.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// A job whose output is captured, with the time limit of its sandbox.
+    /// Returns a job whose output is captured, with the time limit of its sandbox.
     pub fn new(sandbox: &'static Sandbox, files: Vec<File>) -> Self {
         let files = files.into();
         Self { sandbox, files, output: Output::Captured, deadline: sandbox.timeout, options: CallOptions::default() }
@@ -39,10 +39,10 @@ pub enum Output {
 /// The choices of one call.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CallOptions {
-    /// Instead of the server's own choice.
+    /// The executor, if the call names one.
     pub executor: Option<Executor>,
-    /// Whether the result of an earlier call that was the same will do. It is a derivation's.
+    /// Whether the result of an earlier, identical call may be returned. Only a derivation has one.
     pub cache: bool,
-    /// What the program has besides its tool's environment.
+    /// The packages that are added to the tool's environment.
     pub packages: Packages,
 }

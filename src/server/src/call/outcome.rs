@@ -28,7 +28,7 @@ pub struct RunResult {
     /// From the start of the sandbox until nothing of it was left.
     pub duration: Duration,
     pub usage: Usage,
-    /// Whether this is the result of an earlier run of the same derivation, and nothing was run for this call.
+    /// Whether this is the result of an earlier run of the same derivation; nothing was run for this call.
     pub cached: bool,
     /// The walls that stood around the program, by name.
     pub walls: Vec<&'static str>,

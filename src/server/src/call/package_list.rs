@@ -6,18 +6,18 @@ use crate::call::definition::{Package, PackageSet};
 use crate::call::packages::find;
 use crate::call::tool::{PACKAGE_SETS, TOOLS};
 
-/// What names the list to clients.
-pub const URI: &str = "sandbox-mcp://packages";
+/// The URI of the list as a resource.
+pub use sandbox_manifest::parameter::PACKAGES_URI as URI;
 pub const NAME: &str = "packages";
 pub const TITLE: &str = "Packages that a call may ask for";
 pub const MIME: &str = "text/markdown";
 
-/// Whether there is anything to ask for.
+/// Returns whether this server has no packages.
 pub fn is_empty() -> bool {
     PACKAGE_SETS.iter().all(|set| set.packages.is_empty())
 }
 
-/// The tools that have a package of this name.
+/// Returns the tools that have a package of this name.
 pub fn tools_with(name: &str) -> Vec<&'static str> {
     tools(|set| find(set, name).is_some())
 }
@@ -27,7 +27,7 @@ fn tools(is_meant: impl Fn(&'static PackageSet) -> bool) -> Vec<&'static str> {
     TOOLS.iter().filter(|tool| takes(tool.sandbox.package_sets)).map(|tool| tool.sandbox.id).collect()
 }
 
-/// The list, in Markdown.
+/// Returns the list in Markdown.
 pub fn markdown() -> String {
     let mut text = format!(
         "# {TITLE}\n\nGive their names in the parameter `packages` of a call. They are there for that call, beside what the \

@@ -1,7 +1,7 @@
 //! Packages on demand: from the names in a call's arguments to packages of the sets that its tool takes from.
 //!
-//! The sets are fixed when the server is compiled, as the environments are: a name stands for a derivation that Nix has
-//! evaluated then, so that a call asks for nothing but that it be realised.
+//! The sets are fixed when the server is compiled, as the environments are. A name stands for a derivation that Nix
+//! evaluated then; a call only has it realised.
 
 use std::collections::BTreeSet;
 use std::{fmt, iter};
@@ -10,14 +10,14 @@ use crate::call::definition::{Package, PackageSet};
 use crate::call::package_list;
 
 /// How many packages one call may ask for.
-pub const MOST: usize = 16;
+pub const MAX_PACKAGES: usize = 16;
 
 /// How many names are suggested in place of an unknown one.
-const SUGGESTED: usize = 3;
+const MAX_SUGGESTIONS: usize = 3;
 /// How many characters of an unknown name are repeated.
-const SHOWN: usize = 64;
+const MAX_SHOWN_CHARACTERS: usize = 64;
 
-/// The packages of one call, each once. Their order is one of their own, so that the same packages make the same call.
+/// The packages of one call, each once, in a fixed order, so that the same packages give the same derivation.
 #[derive(Debug, Clone, Default)]
 pub struct Packages(Vec<&'static Package>);
 
@@ -41,7 +41,7 @@ pub enum PackageError {
     TooMany {
         count: usize,
     },
-    /// This server joins no packages to any tool.
+    /// The server offers no packages.
     None(NoPackages),
 }
 
@@ -52,7 +52,7 @@ pub enum NoPackages {
     Unpinned,
     /// Its operator has chosen the toolchains of the host.
     Direct,
-    /// Its operator takes no options of calls.
+    /// Its operator does not offer them.
     SwitchedOff,
 }
 
@@ -63,7 +63,7 @@ impl fmt::Display for NoPackages {
             Self::Direct => {
                 "it was started with `--executor direct`, and packages are joined to pinned environments alone"
             }
-            Self::SwitchedOff => "its operator has switched them off with `--no-call-options`",
+            Self::SwitchedOff => "its operator has switched them off with `--no-packages` or `--no-call-options`",
         })
     }
 }
@@ -73,7 +73,7 @@ impl fmt::Display for PackageError {
         let quoted = |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         match self {
             Self::Unknown { name, elsewhere, nearest } => {
-                let shown: String = name.chars().take(SHOWN).collect();
+                let shown: String = name.chars().take(MAX_SHOWN_CHARACTERS).collect();
                 let more = if shown.len() < name.len() { "…" } else { "" };
                 write!(f, "parameter `packages`: this tool has no package {shown:?}{more}")?;
                 if !elsewhere.is_empty() {
@@ -91,7 +91,7 @@ impl fmt::Display for PackageError {
                     (nearest, _) => write!(f, "; the nearest names are {}", quoted(nearest)),
                 }
             }
-            Self::TooMany { count } => write!(f, "parameter `packages` names {count} packages: {MOST} at most"),
+            Self::TooMany { count } => write!(f, "parameter `packages` names {count} packages: {MAX_PACKAGES} at most"),
             Self::None(why) => {
                 write!(f, "parameter `packages`: this server has none to give, because {why}: leave the parameter out")
             }
@@ -102,15 +102,19 @@ impl fmt::Display for PackageError {
 impl std::error::Error for PackageError {}
 
 impl Packages {
-    /// The packages of these names. A name that several sets have stands for all that it names, as a Python module and the
-    /// program that it drives. `elsewhere` tells which tools have a name that these sets don't.
+    /// Returns the packages of these names. A name that several sets have selects the package of each, such as a Python
+    /// module and the program that it drives. `elsewhere` returns the tools that have a name which these sets lack.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there are too many names, or if one is unknown.
     pub fn choose(
         names: &[String],
         sets: &[&'static PackageSet],
         elsewhere: impl Fn(&str) -> Vec<&'static str>,
     ) -> Result<Self, PackageError> {
         let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
-        if names.len() > MOST {
+        if names.len() > MAX_PACKAGES {
             return Err(PackageError::TooMany { count: names.len() });
         }
         let mut chosen = Vec::new();
@@ -137,19 +141,19 @@ impl Packages {
         self.0.iter().copied()
     }
 
-    /// Their output paths.
+    /// Returns their output paths.
     pub fn outs(&self) -> impl Iterator<Item = &'static str> {
         self.iter().map(|package| package.environment.out)
     }
 
-    /// What each adds to an environment variable that names directories.
+    /// Returns what each package adds to environment variables that list directories.
     pub fn search_paths(&self) -> impl Iterator<Item = (&'static str, String)> {
         let of = |package: &'static Package| iter::repeat(package.environment.out).zip(package.search_paths);
         self.iter().flat_map(of).map(|(out, (variable, directory))| (*variable, format!("{out}/{directory}")))
     }
 }
 
-/// The package of this name.
+/// Returns the package of this name.
 pub fn find(set: &'static PackageSet, name: &str) -> Option<&'static Package> {
     let index = set.packages.binary_search_by_key(&name, |package| package.name).ok()?;
     Some(&set.packages[index])
@@ -158,7 +162,9 @@ pub fn find(set: &'static PackageSet, name: &str) -> Option<&'static Package> {
 /// The names that may be meant by an unknown one, the likeliest first: those that few typing errors lead to, then those
 /// that hold it or that it holds, then those that abbreviate it or that it abbreviates.
 fn nearest(name: &str, known: &[&'static str]) -> Vec<&'static str> {
-    let plain = |name: &str| name.chars().take(SHOWN).collect::<String>().to_lowercase().replace(['_', '.', ' '], "-");
+    let plain = |name: &str| {
+        name.chars().take(MAX_SHOWN_CHARACTERS).collect::<String>().to_lowercase().replace(['_', '.', ' '], "-")
+    };
     let wanted = plain(name);
     let length = wanted.chars().count();
     let rank = |known: &str| {
@@ -166,16 +172,16 @@ fn nearest(name: &str, known: &[&'static str]) -> Vec<&'static str> {
         if errors <= length.div_ceil(4) {
             Some(errors)
         } else if length > 2 && (known.contains(&wanted) || known.len() > 2 && wanted.contains(&known)) {
-            Some(SHOWN + known.len().abs_diff(wanted.len()))
+            Some(MAX_SHOWN_CHARACTERS + known.len().abs_diff(wanted.len()))
         } else if abbreviates(&wanted, &known) || abbreviates(&known, &wanted) {
-            Some(2 * SHOWN + known.len().abs_diff(wanted.len()))
+            Some(2 * MAX_SHOWN_CHARACTERS + known.len().abs_diff(wanted.len()))
         } else {
             None
         }
     };
     let mut ranked: Vec<(usize, &str)> = known.iter().filter_map(|known| Some((rank(known)?, *known))).collect();
     ranked.sort_unstable();
-    ranked.into_iter().map(|(_, name)| name).take(SUGGESTED).collect()
+    ranked.into_iter().map(|(_, name)| name).take(MAX_SUGGESTIONS).collect()
 }
 
 /// Whether both begin alike and the letters of `short` come in the same order in `long`, as those of sklearn do in
@@ -229,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_names_in_any_order_and_number_are_the_same_packages() {
+    fn package_names_in_any_order_are_the_same_packages() {
         let given = choose(&["ripgrep", "lua"], &[&COMMANDS]).unwrap();
         assert_eq!(given, choose(&["lua", "ripgrep", "lua"], &[&COMMANDS]).unwrap());
         assert_ne!(given, choose(&["lua"], &[&COMMANDS]).unwrap());
@@ -238,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_of_two_sets_stands_for_both_packages_where_the_tool_has_both() {
+    fn package_name_in_two_sets_selects_both() {
         assert_eq!(outs(&["graphviz"], &[&COMMANDS, &PYTHON]), ["/c-graphviz", "/p-graphviz"]);
         assert_eq!(outs(&["graphviz"], &[&COMMANDS]), ["/c-graphviz"]);
     }
@@ -252,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_is_refused_with_the_nearest() {
+    fn unknown_name_is_refused_with_the_nearest() {
         for (name, nearest) in [
             ("ripgrpe", "`ripgrep`"),
             ("Image_Magick", "`imagemagick`"),
@@ -268,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_that_resembles_none_is_refused_with_where_the_list_is() {
+    fn unknown_package_without_neighbours_names_the_list() {
         let error = choose(&["xyzzy"], &[&COMMANDS]).unwrap_err().to_string();
         assert!(
             error.contains("\"xyzzy\"; `sandbox-mcp packages` and the resource sandbox-mcp://packages list"),
@@ -277,20 +283,20 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_only_another_tool_has_is_refused_with_that_tool() {
+    fn name_that_only_another_tool_has_is_refused_with_that_tool() {
         let error = choose(&["scikit-learn"], &[&COMMANDS]).unwrap_err().to_string();
         assert!(error.contains("no package \"scikit-learn\", only `python` has"), "{error}");
     }
 
     #[test]
     fn too_many_names_are_refused_with_the_number_that_is_allowed() {
-        let names: Vec<String> = (0..=MOST).map(|index| index.to_string()).collect();
+        let names: Vec<String> = (0..=MAX_PACKAGES).map(|index| index.to_string()).collect();
         let error = Packages::choose(&names, &[&COMMANDS], |_| Vec::new()).unwrap_err();
         assert_eq!(error.to_string(), "parameter `packages` names 17 packages: 16 at most");
     }
 
     #[test]
-    fn of_an_endless_name_only_the_beginning_is_repeated() {
+    fn unknown_name_without_end_is_shortened_in_the_error() {
         let error = choose(&[&"é".repeat(100_000)], &[&COMMANDS]).unwrap_err().to_string();
         assert!(error.len() < 300, "{} bytes", error.len());
     }

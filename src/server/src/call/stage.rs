@@ -1,30 +1,30 @@
-//! How far a call has come, for those who wait for it.
+//! The stages of a call, for progress reports.
 
 use std::fmt;
 
-/// How far a call has come.
+/// A stage of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stage {
     /// Other calls must end first.
     Waiting,
-    /// Derivations that came with the server are added to the store, so that Nix can make this of them: so many are added of so
-    /// many that are missing.
+    /// The server's derivations are added to the store, for Nix to build this from. `progress` is how many are added, of
+    /// how many that are missing.
     Unpacking {
         what: String,
         progress: Option<(usize, usize)>,
     },
-    /// Nix brings an environment or a package there; with its last line, if it said something.
+    /// Nix builds or downloads an environment or a package. `line` is the last line that it printed.
     Realising {
         what: String,
         line: Option<String>,
     },
     Running,
-    /// Nix carries the call out, and has begun something that it says in its own words.
+    /// Nix runs the call, and reports what it has begun.
     Nix(String),
 }
 
 impl Stage {
-    /// What a command shows its user before there is anything else to see: what is brought there, and Nix's own lines.
+    /// Returns what a command shows its user before the program runs: what is realised, and Nix's own lines.
     pub fn of_realising(&self) -> Option<String> {
         match self {
             Self::Unpacking { .. } | Self::Realising { line: None, .. } => Some(self.to_string()),
@@ -50,5 +50,5 @@ impl fmt::Display for Stage {
     }
 }
 
-/// Where a call tells how far it has come.
+/// The callback to which a call reports its stages.
 pub type OnStage<'a> = &'a (dyn Fn(Stage) + Send + Sync);

@@ -9,6 +9,8 @@ use clap::builder::{FalseyValueParser, OsStr, Resettable};
 use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::call::choice::{self, ExecutorChoice, Remote};
+use crate::call::options::OfferedOptions;
+use crate::call::packages::NoPackages;
 use crate::runner::Options;
 
 /// Runs code for AI agents in pinned Nix environments, isolated by Linux namespaces.
@@ -17,21 +19,21 @@ use crate::runner::Options;
 #[derive(Debug, Parser)]
 #[command(version, about, args_conflicts_with_subcommands = true)]
 pub struct CommandLine {
-    /// Serve MCP on standard input and output, which is also what happens without any argument.
+    /// Serve MCP on standard input and output, which is the default.
     #[arg(long, overrides_with = "stdio")]
     pub stdio: bool,
-    /// Realise every environment ahead of its first use, then exit.
+    /// Build or download every environment now instead of at its first use, then exit.
     #[arg(long, conflicts_with = "stdio")]
     pub build: bool,
-    /// Kept for older configurations: sandboxes are compiled in, so there is nothing to fetch.
+    /// Do nothing: sandboxes are compiled in. Kept for older configurations.
     #[arg(long, conflicts_with_all = ["stdio", "build"])]
     pub pull: bool,
-    /// Kept for older configurations, where it went with --pull.
+    /// Do nothing. Kept for older configurations, which use it with --pull.
     #[arg(long)]
     pub force: bool,
-    /// Give each result's data as structured content and each tool an output schema, for programs that read them. Many
-    /// agents show their model nothing else of such a result: neither images nor files. Without this, the data is in the
-    /// result's `_meta`, as `sandbox-mcp/result`, but for what was printed, which is its text.
+    /// Return each result's data as structured content, and give each tool an output schema, for programs that read
+    /// them. Many agents then show their model neither images nor files. Without this option, the data is in the result's
+    /// `_meta`, as `sandbox-mcp/result`, without what was printed, which is the result's text.
     #[arg(
         long,
         env = "SANDBOX_MCP_STRUCTURED_RESULTS",
@@ -47,23 +49,23 @@ pub struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run a tool; its output and exit status become those of this process.
+    /// Run a tool, with its output and exit status as those of this process.
     Run {
         /// Name of the tool, as `list` shows it.
         tool: String,
-        /// Files for the sandbox, the code to run first, whatever that is called; `-` reads it from standard input.
+        /// Files for the sandbox. The first one is the code to run, under any name; `-` reads it from standard input.
         #[arg(required = true)]
         files: Vec<PathBuf>,
-        /// A package that the program needs besides the tool's environment, as `packages` shows it; any number of them.
+        /// A package to add to the tool's environment, as `packages` lists it. Can be repeated.
         #[arg(short, long = "package", value_name = "PACKAGE")]
         packages: Vec<String>,
-        /// Directory for the files that the program leaves in $OUT; it is made if it is missing.
+        /// Directory for the files that the program leaves in $OUT. It is created if it does not exist.
         #[arg(long, value_name = "DIRECTORY")]
         out: Option<PathBuf>,
         #[command(flatten)]
         settings: Settings,
     },
-    /// Print the derivation that a call of a tool is: the text of its .drv file, whose path is told on standard error.
+    /// Print the derivation of a call: the text of its .drv file. The path of that file goes to standard error.
     ShowDerivation {
         /// Name of the tool, as `list` shows it.
         tool: String,
@@ -73,15 +75,15 @@ pub enum Command {
         /// A package, as for `run`.
         #[arg(short, long = "package", value_name = "PACKAGE")]
         packages: Vec<String>,
-        /// Write the receipt into a file, with those files of the call that the derivation does not hold itself, for
-        /// `reproduce` on another machine. `nix-store --import` reads it, too.
+        /// Write the derivation and the call's files into one file instead, which `reproduce` reads on another machine, and
+        /// `nix-store --import`, too.
         #[arg(long, value_name = "FILE")]
         export: Option<PathBuf>,
     },
-    /// Realise a call's derivation, run the same once more, and tell whether it did the same.
+    /// Run a call twice by Nix and compare the results.
     Reproduce {
-        /// Name of the tool; or, without files, a receipt: a .drv file, in the store or as `show-derivation` prints it, or
-        /// what that has exported.
+        /// Name of the tool, or, without files, a receipt: a .drv file, in the store or as `show-derivation` prints it, or
+        /// a file that `show-derivation --export` wrote.
         #[arg(value_name = "TOOL|RECEIPT")]
         tool: String,
         /// Files for the sandbox, as for `run`.
@@ -97,21 +99,32 @@ pub enum Command {
     },
     /// List the packages that a call may ask for, in Markdown.
     Packages,
-    /// Tell what this machine offers, what is missing, and how to get it.
+    /// Report what this machine offers, what is missing, and how to get it.
     Doctor {
         #[command(flatten)]
         settings: Settings,
+    },
+    /// Print a script that completes the command line in a shell.
+    Completions {
+        /// The shell that will read the script.
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page, or write the man pages of this program and of each command into a directory.
+    Man {
+        /// Directory for the man pages, which must exist.
+        directory: Option<PathBuf>,
     },
 }
 
 /// Of an option that is given twice the last one counts, so that a configuration can add to what a module writes.
 #[derive(Debug, Clone, Args)]
 pub struct Settings {
-    /// How programs are carried out: auto (pinned environments where this server has them, by the executor that a tool's
-    /// definition names, if it names one; or else this host's toolchains), or for every tool namespace (pinned
-    /// environments only), derivation (the same, by Nix in its build sandbox), derivation-cli (by Nix's commands) or
-    /// direct (this host's toolchains). What a call by Nix holds, prints and leaves is in the store until shortly after
-    /// its answer, where every user of this machine can read it.
+    /// How programs are run. `auto` uses pinned environments if this server has them, with the executor that the tool's
+    /// definition names, and this host's toolchains otherwise. `namespace` uses pinned environments only. `derivation`
+    /// runs the same in Nix's build sandbox, and `derivation-cli` does so with Nix's commands. `direct` uses this host's
+    /// toolchains. The files and the output of a call that Nix runs are in the store until shortly after the answer, and
+    /// every user of this machine can read them there.
+    /// Stop every program after this many seconds. A tool's own limit still applies if it is lower.
     #[arg(
         long,
         value_name = "EXECUTOR",
@@ -121,10 +134,9 @@ pub struct Settings {
         overrides_with = "executor"
     )]
     pub executor: ExecutorChoice,
-    /// The longest time that any program may run; each tool has a limit of its own besides.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..), overrides_with = "timeout")]
     pub timeout: Option<u64>,
-    /// How many programs run at once; further calls wait. [default: twice the number of cores]
+    /// How many programs run at the same time; further calls wait. [default: twice the number of cores]
     #[arg(
         long,
         value_name = "COUNT",
@@ -132,12 +144,12 @@ pub struct Settings {
         overrides_with = "calls_at_once"
     )]
     pub calls_at_once: Option<u16>,
-    /// Run programs on a host that can wall off neither their files nor their network.
+    /// Run programs even on a host that can confine neither their files nor their network.
     #[arg(long, overrides_with = "allow_unconfined_execution")]
     pub allow_unconfined_execution: bool,
-    /// Whether calls that Nix carries out go to the remote builders that it is configured with (`builders` in nix.conf):
-    /// off, prefer (those that such a builder takes), or only (all of them). Where the Nix store of a builder can be read,
-    /// so can what those calls hold, print and leave. A call with `cache` stays here under prefer.
+    /// Whether calls that Nix runs go to Nix's remote builders (`builders` in nix.conf): `off`, `prefer` (calls that a
+    /// builder accepts) or `only` (all of them). Whoever can read a builder's store can read the files and the output of
+    /// these calls. With `prefer`, a call with `cache` stays on this machine.
     #[arg(
         long,
         value_name = "WHICH",
@@ -147,13 +159,30 @@ pub struct Settings {
         overrides_with = "remote_builders"
     )]
     pub remote_builders: Remote,
-    /// Take no `executor`, `cache` and `packages` arguments, by which a client has one call carried out by Nix, answered
-    /// with what an earlier call has left in the store, or given packages that Nix may have to fetch first.
+    /// Offer clients two more parameters of a call: `executor`, to have Nix carry it out, and `cache`, to be answered with
+    /// what an earlier, identical call left in the store.
+    #[arg(
+        long,
+        env = "SANDBOX_MCP_CALL_OPTIONS",
+        value_parser = FalseyValueParser::new(),
+        overrides_with = "call_options"
+    )]
+    pub call_options: bool,
+    /// Do not offer clients the parameter `packages`, which adds packages to one call. Nix may have to download them first.
+    #[arg(
+        long,
+        env = "SANDBOX_MCP_NO_PACKAGES",
+        value_parser = FalseyValueParser::new(),
+        overrides_with = "no_packages"
+    )]
+    pub no_packages: bool,
+    /// Kept for older configurations: clients get neither `executor` and `cache` nor `packages`.
     #[arg(
         long,
         env = "SANDBOX_MCP_NO_CALL_OPTIONS",
         value_parser = FalseyValueParser::new(),
-        overrides_with = "no_call_options"
+        overrides_with = "no_call_options",
+        hide = true
     )]
     pub no_call_options: bool,
 }
@@ -182,7 +211,13 @@ impl Settings {
             ready: None,
             allow_unconfined: self.allow_unconfined_execution,
             remote: self.remote_builders,
-            call_options: !self.no_call_options,
+            offered: OfferedOptions {
+                executor: self.call_options && !self.no_call_options,
+                packages: match self.no_packages || self.no_call_options {
+                    true => Err(NoPackages::SwitchedOff),
+                    false => Ok(()),
+                },
+            },
         }
     }
 }

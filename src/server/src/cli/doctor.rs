@@ -16,9 +16,7 @@ use crate::sandbox::host;
 use crate::sandbox::plan;
 use crate::sandbox::walls::MachineWalls;
 use nix_store::archive::Archive;
-
-/// Where a daemon of Nix listens.
-const DAEMON: &str = "/nix/var/nix/daemon-socket/socket";
+use nix_store::endpoint::Endpoint;
 
 /// One line of the report.
 struct Finding {
@@ -112,14 +110,22 @@ fn nix(realiser: &Realiser) -> Vec<Finding> {
         ),
         None => lacking("build sandbox", "Nix does not tell whether it is on"),
     });
-    findings.push(match UnixStream::connect(DAEMON) {
-        Ok(_) => good("daemon", format!("listens at {DAEMON}")),
-        Err(_) if is_writable(Path::new("/nix/store")) => {
-            good("daemon", "none, and none is needed: the store is this user's")
-        }
-        Err(error) => lacking("daemon", format!("{DAEMON}: {error}: only what is in the store already can be used")),
-    });
+    // The same socket that calls use, which a variable can name.
+    if let Endpoint::Socket(socket) = Endpoint::socket() {
+        findings.push(daemon(&socket));
+    }
     findings
+}
+
+fn daemon(socket: &Path) -> Finding {
+    let shown = socket.display();
+    match UnixStream::connect(socket) {
+        Ok(_) => good("daemon", format!("listens at {shown}")),
+        Err(_) if is_writable(Path::new("/nix/store")) => {
+            good("daemon", format!("none at {shown}, and none is needed: the store is this user's"))
+        }
+        Err(error) => lacking("daemon", format!("{shown}: {error}: only what is in the store already can be used")),
+    }
 }
 
 fn environments(realiser: &Realiser) -> Vec<Finding> {
@@ -148,7 +154,7 @@ fn environments(realiser: &Realiser) -> Vec<Finding> {
     findings
 }
 
-/// What Nix makes the environments from, if they are not realised yet.
+/// Reports the derivations that Nix builds the environments from.
 fn derivations(archive: &[u8]) -> Finding {
     match Archive::unpack(archive).and_then(|unpacked| Ok(unpacked.paths()?.derivations())) {
         Ok(count) => good(
@@ -186,7 +192,7 @@ fn remaining(walls: &MachineWalls) -> Vec<Finding> {
     findings
 }
 
-/// Programs have no raw sockets, so that ping needs the kernel's own kind, which is for some groups of users alone.
+/// Tests whether programs can ping: they have no raw sockets, and the kernel's ping sockets are for some groups only.
 fn ping() -> Finding {
     const RANGE: &str = "/proc/sys/net/ipv4/ping_group_range";
     let text = fs::read_to_string(RANGE).unwrap_or_default();
@@ -218,7 +224,7 @@ fn toolchains(walls: &MachineWalls) -> Vec<Finding> {
     findings
 }
 
-/// What a call of each tool would run on.
+/// Reports what a call of each tool would run on.
 async fn tools(runner: &Runner) -> Vec<Finding> {
     let mut findings = Vec::new();
     for tool in TOOLS {
@@ -252,7 +258,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn broken_derivations_are_told_with_how_to_get_them() {
+    fn daemon_at_another_socket_is_found() {
+        let directory = tempfile::tempdir().expect("make a directory");
+        let socket = directory.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("listen");
+        let finding = daemon(&socket);
+        assert!(finding.state == State::Good && finding.detail.contains("listens at"), "{finding}");
+        let finding = daemon(&directory.path().join("other"));
+        assert!(finding.detail.contains("other") && !finding.detail.contains("listens"), "{finding}");
+    }
+
+    #[test]
+    fn doctor_with_broken_derivations_names_the_remedy() {
         let finding = derivations(b"broken");
         assert!(finding.state == State::Bad && finding.detail.contains("install this server's package"), "{finding}");
     }

@@ -3,6 +3,7 @@
 pub mod args;
 pub mod build_all;
 pub mod doctor;
+pub mod generated;
 pub mod list;
 pub mod reproduce;
 pub mod run;

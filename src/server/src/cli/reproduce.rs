@@ -5,73 +5,45 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::{fmt, fs, io};
+use std::{fs, io};
 
 use crate::call::definition::Package;
 use crate::call::file::File;
 use crate::call::stage::{OnStage, Stage};
 use crate::call::tool::{PACKAGE_SETS, TOOLS};
-use crate::cli::run::{FilesError, Given, OWN_FAILURE, job};
+use crate::cli::run::{CliCall, CliCallError, OWN_FAILURE, ReceiptOfCallError, derivation};
 use crate::executor::derivation::{NixRunError, nonce};
 use crate::nix::exported::{self, ExportedError};
-use crate::nix::receipt::{Receipt, ReceiptError, receipt};
+use crate::nix::receipt::{Receipt, ReceiptError};
 use crate::runner::{RunError, Runner};
-use nix_store::store_path::{StorePath, StorePathError};
+use nix_store::store_path::StorePath;
 
-#[derive(Debug)]
+/// Why a call could not be run twice.
+#[derive(Debug, thiserror::Error)]
 enum ReproduceError {
-    Files(FilesError),
-    NotPinned {
-        tool: &'static str,
-    },
-    Path(StorePathError),
-    Read {
-        path: PathBuf,
-        source: io::Error,
-    },
-    Receipt {
-        path: PathBuf,
-        source: ReceiptError,
-    },
-    Exported {
-        path: PathBuf,
-        source: ExportedError,
-    },
+    #[error(transparent)]
+    Call(#[from] ReceiptOfCallError),
+    #[error("cannot read {}: {source}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{}: {source}", path.display())]
+    Receipt { path: PathBuf, source: ReceiptError },
+    #[error("{}: {source}", path.display())]
+    Exported { path: PathBuf, source: ExportedError },
     /// The derivation names its files by a path, and they are not there.
-    NoFiles {
-        path: StorePath,
-    },
-    Run(RunError),
-    Derivation(NixRunError),
-}
-
-impl fmt::Display for ReproduceError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Files(error) => error.fmt(f),
-            Self::NotPinned { tool } => write!(
-                f,
-                "`{tool}` has no pinned environment, without which a call is no derivation: build this server with \
-                 `nix build`"
-            ),
-            Self::Path(error) => error.fmt(f),
-            Self::Read { path, source } => write!(f, "cannot read {}: {source}", path.display()),
-            Self::Receipt { path, source } => write!(f, "{}: {source}", path.display()),
-            Self::Exported { path, source } => write!(f, "{}: {source}", path.display()),
-            Self::NoFiles { path } => write!(
-                f,
-                "the files of the call, {path}, are not in this store: take a receipt that holds them, from \
-                 `show-derivation --export`"
-            ),
-            Self::Run(error) => error.fmt(f),
-            Self::Derivation(error) => error.fmt(f),
-        }
-    }
+    #[error(
+        "the files of the call, {path}, are not in this store: take a receipt that holds them, from \
+         `show-derivation --export`"
+    )]
+    NoFiles { path: StorePath },
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error(transparent)]
+    Derivation(#[from] NixRunError),
 }
 
 /// Tells whether the call does the same each time: the status is 0 if so, and 1 if not. `tool` may be a receipt instead,
 /// in the store or outside of it, and has no files then.
-pub async fn run(call: Given<'_>, runner: Runner) -> ExitCode {
+pub async fn run(call: CliCall<'_>, runner: Runner) -> ExitCode {
     let result = reproduce(call, &runner).await;
     runner.finish().await;
     match result {
@@ -91,7 +63,7 @@ pub async fn run(call: Given<'_>, runner: Runner) -> ExitCode {
     }
 }
 
-async fn reproduce(call: Given<'_>, runner: &Runner) -> Result<Vec<String>, ReproduceError> {
+async fn reproduce(call: CliCall<'_>, runner: &Runner) -> Result<Vec<String>, ReproduceError> {
     let (receipt, files) = match call.files {
         [] => read(Path::new(call.tool))?,
         _ => make(call)?,
@@ -107,11 +79,11 @@ async fn reproduce(call: Given<'_>, runner: &Runner) -> Result<Vec<String>, Repr
         sandbox.environment.as_ref().is_some_and(|environment| environment.out == receipt.environment())
     };
     if let Some(sandbox) = TOOLS.iter().map(|tool| &tool.sandbox).find(of_ours) {
-        runner.realise(sandbox, &on_stage).await.map_err(ReproduceError::Run)?;
+        runner.realise(sandbox, &on_stage).await?;
     }
     let is_needed = |package: &&Package| receipt.packages().any(|out| out == package.environment.out);
     for package in PACKAGE_SETS.iter().flat_map(|set| set.packages).filter(is_needed) {
-        runner.realise_package(package, &on_stage).await.map_err(ReproduceError::Run)?;
+        runner.realise_package(package, &on_stage).await?;
     }
     let failed = |source| ReproduceError::Receipt { path: call.tool.into(), source };
     let (first, second) =
@@ -121,7 +93,7 @@ async fn reproduce(call: Given<'_>, runner: &Runner) -> Result<Vec<String>, Repr
     }
     eprintln!("{}", first.path);
     let derivations = runner.executors().derivations();
-    derivations.realise(&first, &files, quiet).await.map_err(ReproduceError::Derivation)?;
+    derivations.realise(&first, &files, quiet).await?;
     println!("{}", first.out);
     let again = derivations.realise(&second, &files, quiet).await;
     let compared = again.map_err(ReproduceError::Derivation).and_then(|()| {
@@ -133,19 +105,17 @@ async fn reproduce(call: Given<'_>, runner: &Runner) -> Result<Vec<String>, Repr
     compared
 }
 
-fn make(call: Given) -> Result<(Receipt, Arc<[File]>), ReproduceError> {
-    let job = job(call).map_err(ReproduceError::Files)?;
-    let derivation = receipt(&job).map_err(ReproduceError::Path)?;
-    let derivation = derivation.ok_or(ReproduceError::NotPinned { tool: job.sandbox.id })?;
+fn make(call: CliCall) -> Result<(Receipt, Arc<[File]>), ReproduceError> {
+    let (derivation, files) = derivation(call)?;
     let parsed = Receipt::parse(&derivation.text);
     let receipt = parsed.map_err(|source| ReproduceError::Receipt { path: derivation.path.as_str().into(), source })?;
-    Ok((receipt, job.files))
+    Ok((receipt, files))
 }
 
 fn read(path: &Path) -> Result<(Receipt, Arc<[File]>), ReproduceError> {
     if !path.is_file() {
         let name = path.display().to_string();
-        return Err(ReproduceError::Files(FilesError::NoReceipt { name }));
+        return Err(ReceiptOfCallError::Call(CliCallError::NoReceipt { name }).into());
     }
     let bytes = fs::read(path).map_err(|source| ReproduceError::Read { path: path.into(), source })?;
     let read = exported::read(&bytes).map_err(|source| ReproduceError::Exported { path: path.into(), source });

@@ -4,21 +4,22 @@ use std::io::{Read, Write};
 use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::{fmt, fs, io};
+use std::{fs, io};
 
-use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::call::argument_error::ArgumentError;
+use crate::call::arguments::NamedFiles;
 use crate::call::artifacts::{Artifact, Artifacts};
 use crate::call::capture::Captured;
 use crate::call::definition::Sandbox;
 use crate::call::file::File;
-use crate::call::job::{CallOptions, Job, Output};
+use crate::call::job::{Job, Output};
 use crate::call::outcome::{Ending, Outcome};
 use crate::call::package_list;
-use crate::call::packages::{NoPackages, PackageError, Packages};
+use crate::call::packages::{NoPackages, PackageError};
 use crate::call::stage::Stage;
-use crate::call::tool::{ArgumentError, Tool};
+use crate::call::tool::Tool;
 use crate::cli::surroundings::with_inherited_mask;
 use crate::mcp::answer;
 use crate::nix::exported;
@@ -35,50 +36,38 @@ const STDIN: &str = "-";
 
 /// A call as a command line names it.
 #[derive(Debug, Clone, Copy)]
-pub struct Given<'a> {
+pub struct CliCall<'a> {
     pub tool: &'a str,
     pub files: &'a [PathBuf],
     pub packages: &'a [String],
 }
 
 /// Why a tool and files make no call.
-#[derive(Debug)]
-pub enum FilesError {
-    UnknownTool {
-        name: String,
-    },
-    Read {
-        path: PathBuf,
-        source: io::Error,
-    },
+#[derive(Debug, thiserror::Error)]
+pub enum CliCallError {
+    #[error("unknown tool `{name}`: the tools are {}", Tool::names())]
+    UnknownTool { name: String },
+    #[error("cannot read {}: {}", path.display(), read_failure(.source))]
+    Read { path: PathBuf, source: io::Error },
     /// It is neither files nor a receipt.
-    NoReceipt {
-        name: String,
-    },
-    Argument(ArgumentError),
+    #[error("{name} is no file that holds a receipt, and without files it is no call of a tool")]
+    NoReceipt { name: String },
+    #[error(transparent)]
+    Argument(#[from] ArgumentError),
 }
 
-impl fmt::Display for FilesError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UnknownTool { name } => write!(f, "unknown tool `{name}`: the tools are {}", Tool::names()),
-            Self::Read { path, source } if source.kind() == io::ErrorKind::InvalidData => {
-                write!(f, "cannot read {}: it is not UTF-8 text", path.display())
-            }
-            Self::Read { path, source } => write!(f, "cannot read {}: {source}", path.display()),
-            Self::NoReceipt { name } => {
-                write!(f, "{name} is no file that holds a receipt, and without files it is no call of a tool")
-            }
-            Self::Argument(error) => error.fmt(f),
-        }
+fn read_failure(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::InvalidData => "it is not UTF-8 text".to_owned(),
+        _ => error.to_string(),
     }
 }
 
 /// Runs the tool on the files and gives the program's exit status.
-pub async fn run(call: Given<'_>, out: Option<&Path>, runner: Runner) -> ExitCode {
+pub async fn run(call: CliCall<'_>, out: Option<&Path>, runner: Runner) -> ExitCode {
     let job = match job(call) {
         Ok(job) => job,
-        Err(FilesError::UnknownTool { name }) => {
+        Err(CliCallError::UnknownTool { name }) => {
             let names = runner.available().await.join(", ");
             eprintln!("sandbox-mcp: unknown tool `{name}`: the tools are {names}");
             return ExitCode::from(OWN_FAILURE);
@@ -137,12 +126,12 @@ pub async fn run(call: Given<'_>, out: Option<&Path>, runner: Runner) -> ExitCod
 }
 
 /// Prints the text of the derivation that the call is, or exports it.
-pub fn show_derivation(call: Given, export: Option<&Path>) -> ExitCode {
+pub fn show_derivation(call: CliCall, export: Option<&Path>) -> ExitCode {
     let shown = derivation(call).and_then(|(derivation, files)| {
         match export {
             None => print!("{}", derivation.text),
             Some(path) => with_inherited_mask(|| fs::write(path, exported::write(&derivation, &files)))
-                .map_err(|source| DerivationError::Write { path: path.to_owned(), source })?,
+                .map_err(|source| ReceiptOfCallError::Write { path: path.to_owned(), source })?,
         }
         Ok(derivation.path)
     });
@@ -158,35 +147,30 @@ pub fn show_derivation(call: Given, export: Option<&Path>) -> ExitCode {
     }
 }
 
-/// The derivation that the call is, and its files.
-fn derivation(call: Given) -> Result<(RunDerivation, Arc<[File]>), DerivationError> {
-    let job = job(call).map_err(DerivationError::Files)?;
-    let derivation = receipt(&job).map_err(DerivationError::Path)?;
-    let derivation = derivation.ok_or(DerivationError::NotPinned { tool: job.sandbox.id })?;
+/// Returns the derivation that the call is, and its files.
+///
+/// # Errors
+///
+/// Fails if the call is refused, or if its tool has no pinned environment.
+pub fn derivation(call: CliCall) -> Result<(RunDerivation, Arc<[File]>), ReceiptOfCallError> {
+    let job = job(call)?;
+    let derivation = receipt(&job)?.ok_or(ReceiptOfCallError::NotPinned { tool: job.sandbox.id })?;
     Ok((derivation, job.files))
 }
 
 /// Why a call makes no derivation.
-#[derive(Debug)]
-enum DerivationError {
-    Files(FilesError),
-    Path(StorePathError),
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiptOfCallError {
+    #[error(transparent)]
+    Call(#[from] CliCallError),
+    #[error("cannot compute the call's derivation: {0}")]
+    Path(#[from] StorePathError),
+    #[error(
+        "cannot compute the call's derivation: `{tool}` has no pinned environment; build this server with `nix build`"
+    )]
     NotPinned { tool: &'static str },
+    #[error("cannot write {}: {source}", path.display())]
     Write { path: PathBuf, source: io::Error },
-}
-
-impl fmt::Display for DerivationError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Files(error) => error.fmt(f),
-            Self::Path(error) => error.fmt(f),
-            Self::Write { path, source } => write!(f, "cannot write {}: {source}", path.display()),
-            Self::NotPinned { tool } => write!(
-                f,
-                "`{tool}` has no pinned environment, without which a call is no derivation: build this server with `nix build`"
-            ),
-        }
-    }
 }
 
 /// Prints what was captured: where the executor could not let the program print for itself.
@@ -225,41 +209,27 @@ fn keep(artifacts: &Artifacts, out: Option<&Path>) -> Result<(), (PathBuf, io::E
     Ok(())
 }
 
-/// The job of a call.
-pub fn job(call: Given) -> Result<Job, FilesError> {
-    let tool = Tool::by_name(call.tool).ok_or_else(|| FilesError::UnknownTool { name: call.tool.to_owned() })?;
-    let files = tool.files(arguments(&tool.sandbox, call.files)?).map_err(FilesError::Argument)?;
+/// Returns the job of a call, whose program prints to this process's own output.
+///
+/// The first file becomes the entrypoint, whatever it is called, or, by the extension of its name, the file that may be
+/// given instead. The others keep their names; a path that leads out of the working directory keeps its last component.
+///
+/// # Errors
+///
+/// Fails if the tool is unknown, if a file cannot be read, and if the tool refuses the files or packages.
+pub fn job(call: CliCall) -> Result<Job, CliCallError> {
+    let tool = Tool::by_name(call.tool).ok_or_else(|| CliCallError::UnknownTool { name: call.tool.to_owned() })?;
     if !call.packages.is_empty() && package_list::is_empty() {
-        return Err(FilesError::Argument(PackageError::None(NoPackages::Unpinned).into()));
+        return Err(ArgumentError::from(PackageError::None(NoPackages::Unpinned)).into());
     }
-    let packages = Packages::choose(call.packages, tool.sandbox.package_sets, package_list::tools_with);
-    let packages = packages.map_err(|error| FilesError::Argument(error.into()))?;
-    let options = CallOptions { packages, ..CallOptions::default() };
-    Ok(Job { output: Output::Inherited, options, ..Job::new(&tool.sandbox, files) })
-}
-
-/// The arguments that a client would give: the first file becomes the entrypoint, whatever it is called, or, by the ending
-/// of its name, what may be there instead of that. The others keep their names, or their last part where a name leads
-/// elsewhere.
-fn arguments(sandbox: &Sandbox, paths: &[PathBuf]) -> Result<Map<String, Value>, FilesError> {
-    let schema: Value = serde_json::from_str(sandbox.input_schema).expect("build.rs wrote valid JSON");
-    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let mut arguments = Map::new();
-    let mut additional = Vec::new();
-    for (index, path) in paths.iter().enumerate() {
-        let content = read(path).map_err(|source| FilesError::Read { path: path.clone(), source })?;
-        let name = if index == 0 { first_name(sandbox, path).to_owned() } else { name_inside(path) };
-        let parameter = name.replace('.', "_");
-        if required.contains(&parameter.as_str()) && !arguments.contains_key(&parameter) {
-            arguments.insert(parameter, content.into());
-        } else {
-            additional.push(json!({ "filename": name, "content": content }));
-        }
+    let mut files = NamedFiles::default();
+    for (index, path) in call.files.iter().enumerate() {
+        let content = read(path).map_err(|source| CliCallError::Read { path: path.clone(), source })?;
+        let name = if index == 0 { first_name(&tool.sandbox, path).to_owned() } else { name_inside(path) };
+        files.add(name, content);
     }
-    if !additional.is_empty() {
-        arguments.insert("files".to_owned(), additional.into());
-    }
-    Ok(arguments)
+    let job = tool.job_of_files(files, call.packages.to_vec())?;
+    Ok(Job { output: Output::Inherited, ..job })
 }
 
 /// The name that a call's first file gets in the sandbox.
@@ -293,7 +263,7 @@ mod tests {
         let names = |tool: &str, files: &[&str]| {
             let paths: Vec<PathBuf> = files.iter().map(|name| directory.path().join(name)).collect();
             paths.iter().for_each(|path| fs::write(path, path.to_string_lossy().as_bytes()).unwrap());
-            let job = job(Given { tool, files: &paths, packages: &[] }).unwrap();
+            let job = job(CliCall { tool, files: &paths, packages: &[] }).unwrap();
             job.files.iter().map(|file| file.name.as_path().display().to_string()).collect::<Vec<_>>()
         };
         assert_eq!(names("javascript", &["program.js", "data.txt"]), ["index.js", "data.txt"]);

@@ -1,8 +1,8 @@
 //! What clients and people are told of a tool, true of the programs that its calls run on here.
 //!
-//! A definition's text has places: `{contents}` for what the environment has, `{environment}` for what it is, and
-//! `{timeout}` for the time limit. Of a pinned environment everything is known when the server is built. A host is only
-//! said to have what was found on it.
+//! A definition's text has placeholders: `{contents}` for what the environment has, `{environment}` for what it is, and
+//! `{timeout}` for the time limit in seconds. Of a pinned environment everything is known when the server is built. A
+//! host is only said to have what was found on it.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use crate::call::definition::{Programs, Sandbox};
 use crate::sandbox::backend::Backend;
 use crate::sandbox::host::Toolchain;
 
-/// The description of a tool with this backend, whose programs may run for `limit`.
+/// Returns the description of a tool with this backend, whose programs may run for `limit`.
 pub fn description(sandbox: &Sandbox, backend: &Backend, limit: Duration) -> String {
     let (contents, environment) = match backend {
         Backend::Pinned => {
             let all = sentence(&sandbox.programs, sandbox.programs.names);
             let contents: Vec<&str> = [sandbox.contents, &all].into_iter().filter(|text| !text.is_empty()).collect();
-            (contents.join(" "), format!("the `sandbox-mcp/{}` environment", sandbox.id))
+            (contents.join(" "), format!("Environment `sandbox-mcp/{}`", sandbox.id))
         }
         Backend::Host { toolchain, .. } => (sentence(&sandbox.programs, &toolchain.offered), own(toolchain)),
     };
@@ -34,16 +34,16 @@ pub fn description(sandbox: &Sandbox, backend: &Backend, limit: Duration) -> Str
     }
 }
 
-/// The sentence that names these programs; nothing where there are none.
+/// Returns the sentence that names these programs, or nothing if there are none.
 fn sentence(programs: &Programs, names: &[&str]) -> String {
     if names.is_empty() { String::new() } else { programs.sentence.replace("{programs}", &names.join(", ")) }
 }
 
-/// Where the host's programs really are often tells their version, and which shell `sh` is.
+/// Names the host's programs with the files that they really are, which often tell the version, and which shell `sh` is.
 fn own(toolchain: &Toolchain) -> String {
     let programs: Vec<String> =
         toolchain.programs.iter().map(|(name, path)| format!("`{name}` is {}", path.display())).collect();
-    format!("this host's own programs and libraries ({})", programs.join(", "))
+    format!("This host's own programs and libraries ({})", programs.join(", "))
 }
 
 #[cfg(test)]
@@ -68,25 +68,28 @@ mod tests {
     }
 
     #[test]
-    fn every_place_is_filled_for_every_backend() {
+    fn description_has_no_placeholder_left_for_any_backend() {
         for tool in TOOLS {
             for backend in [Backend::Pinned, host(true), host(false)] {
                 let text = description(&tool.sandbox, &backend, LIMIT);
                 assert!(!text.contains(['{', '}']) && !text.contains("  "), "{text}");
-                assert!(text.contains("limited to 7 seconds"), "{text}");
+                assert!(text.contains(", 7 seconds, "), "{text}");
             }
         }
     }
 
     #[test]
-    fn a_pinned_environment_is_said_to_have_all_that_it_has() {
+    fn description_of_pinned_tools_names_all_contents() {
         let text = description(sandbox("network-tools"), &Backend::Pinned, LIMIT);
-        assert!(text.contains("curl, wget, dig") && text.contains("`sandbox-mcp/network-tools` environment"), "{text}");
+        assert!(
+            text.contains("curl, wget, dig") && text.contains("Environment `sandbox-mcp/network-tools`: "),
+            "{text}"
+        );
         assert!(description(sandbox("python"), &Backend::Pinned, LIMIT).contains("numpy"));
     }
 
     #[test]
-    fn without_namespaces_only_the_variable_names_the_directory_of_artifacts() {
+    fn directory_of_artifacts_has_no_path_without_namespaces() {
         for tool in TOOLS {
             let text = description(&tool.sandbox, &host(false), LIMIT);
             assert!(text.contains("Files left in `$OUT` are returned") && !text.contains(OUT), "{text}");
@@ -95,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_said_to_have_what_was_found_on_it_alone() {
+    fn description_of_host_tools_names_what_was_found() {
         let text = description(sandbox("python"), &host(true), LIMIT);
         assert!(!text.contains("numpy") && text.contains("`sh` is /opt/shell"), "{text}");
         let text = description(sandbox("network-tools"), &host(true), LIMIT);

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use crate::mcp::json_id::IdFinder;
 
 /// Bytes that one request may hold, its line's end included.
-pub const LONGEST_LINE: usize = 32 << 20;
+pub const MAX_LINE_BYTES: usize = 32 << 20;
 
 /// Takes lines out of a stream.
 pub struct Lines<R> {
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_longer_line_is_told_by_its_id_and_the_next_ones_pass() {
+    async fn longer_line_is_told_by_its_id_and_the_next_ones_pass() {
         let long =
             format!("{{\"method\":\"m\",\"params\":{{\"id\":7,\"text\":\"{}\"}},\"id\":\"a\"}}", "x".repeat(200_000));
         let passed = lines(&format!("{{\"id\":1}}\n{long}\n{{\"id\":2}}\n"), 100).await;
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_longer_notification_has_no_id() {
+    async fn longer_notification_has_no_id() {
         let passed = lines(&format!("{{\"method\":\"{}\"}}\n", "x".repeat(100)), 50).await;
         assert_eq!(passed, [Line::TooLong { length: 113, ids: vec![] }]);
     }

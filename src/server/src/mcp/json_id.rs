@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 /// An id is short; whatever is longer is none.
-const LONGEST_ID: usize = 1024;
+const MAX_ID_BYTES: usize = 1024;
 
 /// A scanner of JSON objects. It knows strings and nesting, and nothing else of JSON.
 #[derive(Debug, Default)]
@@ -12,7 +12,7 @@ pub struct IdFinder {
     depth: usize,
     in_string: bool,
     escaped: bool,
-    /// The text of the member of the outermost object that is being read, quotes included, up to [`LONGEST_ID`].
+    /// The text of the member of the outermost object that is being read, quotes included, up to [`MAX_ID_BYTES`].
     text: Vec<u8>,
     key: Option<Vec<u8>>,
     has_method: bool,
@@ -76,7 +76,7 @@ impl IdFinder {
     }
 
     fn keep(&mut self, byte: u8) {
-        if self.depth == 1 && self.text.len() <= LONGEST_ID {
+        if self.depth == 1 && self.text.len() <= MAX_ID_BYTES {
             self.text.push(byte);
         }
     }
@@ -91,7 +91,7 @@ impl IdFinder {
     fn end_member(&mut self) {
         let text = std::mem::take(&mut self.text);
         let key = self.key.take().unwrap_or_default();
-        if key.trim_ascii() == b"\"id\"" && text.len() <= LONGEST_ID {
+        if key.trim_ascii() == b"\"id\"" && text.len() <= MAX_ID_BYTES {
             self.id = serde_json::from_slice(&text).ok().filter(|id: &Value| id.is_string() || id.is_number());
         }
     }
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_id_is_found_wherever_it_stands() {
+    fn id_is_found_wherever_it_stands() {
         assert_eq!(ids(r#"{"jsonrpc":"2.0","id":7,"method":"m","params":{}}"#), [json!(7)]);
         let text = r#"{ "method" : "m", "params" : [{"id":1}, "}", "\"id\":2"] , "id" : "a\"b" }"#;
         assert_eq!(ids(text), [json!("a\"b")]);
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_id_of_the_message_itself_is_not_taken_for_one() {
+    fn nested_id_is_not_taken_for_the_message_id() {
         for members in
             [r#""params":{"id":1}"#, r#""text":"\",\"id\":3,\"""#, r#""id":null"#, r#""id":{"a":1}"#, r#""id":1"#]
         {

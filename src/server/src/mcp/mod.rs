@@ -3,8 +3,8 @@
 pub mod answer;
 pub mod description;
 pub mod framing;
+pub mod instructions;
 pub mod json_id;
-pub mod options;
 pub mod server;
 pub mod stdio;
 pub mod surrogates;

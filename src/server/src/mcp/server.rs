@@ -1,4 +1,4 @@
-//! The MCP server: the only file that knows MCP's own types.
+//! The MCP server: it maps MCP's requests to calls, and their outcomes to results.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,38 +19,42 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::call::job::{CallOptions, Job};
+use sandbox_manifest::parameter::input_schema;
+
+use crate::call::job::Job;
+use crate::call::options::OfferedOptions;
 use crate::call::package_list;
+use crate::call::packages::NoPackages;
 use crate::call::stage::Stage;
-use crate::call::tool::{ArgumentError, TOOLS, Tool};
+use crate::call::tool::{TOOLS, Tool};
 use crate::mcp::answer::{self, Answer, Item};
 use crate::mcp::description::description;
-use crate::mcp::options;
+use crate::mcp::instructions::{Mode, instructions};
 use crate::runner::{RunError, Runner};
 use crate::sandbox::backend::Backend;
 
-/// How often a client that gave a progress token hears of a call that goes on: clients give silent calls up.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+/// How often progress of a running call is sent to a client that gave a token: clients give up on silent calls.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long the list of tools waits for what decides it, which may take minutes. It is right in most cases before.
 const LIST_PATIENCE: Duration = Duration::from_secs(3);
 
-/// How many stages of one call may wait to be sent; further ones are left out.
-const STAGES: usize = 64;
+/// How many stages of one call may wait to be sent; further ones are dropped.
+const MAX_QUEUED_STAGES: usize = 64;
 
-/// Characters of a result that a client may show whole; one large client cuts results shorter otherwise.
-const LARGEST_RESULT: u64 = 100_000;
+/// The most characters of a result that a client should show whole; one large client cuts results shorter otherwise.
+const MAX_RESULT_CHARACTERS: u64 = 100_000;
 
-/// Where a result's metadata has its data.
+/// The key of a result's data in its metadata.
 const RESULT: &str = "sandbox-mcp/result";
 
 #[derive(Clone)]
 pub struct Server {
     runner: Arc<Runner>,
-    /// Every call at work, for whoever shuts the server down.
+    /// Every running call, for the shutdown to wait for.
     calls: TaskTracker,
     shutdown: CancellationToken,
-    /// Whether results carry their data where programs look for it, and tools a schema of that.
+    /// Whether results carry structured content, and tools an output schema.
     structured_results: bool,
 }
 
@@ -58,7 +62,7 @@ impl Server {
     /// `shutdown` ends every call when it is cancelled.
     pub fn new(runner: Runner, structured_results: bool, shutdown: CancellationToken) -> Self {
         let runner = Arc::new(runner);
-        // Toolchains are looked for while the client still greets, those of all tools at once.
+        // Toolchains of all tools are searched at once, while the client still initializes the session.
         for tool in TOOLS {
             let runner = runner.clone();
             tokio::spawn(async move { runner.backend(&tool.sandbox).await });
@@ -70,30 +74,19 @@ impl Server {
         Self { runner, calls: TaskTracker::new(), shutdown, structured_results }
     }
 
-    /// Waits until every call has ended and cleared away. No new one may begin.
+    /// Waits until every call has ended and cleaned up. No new one may begin.
     pub async fn finish(&self) {
         self.calls.close();
         self.calls.wait().await;
         self.runner.finish().await;
     }
 
-    fn job(&self, tool: &'static Tool, mut arguments: Map<String, Value>) -> Result<Job, ArgumentError> {
-        let schema = input_schema(tool).into();
-        let options = match self.runner.takes_call_options() {
-            true => options::take(&schema, &tool.sandbox, &mut arguments)?,
-            false => {
-                options::refuse(&schema, &mut arguments, self.runner.no_packages()).map(|()| CallOptions::default())?
-            }
-        };
-        Ok(Job { options, ..Job::new(&tool.sandbox, tool.files(arguments)?) })
-    }
-
-    /// Whether there is a list of packages that clients may ask for.
+    /// Returns whether there is a list of packages that clients may ask for.
     fn lists_packages(&self) -> bool {
-        self.runner.takes_call_options() && !package_list::is_empty()
+        self.runner.offered_options().packages.is_ok() && !package_list::is_empty()
     }
 
-    /// What a client is told of a tool whose programs run on this backend.
+    /// Returns what a client is told of a tool whose programs run on this backend.
     fn describe(&self, tool: &Tool, backend: &Backend, output_schema: Option<&Arc<Map<String, Value>>>) -> McpTool {
         let sandbox = &tool.sandbox;
         let hints = &sandbox.annotations;
@@ -104,20 +97,21 @@ impl Server {
             Some(hints.idempotent),
             Some(hints.open_world),
         );
-        let mut input_schema = input_schema(tool);
-        if backend.is_pinned() && self.runner.takes_call_options() {
-            options::describe(&mut input_schema, sandbox);
-        }
+        let offered = match backend.is_pinned() {
+            true => self.runner.offered_options(),
+            false => OfferedOptions { executor: false, packages: Err(NoPackages::Direct) },
+        };
+        let input_schema = input_schema(offered.parameters(sandbox));
         let description = description(sandbox, backend, self.runner.longest(sandbox));
         let mut tool = McpTool::new(sandbox.id, description, Arc::new(input_schema))
             .with_title(sandbox.name)
             .with_annotations(annotations);
         tool.output_schema = output_schema.cloned();
-        tool.meta = Some(metadata("anthropic/maxResultSizeChars", LARGEST_RESULT));
+        tool.meta = Some(metadata("anthropic/maxResultSizeChars", MAX_RESULT_CHARACTERS));
         tool
     }
 
-    /// Runs one call and tells the client how far it is.
+    /// Runs one call and sends its progress to the client.
     async fn call(
         &self,
         tool: &'static Tool,
@@ -128,7 +122,7 @@ impl Server {
         let cancelled = self.shutdown.child_token();
         // If this future is dropped, the run below must not go on.
         let _guard = cancelled.clone().drop_guard();
-        let (sender, mut stages) = mpsc::channel(STAGES);
+        let (sender, mut stages) = mpsc::channel(MAX_QUEUED_STAGES);
         let run = {
             let (runner, cancelled) = (self.runner.clone(), cancelled.clone());
             async move {
@@ -139,7 +133,7 @@ impl Server {
         // In a task of its own, so that a panic becomes an answer.
         let mut run = self.calls.spawn(run);
         let mut progress = Progress::new(tool, &context);
-        let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+        let mut heartbeat = interval_at(Instant::now() + PROGRESS_INTERVAL, PROGRESS_INTERVAL);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -156,7 +150,7 @@ impl Server {
     }
 }
 
-/// What is told to a client that gave a progress token.
+/// Sends progress to a client that gave a token.
 struct Progress {
     to: Option<(Peer<RoleServer>, ProgressToken)>,
     tool: &'static Tool,
@@ -180,7 +174,7 @@ impl Progress {
             self.sent += 1;
             let message = format!("{}: {stage}", self.tool.sandbox.id);
             let progress = ProgressNotificationParam::new(token.clone(), self.sent.into()).with_message(message);
-            // A client that is gone needs no progress.
+            // A client that has disconnected needs no progress.
             let _ = peer.notify_progress(progress).await;
         }
     }
@@ -188,16 +182,19 @@ impl Progress {
 
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
+        let sandboxes: Vec<_> = TOOLS.iter().map(|tool| &tool.sandbox).collect();
+        let mode = Mode {
+            is_pinned: self.runner.is_pinned(),
+            has_packages: self.lists_packages(),
+            longest: self.runner.time_limit(),
+        };
         let mut capabilities = ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build();
         capabilities.resources = self.lists_packages().then(Default::default);
         ServerConfig::new(capabilities)
             .with_server_info(
                 Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).with_title("Sandbox MCP"),
             )
-            .with_instructions(
-                "Each tool runs code in a fresh sandbox of its own: nothing is kept from one call to the next. \
-                 Give the files that the code needs with the call.",
-            )
+            .with_instructions(instructions(&sandboxes, mode))
     }
 
     async fn list_tools(
@@ -224,7 +221,7 @@ impl ServerHandler for Server {
         for tool in TOOLS {
             match self.runner.backend(&tool.sandbox).await {
                 Ok(backend) => tools.push(self.describe(tool, &backend, output_schema.as_ref())),
-                // What a model can't use only costs it.
+                // A tool that cannot be used would only cost the model tokens.
                 Err(reason) => tracing::debug!("tool `{}` is not listed: {reason}", tool.sandbox.id),
             }
         }
@@ -269,7 +266,7 @@ impl ServerHandler for Server {
             let message = format!("unknown tool `{}`: the tools are {names}", request.name);
             return Err(ErrorData::invalid_params(message, None));
         };
-        let result = match self.job(tool, request.arguments.unwrap_or_default()) {
+        let result = match tool.job(request.arguments.unwrap_or_default(), self.runner.offered_options()) {
             Err(error) => refusal(error.to_string()),
             Ok(job) => match self.call(tool, job, context).await {
                 Ok(answer) => content(answer, self.structured_results),
@@ -287,7 +284,7 @@ impl ServerHandler for Server {
         request: CustomRequest,
         _context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
-        // What rmcp can't read as one of its own requests comes here, too.
+        // Requests that rmcp cannot parse arrive here, too.
         if request.method == CallToolRequestMethod::VALUE {
             let message = "a call of a tool has a `name`, which is a string, and `arguments`, which are an object";
             return Err(ErrorData::invalid_params(message, None));
@@ -299,15 +296,16 @@ impl ServerHandler for Server {
 /// Many clients that find structured content show a model nothing else, and lose the images and files: it is for programs
 /// that ask for it. Otherwise the data is in the result's metadata, without what the text says already: models are shown
 /// nothing of it, except that Gemini CLI shows its model the whole result of a failed call as JSON.
-fn content(mut answer: Answer, structured: bool) -> CallToolResult {
+fn content(answer: Answer, structured: bool) -> CallToolResult {
+    let mut data = answer.structured();
     let mut content = vec![ContentBlock::text(answer.text)];
     content.extend(answer.items.into_iter().map(block));
     let mut result = CallToolResult::success(content);
     if structured {
-        result.structured_content = Some(answer.structured.into());
+        result.structured_content = Some(data.into());
     } else {
-        answer.structured.retain(|field, _| field != "stdout" && field != "stderr");
-        result.meta = Some(metadata(RESULT, answer.structured));
+        data.retain(|field, _| field != "stdout" && field != "stderr");
+        result.meta = Some(metadata(RESULT, data));
     }
     result.is_error = Some(answer.is_error);
     result
@@ -323,17 +321,12 @@ fn block(item: Item) -> ContentBlock {
     }
 }
 
-/// What a model can read and act on, where a protocol error would be hidden from it.
+/// Returns an error that a model can read and act on; clients hide protocol errors from it.
 fn refusal(message: String) -> CallToolResult {
     CallToolResult::error(vec![ContentBlock::text(message)])
 }
 
-/// The schema of the tool's own parameters.
-fn input_schema(tool: &Tool) -> Map<String, Value> {
-    serde_json::from_str(tool.sandbox.input_schema).expect("build.rs wrote the schema as an object")
-}
-
-/// Metadata with one entry.
+/// Returns metadata with one entry.
 fn metadata(key: &str, value: impl Into<Value>) -> MetaObject {
     MetaObject(Map::from_iter([(key.to_owned(), value.into())]))
 }

@@ -1,7 +1,7 @@
 //! Serves MCP on standard input and output until the client, a signal or the end of input says stop.
 
+use std::io;
 use std::time::Duration;
-use std::{fmt, io};
 
 use rmcp::ServiceExt;
 use rmcp::service::ServerInitializeError;
@@ -14,33 +14,17 @@ use crate::mcp::transport::Transport;
 use crate::runner::Runner;
 
 /// How long calls may take to clear their sandboxes away when the server stops.
-const GRACE: Duration = Duration::from_secs(3);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 
-#[derive(Debug)]
+/// Why a client could not be served to the end.
+#[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    Signals(io::Error),
-    Initialize(Box<ServerInitializeError>),
-    Lost(tokio::task::JoinError),
-}
-
-impl fmt::Display for ServeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Signals(source) => write!(f, "cannot listen for signals: {source}"),
-            Self::Initialize(source) => write!(f, "the client did not open an MCP session: {source}"),
-            Self::Lost(source) => write!(f, "the server failed within itself: {source}"),
-        }
-    }
-}
-
-impl std::error::Error for ServeError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Signals(source) => Some(source),
-            Self::Initialize(source) => Some(source),
-            Self::Lost(source) => Some(source),
-        }
-    }
+    #[error("cannot listen for signals: {0}")]
+    Signals(#[source] io::Error),
+    #[error("cannot open an MCP session: {0}")]
+    Initialize(#[source] Box<ServerInitializeError>),
+    #[error("internal server error: {0}; see the log")]
+    Lost(#[source] tokio::task::JoinError),
 }
 
 /// Serves one client. When it returns, no call is running any more.
@@ -56,8 +40,8 @@ pub async fn serve(runner: Runner, structured_results: bool) -> Result<(), Serve
         Err(error) => Err(ServeError::Initialize(Box::new(error))),
     };
     stop.cancel();
-    if tokio::time::timeout(GRACE, server.finish()).await.is_err() {
-        tracing::warn!("calls did not end within {GRACE:?}; their sandboxes end with this process");
+    if tokio::time::timeout(SHUTDOWN_TIMEOUT, server.finish()).await.is_err() {
+        tracing::warn!("calls did not end within {SHUTDOWN_TIMEOUT:?}; their sandboxes end with this process");
     }
     result
 }

@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::mcp::framing::{LONGEST_LINE, Line, Lines};
+use crate::mcp::framing::{Line, Lines, MAX_LINE_BYTES};
 use crate::mcp::json_id::IdFinder;
 use crate::mcp::surrogates::replace_halves;
 
@@ -43,7 +43,7 @@ where
 {
     pub fn new(input: R, output: W, ended: CancellationToken) -> Self {
         let output = Arc::new(Mutex::new(Some(output)));
-        Self { lines: Lines::new(input, LONGEST_LINE), output, answers: None, has_session: false, ended }
+        Self { lines: Lines::new(input, MAX_LINE_BYTES), output, answers: None, has_session: false, ended }
     }
 
     /// The next message; none when the input is over. Nothing is lost if the future is dropped.
@@ -168,7 +168,8 @@ fn read(line: Line) -> Result<Option<RxJsonRpcMessage<RoleServer>>, Box<Unreadab
     let mut line = match line {
         Line::Whole(line) => line,
         Line::TooLong { length, ids } => {
-            let error = format!("the request has {length} bytes, {LONGEST_LINE} at most: give fewer or smaller files");
+            let error =
+                format!("the request has {length} bytes, {MAX_LINE_BYTES} at most: give fewer or smaller files");
             return Err(Box::new(Unreadable { ids, error: ErrorData::invalid_request(error, None) }));
         }
     };
@@ -258,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_is_no_json_is_refused_by_its_id() {
+    fn request_that_is_no_json_is_refused_by_its_id() {
         let deep = format!("{}{}", "[".repeat(128), "]".repeat(128));
         for params in ["NaN", "[-Infinity]", "1e400", &deep, "\"\u{1}\"", "\"a\tb\"", "[1,]", "{'a':1}", "", "\"\\x\""]
         {
@@ -331,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_and_a_carriage_return_are_passed_over() {
+    fn byte_order_mark_and_a_carriage_return_are_passed_over() {
         let line = [b"\xef\xbb\xbf", &request("{}")[..], b"\r"].concat();
         assert!(matches!(read(Line::Whole(line)), Ok(Some(_))));
     }

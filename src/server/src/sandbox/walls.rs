@@ -8,7 +8,8 @@ use sandbox_plan::{Call, Ending, Failure, Plan, Program, SandboxEnvironment, Ste
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use crate::call::job::{Job, Output};
+use crate::call::definition::{Network, Sandbox};
+use crate::call::job::Output;
 use crate::call::missing::Missing;
 use crate::call::tool::TOOLS;
 use crate::sandbox::confine::{self, Filter};
@@ -101,8 +102,16 @@ async fn try_plan(plan: Plan) -> Result<(), ProbeFailure> {
 async fn in_namespaces() -> launch::SandboxWalls {
     // The first look may ask systemd for a scope and wait for it.
     let controls = spawn_blocking(Controls::of_this_machine).await.expect("looking for control groups does not panic");
-    let job = Job::new(&TOOLS[0].sandbox, Vec::new());
-    launch::probe(&plan::with_controls(controls, &job, &View::empty()).environment, controls).await
+    let sandbox = probed_sandbox(TOOLS.iter().map(|tool| &tool.sandbox));
+    launch::probe(&plan::environment(controls, &sandbox, &View::empty()), controls).await
+}
+
+/// Returns a sandbox that has every namespace that one of these needs, and that runs nothing of its own.
+fn probed_sandbox<'a>(mut sandboxes: impl Iterator<Item = &'a Sandbox> + Clone) -> Sandbox {
+    let has_own_network = sandboxes.clone().any(|sandbox| sandbox.network != Network::Bridge);
+    let network = if has_own_network { Network::None } else { Network::Bridge };
+    let first = sandboxes.next().expect("a manifest without sandboxes is refused");
+    Sandbox { network, ahead: &[], services: &[], ..*first }
 }
 
 /// Returns a plan without namespaces that applies one wall and runs a program that does nothing.
@@ -164,8 +173,26 @@ fn namespaces_remedy(reason: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use sandbox_plan::Namespace;
+
     use super::*;
     use crate::testing::{Lacking, everybody, run};
+
+    #[test]
+    fn probed_sandbox_has_each_namespace_that_some_tool_needs() {
+        let with = |network| Sandbox { network, ..TOOLS[0].sandbox };
+        for (networks, has_own) in [
+            (&[Network::None][..], true),
+            (&[Network::Bridge, Network::None], true),
+            (&[Network::Bridge, Network::Allow(&[])], true),
+            (&[Network::Bridge, Network::Bridge], false),
+        ] {
+            let sandboxes: Vec<Sandbox> = networks.iter().map(|network| with(*network)).collect();
+            let sandbox = probed_sandbox(sandboxes.iter());
+            let environment = plan::environment(Controls::of_this_machine(), &sandbox, &View::empty());
+            assert_eq!(environment.namespaces.contains(&Namespace::Network), has_own, "{networks:?}");
+        }
+    }
 
     fn probed(lacking: &[Lacking]) -> Vec<MachineWalls> {
         everybody().into_iter().map(|caller| run(caller, lacking, MachineWalls::probe)).collect()

@@ -153,7 +153,7 @@ fn realised() -> Result<(), Failed> {
 
 fn cached() -> Result<(), Failed> {
     let (script, _) = marked("cat /proc/sys/kernel/random/uuid");
-    let server = by_nix();
+    let server = Server::ready(&["--executor", "derivation", "--call-options"]);
     let call = |cache: bool| server.call("shell", json!({"main_sh": script, "cache": cache}));
     let [one, two] = [call(false), call(false)];
     assert_ne!(one.output(), two.output());
@@ -165,7 +165,7 @@ fn cached() -> Result<(), Failed> {
     assert_eq!((second.output(), second.field("cached")), (first.output(), &true.into()));
     assert_ne!(call(false).output(), first.output());
     // The namespace executor's clients may ask for it, too.
-    let other = Server::ready(&["--executor", "namespace"]);
+    let other = Server::ready(&["--executor", "namespace", "--call-options"]);
     let third = other.call("shell", json!({"main_sh": script, "cache": true}));
     assert_eq!((third.output(), third.field("executor")), (first.output(), &"derivation".into()));
     Ok(())

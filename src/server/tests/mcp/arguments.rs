@@ -24,7 +24,7 @@ fn assert_says(text: &str, parts: &[&str]) {
 }
 
 #[test]
-fn an_unknown_tool_is_invalid_params_and_the_known_ones_are_named() {
+fn unknown_tool_is_invalid_params_and_names_known_ones() {
     let server = server();
     for name in ["perl", "", "Python", "python ", "../python"] {
         let error = server.answer(server.begin_call(name, json!({"main_py": "1"}))).expect_err("there is no such tool");
@@ -34,7 +34,7 @@ fn an_unknown_tool_is_invalid_params_and_the_known_ones_are_named() {
 }
 
 #[test]
-fn a_call_that_names_no_tool_is_an_error() {
+fn call_that_names_no_tool_is_an_error() {
     let server = server();
     for params in [json!({}), json!({"name": 7}), json!({"tool": "shell"})] {
         let error = server.answer(server.request("tools/call", params)).expect_err("no tool was named");
@@ -44,7 +44,7 @@ fn a_call_that_names_no_tool_is_an_error() {
 }
 
 #[test]
-fn a_missing_parameter_is_refused_by_the_name_of_its_file() {
+fn missing_parameter_is_refused_by_the_name_of_its_file() {
     let server = server();
     for (tool, arguments, file) in [
         ("python", json!({}), "main.py file is required"),
@@ -56,19 +56,19 @@ fn a_missing_parameter_is_refused_by_the_name_of_its_file() {
 }
 
 #[test]
-fn a_call_without_arguments_is_refused_like_one_with_none_given() {
+fn call_without_arguments_is_refused_like_one_with_none_given() {
     let server = server();
     let id = server.request("tools/call", json!({"name": "python"}));
     assert_says(server.reply(id).refusal(), &["main.py file is required"]);
 }
 
 #[test]
-fn an_empty_parameter_is_refused_by_the_name_of_its_file() {
+fn empty_parameter_is_refused_by_the_name_of_its_file() {
     assert_says(server().call("shell", json!({"main_sh": ""})).refusal(), &["main.sh file is required", "empty"]);
 }
 
 #[test]
-fn a_parameter_of_a_wrong_type_is_refused_with_what_it_is_and_what_it_must_be() {
+fn parameter_of_wrong_type_is_refused_with_both_types() {
     let server = server();
     for (value, kind) in [
         (json!(7), "a number"),
@@ -93,7 +93,7 @@ fn arguments_that_are_no_object_are_answered_with_an_error() {
 }
 
 #[test]
-fn an_unknown_parameter_is_refused_by_its_name() {
+fn unknown_parameter_is_refused_by_its_name() {
     let arguments = json!({"main_sh": "echo ran", "main.sh": "echo ran"});
     assert_says(server().call("shell", arguments).refusal(), &["unknown parameter", "main.sh"]);
 }
@@ -114,56 +114,56 @@ fn files_that_are_no_list_of_files_are_refused_with_the_place() {
 }
 
 #[test]
-fn an_absolute_file_name_is_refused() {
+fn absolute_file_name_is_refused() {
     assert_says(&refusal_of_name("/etc/passwd"), &["/etc/passwd", "absolute", "relative to the working directory"]);
 }
 
 #[test]
-fn a_file_name_that_leads_upwards_is_refused() {
+fn file_name_that_leads_upwards_is_refused() {
     for name in ["../x", "a/../../x", "a/..", ".."] {
         assert_says(&refusal_of_name(name), &[name, "`..`", "below the working directory"]);
     }
 }
 
 #[test]
-fn a_file_name_with_a_nul_is_refused() {
+fn file_name_with_a_nul_is_refused() {
     assert_says(&refusal_of_name("a\0b"), &["NUL"]);
 }
 
 #[test]
-fn an_empty_file_name_is_refused() {
+fn empty_file_name_is_refused() {
     assert_says(&refusal_of_name(""), &["is empty"]);
 }
 
 #[test]
-fn a_file_given_twice_is_refused() {
+fn file_given_twice_is_refused() {
     let files = json!([{"filename": "a.txt", "content": "1"}, {"filename": "./a.txt", "content": "2"}]);
     assert_says(&refusal_of_files(files), &["a.txt", "given twice"]);
 }
 
 #[test]
-fn a_file_that_names_the_entrypoint_again_is_refused() {
+fn file_that_names_the_entrypoint_again_is_refused() {
     for name in ["main.py", "./main.py", "./././main.py"] {
         assert_says(&refusal_of_name(name), &["main.py", "parameter of its own"]);
     }
 }
 
 #[test]
-fn a_file_that_names_a_required_file_again_is_refused() {
+fn file_that_names_a_required_file_again_is_refused() {
     let files = json!([{"filename": "go.mod", "content": "module other"}]);
     let arguments = json!({"main_go": "package main", "go_mod": "module m", "files": files});
     assert_says(server().call("go", arguments).refusal(), &["go.mod", "parameter of its own"]);
 }
 
 #[test]
-fn a_file_name_that_names_a_directory_is_refused() {
+fn file_name_that_names_a_directory_is_refused() {
     for name in [".", "a/", "a/.", "./"] {
         assert_says(&refusal_of_name(name), &["names a directory"]);
     }
 }
 
 #[test]
-fn a_file_below_another_file_is_refused() {
+fn file_below_another_file_is_refused() {
     for files in [
         json!([{"filename": "a", "content": "1"}, {"filename": "a/b", "content": "2"}]),
         json!([{"filename": "main.py/b", "content": "2"}]),
@@ -173,7 +173,7 @@ fn a_file_below_another_file_is_refused() {
 }
 
 #[test]
-fn a_file_name_of_4000_characters_is_refused_in_a_short_text() {
+fn file_name_of_4000_characters_is_refused_in_a_short_text() {
     for name in ["x".repeat(4000), "ü".repeat(4000), "x/".repeat(2001) + "x"] {
         let text = refusal_of_name(&name);
         assert_says(&text, &["at most"]);
@@ -182,7 +182,7 @@ fn a_file_name_of_4000_characters_is_refused_in_a_short_text() {
 }
 
 #[test]
-fn a_path_of_almost_4000_characters_is_made_with_all_its_directories() {
+fn path_of_4000_characters_is_created_with_directories() {
     let name = vec!["d".repeat(199); 19].join("/") + "/file";
     let files = json!([{"filename": name, "content": "found"}]);
     let script = format!("from pathlib import Path\nprint(Path('{name}').read_text(), len('{name}'))");
@@ -203,7 +203,7 @@ fn odd_but_harmless_file_names_work() {
 }
 
 #[test]
-fn a_thousand_files_work() {
+fn thousand_files_work() {
     let files: Vec<Value> =
         (0..1000).map(|n| json!({"filename": format!("{}/{n}.txt", n % 10), "content": n.to_string()})).collect();
     let reply = server().call("shell", json!({"main_sh": "cat */*.txt | wc -c; ls -d [0-9] | wc -l", "files": files}));
@@ -219,7 +219,7 @@ fn content_of_10_mb_arrives_whole() {
 }
 
 #[test]
-fn a_script_of_10_mb_runs() {
+fn script_of_10_mb_runs() {
     let script = format!("{}echo end\n", "# a comment line\n".repeat(640_000));
     assert_eq!(server().sh(&script).output(), "end\n");
 }

@@ -51,7 +51,7 @@ fn calls_are_bounded_without_being_told_so() {
 }
 
 #[test]
-fn a_hundred_calls_at_once_each_get_their_own_answer() {
+fn hundred_calls_at_once_each_get_their_own_answer() {
     let server = server();
     let calls: Vec<(u64, String)> = (0..100)
         .map(|number| {
@@ -81,7 +81,7 @@ fn other_requests_are_answered_while_calls_run_and_wait() {
 }
 
 #[test]
-fn a_client_with_a_token_is_told_of_progress_that_grows_before_the_result() {
+fn progress_with_token_grows_before_the_result() {
     let server = server();
     for token in [json!("a token"), json!(42)] {
         let id = begin_with_token(&server, "sleep 6; echo done", &token);
@@ -95,14 +95,14 @@ fn a_client_with_a_token_is_told_of_progress_that_grows_before_the_result() {
 }
 
 #[test]
-fn a_client_without_a_token_is_told_of_no_progress() {
+fn client_without_a_token_is_told_of_no_progress() {
     let server = server();
     assert_eq!(server.sh("sleep 0.2; echo done").output(), "done\n");
     assert_eq!(server.received(), Vec::<Value>::new());
 }
 
 #[test]
-fn a_client_with_a_token_is_told_that_its_call_waits() {
+fn client_with_a_token_is_told_that_its_call_waits() {
     let (server, sleeper) = (Server::ready(&["--calls-at-once", "1"]), Sleeper::of("1.0"));
     let first = server.begin_call("shell", json!({"main_sh": sleeper.to_string()}));
     sleeper.wait_for(1);

@@ -25,7 +25,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn run_takes_a_script_from_standard_input_and_passes_both_streams_on() {
+fn run_reads_stdin_and_passes_both_streams_on() {
     let output = sandbox_mcp(&["run", "shell", "-"], "echo out; echo err >&2");
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "out\n".to_owned()));
     assert!(text(&output.stderr).contains("err\n"), "{output:?}");
@@ -79,7 +79,7 @@ fn run_tells_of_a_signal_and_of_the_time_limit_as_a_shell_does() {
 }
 
 #[test]
-fn run_keeps_what_the_program_left_where_it_is_told_to_and_else_says_that_it_is_lost() {
+fn run_out_keeps_artifacts_and_without_it_they_are_lost() {
     let directory = tempfile::tempdir().expect("make a directory");
     let out = directory.path().join("kept");
     let script =
@@ -94,7 +94,7 @@ fn run_keeps_what_the_program_left_where_it_is_told_to_and_else_says_that_it_is_
 }
 
 #[test]
-fn run_takes_files_and_calls_the_first_one_by_the_name_of_the_entrypoint() {
+fn run_renames_the_first_file_to_the_entrypoint() {
     let directory = tempfile::tempdir().expect("make a directory");
     let write = |name: &str, content: &str| {
         let path = directory.path().join(name);
@@ -119,7 +119,7 @@ fn run_prints_a_flood_whole() {
 }
 
 #[test]
-fn run_refuses_what_it_cannot_run_with_a_status_of_its_own() {
+fn run_of_an_invalid_call_exits_with_status_125() {
     for (arguments, reason) in [
         (&["run", "perl", "-"][..], "unknown tool `perl`"),
         (&["run", "shell", "/no/such/file.sh"], "/no/such/file.sh"),
@@ -150,7 +150,7 @@ fn run_killed_by_sigkill_leaves_nothing() {
 }
 
 #[test]
-fn show_derivation_prints_what_a_result_names_and_what_nix_takes_for_that_path() {
+fn show_derivation_prints_the_derivation_that_results_name() {
     let reply = Server::ready(&[]).call("shell", json!({"main_sh": "echo 1"}));
     let output = sandbox_mcp(&["show-derivation", "shell", "-"], "echo 1");
     let Some(derivation) = reply.field("derivation").as_str() else {
@@ -167,7 +167,44 @@ fn show_derivation_prints_what_a_result_names_and_what_nix_takes_for_that_path()
 }
 
 #[test]
-fn show_derivation_refuses_what_run_refuses() {
+fn doctor_tests_the_socket_that_the_variable_names() {
+    let directory = tempfile::tempdir().expect("make a directory");
+    let socket = directory.path().join("socket");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("listen");
+    let output = Command::new(program()).arg("doctor").env("NIX_DAEMON_SOCKET_PATH", &socket).output();
+    let report = text(&output.expect("start it").stdout);
+    let listens = format!("listens at {}", socket.display());
+    assert!(report.contains(&listens) || report.contains("not found on PATH"), "{report}");
+}
+
+#[test]
+fn completions_and_man_pages_are_printed() {
+    for (arguments, part) in [
+        (&["completions", "bash"][..], "_sandbox-mcp"),
+        (&["completions", "zsh"], "#compdef sandbox-mcp"),
+        (&["completions", "fish"], "complete -c sandbox-mcp"),
+        (&["man"], ".TH sandbox-mcp 1"),
+    ] {
+        let output = sandbox_mcp(arguments, "");
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let printed = text(&output.stdout);
+        assert!(printed.contains(part) && printed.contains("doctor"), "{arguments:?}: {printed}");
+    }
+}
+
+#[test]
+fn man_with_a_directory_writes_a_page_for_each_command() {
+    let directory = tempfile::tempdir().expect("make a directory");
+    let path = directory.path().to_str().expect("a path of UTF-8");
+    assert_eq!(sandbox_mcp(&["man", path], "").status.code(), Some(0));
+    for page in ["sandbox-mcp.1", "sandbox-mcp-run.1"] {
+        assert!(directory.path().join(page).is_file(), "{page}");
+    }
+    assert_eq!(sandbox_mcp(&["man", "/no/such/directory"], "").status.code(), Some(125));
+}
+
+#[test]
+fn show_derivation_of_an_invalid_call_is_refused() {
     let output = sandbox_mcp(&["show-derivation", "perl", "-"], "1");
     assert_eq!(output.status.code(), Some(125), "{output:?}");
     assert!(text(&output.stderr).contains("unknown tool `perl`"), "{output:?}");
@@ -199,7 +236,7 @@ fn pull_and_force_say_that_there_is_nothing_to_fetch() {
 }
 
 #[test]
-fn stdio_and_no_argument_at_all_serve_alike() {
+fn stdio_flag_is_the_same_as_no_argument() {
     for arguments in [&["--stdio"][..], &[]] {
         let reply = Server::ready(arguments).call("shell", json!({"main_sh": "echo served"}));
         assert_eq!(reply.output(), "served\n");
@@ -208,7 +245,12 @@ fn stdio_and_no_argument_at_all_serve_alike() {
 
 #[test]
 fn variables_that_switch_something_on_take_1_and_0() {
-    for variable in ["SANDBOX_MCP_NO_CALL_OPTIONS", "SANDBOX_MCP_STRUCTURED_RESULTS"] {
+    for variable in [
+        "SANDBOX_MCP_CALL_OPTIONS",
+        "SANDBOX_MCP_NO_CALL_OPTIONS",
+        "SANDBOX_MCP_NO_PACKAGES",
+        "SANDBOX_MCP_STRUCTURED_RESULTS",
+    ] {
         for value in ["1", "0", "true", "false", ""] {
             let listed = Command::new(program()).arg("list").env(variable, value).output().expect("start it");
             assert!(listed.status.success() && !listed.stdout.is_empty(), "{variable}={value}: {listed:?}");
@@ -217,13 +259,13 @@ fn variables_that_switch_something_on_take_1_and_0() {
 }
 
 #[test]
-fn nobody_who_is_served_finds_hints_in_the_protocol() {
+fn serving_prints_no_hints_into_the_protocol() {
     let output = sandbox_mcp(&["--stdio"], "");
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), String::new()), "{output:?}");
 }
 
 #[test]
-fn arguments_that_make_no_sense_are_refused_with_what_would() {
+fn invalid_arguments_are_refused_with_the_valid_ones() {
     for (arguments, reason) in [
         (&["--executor", "docker"][..], "namespace"),
         (&["--timeout", "0"], "--timeout"),

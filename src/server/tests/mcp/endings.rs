@@ -20,7 +20,7 @@ fn cancel(server: &Server, id: u64) {
 }
 
 #[test]
-fn the_end_of_input_ends_the_calls_and_the_server() {
+fn end_of_input_ends_the_calls_and_the_server() {
     let (server, sleeper) = (server(), Sleeper::new());
     begin_stubborn_call(&server, &sleeper);
     server.close_input();
@@ -29,7 +29,7 @@ fn the_end_of_input_ends_the_calls_and_the_server() {
 }
 
 #[test]
-fn the_end_of_input_without_a_session_ends_the_server() {
+fn end_of_input_without_a_session_ends_the_server() {
     let server = Server::start(&[]);
     server.close_input();
     assert!(server.wait().success(), "{}", server.log());
@@ -65,7 +65,7 @@ fn sigterm_ends_a_server_that_nobody_has_spoken_to() {
 }
 
 #[test]
-fn a_server_killed_by_sigkill_leaves_nothing() {
+fn server_killed_by_sigkill_leaves_nothing() {
     let (server, sleeper) = (server(), Sleeper::new());
     begin_stubborn_call(&server, &sleeper);
     server.signal(Signal::KILL);
@@ -94,7 +94,7 @@ fn cancellation_of_one_call_leaves_the_others_alone() {
 }
 
 #[test]
-fn a_cancelled_call_that_waits_never_runs() {
+fn cancelled_call_that_waits_never_runs() {
     let (server, running, waiting) = (Server::ready(&["--calls-at-once", "1"]), Sleeper::new(), Sleeper::new());
     let first = begin_stubborn_call(&server, &running);
     let second = server.begin_call("shell", json!({"main_sh": waiting.to_string()}));

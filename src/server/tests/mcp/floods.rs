@@ -23,7 +23,7 @@ fn assert_cut(reply: &Reply, stream: &str) {
 }
 
 #[test]
-fn a_gigabyte_of_output_is_cut_in_the_middle_and_takes_no_memory() {
+fn output_of_a_gigabyte_is_cut_and_uses_bounded_memory() {
     let server = Server::ready(&["--structured-results"]);
     let reply = server.sh("echo first; head -c 1000000000 /dev/zero | tr '\\0' x; echo; echo last");
     assert!(!reply.is_error(), "{reply}");
@@ -52,7 +52,7 @@ fn floods_on_both_streams_are_cut_apart() {
 }
 
 #[test]
-fn a_flood_without_end_is_ended_by_the_time_limit_and_its_beginning_is_kept() {
+fn endless_output_is_ended_and_its_beginning_kept() {
     let server = Server::ready(&["--timeout", "1", "--structured-results"]);
     let reply = server.sh("echo first; yes");
     assert!(reply.is_error() && reply.field("timed_out") == true, "{reply}");
@@ -80,7 +80,7 @@ fn bytes_that_are_no_utf_8_are_replaced_and_the_answer_is_whole() {
 }
 
 #[test]
-fn a_character_that_arrives_in_two_pieces_is_one() {
+fn character_that_arrives_in_two_pieces_is_one() {
     let reply = server().sh(r"printf 'x\360\235'; sleep 0.2; printf '\204\236y'");
     assert_eq!(reply.output(), "x𝄞y");
 }

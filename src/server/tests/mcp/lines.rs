@@ -73,7 +73,7 @@ fn called_with(server: &Server, id: u64, script: &[u8]) -> Value {
 }
 
 #[test]
-fn a_request_with_half_a_character_is_carried_out_without_it() {
+fn request_with_half_a_character_is_carried_out_without_it() {
     let server = server();
     for (id, script) in
         [(500, r#""echo '<\ud83d>'""#), (501, r#""echo '<\uDE00>'""#), (502, r#""echo '<\ud83d\ud83d\ude00>'""#)]
@@ -94,7 +94,7 @@ fn a_request_with_half_a_character_is_carried_out_without_it() {
 }
 
 #[test]
-fn a_request_that_cannot_be_read_is_answered_with_what_is_wrong() {
+fn request_that_cannot_be_read_is_answered_with_what_is_wrong() {
     let server = server();
     let deep = [&b"[".repeat(128)[..], &b"]".repeat(128)].concat();
     let unreadable: [(&[u8], &str); 12] = [
@@ -123,7 +123,7 @@ fn a_request_that_cannot_be_read_is_answered_with_what_is_wrong() {
 }
 
 #[test]
-fn json_that_is_no_request_is_answered_by_its_id_if_it_has_a_method() {
+fn json_that_is_no_request_is_answered_by_its_id() {
     let server = server();
     server.send_line(br#"{"jsonrpc": "1.0", "id": 700, "method": "ping"}"#);
     assert_eq!(server.receive(|message| message["id"] == 700)["error"]["code"], -32600);
@@ -133,7 +133,7 @@ fn json_that_is_no_request_is_answered_by_its_id_if_it_has_a_method() {
 }
 
 #[test]
-fn a_notification_of_another_shape_is_not_answered() {
+fn unreadable_notification_is_not_answered() {
     let server = server();
     server.send_line(br#"{"jsonrpc": "2.0", "method": "notifications/x", "params": 7}"#);
     assert_eq!(server.sh("echo on").output(), "on\n");
@@ -154,7 +154,7 @@ fn every_line_that_is_no_json_is_answered_once() {
 }
 
 #[test]
-fn an_id_that_is_too_large_comes_back_with_what_is_wrong() {
+fn id_that_is_too_large_comes_back_with_what_is_wrong() {
     let server = server();
     for id in [json!(1_u64 << 63), json!(u64::MAX)] {
         server.send_line(json!({"jsonrpc": "2.0", "id": id, "method": "ping"}).to_string().as_bytes());
@@ -165,7 +165,7 @@ fn an_id_that_is_too_large_comes_back_with_what_is_wrong() {
 }
 
 #[test]
-fn a_request_that_cannot_be_read_is_answered_before_a_session_too() {
+fn unreadable_request_before_a_session_is_answered() {
     let server = Server::start(&[]);
     assert_eq!(called_with(&server, 800, b"NaN")["error"]["code"], -32700);
     server.initialize(SESSIONS);
@@ -173,7 +173,7 @@ fn a_request_that_cannot_be_read_is_answered_before_a_session_too() {
 }
 
 #[test]
-fn a_deeply_nested_line_does_not_end_the_session() {
+fn deeply_nested_line_does_not_end_the_session() {
     let server = server();
     server.send_line(&b"[".repeat(1 << 20));
     server.send_line(&[b"{\"a\":".repeat(1 << 20), b"1".to_vec(), b"}".repeat(1 << 20)].concat());
@@ -181,7 +181,7 @@ fn a_deeply_nested_line_does_not_end_the_session() {
 }
 
 #[test]
-fn a_request_of_64_mb_is_answered_with_an_error_and_the_next_one_works() {
+fn request_of_64_mb_is_refused_and_the_next_one_works() {
     let server = server();
     let before = server.peak_memory();
     let id = server.begin_call("shell", json!({"main_sh": "x".repeat(64 << 20)}));
@@ -193,7 +193,7 @@ fn a_request_of_64_mb_is_answered_with_an_error_and_the_next_one_works() {
 }
 
 #[test]
-fn a_line_without_an_end_takes_no_more_memory_than_the_longest_request() {
+fn endless_line_uses_bounded_memory() {
     let server = server();
     let piece = [b"x".repeat(1 << 20)].concat();
     for _ in 0..200 {
@@ -206,7 +206,7 @@ fn a_line_without_an_end_takes_no_more_memory_than_the_longest_request() {
 }
 
 #[test]
-fn an_unknown_method_is_not_found() {
+fn unknown_method_is_not_found() {
     let server = server();
     for method in ["tools/run", "no-such-method", ""] {
         let error = server.answer(server.request(method, json!({}))).expect_err("there is no such method");
@@ -216,7 +216,7 @@ fn an_unknown_method_is_not_found() {
 }
 
 #[test]
-fn an_unknown_notification_is_ignored() {
+fn unknown_notification_is_ignored() {
     let server = server();
     server.notify("notifications/no-such-thing", json!({"a": [1]}));
     assert_eq!(server.sh("echo on").output(), "on\n");

@@ -25,7 +25,7 @@ fn host_server() -> u16 {
 }
 
 #[test]
-fn a_sandbox_with_the_hosts_network_reaches_a_server_on_the_host() {
+fn sandbox_on_the_host_network_reaches_the_host() {
     let script = format!("curl -sS http://127.0.0.1:{0}/ || wget -qO - http://127.0.0.1:{0}/", host_server());
     let reply = server().call("network-tools", json!({"main_sh": script}));
     if crate::is_by_nix() {
@@ -36,7 +36,7 @@ fn a_sandbox_with_the_hosts_network_reaches_a_server_on_the_host() {
 }
 
 #[test]
-fn a_sandbox_without_network_reaches_neither_ports_nor_abstract_sockets_of_the_host() {
+fn sandbox_without_network_reaches_no_socket_of_the_host() {
     let name = format!("sandbox-mcp-check-{}", std::process::id());
     let address = SocketAddr::from_abstract_name(&name).expect("a short name");
     let _listener = UnixListener::bind_addr(&address).expect("listen");

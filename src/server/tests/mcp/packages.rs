@@ -18,7 +18,7 @@ fn read(server: &Server, uri: &str) -> Result<Value, test_support::client::RpcEr
 }
 
 #[test]
-fn the_list_is_a_resource_where_there_are_packages() {
+fn list_is_a_resource_where_there_are_packages() {
     let server = Server::start(&[]);
     let capabilities = server.initialize(SESSIONS)["capabilities"].clone();
     let listed = server.answer(server.request("resources/list", json!({}))).expect("the resources are listed");
@@ -39,7 +39,7 @@ fn the_list_is_a_resource_where_there_are_packages() {
 }
 
 #[test]
-fn the_list_can_be_read_without_a_session() {
+fn list_can_be_read_without_a_session() {
     let stateless_server = Server::start(&[]);
     let Value::Object(arguments) = json!({"uri": LIST}) else { unreachable!("it is an object") };
     let answer = stateless_server.answer(stateless_server.request("resources/read", stateless(arguments)));
@@ -51,7 +51,7 @@ fn the_list_can_be_read_without_a_session() {
 }
 
 #[test]
-fn an_unknown_resource_is_an_error() {
+fn unknown_resource_is_an_error() {
     let error = read(&server(), "sandbox-mcp://secrets").expect_err("there is none");
     assert!(error.message.contains("resources/list"), "{error:?}");
 }
@@ -59,9 +59,7 @@ fn an_unknown_resource_is_an_error() {
 #[test]
 fn packages_that_nobody_can_have_are_refused_with_the_reason() {
     let pinned = are_there(&server());
-    for (argument, reason) in
-        [("--executor=direct", "`--executor direct`"), ("--no-call-options", "`--no-call-options`")]
-    {
+    for (argument, reason) in [("--executor=direct", "`--executor direct`"), ("--no-packages", "`--no-packages`")] {
         let reason = if pinned { reason } else { "built without Nix" };
         let refused = Server::ready(&[argument]).call("shell", json!({"main_sh": "true", "packages": ["lua"]}));
         assert!(refused.refusal().contains(reason), "{refused}");
@@ -72,7 +70,7 @@ fn packages_that_nobody_can_have_are_refused_with_the_reason() {
 }
 
 #[test]
-fn packages_of_a_wrong_shape_or_number_are_refused_by_what_they_must_be() {
+fn packages_of_wrong_type_or_number_are_refused() {
     let server = server();
     if !are_there(&server) {
         let refused = server.call("shell", json!({"main_sh": "echo ran", "packages": ["lua"]}));

@@ -17,7 +17,7 @@ fn assert_timed_out(reply: &Reply, seconds: u64) {
 }
 
 #[test]
-fn a_program_that_sleeps_past_the_limit_is_ended_and_what_it_printed_is_kept() {
+fn program_past_the_time_limit_keeps_its_output() {
     let server = Server::ready(&["--timeout", "1", "--structured-results"]);
     let reply = server.sh("echo until then; echo an error >&2; sleep 900");
     assert_timed_out(&reply, 1);
@@ -27,7 +27,7 @@ fn a_program_that_sleeps_past_the_limit_is_ended_and_what_it_printed_is_kept() {
 }
 
 #[test]
-fn a_grandchild_that_ignores_sigterm_does_not_outlive_the_limit() {
+fn grandchild_that_ignores_sigterm_does_not_outlive_the_limit() {
     let (server, sleeper) = (Server::ready(&["--timeout", "2", "--structured-results"]), Sleeper::new());
     let script = format!(
         "import os, signal, time
@@ -50,19 +50,19 @@ time.sleep(900)",
 }
 
 #[test]
-fn a_busy_loop_is_ended_at_the_limit() {
+fn busy_loop_is_ended_at_the_limit() {
     let server = Server::ready(&["--timeout", "1"]);
     assert_timed_out(&server.call("python", json!({"main_py": "while True: pass"})), 1);
 }
 
 #[test]
-fn a_program_that_stops_itself_is_ended_at_the_limit() {
+fn program_that_stops_itself_is_ended_at_the_limit() {
     let server = Server::ready(&["--timeout", "1"]);
     assert_timed_out(&server.sh("kill -STOP $$"), 1);
 }
 
 #[test]
-fn what_runs_in_the_background_ends_with_the_program_though_it_holds_the_output() {
+fn background_process_ends_with_the_program() {
     let (server, sleeper) = (server(), Sleeper::new());
     let reply = server.sh(&format!("(trap '' TERM HUP; {sleeper}) & {sleeper} & echo done"));
     assert_eq!(reply.output(), "done\n");
@@ -70,7 +70,7 @@ fn what_runs_in_the_background_ends_with_the_program_though_it_holds_the_output(
 }
 
 #[test]
-fn forks_without_end_stop_at_the_limit_of_processes_and_nothing_is_left() {
+fn fork_bomb_stops_at_the_process_limit() {
     let (server, sleeper) = (Server::ready(&["--timeout", "5"]), Sleeper::new());
     let bomb =
         server.begin_call("shell", json!({"main_sh": format!("bomb() {{ {sleeper} & bomb | bomb & }}; bomb; wait")}));
@@ -114,21 +114,21 @@ except OSError as error:
 }
 
 #[test]
-fn a_program_that_closes_its_output_goes_on_until_its_end() {
+fn program_that_closes_its_output_goes_on_until_its_end() {
     let reply = Server::ready(&["--structured-results"]).sh("echo before; exec >&- 2>&-; sleep 1; exit 9");
     assert!(reply.is_error(), "{reply}");
     assert_eq!((reply.field("stdout"), reply.field("exit_code")), (&json!("before\n"), &json!(9)));
 }
 
 #[test]
-fn a_program_that_closes_its_output_is_ended_at_the_limit() {
+fn program_that_closes_its_output_is_ended_at_the_limit() {
     let (server, sleeper) = (Server::ready(&["--timeout", "1"]), Sleeper::new());
     assert_timed_out(&server.sh(&format!("exec >&- 2>&-; {sleeper}")), 1);
     assert_eq!(sleeper.count(), 0);
 }
 
 #[test]
-fn a_program_that_kills_its_parent_and_all_that_it_can_is_answered() {
+fn program_that_kills_all_it_can_is_answered() {
     let (server, sleeper) = (server(), Sleeper::new());
     let bystander = server.begin_call("shell", json!({"main_sh": sleeper.to_string()}));
     sleeper.wait_for(1);
@@ -142,7 +142,7 @@ fn a_program_that_kills_its_parent_and_all_that_it_can_is_answered() {
 }
 
 #[test]
-fn an_end_by_signal_is_told_by_number_and_name() {
+fn end_by_signal_is_told_by_number_and_name() {
     let server = Server::ready(&["--structured-results"]);
     for (signal, number, name) in
         [("SEGV", 11, "SIGSEGV"), ("KILL", 9, "SIGKILL"), ("TERM", 15, "SIGTERM"), ("ABRT", 6, "SIGABRT")]
@@ -166,7 +166,7 @@ fn all_exit_statuses_are_told_as_they_are() {
 }
 
 #[test]
-fn memory_without_end_is_refused_or_ends_the_program_and_not_the_server() {
+fn endless_allocation_ends_the_program_not_the_server() {
     let server = server();
     let script = "blocks = []\nwhile True: blocks.append(bytearray(16 << 20))";
     let reply = server.call("python", json!({"main_py": script}));

@@ -33,13 +33,25 @@ fn each_version_with_a_session_is_spoken_when_it_is_asked_for() {
 }
 
 #[test]
-fn an_unknown_version_is_answered_with_one_that_is_spoken() {
+fn instructions_say_what_there_is_in_600_characters() {
+    for arguments in [&[][..], &["--executor", "direct"], &["--no-packages"]] {
+        let greeting = Server::start(arguments).initialize(SESSIONS);
+        let text = greeting["instructions"].as_str().expect("instructions");
+        assert!(text.chars().count() <= 600, "{} characters: {text}", text.len());
+        for part in ["python", "`files`", "`$OUT`", "No network, except in network-tools", "Limits: "] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+    }
+}
+
+#[test]
+fn unknown_version_is_answered_with_one_that_is_spoken() {
     let greeting = Server::start(&[]).initialize("1999-12-31");
     assert_eq!(greeting["protocolVersion"], SESSIONS);
 }
 
 #[test]
-fn the_stateless_version_is_spoken_without_a_session() {
+fn stateless_version_is_spoken_without_a_session() {
     let server = Server::start(&[]);
     let discovered =
         server.answer(server.request("server/discover", stateless(Map::new()))).expect("the server is discovered");
@@ -58,7 +70,7 @@ fn the_stateless_version_is_spoken_without_a_session() {
 }
 
 #[test]
-fn the_stateless_version_is_spoken_without_discovery() {
+fn stateless_version_is_spoken_without_discovery() {
     let server = Server::start(&[]);
     let call = object(json!({"name": "shell", "arguments": {"main_sh": "echo at once"}}));
     let reply = Reply(server.answer(server.request("tools/call", stateless(call))).expect("the call has a result"));
@@ -66,7 +78,7 @@ fn the_stateless_version_is_spoken_without_discovery() {
 }
 
 #[test]
-fn the_stateless_version_has_progress_and_cancellation_too() {
+fn stateless_version_has_progress_and_cancellation_too() {
     let server = Server::start(&[]);
     let call = object(json!({
         "name": "shell", "arguments": {"main_sh": "echo done"}, "_meta": {"progressToken": "p"},
@@ -83,7 +95,7 @@ fn the_stateless_version_has_progress_and_cancellation_too() {
 }
 
 #[test]
-fn a_call_before_the_session_is_an_error_and_the_session_can_still_begin() {
+fn call_before_the_session_is_an_error_and_harmless() {
     let server = Server::start(&[]);
     let id = server.begin_call("shell", json!({"main_sh": "echo early"}));
     assert!(server.answer(id).is_err());
@@ -92,7 +104,7 @@ fn a_call_before_the_session_is_an_error_and_the_session_can_still_begin() {
 }
 
 #[test]
-fn the_list_of_tools_is_the_same_every_time_and_in_either_era() {
+fn list_of_tools_is_the_same_every_time_and_in_either_era() {
     let server = server();
     let first = tools(&server);
     assert_eq!(first, tools(&server));
@@ -102,7 +114,7 @@ fn the_list_of_tools_is_the_same_every_time_and_in_either_era() {
 }
 
 #[test]
-fn a_description_fits_what_clients_show() {
+fn description_fits_what_clients_show() {
     for tool in tools(&server()) {
         let text = tool["description"].as_str().expect("a description");
         assert!(text.len() <= 2048, "{} has {} bytes", tool["name"], text.len());
@@ -110,7 +122,7 @@ fn a_description_fits_what_clients_show() {
 }
 
 #[test]
-fn without_being_asked_results_are_text_with_their_data_as_metadata() {
+fn results_by_default_are_text_with_data_as_metadata() {
     let server = server();
     assert!(tools(&server).iter().all(|tool| tool.get("outputSchema").is_none()));
     for script in ["echo out", "echo file > $OUT/a; exit 3"] {
@@ -146,7 +158,7 @@ fn of_a_failed_call_little_is_returned_in_base64() {
 }
 
 #[test]
-fn structured_results_are_given_to_who_asks_by_argument_or_variable() {
+fn structured_results_are_enabled_by_flag_or_variable() {
     let by_variable = |value: &str| {
         Server::spawn(std::process::Command::new(program()).env("SANDBOX_MCP_STRUCTURED_RESULTS", value)).greeted()
     };
@@ -178,7 +190,7 @@ fn every_structured_result_is_valid_by_the_output_schema() {
 }
 
 #[test]
-fn the_result_says_where_and_behind_which_walls_the_program_ran() {
+fn result_says_where_and_behind_which_walls_the_program_ran() {
     let reply = server().sh("true");
     let environment = reply.field("environment").as_str().expect("a string");
     let usual = if environment == "host" { "direct" } else { "namespace" };

@@ -145,7 +145,7 @@ fn seen(server: &Server) -> (String, Value, Value) {
 }
 
 #[test]
-fn whatever_state_it_is_started_in_calls_run_as_ever() {
+fn server_started_in_odd_states_runs_calls() {
     let copy = Copy::new();
     for is_nobody in callers() {
         let start = |preparation| Server::spawn(&mut copy.after(preparation, is_nobody, &[])).greeted();
@@ -208,7 +208,7 @@ fn closed_standard_streams_change_no_exit_status() {
 }
 
 #[test]
-fn a_hard_limit_on_file_sizes_is_named_with_its_remedy() {
+fn hard_limit_on_file_sizes_is_named_with_its_remedy() {
     if crate::is_by_nix() {
         // It is Nix that writes the files then.
         return;
@@ -221,7 +221,7 @@ fn a_hard_limit_on_file_sizes_is_named_with_its_remedy() {
 }
 
 #[test]
-fn what_a_user_keeps_has_the_modes_of_the_users_own_mask() {
+fn kept_files_have_the_modes_of_the_users_umask() {
     let copy = Copy::new();
     fs::write(copy.0.path().join("script"), "mkdir $OUT/below; echo 1 > $OUT/below/file").expect("write a script");
     let output = run(&copy, "umask 077", &["run", "--out", "kept", "shell", "script"]);

@@ -30,19 +30,19 @@ fn pinned_description(tool: &Value) -> String {
     let sentence = text(&tool["programs"]["sentence"]).replace("{programs}", &names.join(", "));
     let parts = [text(&tool["contents"]), if names.is_empty() { String::new() } else { sentence }];
     let contents = parts.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join(" ");
-    let environment = format!("the `sandbox-mcp/{}` environment", text(&tool["name"]));
+    let environment = format!("Environment `sandbox-mcp/{}`", text(&tool["name"]));
     description(tool).replace("{contents}", &contents).replace("{environment}", &environment).replace("{timeout}", "60")
 }
 
 #[test]
-fn what_clients_see_of_a_tool_is_what_the_manifest_says() {
+fn listed_tool_matches_the_manifest() {
     let manifest = manifest();
     let server = Server::ready(&["--no-call-options"]);
     let is_pinned = is_pinned(&server);
     for tool in tools(&server) {
         let expected =
             manifest.iter().find(|expected| expected["name"] == tool["name"]).expect("it is in the manifest");
-        for key in ["name", "title", "inputSchema", "annotations"] {
+        for key in ["name", "title", "annotations"] {
             assert_eq!(tool[key], expected[key], "{key} of {}", expected["name"]);
         }
         if is_pinned {
@@ -57,15 +57,16 @@ fn tools_that_cannot_run_here_are_not_listed_and_say_why() {
     let listed = tools(&server);
     let is_listed = |name: &Value| listed.iter().any(|tool| tool["name"] == *name);
     for tool in manifest().iter().filter(|tool| !is_listed(&tool["name"])) {
-        let required = tool["inputSchema"]["required"].as_array().expect("a list").clone();
-        let arguments = required.into_iter().map(|name| (name.as_str().unwrap_or_default().to_owned(), json!("x")));
-        let reply = server.call(tool["name"].as_str().expect("a name"), Value::Object(arguments.collect()));
+        let name = tool["name"].as_str().expect("a name");
+        let required = sandbox_mcp::call::tool::Tool::by_name(name).expect("a tool").sandbox.required_files();
+        let arguments = required.map(|(parameter, _)| (parameter.to_owned(), json!("x")));
+        let reply = server.call(name, Value::Object(arguments.collect()));
         assert!(reply.is_unavailable(), "{reply}");
     }
 }
 
 #[test]
-fn without_an_environment_or_a_toolchain_no_tool_is_listed() {
+fn tools_without_environment_or_toolchain_are_not_listed() {
     if is_pinned(&Server::ready(&["--executor", "auto"])) {
         return;
     }
@@ -75,7 +76,7 @@ fn without_an_environment_or_a_toolchain_no_tool_is_listed() {
 }
 
 #[test]
-fn the_programs_that_a_description_names_are_where_it_says() {
+fn programs_that_a_description_names_are_where_it_says() {
     for tool in tools(&Server::ready(&["--executor", "direct"])) {
         let text = description(&tool);
         let programs = text.split("libraries (").nth(1).and_then(|rest| rest.split(')').next()).expect("it names them");
@@ -87,7 +88,7 @@ fn the_programs_that_a_description_names_are_where_it_says() {
 }
 
 #[test]
-fn on_host_toolchains_nothing_is_promised_that_is_not_there() {
+fn description_of_host_tools_names_only_what_exists() {
     let server = Server::ready(&["--executor", "direct"]);
     if server.sh("true").is_error() {
         // A builder of Nix has no toolchains but those of its derivation.
@@ -101,7 +102,7 @@ fn on_host_toolchains_nothing_is_promised_that_is_not_there() {
             manifest.iter().find(|expected| expected["name"] == tool["name"]).expect("it is in the manifest");
         let contents = expected["contents"].as_str().expect("a string");
         assert!(contents.is_empty() || !text.contains(contents), "{text}");
-        assert!(text.contains("this host's own programs") && !text.contains("`sandbox-mcp/"), "{text}");
+        assert!(text.contains("This host's own programs") && !text.contains("`sandbox-mcp/"), "{text}");
         for option in ["executor", "cache", "packages"] {
             assert!(tool["inputSchema"]["properties"].get(option).is_none(), "{option} of {}", tool["name"]);
         }
@@ -126,32 +127,61 @@ fn on_host_toolchains_nothing_is_promised_that_is_not_there() {
 }
 
 #[test]
-fn the_time_limit_that_the_operator_sets_is_told() {
-    for (seconds, told) in [("5", "limited to 5 seconds."), ("900", "limited to 60 seconds.")] {
+fn description_names_the_time_limit_of_the_operator() {
+    for (seconds, told) in [("5", ", 5 seconds, "), ("900", ", 60 seconds, ")] {
         for tool in tools(&Server::ready(&["--timeout", seconds])) {
-            assert!(description(&tool).ends_with(told), "{tool}");
+            assert!(description(&tool).contains(told), "{tool}");
         }
     }
 }
 
 #[test]
-fn what_a_call_can_choose_is_told_unless_the_operator_forbids_it_or_there_is_no_choice() {
-    let open = server();
-    let pinned = is_pinned(&open);
-    for tool in tools(&open) {
-        let properties = object(tool["inputSchema"]["properties"].clone());
-        // Nix's build sandbox has no network to give.
-        let by_nix = pinned && tool["name"] != "network-tools";
-        for (option, is_told) in [("executor", by_nix), ("cache", by_nix), ("packages", pinned)] {
-            assert_eq!(properties.contains_key(option), is_told, "{option} of {}", tool["name"]);
+fn options_are_listed_only_if_the_operator_offers_them() {
+    let pinned = is_pinned(&server());
+    for (arguments, by_nix, packages) in [
+        (&[][..], false, true),
+        (&["--call-options"], true, true),
+        (&["--no-packages"], false, false),
+        (&["--call-options", "--no-packages"], true, false),
+        (&["--no-call-options"], false, false),
+        (&["--call-options", "--no-call-options"], false, false),
+    ] {
+        for tool in tools(&Server::ready(arguments)) {
+            let properties = object(tool["inputSchema"]["properties"].clone());
+            // Nix's build sandbox has no network to give.
+            let by_nix = by_nix && pinned && tool["name"] != "network-tools";
+            for (option, is_listed) in [("executor", by_nix), ("cache", by_nix), ("packages", packages && pinned)] {
+                assert_eq!(properties.contains_key(option), is_listed, "{option} of {}: {arguments:?}", tool["name"]);
+            }
         }
     }
-    let closed = Server::ready(&["--no-call-options"]);
-    for option in ["executor", "cache", "packages"] {
-        assert!(tools(&closed).iter().all(|tool| tool["inputSchema"]["properties"].get(option).is_none()));
-        let refused = closed.call("shell", json!({"main_sh": "true", option: true}));
+}
+
+#[test]
+fn option_that_is_not_offered_is_refused_unless_null() {
+    let closed = Server::ready(&["--no-packages"]);
+    for (option, value) in [("executor", json!("namespace")), ("cache", json!(true)), ("packages", json!(["lua"]))] {
+        let refused = closed.call("shell", json!({"main_sh": "true", option: value}));
         assert!(refused.refusal().contains(option), "{refused}");
         let left_out = closed.call("shell", json!({"main_sh": "echo run", option: null}));
         assert_eq!(left_out.output(), "run\n", "{option}");
     }
+}
+
+#[test]
+fn tools_list_stays_small() {
+    let listed = tools(&server());
+    let bytes = |value: &Value| value.to_string().len();
+    for tool in &listed {
+        let (description, schema) = (description(tool).len(), bytes(&tool["inputSchema"]));
+        // A host's own programs are named with their paths.
+        if is_pinned_description(tool) {
+            assert!(description + schema <= 1200, "{}: {description} and {schema} bytes", tool["name"]);
+        }
+    }
+    assert!(listed.iter().map(bytes).sum::<usize>() <= 14_000);
+}
+
+fn is_pinned_description(tool: &Value) -> bool {
+    description(tool).contains("Environment `sandbox-mcp/")
 }

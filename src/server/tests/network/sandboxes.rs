@@ -48,7 +48,7 @@ fn sandbox(entries: &[&str], program: &[&dyn Display]) -> &'static Sandbox {
         description: "Reaches what its list allows.",
         contents: "",
         programs: Programs::NONE,
-        input_schema: "{}",
+        parameters: &[],
         annotations: Annotations {
             title: "Online",
             read_only: false,

@@ -25,7 +25,7 @@ pub const SANDBOX: Sandbox = Sandbox {
     description: "Runs Python.",
     contents: "",
     programs: Programs::NONE,
-    input_schema: "{}",
+    parameters: &[],
     annotations: Annotations {
         title: "Python",
         read_only: false,

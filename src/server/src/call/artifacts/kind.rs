@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn what_begins_like_an_image_and_is_none_is_what_it_is_otherwise() {
+    fn broken_image_is_returned_as_text_or_resource() {
         assert_eq!(kind(b"GIF89a is the name of a format;"), Kind::Text);
         for broken in [&b"\x89PNG\r\n\x1a\n"[..], b"\xff\xd8\xff\xe0garbage\xff\xd9", b"GIF89a\0\0\0\0\0\0\0;"] {
             assert!(matches!(Kind::of_beginning(broken), Kind::Image(_)));
@@ -89,14 +89,14 @@ mod tests {
     }
 
     #[test]
-    fn a_beginning_that_ends_within_a_character_is_one_of_a_text() {
+    fn beginning_that_ends_within_a_character_is_one_of_a_text() {
         for length in 1..="αβ𝄞".len() {
             assert_eq!(Kind::of_beginning(&"αβ𝄞".as_bytes()[..length]), Kind::Text, "{length}");
         }
     }
 
     #[test]
-    fn a_pdf_without_binary_parts_is_not_shown_as_text() {
+    fn pdf_without_binary_parts_is_not_shown_as_text() {
         assert_eq!(kind(b"%PDF-1.4\n1 0 obj\n"), Kind::Other("application/pdf"));
     }
 }

@@ -24,7 +24,7 @@ pub use kind::Kind;
 pub use name::shown;
 pub use walk::open_beneath as open;
 
-/// How much is returned. What is kept off the list is for the client's sake, and what is bounded besides for ours.
+/// Limits on artifacts. Some keep the reply small enough for clients; others bound the server's own work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caps {
     /// Files.
@@ -176,33 +176,26 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Why nothing of a directory can be told.
-#[derive(Debug)]
+/// Why a directory of artifacts cannot be read at all.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {operation} the directory of artifacts: {source}")]
 pub struct ArtifactError {
     pub operation: &'static str,
     pub source: io::Error,
 }
 
-impl fmt::Display for ArtifactError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {} the directory of artifacts: {}", self.operation, self.source)
-    }
-}
-
-impl std::error::Error for ArtifactError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.source)
-    }
-}
-
-/// What is in a directory. To be called when nothing can write to it any more: whatever is done to the directory
-/// meanwhile, this reads nothing outside of it and comes to an end, but the files may then be of different moments.
+/// Collects the files of a directory, to which nothing should write any longer. Whatever happens to the directory
+/// meanwhile, this reads nothing outside it and terminates, but the files may then be of different moments.
+///
+/// # Errors
+///
+/// Fails if the directory itself cannot be read.
 pub fn collect(directory: OwnedFd, caps: &Caps) -> Result<Artifacts, ArtifactError> {
     walk::collect(directory, caps)
 }
 
-/// [`collect`] with the usual caps, away from the threads that must not wait. That the directory can't be read may be
-/// the program's doing, so it is told as something that was left out.
+/// Calls [`collect`] with the usual limits, on a thread that may block. The program may have made the directory
+/// unreadable, so a failure is reported as something that was left out.
 pub async fn gather(directory: OwnedFd) -> Artifacts {
     let collected = tokio::task::spawn_blocking(move || collect(directory, &CAPS)).await;
     let error = match collected {

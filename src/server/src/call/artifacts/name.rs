@@ -49,14 +49,14 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_name_is_shown_as_it_is() {
+    fn plain_name_is_shown_as_it_is() {
         for name in ["plots/figure-1.png", "Übersicht 表.txt", "it's \"quoted\".md"] {
             assert_eq!(shown_of(name.as_bytes()), name);
         }
     }
 
     #[test]
-    fn a_name_cannot_break_a_line_hide_a_part_or_pass_for_another() {
+    fn name_cannot_break_a_line_hide_a_part_or_pass_for_another() {
         assert_eq!(shown_of(b"a\nb\x1b[2K\r.png"), r"a\nb\u{1b}[2K\r.png");
         // Right-to-left override, as it turns `gnp.exe` round.
         assert_eq!(shown_of("a\u{202e}gnp.exe".as_bytes()), r"a\u{202e}gnp.exe");
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_uri_holds_no_character_that_uris_do_not() {
+    fn uri_holds_no_character_that_uris_do_not() {
         assert_eq!(uri(Path::new("/sandbox/out/a b/ü?#%.png")), "sandbox:///sandbox/out/a%20b/%C3%BC%3F%23%25.png");
     }
 }

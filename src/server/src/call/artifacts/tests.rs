@@ -38,7 +38,7 @@ fn no_file(kind: &'static str) -> Reason {
 }
 
 #[test]
-fn an_empty_directory_gives_nothing() {
+fn empty_directory_gives_nothing() {
     let out = directory();
     fs::create_dir_all(out.path().join("a/b")).unwrap();
     assert_eq!(collected(out.path(), &CAPS), Artifacts::default());
@@ -59,7 +59,7 @@ fn files_come_by_name_those_of_a_directory_before_those_below() {
 }
 
 #[test]
-fn a_descriptor_that_only_names_the_directory_serves_as_well() {
+fn descriptor_that_only_names_the_directory_serves_as_well() {
     let out = directory();
     fs::write(out.path().join("a"), "a").unwrap();
     let named = rustix::fs::open(out.path(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
@@ -124,7 +124,7 @@ fn each_hard_link_is_a_file() {
 }
 
 #[test]
-fn a_file_of_another_user_is_named_and_not_read() {
+fn file_of_another_user_is_named_and_not_read() {
     let out = directory();
     fs::write(out.path().join("own"), "own").unwrap();
     fs::write(out.path().join("other"), "secret").unwrap();
@@ -137,7 +137,7 @@ fn a_file_of_another_user_is_named_and_not_read() {
 }
 
 #[test]
-fn a_file_without_permissions_does_not_hide_the_others() {
+fn file_without_permissions_does_not_hide_the_others() {
     let out = directory();
     for name in ["a", "b"] {
         fs::write(out.path().join(name), name).unwrap();
@@ -168,7 +168,7 @@ fn hostile_names_are_shown_escaped_and_in_order() {
 }
 
 #[test]
-fn of_ten_thousand_files_the_first_by_name_are_returned_and_some_are_named() {
+fn ten_thousand_files_are_returned_up_to_the_limit() {
     let out = directory();
     for number in 0..10_000 {
         fs::write(out.path().join(format!("{number:05}")), "x").unwrap();
@@ -182,7 +182,7 @@ fn of_ten_thousand_files_the_first_by_name_are_returned_and_some_are_named() {
 }
 
 #[test]
-fn a_directory_of_too_many_entries_is_told_of() {
+fn directory_of_too_many_entries_is_told_of() {
     let out = directory();
     fs::create_dir(out.path().join("d")).unwrap();
     for number in 0..9 {
@@ -208,7 +208,7 @@ fn directories_are_left_where_they_are_too_deep() {
 }
 
 #[test]
-fn a_file_of_a_terabyte_is_named_with_its_size_and_not_read() {
+fn file_of_a_terabyte_is_named_with_its_size_and_not_read() {
     let out = directory();
     let size = 1 << 40;
     File::create(out.path().join("sparse")).unwrap().set_len(size).unwrap();
@@ -241,7 +241,7 @@ fn each_kind_of_file_has_a_cap_of_its_own() {
 }
 
 #[test]
-fn what_only_begins_like_an_image_has_the_cap_of_a_text() {
+fn broken_image_has_the_size_limit_of_a_text() {
     let out = directory();
     let caps = Caps { text: 40, texts: 50, ..CAPS };
     for (name, length) in [("1", 40), ("2", 41), ("3", 20)] {
@@ -254,7 +254,7 @@ fn what_only_begins_like_an_image_has_the_cap_of_a_text() {
 }
 
 #[test]
-fn images_of_up_to_8000_pixels_a_side_are_returned_and_20_of_them() {
+fn images_up_to_8000_pixels_are_returned_20_at_most() {
     let out = directory();
     for (name, width, height) in [("wide", 8001, 1), ("high", 1, 8001), ("huge", 20_000, 20_000), ("most", 8000, 8000)]
     {
@@ -322,7 +322,7 @@ fn meanwhile<T>(again: impl Fn() + Sync, f: impl FnOnce() -> T) -> T {
 }
 
 #[test]
-fn a_file_that_grows_while_it_is_read_does_not_exceed_its_cap() {
+fn file_that_grows_while_it_is_read_does_not_exceed_its_cap() {
     let out = directory();
     let path = out.path().join("log");
     let caps = Caps { text: 40_000, ..CAPS };
@@ -349,7 +349,7 @@ fn a_file_that_grows_while_it_is_read_does_not_exceed_its_cap() {
 }
 
 #[test]
-fn a_file_or_directory_that_links_take_turns_with_is_read_from_inside_or_not_at_all() {
+fn path_that_alternates_with_a_link_is_never_followed() {
     let (out, secrets) = (directory(), directory());
     fs::write(secrets.path().join("file"), "secret").unwrap();
     let path = |name: &str| out.path().join(name);
@@ -377,7 +377,7 @@ fn a_file_or_directory_that_links_take_turns_with_is_read_from_inside_or_not_at_
 }
 
 #[test]
-fn a_directory_that_moves_while_it_is_read_leads_nowhere_else() {
+fn directory_that_moves_while_it_is_read_leads_nowhere_else() {
     let (out, elsewhere) = (directory(), directory());
     fs::create_dir_all(out.path().join("a/b/c")).unwrap();
     fs::write(out.path().join("a/b/c/file"), "own").unwrap();
@@ -396,7 +396,7 @@ fn a_directory_that_moves_while_it_is_read_leads_nowhere_else() {
 }
 
 #[tokio::test]
-async fn a_directory_that_cannot_be_listed_is_told_and_is_no_error() {
+async fn directory_that_cannot_be_listed_is_told_and_is_no_error() {
     let gathered = gather(File::open("/dev/null").unwrap().into()).await;
     assert!(gathered.files.is_empty());
     assert_eq!(gathered.left_out[0].name(), ".");

@@ -1,13 +1,11 @@
-//! Artifacts → what a client gets besides the text of the answer.
+//! Artifacts → items of the content after the text.
 
 use std::path::Path;
 
-use serde_json::{Map, Value, json};
-
-use crate::call::artifacts::{Artifact, Artifacts, Kind, LeftOut};
+use crate::call::artifacts::{Artifact, Artifacts, Kind};
 use sandbox_plan::plan::OUT;
 
-/// One thing that a client is given.
+/// One item of the content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
     Text(String),
@@ -15,8 +13,8 @@ pub enum Item {
     Resource { uri: String, mime: &'static str, data: Vec<u8> },
 }
 
-/// The list of all files, then each that is returned. Clients do not show a model the name of an image, so that it stands
-/// right before each, unless the list ends with the name of the only one.
+/// Returns the list of all files, then each file that is returned. Clients do not show a model the name of an image, so
+/// the name precedes it, unless the list ends with the name of the only one.
 /// `place` is the directory's name for the program.
 pub(super) fn items(artifacts: Artifacts, place: &str) -> Vec<Item> {
     if artifacts.is_empty() {
@@ -56,61 +54,4 @@ fn list(artifacts: &Artifacts, place: &str) -> String {
         lines.push(format!("and {} more, not returned", artifacts.not_named));
     }
     lines.join("\n")
-}
-
-/// What there is to tell of artifacts, and nothing where there are none.
-pub(super) fn structured(artifacts: &Artifacts) -> Map<String, Value> {
-    let returned = |file: &Artifact| json!({ "name": file.name(), "size": file.size(), "mime": file.kind.mime() });
-    let left_out = |file: &LeftOut| {
-        let mut fields = Map::new();
-        fields.insert("name".into(), file.name().into());
-        if let Some(size) = file.size {
-            fields.insert("size".into(), size.into());
-        }
-        fields.insert("reason".into(), file.reason.to_string().into());
-        Value::Object(fields)
-    };
-    let mut fields = Map::new();
-    if !artifacts.files.is_empty() {
-        fields.insert("artifacts".into(), artifacts.files.iter().map(returned).collect());
-    }
-    if !artifacts.left_out.is_empty() {
-        fields.insert("artifacts_left_out".into(), artifacts.left_out.iter().map(left_out).collect());
-    }
-    if artifacts.not_named > 0 {
-        fields.insert("artifacts_not_named".into(), artifacts.not_named.into());
-    }
-    fields
-}
-
-pub(super) fn returned_schema() -> Value {
-    list_schema(
-        "Files that the command left, each of which is an item of the content, in this order; absent if none",
-        json!({
-            "name": { "type": "string", "description": "Path below the directory of artifacts" },
-            "size": { "type": "integer", "description": "Bytes" },
-            "mime": { "type": "string", "description": "Type of the content, told by the content" },
-        }),
-        &["name", "size", "mime"],
-    )
-}
-
-pub(super) fn left_out_schema() -> Value {
-    list_schema(
-        "What the command left besides, and why it is not returned; absent if nothing",
-        json!({
-            "name": { "type": "string", "description": "Path below the directory of artifacts" },
-            "size": { "type": "integer", "description": "Bytes; absent of what is no file" },
-            "reason": { "type": "string", "description": "Why it is not returned" },
-        }),
-        &["name", "reason"],
-    )
-}
-
-fn list_schema(description: &str, properties: Value, required: &[&str]) -> Value {
-    json!({
-        "type": "array",
-        "description": description,
-        "items": { "type": "object", "properties": properties, "required": required, "additionalProperties": false },
-    })
 }

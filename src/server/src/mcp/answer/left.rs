@@ -1,5 +1,4 @@
-//! Files in the working directory → the sentence that names them, so that whoever wrote them for the caller writes them
-//! elsewhere the next time.
+//! Files left in the working directory → the sentence that names them, so that the next call writes them to `$OUT`.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -10,11 +9,11 @@ use crate::call::artifacts::{Artifacts, shown};
 use crate::call::outcome::{Ending, Outcome};
 use sandbox_plan::plan::OUT;
 
-/// How many are named.
-const MOST: usize = 10;
+/// The most files that are named.
+const MAX_NAMED: usize = 10;
 
-/// The sentence for an outcome, unless nothing was left that is not in the directory of artifacts too. What was broken off has
-/// left half-made files.
+/// Returns the sentence for an outcome, unless nothing was left that is not an artifact too. A program that was stopped
+/// leaves unfinished files, which are not named.
 pub fn sentence(outcome: &Outcome) -> Option<String> {
     let result = &outcome.result;
     let ended = matches!(result.ending, Ending::Exited { .. } | Ending::Signalled { .. });
@@ -36,8 +35,8 @@ fn of(left: &Left, artifacts: &Artifacts) -> Option<String> {
     };
     let names: Vec<String> =
         left.names.iter().filter(|name| !is_known(name)).map(|name| shown(Path::new(name))).collect();
-    let more = names.len().saturating_sub(MOST) as u64 + left.more;
-    let mut named: Vec<String> = names.into_iter().take(MOST).collect();
+    let more = names.len().saturating_sub(MAX_NAMED) as u64 + left.more;
+    let mut named: Vec<String> = names.into_iter().take(MAX_NAMED).collect();
     if more > 0 {
         named.push(format!("{more} more"));
     }
@@ -47,7 +46,7 @@ fn of(left: &Left, artifacts: &Artifacts) -> Option<String> {
     Some(format!("{listed} {were}"))
 }
 
-/// Puts a sentence below the program's output.
+/// Appends a sentence to the program's output.
 pub(super) fn append(text: &mut String, sentence: Option<&str>) {
     let Some(sentence) = sentence else { return };
     if !text.is_empty() && !text.ends_with('\n') {
@@ -66,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_left_is_named_up_to_a_number() {
+    fn left_files_are_named_up_to_a_limit() {
         let none = Artifacts::default();
         let many: Vec<String> = (10..22).map(|number| number.to_string()).collect();
         let many: Vec<&str> = many.iter().map(|name| &**name).collect();
@@ -82,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_an_artifact_too_is_not_named() {
+    fn left_file_that_is_an_artifact_is_not_named() {
         let file = |path: &str| Artifact { path: path.into(), kind: Kind::Text, content: vec![] };
         let large = LeftOut { path: "large".into(), size: None, reason: Reason::TooLarge { most: 1 } };
         let artifacts =

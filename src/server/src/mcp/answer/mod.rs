@@ -3,13 +3,15 @@
 //!
 //! Everything that an agent acts on is in the text: many clients show a model nothing else.
 
+mod data;
 mod items;
 mod left;
 mod network;
 
 use sandbox_plan::plan::OUT;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
+pub use data::{ResultData, schema};
 pub use items::Item;
 pub use left::sentence as left_sentence;
 
@@ -21,47 +23,9 @@ pub struct Answer {
     pub text: String,
     /// The artifacts, after the text.
     pub items: Vec<Item>,
-    pub structured: Map<String, Value>,
+    /// The same for programs.
+    pub data: ResultData,
     pub is_error: bool,
-}
-
-/// The JSON schema of [`Answer::structured`]. Without unions of types, at which some clients' validators stumble:
-/// what does not apply is left out.
-pub fn schema() -> Map<String, Value> {
-    let property = |kind: &str, description: &str| json!({ "type": kind, "description": description });
-    let strings =
-        |description: &str| json!({ "type": "array", "items": { "type": "string" }, "description": description });
-    let Value::Object(schema) = json!({
-        "type": "object",
-        "properties": {
-            "stdout": property("string", "Standard output; of a long one the beginning and the end"),
-            "stderr": property("string", "Standard error; of a long one the beginning and the end"),
-            "exit_code": property("integer", "Exit status of the command; absent if it did not exit by itself"),
-            "signal": property("integer", "Number of the signal that ended the command; absent if none did"),
-            "limit": property("string", "Which limit of the sandbox ended the command; absent if none did"),
-            "not_run": property("boolean", "Whether the command was not run, because a service that it needs did not start, as standard error tells; absent if it was"),
-            "timed_out": property("boolean", "Whether the command was ended because its time was over"),
-            "truncated": property("boolean", "Whether output was left out"),
-            "duration_ms": property("integer", "Wall-clock time of the sandbox, in milliseconds"),
-            "executor": property("string", "How the command was carried out: `namespace`, in a pinned environment; `derivation` or `derivation-cli`, in the same by Nix; or `direct`, on the toolchains of the host"),
-            "fallback": property("string", "Why it was not carried out in a namespace sandbox, which is what this server does where the machine can; absent if nothing was missing"),
-            "environment": property("string", "Store path of the pinned environment, or `host`"),
-            "derivation": property("string", "The call as a derivation: the store path that its .drv file has, the same for every such call; absent for the toolchains of the host"),
-            "cached": property("boolean", "Whether this is the result of an earlier call, which was asked for; absent if the command was run"),
-            "walls": strings("What isolated the command from the host"),
-            "notes": strings("What was not as promised, on a host without namespaces; absent if all was"),
-            "refused": strings("Connections that the allow-list of the sandbox refused, or that failed, and why; absent if none"),
-            "refused_left_out": property("integer", "How many more there were; absent if none"),
-            "artifacts": items::returned_schema(),
-            "artifacts_left_out": items::left_out_schema(),
-            "artifacts_not_named": property("integer", "How many more files were not returned; absent if none"),
-        },
-        "required": ["stdout", "stderr", "timed_out", "truncated", "duration_ms", "executor", "environment", "walls"],
-        "additionalProperties": false,
-    }) else {
-        unreachable!("the literal is an object")
-    };
-    schema
 }
 
 impl Answer {
@@ -84,9 +48,17 @@ impl Answer {
         if let Some(fallback) = &outcome.fallback {
             text = format!("{fallback}\n{text}");
         }
-        let structured = structured(&outcome, stdout, stderr);
+        let data = ResultData::of(&outcome, stdout, stderr);
         let place = if outcome.result.in_namespaces() { OUT } else { "$OUT" };
-        Self { text, items: items::items(outcome.result.artifacts, place), structured, is_error }
+        Self { text, items: items::items(outcome.result.artifacts, place), data, is_error }
+    }
+
+    /// Returns the data as JSON.
+    pub fn structured(&self) -> Map<String, Value> {
+        match serde_json::to_value(&self.data) {
+            Ok(Value::Object(fields)) => fields,
+            _ => unreachable!("a struct of strings, numbers and lists is an object"),
+        }
     }
 }
 
@@ -116,48 +88,6 @@ pub fn reason(ending: Ending, deadline_seconds: u64) -> Option<String> {
         Ending::TimedOut => Some(format!("execution timeout after {deadline_seconds} seconds")),
         Ending::OverLimit { limit } => Some(limit.to_string()),
     }
-}
-
-fn structured(outcome: &Outcome, stdout: String, stderr: String) -> Map<String, Value> {
-    let mut fields = Map::new();
-    fields.insert("stdout".into(), stdout.into());
-    fields.insert("stderr".into(), stderr.into());
-    match outcome.result.ending {
-        Ending::Exited { code } => {
-            fields.insert("exit_code".into(), code.into());
-        }
-        Ending::Signalled { signal } => {
-            fields.insert("signal".into(), signal.into());
-        }
-        Ending::OverLimit { limit } => {
-            fields.insert("limit".into(), limit.to_string().into());
-        }
-        Ending::Unready => {
-            fields.insert("not_run".into(), true.into());
-        }
-        Ending::TimedOut => {}
-    }
-    fields.insert("timed_out".into(), (outcome.result.ending == Ending::TimedOut).into());
-    fields.insert("truncated".into(), outcome.result.truncated().into());
-    fields.insert("duration_ms".into(), u64::try_from(outcome.result.duration.as_millis()).unwrap_or(u64::MAX).into());
-    fields.insert("executor".into(), outcome.executor.name().into());
-    if let Some(fallback) = &outcome.fallback {
-        fields.insert("fallback".into(), fallback.to_string().into());
-    }
-    fields.insert("environment".into(), outcome.environment.clone().into());
-    if let Some(derivation) = &outcome.derivation {
-        fields.insert("derivation".into(), derivation.as_str().into());
-    }
-    if outcome.result.cached {
-        fields.insert("cached".into(), true.into());
-    }
-    fields.insert("walls".into(), outcome.result.walls.clone().into());
-    if !outcome.result.notes.is_empty() {
-        fields.insert("notes".into(), outcome.result.notes.clone().into());
-    }
-    fields.extend(network::structured(&outcome.result.refused));
-    fields.extend(items::structured(&outcome.result.artifacts));
-    fields
 }
 
 /// `signal 9 (SIGKILL)`.
@@ -192,6 +122,7 @@ mod tests {
     use crate::call::missing::Missing;
     use crate::call::outcome::{Fallback, RunResult};
     use crate::network::Refusals;
+    use serde_json::json;
     use std::time::Duration;
 
     async fn answer(ending: Ending, stdout: &str, stderr: &str) -> Answer {
@@ -236,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn success_is_standard_output_with_standard_error_below_if_there_was_any() {
+    async fn success_text_is_stdout_then_stderr() {
         let done = Ending::Exited { code: 0 };
         assert_eq!(answer(done, "out\n", "").await.text, "out\n");
         assert_eq!(answer(done, "out\n", "err\n").await.text, "out\n\nStderr:\nerr\n");
@@ -244,19 +175,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_program_that_prints_nothing_visible_has_a_visible_text() {
+    async fn program_that_prints_nothing_visible_has_a_visible_text() {
         let done = Ending::Exited { code: 0 };
         for (stdout, text) in
             [("", "(no output)"), ("\n", "(no output but white space)"), (" \t\u{a0}\n", "(no output but white space)")]
         {
             let answer = answer_with(artifacts(), done, stdout, "").await;
-            assert_eq!((&*answer.text, &answer.structured["stdout"]), (text, &json!(stdout)));
+            assert_eq!((&*answer.text, &answer.structured()["stdout"]), (text, &json!(stdout)));
         }
         assert_eq!(answer(done, "", "err\n").await.text, "\nStderr:\nerr\n");
     }
 
     #[tokio::test]
-    async fn a_fallback_is_the_first_line_of_every_text_and_in_the_data() {
+    async fn fallback_is_the_first_line_of_every_text_and_in_the_data() {
         let namespaces =
             Missing { operation: "make a sandbox".into(), reason: "clone:\nrefused".into(), remedy: "do x" };
         for (nix, words) in
@@ -276,7 +207,7 @@ mod tests {
                         && first.contains("make a sandbox: clone: refused;"),
                     "{first}"
                 );
-                assert_eq!((others, &answer.structured["fallback"]), (rest, &json!(first)));
+                assert_eq!((others, &answer.structured()["fallback"]), (rest, &json!(first)));
                 assert!(schema()["properties"].get("fallback").is_some());
             }
         }
@@ -294,7 +225,7 @@ mod tests {
         );
         let late = answer(Ending::TimedOut, "until then", "").await;
         assert_eq!(late.text, "execution timeout after 60 seconds\nStdout:\nuntil then");
-        assert_eq!(late.structured["timed_out"], true);
+        assert_eq!(late.structured()["timed_out"], true);
     }
 
     fn artifacts() -> Artifacts {
@@ -313,10 +244,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_artifacts_there_is_the_text_and_nothing_else() {
+    async fn result_without_artifacts_is_only_text() {
         let answer = answer(Ending::Exited { code: 0 }, "out\n", "").await;
         assert_eq!(answer.items, []);
-        assert!(answer.structured.keys().all(|field| !field.starts_with("artifacts")), "{:?}", answer.structured);
+        assert!(answer.structured().keys().all(|field| !field.starts_with("artifacts")), "{:?}", answer.structured());
     }
 
     #[tokio::test]
@@ -350,7 +281,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_image_that_is_the_only_file_follows_the_list_at_once() {
+    async fn image_that_is_the_only_file_follows_the_list_at_once() {
         let mut only = artifacts();
         only.files.truncate(1);
         (only.left_out, only.not_named) = (Vec::new(), 0);
@@ -360,7 +291,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn refused_connections_follow_the_output_however_the_program_ended() {
+    async fn refused_connections_follow_the_output_of_any_ending() {
         let (done, failed) = (Ending::Exited { code: 0 }, Ending::Exited { code: 6 });
         let sentence = "connection to a.org:443 was refused: not on the allow-list";
         for (ending, stdout, stderr, text) in [
@@ -372,8 +303,8 @@ mod tests {
         ] {
             let answer = refused(&[sentence], 0, ending, stdout, stderr).await;
             assert_eq!(answer.text, text.replace("{}", sentence));
-            assert_eq!(answer.structured["refused"], json!([sentence]));
-            assert_eq!(answer.structured.get("refused_left_out"), None);
+            assert_eq!(answer.structured()["refused"], json!([sentence]));
+            assert_eq!(answer.structured().get("refused_left_out"), None);
         }
     }
 
@@ -381,21 +312,21 @@ mod tests {
     async fn refusals_beyond_those_that_are_kept_are_counted() {
         let answer = refused(&["one", "two"], 3, Ending::Exited { code: 0 }, "out\n", "").await;
         assert_eq!(answer.text, "out\nNetwork: one\nNetwork: two\nNetwork: and 3 more");
-        assert_eq!(answer.structured["refused_left_out"], 3);
+        assert_eq!(answer.structured()["refused_left_out"], 3);
         for field in ["refused", "refused_left_out"] {
             assert!(schema()["properties"].get(field).is_some(), "{field} is not in the schema");
         }
     }
 
     #[tokio::test]
-    async fn where_nothing_was_refused_nothing_is_said_of_the_network() {
+    async fn result_without_refusals_does_not_mention_the_network() {
         let answer = answer(Ending::Exited { code: 0 }, "out\n", "").await;
-        assert_eq!((&*answer.text, answer.structured.get("refused")), ("out\n", None));
+        assert_eq!((&*answer.text, answer.structured().get("refused")), ("out\n", None));
     }
 
     #[tokio::test]
     async fn structured_data_tells_of_artifacts_what_its_schema_says() {
-        let structured = answer_with(artifacts(), Ending::Exited { code: 0 }, "", "").await.structured;
+        let structured = answer_with(artifacts(), Ending::Exited { code: 0 }, "", "").await.structured();
         assert_eq!(structured["artifacts"][0], json!({ "name": "a.png", "size": 3, "mime": "image/png" }));
         assert_eq!(structured["artifacts_not_named"], 7);
         for list in ["artifacts", "artifacts_left_out"] {
@@ -412,11 +343,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn structured_data_has_the_fields_that_its_schema_requires_and_no_other() {
+    async fn structured_data_has_exactly_the_fields_of_its_schema() {
         let schema = schema();
         let memory = Ending::OverLimit { limit: sandbox_plan::Limit::Memory { bytes: 1 << 20 } };
         for ending in [Ending::Exited { code: 0 }, Ending::Signalled { signal: 9 }, Ending::TimedOut, memory] {
-            let structured = answer(ending, "a", "b").await.structured;
+            let structured = answer(ending, "a", "b").await.structured();
             for field in schema["required"].as_array().unwrap() {
                 assert!(structured.contains_key(field.as_str().unwrap()), "{field} is missing for {ending:?}");
             }

@@ -1,26 +1,12 @@
-//! Refused connections → what a client is told of them, so that nobody tries again.
-
-use serde_json::{Map, Value};
+//! Refused connections → lines of the result's text, so that the agent does not retry them.
 
 use crate::network::Refusals;
 
-/// Puts a line for each below the program's output. A text without refusals stays as it is.
+/// Appends a line for each to the program's output.
 pub(super) fn append(text: &mut String, refused: &Refusals) {
     let lines: Vec<String> = refused.lines().map(|line| format!("Network: {line}")).collect();
     if !lines.is_empty() && !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
     text.push_str(&lines.join("\n"));
-}
-
-/// What there is to tell, and nothing where there is nothing.
-pub(super) fn structured(refused: &Refusals) -> Map<String, Value> {
-    let mut fields = Map::new();
-    if !refused.kept.is_empty() {
-        fields.insert("refused".into(), refused.kept.clone().into());
-    }
-    if refused.left_out > 0 {
-        fields.insert("refused_left_out".into(), refused.left_out.into());
-    }
-    fields
 }

@@ -127,7 +127,7 @@ fn images_of_every_format_are_read_with_their_sides() {
 }
 
 #[test]
-fn an_image_that_is_cut_short_is_none() {
+fn image_that_is_cut_short_is_none() {
     for (_, name, content) in samples() {
         for length in 0..content.len() {
             assert_eq!(read(&content[..length]), None, "{length} bytes of {name}");
@@ -136,7 +136,7 @@ fn an_image_that_is_cut_short_is_none() {
 }
 
 #[test]
-fn zeros_behind_an_image_are_passed_over_where_writers_pad() {
+fn trailing_zeros_of_an_image_are_ignored() {
     for (mime, name, content) in samples() {
         let padded = [&content[..], &[0; 16]].concat();
         assert_eq!(read(&padded).is_some(), mime != "image/png", "{name}");
@@ -144,7 +144,7 @@ fn zeros_behind_an_image_are_passed_over_where_writers_pad() {
 }
 
 #[test]
-fn a_png_needs_a_header_that_is_right() {
+fn png_needs_a_header_that_is_right() {
     let good = png_of(5, 3, 2);
     assert!(read(&good).is_some());
     // The length of the header, its name, a side without its checksum.
@@ -163,7 +163,7 @@ fn a_png_needs_a_header_that_is_right() {
 }
 
 #[test]
-fn a_png_needs_pixels_and_nothing_behind_its_end() {
+fn png_needs_pixels_and_nothing_behind_its_end() {
     let header = chunk(b"IHDR", &[0, 0, 0, 5, 0, 0, 0, 3, 8, 2, 0, 0, 0]);
     assert_eq!(read(&[PNG, &header, &chunk(b"IEND", b"")].concat()), None);
     assert_eq!(read(&[&png_of(5, 3, 2)[..], b"x"].concat()), None);
@@ -172,7 +172,7 @@ fn a_png_needs_pixels_and_nothing_behind_its_end() {
 }
 
 #[test]
-fn pixels_of_a_png_begin_as_a_zlib_stream() {
+fn png_pixels_begin_as_a_zlib_stream() {
     let header = chunk(b"IHDR", &[0, 0, 0, 5, 0, 0, 0, 3, 8, 2, 0, 0, 0]);
     let is_read = |parts: &[&[u8]]| {
         let parts: Vec<u8> = parts.iter().flat_map(|part| chunk(b"IDAT", part)).collect();
@@ -188,7 +188,7 @@ fn pixels_of_a_png_begin_as_a_zlib_stream() {
 }
 
 #[test]
-fn tables_of_a_jpeg_come_before_its_scan() {
+fn jpeg_tables_come_before_its_scan() {
     let jpeg = sample("jpeg");
     for marker in [b"\xff\xdb", b"\xff\xc4"] {
         let mut without = jpeg.clone();
@@ -204,7 +204,7 @@ fn tables_of_a_jpeg_come_before_its_scan() {
 }
 
 #[test]
-fn codes_of_a_gif_begin_with_two_to_eight_bits() {
+fn gif_codes_begin_with_two_to_eight_bits() {
     let gif = sample("gif");
     let code_size = position(&gif, b"\x08\x0b");
     for bits in 0..=255 {
@@ -213,7 +213,7 @@ fn codes_of_a_gif_begin_with_two_to_eight_bits() {
 }
 
 #[test]
-fn a_side_of_no_pixels_makes_no_image() {
+fn side_of_no_pixels_makes_no_image() {
     assert_eq!((read(&png_of(0, 3, 2)), read(&png_of(5, 0, 2))), (None, None));
     let jpeg = sample("jpeg");
     assert_eq!(read(&with(jpeg.clone(), position(&jpeg, b"\xff\xc0") + 5, &[0, 0])), None);
@@ -222,7 +222,7 @@ fn a_side_of_no_pixels_makes_no_image() {
 }
 
 #[test]
-fn a_jpeg_is_read_up_to_its_frame_whatever_comes_before() {
+fn jpeg_is_read_up_to_its_frame_whatever_comes_before() {
     let jpeg = sample("jpeg");
     // A comment that holds what looks like a frame, and fill bytes before the next marker.
     let comment = b"\xff\xfe\x00\x0d\xff\xc0\x00\x0b\x08\xff\xff\xff\xff\x01\x01\xff\xff";
@@ -239,7 +239,7 @@ fn a_jpeg_is_read_up_to_its_frame_whatever_comes_before() {
 }
 
 #[test]
-fn a_gif_needs_a_frame_and_none_beyond_its_screen() {
+fn gif_needs_a_frame_and_none_beyond_its_screen() {
     assert_eq!(read(b"GIF89a\x01\0\x01\0\0\0\0;"), None);
     assert_eq!(read(b"GIF89a is the name of a format;"), None);
     let gif = sample("gif");
@@ -250,7 +250,7 @@ fn a_gif_needs_a_frame_and_none_beyond_its_screen() {
 }
 
 #[test]
-fn a_webp_needs_pixels_of_the_size_that_it_claims() {
+fn webp_needs_pixels_of_the_size_that_it_claims() {
     let extended = sample("alpha");
     assert_eq!(read(&with(extended.clone(), 24, &[9])), None);
     let name = position(&extended, b"VP8 ");

@@ -30,7 +30,7 @@ const SANDBOX: Sandbox = Sandbox {
     description: "Runs a command beside services.",
     contents: "",
     programs: Programs::NONE,
-    input_schema: "{}",
+    parameters: &[],
     annotations: Annotations {
         title: "Serving",
         read_only: false,
