@@ -298,11 +298,11 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(20_000))]
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
 
         #[test]
-        fn address_special_to_std_is_refused(address in any_address().prop_filter("special", |it| special_to_std(*it))) {
-            prop_assert!(refused(address).is_some());
+        fn address_special_to_std_is_refused(address in any_address()) {
+            prop_assert!(!special_to_std(address) || refused(address).is_some());
         }
 
         #[test]
@@ -311,10 +311,9 @@ mod tests {
         }
 
         #[test]
-        fn address_near_a_block_is_refused(address in any_address(), block in select(BLOCKS)) {
-            // A mapped address is judged as what it stands for, and not by blocks of IPv6.
-            let address = address.to_canonical();
-            prop_assert!(!block.contains(address) || refused(address).is_some());
+        fn address_in_a_block_is_refused(address in any_address(), block in select(BLOCKS)) {
+            // A mapped address is judged by the address that it stands for.
+            prop_assert!(!block.contains(address.to_canonical()) || refused(address).is_some());
         }
     }
 }

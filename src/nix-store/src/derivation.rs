@@ -367,6 +367,9 @@ mod tests {
     }
 
     proptest! {
+        // Paths are made from a pattern, which is slow in debug builds.
+        #![proptest_config(ProptestConfig::with_cases(100))]
+
         #[test]
         fn any_derivation_is_read_as_it_was_written(derivation in any_derivation()) {
             let read = Derivation::parse(&derivation.text());
