@@ -150,9 +150,9 @@ fn nearest(name: &str, known: &[&'static str]) -> Vec<&'static str> {
         if errors <= length.div_ceil(4) {
             Some(errors)
         } else if length > 2 && (known.contains(&wanted) || known.len() > 2 && wanted.contains(&known)) {
-            Some(SHOWN + known.len().abs_diff(wanted.len()))
+            Some(MAX_SHOWN_CHARACTERS + known.len().abs_diff(wanted.len()))
         } else if abbreviates(&wanted, &known) || abbreviates(&known, &wanted) {
-            Some(2 * SHOWN + known.len().abs_diff(wanted.len()))
+            Some(2 * MAX_SHOWN_CHARACTERS + known.len().abs_diff(wanted.len()))
         } else {
             None
         }
