@@ -29,7 +29,7 @@ pub fn description(sandbox: &Sandbox, backend: &Backend, limit: Duration) -> Str
     let text = text.replace("{environment}", &environment).replace("{timeout}", &limit.as_secs().to_string());
     match backend {
         // Only the variable leads to the directory then.
-        Backend::Host { in_namespaces: false, .. } => text.replace(&format!("`{OUT}` (`$OUT`)"), "`$OUT`"),
+        Backend::Host { in_namespaces: false, .. } => text.replace(&format!("`$OUT` ({OUT})"), "`$OUT`"),
         _ => text,
     }
 }
@@ -92,7 +92,7 @@ mod tests {
     fn directory_of_artifacts_has_no_path_without_namespaces() {
         for tool in TOOLS {
             let text = description(&tool.sandbox, &host(false), LIMIT);
-            assert!(text.contains("Files left in `$OUT` are returned") && !text.contains(OUT), "{text}");
+            assert!(text.contains("Files in `$OUT` are returned") && !text.contains(OUT), "{text}");
             assert!(description(&tool.sandbox, &host(true), LIMIT).contains(OUT));
         }
     }

@@ -137,9 +137,13 @@ impl PathMap<'_> {
         if text.starts_with('/') { self.host_path(Path::new(text)).display().to_string() } else { text.to_owned() }
     }
 
+    /// Maps the arguments that are absolute paths, or lists of paths with colons between, such as a class path.
     fn map_command(self, umask: &[&str], command: &[impl AsRef<str>]) -> Vec<String> {
-        let command = command.iter().map(AsRef::as_ref);
-        umask.iter().copied().chain(command).map(|argument| self.map_text(argument)).collect()
+        let map = |argument: &str| match argument.starts_with('/') {
+            true => argument.split(':').map(|path| self.map_text(path)).collect::<Vec<_>>().join(":"),
+            false => argument.to_owned(),
+        };
+        umask.iter().copied().chain(command.iter().map(AsRef::as_ref)).map(map).collect()
     }
 
     fn map_service(self, umask: &[&str], service: ServiceSpec) -> ServiceSpec {

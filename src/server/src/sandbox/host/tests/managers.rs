@@ -158,7 +158,7 @@ fn manager_answer_that_is_not_a_program_is_refused() {
     home.program(".volta/bin/volta-shim").link(".volta/bin/node", "volta-shim");
     home.script(".volta/bin/volta", "echo bin/node");
     let error = home.error("javascript", &[".volta/bin"]);
-    assert!(error.contains("\"bin/node\" is no program"), "{error}");
+    assert!(error.contains("\"bin/node\" is not a program"), "{error}");
 }
 
 #[test]
