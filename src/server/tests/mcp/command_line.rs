@@ -180,7 +180,7 @@ fn doctor_tests_the_socket_that_the_variable_names() {
 #[test]
 fn completions_and_man_pages_are_printed() {
     for (arguments, part) in [
-        (&["completions", "bash"][..], "_sandbox-mcp"),
+        (&["completions", "bash"][..], "complete -F _sandbox"),
         (&["completions", "zsh"], "#compdef sandbox-mcp"),
         (&["completions", "fish"], "complete -c sandbox-mcp"),
         (&["man"], ".TH sandbox-mcp 1"),

@@ -90,7 +90,7 @@ fn without_namespaces_and_nix_lists_are_true_from_the_first() {
     assert!(!reply.everything().contains("/sandbox/out"), "{reply}");
     for tool in &first {
         let text = tool["description"].as_str().expect("a description");
-        assert!(text.contains("this host's own programs") && text.contains("Files left in `$OUT` are"), "{text}");
+        assert!(text.contains("This host's own programs") && text.contains("Files in `$OUT` are"), "{text}");
     }
     let names: Vec<&str> = first.iter().filter_map(|tool| tool["name"].as_str()).collect();
     let unknown = server.answer(server.request("tools/call", json!({"name": "perl"}))).expect_err("no such tool");
