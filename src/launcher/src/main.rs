@@ -10,7 +10,7 @@ use std::ffi::{c_char, c_int};
 /// no use here, and hides where the arguments are.
 // SAFETY: the name is that of C's entry point, and the signature is the one that C asks for.
 #[unsafe(no_mangle)]
-pub extern "C" fn main(count: c_int, arguments: *mut *mut c_char) -> c_int {
+extern "C" fn main(count: c_int, arguments: *mut *mut c_char) -> c_int {
     // SAFETY: these are C's own arguments. This is the first thing that the process does, so that no thread runs, and
     // nobody owns a descriptor.
     unsafe { sandbox_launcher::start(count, arguments) };

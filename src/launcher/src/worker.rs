@@ -214,7 +214,8 @@ fn work(init: &mut UnixStream) -> Result<Option<Report>, Failure> {
             .map_err(failed("get the program"))?;
         match task {
             Task::Start(program) => {
-                write_message(init, &start_beside(&program, &outputs)).map_err(failed("report the pid of a service"))?
+                write_message(init, &start_beside(&program, &outputs))
+                    .map_err(failed("report the pid of a service"))?;
             }
             Task::Become(program) => return Err(become_program(&program, &outputs)),
             Task::Look => {

@@ -21,6 +21,12 @@ pub struct Store {
     pub directory: TempDir,
 }
 
+impl Default for Store {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Store {
     pub fn new() -> Self {
         Self { directory: TempDir::new().unwrap() }

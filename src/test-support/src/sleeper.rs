@@ -9,6 +9,12 @@ pub struct Sleeper {
     seconds: String,
 }
 
+impl Default for Sleeper {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Sleeper {
     /// Returns a command that sleeps for longer than any test.
     pub fn new() -> Self {

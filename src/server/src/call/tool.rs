@@ -14,6 +14,7 @@ use crate::call::file::{File, FileError};
 use crate::call::job::Job;
 use crate::call::options::OfferedOptions;
 
+#[allow(clippy::redundant_field_names)] // It is generated.
 pub mod table {
     //! The arguments of every tool, and [`TOOLS`].
     use super::*;

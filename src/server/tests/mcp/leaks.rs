@@ -37,7 +37,7 @@ struct Traces {
 impl Traces {
     fn of(server: &Server) -> Self {
         let processes = descendants(server.pid);
-        let entries = |path: &Path| fs::read_dir(path).map_or(0, |entries| entries.count());
+        let entries = |path: &Path| fs::read_dir(path).map_or(0, std::iter::Iterator::count);
         Self {
             descriptors: processes.iter().map(|pid| entries(Path::new(&format!("/proc/{pid}/fd")))).sum(),
             mounts: fs::read_to_string("/proc/self/mountinfo").expect("read the mounts").lines().count(),

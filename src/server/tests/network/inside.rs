@@ -38,7 +38,7 @@ pub struct ProgramResult {
 
 /// Runs one of the programs below with network access by this allow-list.
 pub fn run(entries: &[&str], program: &[&dyn Display]) -> ProgramResult {
-    let program: Vec<String> = program.iter().map(|argument| argument.to_string()).collect();
+    let program: Vec<String> = program.iter().map(std::string::ToString::to_string).collect();
     let own = "/proc/self/exe".to_owned();
     execute(entries, [own, PROGRAM.to_owned()].into_iter().chain(program).collect())
 }
@@ -156,7 +156,7 @@ pub fn program(arguments: impl Iterator<Item = OsString>) {
         }
         ["resolve", host] => println!("{}", shown(resolve(host))),
         ["connect", address, port] => {
-            println!("{}", shown(TcpStream::connect((address, parsed(port))).map(|_| "connected")))
+            println!("{}", shown(TcpStream::connect((address, parsed(port))).map(|_| "connected")));
         }
         ["datagram", address] => println!("{}", shown(datagram(parsed(address)))),
         ["transfer", host, port, bytes] => println!("{}", shown(transfer(host, parsed(port), parsed(bytes)))),
@@ -166,7 +166,7 @@ pub fn program(arguments: impl Iterator<Item = OsString>) {
             println!(
                 "{}",
                 shown(begin(host, parsed(port)).and_then(|(mut stream, _)| stream.read_to_end(&mut Vec::new())))
-            )
+            );
         }
         ["leave", host, port] => println!("{}", shown(begin(host, parsed(port)).and_then(leave))),
         ["sleep"] => std::thread::sleep(Duration::from_secs(5)),

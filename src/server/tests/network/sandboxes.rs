@@ -255,7 +255,7 @@ pub fn call_fails_when_the_server_has_no_descriptor_left() {
 /// Runs a task in a separate process, so that other tests do not change its descriptors.
 fn server(arguments: &[&dyn Display]) -> String {
     let mut command = Command::new("/proc/self/exe");
-    command.arg(SERVER).args(arguments.iter().map(|argument| argument.to_string()));
+    command.arg(SERVER).args(arguments.iter().map(std::string::ToString::to_string));
     let output = command.stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap().trim_end().to_owned()

@@ -123,7 +123,7 @@ fn file_modes_owners_and_attributes_cannot_be_changed() {
                 tried('setxattr', SECRET, 'user.x', b'x')\n\
                 print('end')\n";
     // Only files of the program's user could be changed, and root's programs have none.
-    for setting in without_namespaces().into_iter().filter(|setting| setting.runs_as_caller()) {
+    for setting in without_namespaces().into_iter().filter(super::support::Setting::runs_as_caller) {
         let (_directory, path) = setting.open_directory();
         let secret = path.join("secret");
         let before = fs::metadata(&secret).unwrap();
