@@ -23,9 +23,11 @@ rust.build {
   ];
   compiled = rust.debugDependencies;
   buildType = "debug";
+  # Without benches, one of which has the name of a test.
   cargoBuildFlags = [
     "--workspace"
-    "--all-targets"
+    "--bins"
+    "--tests"
   ];
   env.SANDBOX_MCP_LAUNCHER = lib.getExe rust.launcher;
 
