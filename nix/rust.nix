@@ -7,7 +7,7 @@ pkgs: {
   command = [
     "sh"
     "-c"
-    "if [ -e Cargo.toml ]; then [ -e src ] || ln -s . src; [ -e src/main.rs ] || cp main.rs src; cargo run --quiet --offline; else rustc --edition 2021 -o main main.rs && ./main; fi"
+    "if [ -e Cargo.toml ]; then [ -e src ] || ln -s . src; [ -e src/main.rs ] || ln -s ../main.rs src; cargo run --quiet --offline; else rustc --edition 2021 -o main main.rs && ./main; fi"
   ];
   # Cargo is missing on purpose: a host whose toolchain lacks it still runs single files.
   hostPrograms = [

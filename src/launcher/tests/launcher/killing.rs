@@ -125,7 +125,7 @@ fn fork_bomb_is_limited_and_ends_at_the_deadline() {
         if caller.is_root_to_the_kernel() {
             return;
         }
-        let mut plan = caller.plan("bomb() { bomb | bomb & }; bomb; exec sleep 900");
+        let mut plan = caller.plan("bomb() { bomb | bomb & }; (bomb) & exec sleep 900");
         plan.environment.walls.insert(0, Step::Limit { resource: Resource::Processes, value: 50 });
         plan.call.deadline = Duration::from_millis(700);
         let begin = Instant::now();
@@ -158,7 +158,7 @@ fn fork_bomb_of_the_machine_root_is_killed() {
         assert_eq!(caller.run(&plan).ending(), Ending::OverLimit { limit });
         // Whose processes come and go has seldom too many when somebody looks.
         if kernel_bounds_pids() {
-            plan.program().arguments[2] = "bomb() { bomb | bomb & }; bomb; exec sleep 900".to_owned();
+            plan.program().arguments[2] = "bomb() { bomb | bomb & }; (bomb) & exec sleep 900".to_owned();
             let ending = caller.run(&plan).ending();
             assert!(ending == Ending::OverLimit { limit } || ending == Ending::TimedOut, "{ending:?}");
         }

@@ -52,9 +52,12 @@ pub struct RequestedOptions {
 /// parameter may be that file under another name.
 pub fn parse<A: Arguments>(arguments: Map<String, Value>) -> Result<A, ArgumentError> {
     let mut required = A::SANDBOX.required_files();
-    let has_required =
-        |arguments: &Map<String, Value>, name| arguments.contains_key(name) || !A::SANDBOX.instead.is_empty();
-    let missing = required.find(|(parameter, _)| !has_required(&arguments, *parameter));
+    let has_file = |name: &&str| {
+        let files = arguments.get("files").and_then(Value::as_array);
+        files.is_some_and(|files| files.iter().any(|file| file["filename"] == **name))
+    };
+    let has_other_entrypoint = A::SANDBOX.instead.iter().any(has_file);
+    let missing = required.find(|(parameter, _)| !arguments.contains_key(*parameter) && !has_other_entrypoint);
     let error = match serde_path_to_error::deserialize(Argument(arguments.into())) {
         Ok(parsed) => return Ok(parsed),
         Err(error) => {

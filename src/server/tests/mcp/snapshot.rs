@@ -37,12 +37,20 @@ fn snapshot_tools_list_is_unchanged() {
     let is_pinned = server.sh("true").field("environment") != "host";
     let actual: Map<String, Value> =
         tools(&server).into_iter().map(|tool| (tool["name"].as_str().expect("a name").to_owned(), tool)).collect();
-    if is_pinned && !crate::is_by_nix() {
+    if is_pinned && std::env::var_os(RENEW).is_some() {
         assert_snapshot("tools", &actual.into());
         return;
     }
-    // A host has other programs, no packages on demand, and not every tool.
     let snapshot: Value = serde_json::from_str(SNAPSHOT).expect("the snapshot is JSON");
+    // Where Nix cannot realise all environments, some tools are not listed.
+    assert!(!actual.is_empty());
+    if is_pinned && !crate::is_by_nix() {
+        for (name, tool) in &actual {
+            assert_eq!(*tool, snapshot["tools"][name], "{name}");
+        }
+        return;
+    }
+    // A host has other programs, no packages on demand, and not every tool.
     for (name, tool) in &actual {
         for key in ["title", "annotations", "outputSchema", "_meta"] {
             assert_eq!(tool[key], snapshot["tools"][name][key], "{key} of {name}");
