@@ -95,12 +95,11 @@ impl Private {
         let first = self.server.sh("echo first");
         let environment = Self::environment(&first).to_owned();
         self.delete(&environment);
-        let own = self.beside(&["find", "/nix/store", "-maxdepth", "1", "-name", "*-sandbox-mcp-shell-links.drv"]);
+        // Other servers delete paths of their calls meanwhile.
+        let find = ["find", "/nix/store", "-ignore_readdir_race", "-maxdepth", "1", "-name"];
+        let own = self.beside(&[&find[..], &["*-sandbox-mcp-shell-links.drv"]].concat());
         text(&own.stdout).lines().for_each(|drv| self.delete(drv));
-        assert_eq!(
-            text(&self.beside(&["find", "/nix/store", "-maxdepth", "1", "-name", "*-sandbox-mcp-shell.drv"]).stdout),
-            ""
-        );
+        assert_eq!(text(&self.beside(&[&find[..], &["*-sandbox-mcp-shell.drv"]].concat()).stdout), "");
         environment
     }
 
