@@ -95,12 +95,16 @@ impl Private {
         let first = self.server.sh("echo first");
         let environment = Self::environment(&first).to_owned();
         self.delete(&environment);
-        // Other servers delete paths of their calls meanwhile.
-        let find = ["find", "/nix/store", "-ignore_readdir_race", "-maxdepth", "1", "-name"];
-        let own = self.beside(&[&find[..], &["*-sandbox-mcp-shell-links.drv"]].concat());
-        text(&own.stdout).lines().for_each(|drv| self.delete(drv));
-        assert_eq!(text(&self.beside(&[&find[..], &["*-sandbox-mcp-shell.drv"]].concat()).stdout), "");
+        self.paths_that_end_in("-sandbox-mcp-shell-links.drv").iter().for_each(|drv| self.delete(drv));
+        assert_eq!(self.paths_that_end_in("-sandbox-mcp-shell.drv"), Vec::<String>::new());
         environment
+    }
+
+    /// Lists the paths of the store whose names end so, from the directory's entries only: a search that also looks at
+    /// each path fails when another server deletes one of a call meanwhile.
+    fn paths_that_end_in(&self, suffix: &str) -> Vec<String> {
+        let names = text(&self.beside(&["ls", "-U", "--color=never", "/nix/store"]).stdout);
+        names.lines().filter(|name| name.ends_with(suffix)).map(|name| format!("/nix/store/{name}")).collect()
     }
 
     pub fn assert_works(&self) {
