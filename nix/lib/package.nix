@@ -8,13 +8,9 @@ rust.build {
   pname = "sandbox-mcp";
 
   # A user who installs the server compiles no tests: tests.nix does, and nix/checks runs them.
-  files = [ rust.serverSources ];
-  compiled = rust.releaseDependencies;
-  cargoBuildFlags = [
-    "--package"
-    "sandbox-mcp"
-    "--bins"
-  ];
+  files = [ rust.programSources ];
+  compiled = rust.releaseLibraries;
+  cargoBuildFlags = rust.releaseFlags;
 
   env = {
     SANDBOX_MCP_LAUNCHER = lib.getExe rust.launcher;

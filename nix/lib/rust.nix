@@ -1,5 +1,6 @@
-# What is compiled from the Rust sources, by way of buildRustPackage. Crates of others are compiled once for each kind of build, and the
-# launcher for itself, so that a change of the sources compiles no more than the sources.
+# What is compiled from the Rust sources, by way of buildRustPackage. What changes seldom is a derivation of its own: the crates of
+# others, once for each kind of build, the launcher, and the libraries of the server. So a change of the sources compiles no more than
+# the sources, and a change of a sandbox no more than the package that the manifest enters.
 {
   glibc,
   lib,
@@ -11,7 +12,9 @@ let
 
   root = ../..;
   workspace = (lib.importTOML (root + "/Cargo.toml")).workspace;
-  server = lib.importTOML (root + "/src/server/Cargo.toml");
+  packages = map (
+    directory: (lib.importTOML (root + "/${directory}/Cargo.toml")) // { inherit directory; }
+  ) workspace.members;
 
   # What cargo reads of every member, whatever it compiles.
   manifests = unions (
@@ -26,7 +29,8 @@ let
   tests = unions [
     (root + "/src/launcher/tests")
     (root + "/src/manifest/tests")
-    (root + "/src/server/benches")
+    (root + "/src/sandbox-mcp/benches")
+    (root + "/src/sandbox-mcp/tests")
     (root + "/src/server/tests")
   ];
 
@@ -65,11 +69,14 @@ let
           for member in ${toString workspace.members}; do
             [ -e $member/src ] || stub $member/src/{lib,main}.rs
           done
-          stub build.rs
+          stub build.rs src/server/build.rs
           stub ${
             toString (
-              map (test: "src/server/tests/${test.name}.rs") server.test
-              ++ map (bench: "src/server/benches/${bench.name}.rs") server.bench
+              lib.concatMap (
+                package:
+                map (test: "${package.directory}/tests/${test.name}.rs") package.test or [ ]
+                ++ map (bench: "${package.directory}/benches/${bench.name}.rs") package.bench or [ ]
+              ) packages
             )
           }
         '';
@@ -96,43 +103,62 @@ let
       ]
     );
 
-  # The crates of others, compiled as for `cargo build` with these flags: a target directory.
+  # A target directory, as `cargo build` with these flags leaves it, for the packages whose sources `files` has.
   dependencies =
-    arguments:
+    {
+      # The names of packages that are stubs.
+      stubs ? map (package: package.package.name) packages,
+      ...
+    }@arguments:
     build (
       {
         files = [ ];
-        # Nobody shall take the stubs for the members that they stand for.
+        # Nobody shall take the stubs for the packages that they stand for.
         installPhase = ''
           runHook preInstall
           find target -path '*/.fingerprint/*' -maxdepth 4 \( ${
-            lib.concatMapStringsSep " -o " (member: "-name '${member}-*'") members
+            lib.concatMapStringsSep " -o " (name: "-name '${name}-*'") stubs
           } \) -exec rm -r {} +
           cp -r target $out
           runHook postInstall
         '';
         dontFixup = true;
       }
-      // arguments
+      // removeAttrs arguments [ "stubs" ]
     );
-  members = map (
-    member: (lib.importTOML (root + "/${member}/Cargo.toml")).package.name
-  ) workspace.members;
+
+  # The program with all that it needs, but no tests.
+  releaseFlags = [
+    "--package"
+    "sandbox-mcp"
+    "--bins"
+  ];
+
+  # What is compiled into the server, whatever its manifest is.
+  librarySources = difference sources (unions [
+    tests
+    (root + "/build.rs")
+    (root + "/nix/manifest.json")
+    (root + "/src/launcher")
+    (root + "/src/sandbox-mcp")
+    (root + "/src/test-support")
+  ]);
 in
-{
+rec {
   inherit
     build
     dependencies
+    releaseFlags
     sources
     tests
     ;
 
-  # The server's sources without those of its tests.
-  serverSources = difference sources (unions [
-    tests
-    (root + "/src/launcher")
-    (root + "/src/test-support")
-  ]);
+  # The program's sources without those of its tests.
+  programSources = unions [
+    librarySources
+    (root + "/build.rs")
+    (root + "/src/sandbox-mcp/src")
+  ];
 
   # The launcher, which the server embeds: one static program, which the kernel starts for every sandbox.
   launcher = build {
@@ -173,10 +199,16 @@ in
 
   releaseDependencies = dependencies {
     pname = "sandbox-mcp-dependencies";
-    cargoBuildFlags = [
-      "--package"
-      "sandbox-mcp"
-      "--bins"
-    ];
+    cargoBuildFlags = releaseFlags;
+  };
+
+  # These, and the libraries of the server.
+  releaseLibraries = dependencies {
+    pname = "sandbox-mcp-libraries";
+    files = [ librarySources ];
+    stubs = [ "sandbox-mcp" ];
+    compiled = releaseDependencies;
+    cargoBuildFlags = releaseFlags;
+    env.SANDBOX_MCP_LAUNCHER = lib.getExe launcher;
   };
 }

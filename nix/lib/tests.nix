@@ -37,6 +37,7 @@ rust.build {
     "--no-fail-fast"
     "--lib"
     "--test=build"
+    "--test=build_script"
     "--test=codegen"
     "--test=rooms"
     "--test=store"
@@ -55,10 +56,7 @@ rust.build {
     for test in attacks by-nix cases launcher mcp network realise store; do
       cp "$(programs ''${test/-/_})" $out/bin/$test
     done
-    # The server's program is called like the unit tests of its library.
-    for program in $(programs sandbox_mcp); do
-      cmp --silent $program $built/sandbox-mcp || cp $program $out/bin/unit
-    done
+    cp "$(programs sandbox_server)" $out/bin/unit
     ln -s ${lib.getExe rust.launcher} $out/bin/sandbox-launcher
     # checks/run reads which of the unit tests are left to it.
     mkdir $out/share

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use sandbox_mcp::fuzzing::{shown_name, uri};
+use sandbox_server::fuzzing::{shown_name, uri};
 
 fuzz_target!(|bytes: &[u8]| {
     let path = Path::new(OsStr::from_bytes(bytes));

@@ -2,6 +2,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sandbox_mcp::fuzzing::answer_question;
+use sandbox_server::fuzzing::answer_question;
 
 fuzz_target!(|message: &[u8]| answer_question(message));

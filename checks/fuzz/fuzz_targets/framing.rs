@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use libfuzzer_sys::fuzz_target;
-use sandbox_mcp::fuzzing::{Line, Lines};
+use sandbox_server::fuzzing::{Line, Lines};
 use tokio::io::{AsyncRead, ReadBuf};
 
 /// Bytes that a line may have, so small that inputs of libFuzzer's usual size exceed it.

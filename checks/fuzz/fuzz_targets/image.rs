@@ -2,6 +2,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sandbox_mcp::fuzzing::read_image;
+use sandbox_server::fuzzing::read_image;
 
 fuzz_target!(|bytes: &[u8]| read_image(bytes));

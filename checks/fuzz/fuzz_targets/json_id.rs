@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sandbox_mcp::fuzzing::IdFinder;
+use sandbox_server::fuzzing::IdFinder;
 use serde_json::Value;
 
 /// Beyond this length the scanner gives up on an id on purpose.

@@ -2,6 +2,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sandbox_mcp::fuzzing::read_receipt;
+use sandbox_server::fuzzing::read_receipt;
 
 fuzz_target!(|bytes: &[u8]| read_receipt(bytes));

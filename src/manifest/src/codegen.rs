@@ -1,7 +1,7 @@
 //! Manifest → Rust source: a pure function, run by build.rs and tested with golden files.
 //!
 //! The generated source is data, and structs of arguments that implement the trait of the server's `call/arguments.rs`;
-//! behaviour is written by hand there.
+//! behaviour is written by hand there. It takes its names from the server's `generated.rs`.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote};
@@ -26,6 +26,9 @@ pub fn generate(manifest: &Manifest) -> Result<String, ManifestError> {
     let sets = manifest.package_sets.iter().map(|(id, set)| package_set(id, set));
     let set_names = manifest.package_sets.keys().map(|id| set_name(id));
     let source = quote! {
+        use sandbox_server::generated::*;
+        use serde::Deserialize;
+
         /// The system that the environments are for; none when this server was built from the portable manifest.
         pub const SYSTEM: Option<&str> = #system;
 

@@ -9,8 +9,9 @@
 //! ```
 //!
 //! Each file `nix/<id>.nix` defines one sandbox, which is one tool. The flake evaluates all of them into a manifest, and
-//! build.rs generates a struct of parameters per tool and a table of tools from it ([`call::tool`]). The environment of a
-//! tool is therefore fixed when the server is compiled: at run time, Nix only realises (builds or downloads) derivations
+//! build.rs generates a struct of parameters per tool and a table of tools from it, in the program's package: this crate
+//! takes them as its [catalog](call::catalog), and does not depend on the manifest. The environment of a tool is therefore
+//! fixed when the server is compiled: at run time, Nix only realises (builds or downloads) derivations
 //! that are already known, and never evaluates anything. The same holds for the packages that a call may ask for
 //! ([`call::packages`]). The `.drv` files, thousands of them, are embedded in the server as one compressed
 //! [archive](nix_store::archive); those that are needed are added to the store first ([`nix::unpack`]).
@@ -64,11 +65,16 @@
 //! Evaluation of Nix at run time; a configuration that changes what a pinned environment is; state between calls; a
 //! daemon; Docker.
 
+// The table of tools that unit tests use names this crate as any other crate would.
+#[cfg(test)]
+extern crate self as sandbox_server;
+
 pub mod call;
 pub mod cli;
 pub mod executor;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+pub mod generated;
 pub mod mcp;
 pub mod network;
 pub mod nix;
@@ -76,3 +82,6 @@ pub mod runner;
 pub mod sandbox;
 #[cfg(test)]
 mod testing;
+
+/// The name of the program and of the server, by which shells find completions and clients know whom they talk to.
+pub const PROGRAM: &str = "sandbox-mcp";

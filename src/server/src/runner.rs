@@ -11,6 +11,7 @@ use tokio::sync::{Mutex, OnceCell, Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
+use crate::call::catalog::catalog;
 use crate::call::choice::{Executor, ExecutorChoice, Remote};
 use crate::call::definition::{Environment, Network, Package, Sandbox};
 use crate::call::job::Job;
@@ -18,7 +19,6 @@ use crate::call::options::OfferedOptions;
 use crate::call::outcome::{Fallback, Outcome};
 use crate::call::packages::{NoPackages, Packages};
 use crate::call::stage::{OnStage, Stage};
-use crate::call::tool::{SYSTEM, TOOLS};
 use crate::executor::derivation::Derivations;
 use crate::executor::{CallContext, ExecutorError, Executors, direct};
 use crate::nix::realise::{RealiseError, Realiser};
@@ -143,7 +143,7 @@ impl Runner {
             executors: Executors::new(options.ready, derivations, options.allow_unconfined),
             nix_fallback_works: OnceCell::new(),
             view_cache: ViewCache::default(),
-            views: TOOLS.iter().map(|tool| (tool.sandbox.id, Views::default())).collect(),
+            views: catalog().tools.iter().map(|tool| (tool.sandbox.id, Views::default())).collect(),
             options,
         }
     }
@@ -158,7 +158,7 @@ impl Runner {
 
     /// Returns whether programs run in pinned environments, unless this machine lacks what these need.
     pub fn is_pinned(&self) -> bool {
-        SYSTEM.is_some() && self.options.executor != Some(Executor::Direct)
+        catalog().system.is_some() && self.options.executor != Some(Executor::Direct)
     }
 
     /// Returns the longest time that the operator lets any program run, if there is one.
@@ -171,7 +171,7 @@ impl Runner {
     pub fn offered_options(&self) -> OfferedOptions {
         let OfferedOptions { executor, packages } = self.options.offered;
         let packages = match self.options.executor {
-            _ if SYSTEM.is_none() => Err(NoPackages::Unpinned),
+            _ if catalog().system.is_none() => Err(NoPackages::Unpinned),
             Some(Executor::Direct) => Err(NoPackages::Direct),
             _ => packages,
         };
@@ -181,7 +181,7 @@ impl Runner {
     /// Waits until it is known whether Nix can take the place of namespaces, and returns whether it can or need not. This
     /// may take minutes if it has to be tried and an environment to be realised first.
     pub async fn settle(&self) -> bool {
-        if let Some(tool) = TOOLS.iter().find(|tool| self.is_left_open(&tool.sandbox)) {
+        if let Some(tool) = catalog().tools.iter().find(|tool| self.is_left_open(&tool.sandbox)) {
             self.best(&tool.sandbox).await;
         }
         self.nix_fallback_works.get().is_none_or(Result::is_ok)
@@ -276,7 +276,7 @@ impl Runner {
     /// had.
     async fn try_derivation(&self, called: &'static Sandbox) -> Result<(), String> {
         let is_fit = |sandbox: &&Sandbox| sandbox.environment.is_some() && sandbox.network == Network::None;
-        let others = TOOLS.iter().map(|tool| &tool.sandbox).filter(|other| other.id != called.id);
+        let others = catalog().tools.iter().map(|tool| &tool.sandbox).filter(|other| other.id != called.id);
         let mut fit: Vec<_> = [called].into_iter().chain(others).filter(is_fit).collect();
         // What is in the store already is tried at once.
         let is_present = |environment: &Environment| Path::new(environment.out).exists();
@@ -485,7 +485,7 @@ impl Runner {
     /// Returns the tools whose calls can be carried out here.
     pub async fn available(&self) -> Vec<&'static str> {
         let mut names = Vec::new();
-        for sandbox in TOOLS.iter().map(|tool| &tool.sandbox) {
+        for sandbox in catalog().tools.iter().map(|tool| &tool.sandbox) {
             if self.backend(sandbox).await.is_ok() {
                 names.push(sandbox.id);
             }

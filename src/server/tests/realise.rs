@@ -9,9 +9,9 @@ use std::{env, fs};
 use libtest_mimic::{Arguments, Failed, Trial};
 use nix_store::nar::Node;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
-use sandbox_mcp::call::definition::Environment;
-use sandbox_mcp::call::stage::Stage;
-use sandbox_mcp::nix::realise::{RealiseError, Realiser};
+use sandbox_server::call::definition::Environment;
+use sandbox_server::call::stage::Stage;
+use sandbox_server::nix::realise::{RealiseError, Realiser};
 use tempfile::TempDir;
 
 type Body = fn() -> Result<(), Failed>;

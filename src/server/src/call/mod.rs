@@ -4,6 +4,7 @@ pub mod argument_error;
 pub mod arguments;
 pub mod artifacts;
 pub mod capture;
+pub mod catalog;
 pub mod choice;
 pub mod definition;
 pub mod file;

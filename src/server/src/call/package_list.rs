@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
+use crate::call::catalog::catalog;
 use crate::call::definition::{Package, PackageSet};
 use crate::call::packages::find;
-use crate::call::tool::{PACKAGE_SETS, TOOLS};
 
 /// The URI of the list as a resource.
 pub use sandbox_manifest::parameter::PACKAGES_URI as URI;
@@ -14,7 +14,7 @@ pub const MIME: &str = "text/markdown";
 
 /// Returns whether this server has no packages.
 pub fn is_empty() -> bool {
-    PACKAGE_SETS.iter().all(|set| set.packages.is_empty())
+    catalog().package_sets.iter().all(|set| set.packages.is_empty())
 }
 
 /// Returns the tools that have a package of this name.
@@ -24,7 +24,7 @@ pub fn tools_with(name: &str) -> Vec<&'static str> {
 
 fn tools(is_meant: impl Fn(&'static PackageSet) -> bool) -> Vec<&'static str> {
     let takes = |sets: &[&'static PackageSet]| sets.iter().any(|set| is_meant(set));
-    TOOLS.iter().filter(|tool| takes(tool.sandbox.package_sets)).map(|tool| tool.sandbox.id).collect()
+    catalog().tools.iter().filter(|tool| takes(tool.sandbox.package_sets)).map(|tool| tool.sandbox.id).collect()
 }
 
 /// Returns the list in Markdown.
@@ -33,9 +33,9 @@ pub fn markdown() -> String {
         "# {TITLE}\n\nGive their names in the parameter `packages` of a call. They are there for that call, beside what the \
          tool has anyway.\n"
     );
-    for set in PACKAGE_SETS {
+    for set in catalog().package_sets {
         let tools = tools(|other| std::ptr::eq(*set, other));
-        let tools = if tools.len() == TOOLS.len() { "all tools".to_owned() } else { tools.join(", ") };
+        let tools = if tools.len() == catalog().tools.len() { "all tools".to_owned() } else { tools.join(", ") };
         // What is written to a string always succeeds.
         let _ = write!(text, "\n## {}, for {tools}\n\n", set.description);
         set.packages.iter().for_each(|package| text.push_str(&line(package)));

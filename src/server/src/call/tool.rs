@@ -1,7 +1,6 @@
 //! The tool table, and the way from a call's arguments to a job.
 
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::{Map, Value};
 
@@ -9,33 +8,11 @@ use sandbox_plan::plan::OUT;
 
 use crate::call::argument_error::ArgumentError;
 use crate::call::arguments::{self, Arguments, NamedFiles, RequestedOptions};
-use crate::call::definition::{Annotations, Network, Programs, Resources, Sandbox};
+use crate::call::catalog::catalog;
+use crate::call::definition::Sandbox;
 use crate::call::file::{File, FileError};
 use crate::call::job::Job;
 use crate::call::options::OfferedOptions;
-
-#[allow(clippy::redundant_field_names)] // It is generated.
-pub mod table {
-    //! The arguments of every tool, and [`TOOLS`].
-    use super::*;
-    // A manifest need not name an environment, nor allow a host, nor start a service, nor replace an entrypoint.
-    #[allow(unused_imports)]
-    use std::net::Ipv4Addr;
-
-    use serde::Deserialize;
-
-    #[allow(unused_imports)]
-    use crate::call::arguments::{entrypoint, field};
-    use crate::call::choice::Executor;
-    #[allow(unused_imports)]
-    use crate::call::definition::{Environment, Package, PackageSet, Readiness, Service};
-    use sandbox_manifest::parameter::{Parameter, ParameterKind};
-    #[allow(unused_imports)]
-    use sandbox_manifest::policy::{Entry, Pattern};
-    include!(concat!(env!("OUT_DIR"), "/sandboxes.rs"));
-}
-
-pub use table::{PACKAGE_SETS, SYSTEM, TOOLS};
 
 /// The files and the options of a call.
 type Parts = (Vec<File>, RequestedOptions);
@@ -51,7 +28,8 @@ pub struct Tool {
 }
 
 impl Tool {
-    pub(crate) const fn of<A: Arguments>() -> Self {
+    /// Returns the row of the tool that has these arguments.
+    pub const fn of<A: Arguments>() -> Self {
         Self {
             sandbox: A::SANDBOX,
             parse: |arguments| arguments::parse::<A>(arguments)?.into_parts(),
@@ -88,13 +66,13 @@ impl Tool {
 
     /// Returns the tool of this name.
     pub fn by_name(name: &str) -> Option<&'static Tool> {
-        let index = TOOLS.binary_search_by_key(&name, |tool| tool.sandbox.id).ok()?;
-        Some(&TOOLS[index])
+        let index = catalog().tools.binary_search_by_key(&name, |tool| tool.sandbox.id).ok()?;
+        Some(&catalog().tools[index])
     }
 
     /// Lists all names, for messages: `go, java, …`.
     pub fn names() -> String {
-        TOOLS.iter().map(|tool| tool.sandbox.id).collect::<Vec<_>>().join(", ")
+        catalog().tools.iter().map(|tool| tool.sandbox.id).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -113,8 +91,8 @@ mod tests {
 
     #[test]
     fn table_is_sorted_and_lookups_find_every_tool() {
-        assert!(TOOLS.is_sorted_by_key(|tool| tool.sandbox.id));
-        for tool in TOOLS {
+        assert!(catalog().tools.is_sorted_by_key(|tool| tool.sandbox.id));
+        for tool in catalog().tools {
             assert_eq!(Tool::by_name(tool.sandbox.id).expect("it is listed").sandbox.id, tool.sandbox.id);
         }
         assert!(Tool::by_name("perl").is_none());
@@ -122,7 +100,7 @@ mod tests {
 
     #[test]
     fn table_names_the_entrypoint_first_and_every_option() {
-        for Tool { sandbox, .. } in TOOLS {
+        for Tool { sandbox, .. } in catalog().tools {
             assert_eq!(sandbox.required_files().next().expect("an entrypoint").1, sandbox.entrypoint);
             let names: Vec<_> = sandbox.parameters.iter().map(|parameter| parameter.name).collect();
             assert!(names.ends_with(&["files", "executor", "cache", "packages"]), "{names:?}");

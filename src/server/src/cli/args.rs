@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::builder::{FalseyValueParser, OsStr, Resettable};
 use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::PROGRAM;
 use crate::call::choice::{self, ExecutorChoice, Remote};
 use crate::call::options::OfferedOptions;
 use crate::call::packages::NoPackages;
@@ -17,7 +18,7 @@ use crate::runner::Options;
 ///
 /// Without a command it serves MCP on standard input and output.
 #[derive(Debug, Parser)]
-#[command(version, about, args_conflicts_with_subcommands = true)]
+#[command(name = PROGRAM, version, about, args_conflicts_with_subcommands = true)]
 pub struct CommandLine {
     /// Serve MCP on standard input and output, which is the default.
     #[arg(long, overrides_with = "stdio")]

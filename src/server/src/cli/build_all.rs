@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use crate::call::catalog::catalog;
 use crate::call::stage::Stage;
-use crate::call::tool::TOOLS;
 use crate::runner::Runner;
 
 /// Realises all, and goes on with the others when one fails.
@@ -15,7 +15,7 @@ pub async fn run(runner: Runner) -> ExitCode {
     let style = ProgressStyle::with_template("{spinner} {prefix:14} {wide_msg}").expect("the template is valid");
     let mut failures = Vec::new();
     // One after another: Nix works on what one environment needs with all cores already, and its lines stay apart.
-    for tool in TOOLS {
+    for tool in catalog().tools {
         let bar = bars.add(ProgressBar::new_spinner().with_style(style.clone()).with_prefix(tool.sandbox.id));
         bar.enable_steady_tick(Duration::from_millis(100));
         let on_stage = |stage: Stage| {

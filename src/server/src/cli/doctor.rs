@@ -6,10 +6,9 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use crate::call::tool::{SYSTEM, TOOLS};
+use crate::call::catalog::catalog;
 use crate::executor::direct;
 use crate::nix::realise::Realiser;
-use crate::nix::unpack::ARCHIVE;
 use crate::runner::Runner;
 use crate::sandbox::backend::Backend;
 use crate::sandbox::host;
@@ -129,15 +128,15 @@ fn daemon(socket: &Path) -> Finding {
 }
 
 fn environments(realiser: &Realiser) -> Vec<Finding> {
-    let Some(system) = SYSTEM else {
+    let Some(system) = catalog().system else {
         return vec![lacking(
             "pinned",
             "none: this server was built without Nix, so tools run on this host's toolchains; `nix build` makes one with \
              pinned environments",
         )];
     };
-    let mut findings = vec![good("system", system), derivations(ARCHIVE)];
-    findings.extend(TOOLS.iter().filter_map(|tool| Some((tool, tool.sandbox.environment.as_ref()?))).map(
+    let mut findings = vec![good("system", system), derivations(catalog().archive)];
+    findings.extend(catalog().tools.iter().filter_map(|tool| Some((tool, tool.sandbox.environment.as_ref()?))).map(
         |(tool, environment)| {
             let id = tool.sandbox.id;
             match (Path::new(environment.out).exists(), realiser.nix_store()) {
@@ -227,7 +226,7 @@ fn toolchains(walls: &MachineWalls) -> Vec<Finding> {
 /// Reports what a call of each tool would run on.
 async fn tools(runner: &Runner) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for tool in TOOLS {
+    for tool in catalog().tools {
         let id = tool.sandbox.id;
         // It tries what stands in for namespaces, which `backend` takes for granted until then.
         let executor = runner.executor(&tool.sandbox).await;

@@ -8,11 +8,9 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use clap_complete::Shell;
 
+use crate::PROGRAM;
 use crate::cli::args::CommandLine;
 use crate::cli::run::OWN_FAILURE;
-
-/// The name of the program, by which shells find its completions.
-const PROGRAM: &str = "sandbox-mcp";
 
 /// Prints the completion script of a shell.
 pub fn completions(shell: Shell) -> ExitCode {

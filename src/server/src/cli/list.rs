@@ -2,16 +2,16 @@
 
 use std::process::ExitCode;
 
-use crate::call::tool::TOOLS;
+use crate::call::catalog::catalog;
 use crate::mcp::description::description;
 use crate::runner::Runner;
 
 /// Prints the list. The status is 0 even if there is no tool in it: `doctor` judges.
 pub async fn run(runner: &Runner) -> ExitCode {
-    let widest = TOOLS.iter().map(|tool| tool.sandbox.id.len()).max().unwrap_or_default();
+    let widest = catalog().tools.iter().map(|tool| tool.sandbox.id.len()).max().unwrap_or_default();
     let mut missing = Vec::new();
     runner.settle().await;
-    for sandbox in TOOLS.iter().map(|tool| &tool.sandbox) {
+    for sandbox in catalog().tools.iter().map(|tool| &tool.sandbox) {
         match runner.backend(sandbox).await {
             Ok(backend) => {
                 println!("{:widest$}  {}", sandbox.id, description(sandbox, &backend, runner.longest(sandbox)));

@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::{fs, io};
 
+use crate::call::catalog::catalog;
 use crate::call::definition::Package;
 use crate::call::file::File;
 use crate::call::stage::{OnStage, Stage};
-use crate::call::tool::{PACKAGE_SETS, TOOLS};
 use crate::cli::run::{CliCall, CliCallError, OWN_FAILURE, ReceiptOfCallError, derivation};
 use crate::executor::derivation::{NixRunError, nonce};
 use crate::nix::exported::{self, ExportedError};
@@ -78,11 +78,11 @@ async fn reproduce(call: CliCall<'_>, runner: &Runner) -> Result<Vec<String>, Re
     let of_ours = |sandbox: &&crate::call::definition::Sandbox| {
         sandbox.environment.as_ref().is_some_and(|environment| environment.out == receipt.environment())
     };
-    if let Some(sandbox) = TOOLS.iter().map(|tool| &tool.sandbox).find(of_ours) {
+    if let Some(sandbox) = catalog().tools.iter().map(|tool| &tool.sandbox).find(of_ours) {
         runner.realise(sandbox, &on_stage).await?;
     }
     let is_needed = |package: &&Package| receipt.packages().any(|out| out == package.environment.out);
-    for package in PACKAGE_SETS.iter().flat_map(|set| set.packages).filter(is_needed) {
+    for package in catalog().package_sets.iter().flat_map(|set| set.packages).filter(is_needed) {
         runner.realise_package(package, &on_stage).await?;
     }
     let failed = |source| ReproduceError::Receipt { path: call.tool.into(), source };

@@ -51,12 +51,12 @@ impl Environments {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::tool::TOOLS;
+    use crate::call::catalog::catalog;
 
     #[test]
     fn environment_is_cached_per_view() {
         let environments = Environments::default();
-        for tool in TOOLS {
+        for tool in catalog().tools {
             let (view, mut other) = (Arc::new(View::empty()), View::empty());
             let first = environments.of(&tool.sandbox, &view);
             assert!(Arc::ptr_eq(&first, &environments.of(&tool.sandbox, &view)), "{}", tool.sandbox.id);
@@ -69,11 +69,11 @@ mod tests {
     #[test]
     fn environment_is_evicted_with_its_view() {
         let (environments, kept) = (Environments::default(), Arc::new(View::empty()));
-        for tool in TOOLS {
+        for tool in catalog().tools {
             environments.of(&tool.sandbox, &kept);
             environments.of(&tool.sandbox, &Arc::new(View::empty()));
         }
         // The last entry is of a dropped view; the next call evicts it.
-        assert_eq!(environments.cached.lock().unwrap().len(), TOOLS.len() + 1);
+        assert_eq!(environments.cached.lock().unwrap().len(), catalog().tools.len() + 1);
     }
 }

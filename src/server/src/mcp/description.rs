@@ -52,7 +52,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::call::tool::{TOOLS, Tool};
+    use crate::call::catalog::catalog;
+    use crate::call::tool::Tool;
     use crate::sandbox::view::View;
 
     const LIMIT: Duration = Duration::from_secs(7);
@@ -69,7 +70,7 @@ mod tests {
 
     #[test]
     fn description_has_no_placeholder_left_for_any_backend() {
-        for tool in TOOLS {
+        for tool in catalog().tools {
             for backend in [Backend::Pinned, host(true), host(false)] {
                 let text = description(&tool.sandbox, &backend, LIMIT);
                 assert!(!text.contains(['{', '}']) && !text.contains("  "), "{text}");
@@ -90,7 +91,7 @@ mod tests {
 
     #[test]
     fn directory_of_artifacts_has_no_path_without_namespaces() {
-        for tool in TOOLS {
+        for tool in catalog().tools {
             let text = description(&tool.sandbox, &host(false), LIMIT);
             assert!(text.contains("Files in `$OUT` are returned") && !text.contains(OUT), "{text}");
             assert!(description(&tool.sandbox, &host(true), LIMIT).contains(OUT));

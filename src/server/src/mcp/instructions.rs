@@ -76,13 +76,13 @@ fn range(values: impl Iterator<Item = u64> + Clone) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::tool::TOOLS;
+    use crate::call::catalog::catalog;
 
     const PINNED: Mode = Mode { is_pinned: true, has_packages: true, longest: None };
     const HOST: Mode = Mode { is_pinned: false, has_packages: false, longest: None };
 
     fn sandboxes() -> Vec<&'static Sandbox> {
-        TOOLS.iter().map(|tool| &tool.sandbox).collect()
+        catalog().tools.iter().map(|tool| &tool.sandbox).collect()
     }
 
     #[test]

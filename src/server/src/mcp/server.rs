@@ -21,12 +21,14 @@ use tokio_util::task::TaskTracker;
 
 use sandbox_manifest::parameter::input_schema;
 
+use crate::PROGRAM;
+use crate::call::catalog::catalog;
 use crate::call::job::Job;
 use crate::call::options::OfferedOptions;
 use crate::call::package_list;
 use crate::call::packages::NoPackages;
 use crate::call::stage::Stage;
-use crate::call::tool::{TOOLS, Tool};
+use crate::call::tool::Tool;
 use crate::mcp::answer::{self, Answer, Item};
 use crate::mcp::description::description;
 use crate::mcp::instructions::{Mode, instructions};
@@ -63,7 +65,7 @@ impl Server {
     pub fn new(runner: Runner, structured_results: bool, shutdown: CancellationToken) -> Self {
         let runner = Arc::new(runner);
         // Toolchains of all tools are searched at once, while the client still initializes the session.
-        for tool in TOOLS {
+        for tool in catalog().tools {
             let runner = runner.clone();
             tokio::spawn(async move { runner.backend(&tool.sandbox).await });
         }
@@ -182,7 +184,7 @@ impl Progress {
 
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
-        let sandboxes: Vec<_> = TOOLS.iter().map(|tool| &tool.sandbox).collect();
+        let sandboxes: Vec<_> = catalog().tools.iter().map(|tool| &tool.sandbox).collect();
         let mode = Mode {
             is_pinned: self.runner.is_pinned(),
             has_packages: self.lists_packages(),
@@ -191,9 +193,7 @@ impl ServerHandler for Server {
         let mut capabilities = ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build();
         capabilities.resources = self.lists_packages().then(Default::default);
         ServerConfig::new(capabilities)
-            .with_server_info(
-                Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).with_title("Sandbox MCP"),
-            )
+            .with_server_info(Implementation::new(PROGRAM, env!("CARGO_PKG_VERSION")).with_title("Sandbox MCP"))
             .with_instructions(instructions(&sandboxes, mode))
     }
 
@@ -218,7 +218,7 @@ impl ServerHandler for Server {
         }
         let output_schema = self.structured_results.then(|| Arc::new(answer::schema()));
         let mut tools = Vec::new();
-        for tool in TOOLS {
+        for tool in catalog().tools {
             match self.runner.backend(&tool.sandbox).await {
                 Ok(backend) => tools.push(self.describe(tool, &backend, output_schema.as_ref())),
                 // A tool that cannot be used would only cost the model tokens.

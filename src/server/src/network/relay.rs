@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_linger;
@@ -97,7 +98,9 @@ async fn carry(inside: &mut TcpStream, outside: &mut TcpStream) {
 
 /// Copies both directions, and returns whether both ended regularly.
 async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(inside: (R, W), outside: (R, W)) -> bool {
-    let (mut out, mut back) = (std::pin::pin!(copy(inside.0, outside.1)), std::pin::pin!(copy(outside.0, inside.1)));
+    let broken = AtomicBool::new(false);
+    let mut out = std::pin::pin!(copy(inside.0, outside.1, &broken));
+    let mut back = std::pin::pin!(copy(outside.0, inside.1, &broken));
     // If writing fails, the other direction continues: that side may still send the reason.
     let (first, second) = tokio::select! {
         first = &mut out => match first {
@@ -119,13 +122,23 @@ enum CopyError {
     Writing,
 }
 
-/// Copies one direction until its end, and then shuts the writer down.
-async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> Result<(), CopyError> {
+/// Copies one direction until its end, and then shuts the writer down, unless `broken` tells that a write has failed in one of
+/// the directions. The kernel reports a reset once: after a write has failed by it, the same connection reads as ended.
+async fn copy(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    broken: &AtomicBool,
+) -> Result<(), CopyError> {
+    let failed_write = |_| {
+        broken.store(true, Ordering::Relaxed);
+        CopyError::Writing
+    };
     let mut buffer = vec![0; COPY_BUFFER_BYTES];
     loop {
         match from.read(&mut buffer).await {
-            Ok(0) => return to.shutdown().await.map_err(|_| CopyError::Writing),
-            Ok(length) => to.write_all(&buffer[..length]).await.map_err(|_| CopyError::Writing)?,
+            Ok(0) if broken.load(Ordering::Relaxed) => return Err(CopyError::Writing),
+            Ok(0) => return to.shutdown().await.map_err(failed_write),
+            Ok(length) => to.write_all(&buffer[..length]).await.map_err(failed_write)?,
             Err(_) => return Err(CopyError::Reading),
         }
     }
@@ -135,4 +148,31 @@ async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin)
 fn set_reset_on_close(stream: &TcpStream, reset: bool) {
     // This cannot fail for a TCP socket.
     let _ = set_socket_linger(stream, reset.then_some(Duration::ZERO));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::duplex;
+
+    #[tokio::test]
+    async fn end_after_a_failed_write_is_not_passed_on() {
+        let (mut request, mut from_program) = duplex(64);
+        request.write_all(b"hello").await.unwrap();
+        let (mut to_program, mut response) = duplex(64);
+        let (mut host, mut from_host) = duplex(64);
+        host.write_all(b"half of it").await.unwrap();
+        // Its peer is gone, so that writing fails.
+        let mut to_host = duplex(64).0;
+        let end = async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            drop(host);
+        };
+        let exchange = exchange((&mut from_program, &mut to_program), (&mut from_host, &mut to_host));
+        assert!(!tokio::join!(exchange, end).0);
+        let mut received = [0; 64];
+        assert_eq!(response.read(&mut received).await.unwrap(), b"half of it".len());
+        let more = tokio::time::timeout(Duration::from_millis(20), response.read(&mut received)).await;
+        assert!(more.is_err(), "the program was told of a regular end: {more:?}");
+    }
 }

@@ -13,10 +13,11 @@ use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
+use crate::call::catalog::catalog;
 use crate::call::definition::Environment;
 use crate::call::stage::{OnStage, Stage};
 use crate::nix::realise_log::RealiseLog;
-use crate::nix::unpack::{ARCHIVE, UnpackError, Unpacker};
+use crate::nix::unpack::{UnpackError, Unpacker};
 use nix_store::store_path::{StorePath, StorePathError};
 
 /// The directories where Nix is found although a client starts the server with a bare `PATH`.
@@ -69,7 +70,7 @@ impl Realiser {
         search_path.extend(home.map(|home| home.join(".nix-profile/bin")));
         search_path.extend(state.as_ref().map(|state| state.join("nix/profile/bin")));
         search_path.extend(FALLBACK_DIRECTORIES.map(PathBuf::from));
-        Self::new(search_path, state, ARCHIVE)
+        Self::new(search_path, state, catalog().archive)
     }
 
     /// Looks for nix-store in the directories of `search_path`, keeps roots below `state`, and takes derivations that

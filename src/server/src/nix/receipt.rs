@@ -5,9 +5,9 @@ use tokio::task::spawn_blocking;
 
 use sandbox_plan::variables::{NAME_PREFIX, NONCE};
 
+use crate::call::catalog::catalog;
 use crate::call::file::File;
 use crate::call::job::Job;
-use crate::call::tool::SYSTEM;
 use crate::nix::run_derivation::{CallDerivation, DerivationInputs, RunDerivation, builder_path};
 use nix_store::derivation::{Derivation, DerivationSyntaxError};
 use nix_store::hash::{derivation_path, fill_outputs};
@@ -52,7 +52,7 @@ pub fn receipt(job: &Job) -> Result<Option<RunDerivation>, StorePathError> {
 }
 
 fn inputs(job: &Job) -> Option<DerivationInputs<'_>> {
-    let (system, environment) = (SYSTEM?, job.sandbox.environment.as_ref()?);
+    let (system, environment) = (catalog().system?, job.sandbox.environment.as_ref()?);
     let (packages, files, builder) = (&job.options.packages, &job.files, builder_path());
     Some(DerivationInputs { system, sandbox: job.sandbox, environment, packages, builder, files })
 }

@@ -22,10 +22,6 @@ use nix_store::export::Export;
 use nix_store::reach::{Reach, ReachError, UnreachableNix};
 use nix_store::store_path::StorePath;
 
-/// The derivations of the environments and packages; empty in a server without any. build.rs has checked those that it
-/// names.
-pub static ARCHIVE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/archive"));
-
 /// The number of paths that are added in one request. Progress is reported between requests.
 const BATCH_PATHS: usize = 256;
 /// The number of attempts to add a derivation.

@@ -8,10 +8,10 @@ use sandbox_plan::{Call, Ending, Failure, Plan, Program, SandboxEnvironment, Ste
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
+use crate::call::catalog::catalog;
 use crate::call::definition::{Network, Sandbox};
 use crate::call::job::Output;
 use crate::call::missing::Missing;
-use crate::call::tool::TOOLS;
 use crate::sandbox::confine::{self, Filter};
 use crate::sandbox::launch::{self, Controls, LaunchError, Wall};
 use crate::sandbox::plan;
@@ -102,7 +102,7 @@ async fn try_plan(plan: Plan) -> Result<(), ProbeFailure> {
 async fn in_namespaces() -> launch::SandboxWalls {
     // The first look may ask systemd for a scope and wait for it.
     let controls = spawn_blocking(Controls::of_this_machine).await.expect("looking for control groups does not panic");
-    let sandbox = probed_sandbox(TOOLS.iter().map(|tool| &tool.sandbox));
+    let sandbox = probed_sandbox(catalog().tools.iter().map(|tool| &tool.sandbox));
     launch::probe(&plan::environment(controls, &sandbox, &View::empty()), controls).await
 }
 
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn probed_sandbox_has_each_namespace_that_some_tool_needs() {
-        let with = |network| Sandbox { network, ..TOOLS[0].sandbox };
+        let with = |network| Sandbox { network, ..catalog().tools[0].sandbox };
         for (networks, has_own) in [
             (&[Network::None][..], true),
             (&[Network::Bridge, Network::None], true),

@@ -18,8 +18,8 @@ use rustix::net::{
     recvmsg, sendmsg,
 };
 use sandbox_manifest::policy::Entry;
-use sandbox_mcp::network::gateway::Gateway;
-use sandbox_mcp::network::{self, Refusals, Sockets};
+use sandbox_server::network::gateway::Gateway;
+use sandbox_server::network::{self, Refusals, Sockets};
 use tokio_util::sync::CancellationToken;
 
 use crate::internet;

@@ -17,6 +17,7 @@ use std::time::Duration;
 use inside::{execute, run};
 use internet::{HOST, Host, MACHINE, asked, echo, trap};
 use libtest_mimic::{Arguments, Failed, Trial};
+use sandbox_server::call::catalog::Catalog;
 
 type Body = fn();
 
@@ -25,7 +26,17 @@ macro_rules! tests {
     ($($name:path),* $(,)?) => { [$((stringify!($name), $name as Body)),*] };
 }
 
+#[allow(clippy::redundant_field_names)] // It is generated.
+mod table {
+    include!(concat!(env!("OUT_DIR"), "/portable.rs"));
+}
+
+/// The tools of the portable manifest: the walls of the machine are probed for what tools need.
+static CATALOG: Catalog =
+    Catalog { system: table::SYSTEM, tools: table::TOOLS, package_sets: table::PACKAGE_SETS, archive: &[] };
+
 fn main() -> ExitCode {
+    CATALOG.install();
     let mut arguments = std::env::args_os().skip(1);
     match arguments.next() {
         Some(first) if first == inside::SANDBOX => {

@@ -14,16 +14,16 @@ use std::{env, fs};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sandbox_manifest::policy::Entry;
-use sandbox_mcp::call::choice::{Executor, Remote};
-use sandbox_mcp::call::definition::{Annotations, Network, Programs, Resources, Sandbox};
-use sandbox_mcp::call::job::{Job, Output};
-use sandbox_mcp::call::outcome::{Ending, RunResult};
-use sandbox_mcp::executor::derivation::Derivations;
-use sandbox_mcp::executor::{CallContext, ExecutorError, Executors};
-use sandbox_mcp::network::Refusals;
-use sandbox_mcp::sandbox::launch::ManagerPool;
-use sandbox_mcp::sandbox::plan;
-use sandbox_mcp::sandbox::view::{Bind, Link, View};
+use sandbox_server::call::choice::{Executor, Remote};
+use sandbox_server::call::definition::{Annotations, Network, Programs, Resources, Sandbox};
+use sandbox_server::call::job::{Job, Output};
+use sandbox_server::call::outcome::{Ending, RunResult};
+use sandbox_server::executor::derivation::Derivations;
+use sandbox_server::executor::{CallContext, ExecutorError, Executors};
+use sandbox_server::network::Refusals;
+use sandbox_server::sandbox::launch::ManagerPool;
+use sandbox_server::sandbox::plan;
+use sandbox_server::sandbox::view::{Bind, Link, View};
 use tokio_util::sync::CancellationToken;
 
 use crate::inside::PROGRAM;

@@ -4,12 +4,12 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use nix_store::store_path::StorePath;
-use sandbox_mcp::call::definition::{
+use sandbox_server::call::definition::{
     Annotations, Environment, Network, Package, PackageSet, Programs, Readiness, Resources, Sandbox, Service,
 };
-use sandbox_mcp::call::file::File;
-use sandbox_mcp::call::packages::Packages;
-use sandbox_mcp::nix::run_derivation::DerivationInputs;
+use sandbox_server::call::file::File;
+use sandbox_server::call::packages::Packages;
+use sandbox_server::nix::run_derivation::DerivationInputs;
 
 pub const SYSTEM: &str = "x86_64-linux";
 

@@ -23,8 +23,8 @@ use std::{env, fs, io};
 use thiserror::Error;
 
 use self::java::Java;
+use crate::call::catalog::catalog;
 use crate::call::definition::{self, Sandbox};
-use crate::call::tool::TOOLS;
 use crate::sandbox::view::{Bind, Link, View};
 
 /// The directory of the sandbox with links to programs that `PATH` would not find under the wanted name.
@@ -237,7 +237,7 @@ pub fn toolchains(host: &Host) -> Vec<Found> {
             })
             .collect(),
     };
-    TOOLS.iter().map(|tool| found(&tool.sandbox)).collect()
+    catalog().tools.iter().map(|tool| found(&tool.sandbox)).collect()
 }
 
 /// What a sandbox has and sees when it runs on the toolchains of the host.

@@ -8,8 +8,8 @@ use libtest_mimic::Failed;
 use nix_store::derivation::Derivation;
 use nix_store::store_path::StorePath;
 use sandbox_manifest::policy::{Entry, Pattern};
-use sandbox_mcp::call::definition::{Environment, Network, Resources, Sandbox};
-use sandbox_mcp::nix::run_derivation::{DerivationInputs, RunDerivation, RunOptions, fits_inline};
+use sandbox_server::call::definition::{Environment, Network, Resources, Sandbox};
+use sandbox_server::nix::run_derivation::{DerivationInputs, RunDerivation, RunOptions, fits_inline};
 
 use crate::samples::{self, builder, files, run};
 

@@ -8,9 +8,9 @@ use nix_store::derivation::Derivation;
 use nix_store::hash::{derivation_path, source_path};
 use nix_store::nar::Node;
 use nix_store::store_path::StorePath;
-use sandbox_mcp::call::definition::{Environment, Sandbox};
-use sandbox_mcp::call::file::File;
-use sandbox_mcp::nix::run_derivation::{DerivationInputs, RunDerivation, builder_node, builder_path, files_node};
+use sandbox_server::call::definition::{Environment, Sandbox};
+use sandbox_server::call::file::File;
+use sandbox_server::nix::run_derivation::{DerivationInputs, RunDerivation, builder_node, builder_path, files_node};
 use serde_json::{Value, json};
 
 use crate::samples;
@@ -20,7 +20,7 @@ use test_support::own_store::{Store, said};
 fn prepared(store: &Store, files: &[File]) -> Result<RunDerivation, Failed> {
     let builder = store.add("sandbox-launcher", &builder_node())?;
     let environment = environment(store)?;
-    if !sandbox_mcp::nix::run_derivation::fits_inline(files) {
+    if !sandbox_server::nix::run_derivation::fits_inline(files) {
         store.add("sandbox-mcp-files", &files_node(files))?;
     }
     Ok(DerivationInputs { environment: &environment, ..samples::run(&builder, files) }.derive()?.receipt()?)

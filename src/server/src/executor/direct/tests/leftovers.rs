@@ -36,8 +36,11 @@ fn odd_leftovers_are_removed_and_link_targets_kept() {
 fn interrupted(setting: &Setting, by_drop: bool) -> PathBuf {
     testing::run(setting.caller, &setting.lacking, || async {
         let walls = MachineWalls::probe().await;
-        let script = "trap '' TERM HUP INT; (setsid sh -c 'while :; do echo x > $TMPDIR/x; done' &); sleep 900";
-        let job = job("shell", script);
+        // Calls of other tests have directories as well.
+        let mark = format!("ended-by-{}-of-{}", if by_drop { "drop" } else { "cancellation" }, std::process::id());
+        let script =
+            format!("trap '' TERM HUP INT; (setsid sh -c 'while :; do echo x > $TMPDIR/{mark}; done' &); sleep 900");
+        let job = job("shell", &script);
         let view = crate::sandbox::host::toolchain(job.sandbox, &host(&walls)).unwrap().view();
         let cancelled = CancellationToken::new();
         let before = directories();
@@ -45,8 +48,8 @@ fn interrupted(setting: &Setting, by_drop: bool) -> PathBuf {
         let running = run(&context, &walls, false);
         let until_it_runs = async {
             loop {
-                let new = directories().into_iter().find(|path| !before.contains(path) && path.join("tmp/x").exists());
-                if let Some(path) = new {
+                let marked = |path: &PathBuf| !before.contains(path) && path.join("tmp").join(&mark).exists();
+                if let Some(path) = directories().into_iter().find(marked) {
                     return path;
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;

@@ -94,7 +94,7 @@ fn without_a_network_a_server_fails_and_says_so() {
 fn service_paths_are_private_without_namespaces() {
     const WRITER: Service = Service {
         name: "writer",
-        command: &["sh", "-c", "echo 'error: one' > $TMPDIR/log; echo up > up; sleep 900"],
+        command: &["sh", "-c", "echo 'error: one' > $TMPDIR/log; echo up > .up; mv .up up; sleep 900"],
         ready: Readiness::File("/sandbox/up"),
         deadline: Duration::from_secs(20),
         logs: &["/tmp/log"],

@@ -124,7 +124,7 @@ fn toolchains_lists_every_tool_with_programs_or_errors() {
     let found = toolchains(&home.host(&["bin"]));
     assert_eq!(
         found.iter().map(|found| found.tool).collect::<Vec<_>>(),
-        crate::call::tool::TOOLS.iter().map(|tool| tool.sandbox.id).collect::<Vec<_>>()
+        crate::call::catalog::catalog().tools.iter().map(|tool| tool.sandbox.id).collect::<Vec<_>>()
     );
     let of = |tool: &str| found.iter().find(|found| found.tool == tool).unwrap();
     let is_complete = |tool: &str| of(tool).programs.iter().all(|(_, path)| path.is_ok());

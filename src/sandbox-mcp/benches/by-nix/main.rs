@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use nix_store::export::Export;
 use nix_store::nar::Node;
-use sandbox_mcp::call::definition::Sandbox;
-use sandbox_mcp::call::file::File;
-use sandbox_mcp::call::job::Job;
-use sandbox_mcp::call::tool::Tool;
-use sandbox_mcp::executor::derivation::nonce;
-use sandbox_mcp::nix::receipt::{Receipt, receipt};
-use sandbox_mcp::nix::run_derivation::RunDerivation;
+use sandbox_server::call::definition::Sandbox;
+use sandbox_server::call::file::File;
+use sandbox_server::call::job::Job;
+use sandbox_server::call::tool::Tool;
+use sandbox_server::executor::derivation::nonce;
+use sandbox_server::nix::receipt::{Receipt, receipt};
+use sandbox_server::nix::run_derivation::RunDerivation;
 use serde_json::json;
 use test_support::client::Server;
 use test_support::measure::{median, timed};
@@ -27,6 +27,7 @@ const EXECUTORS: [&str; 3] = ["namespace", "derivation", "derivation-cli"];
 const TOOLS: [(&str, &str); 2] = [("shell", "echo hello"), ("python", "print('hello')")];
 
 fn main() {
+    sandbox_mcp::CATALOG.install();
     let servers = EXECUTORS.map(|executor| Server::ready(&["--executor", executor]));
     println!("{:<10}{:>22}{:>12}{:>12}{:>16}", "tool", "way", "median", "p95", "of --realise");
     for (name, code) in TOOLS {

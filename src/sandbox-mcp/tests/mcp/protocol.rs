@@ -134,7 +134,7 @@ fn results_by_default_are_text_with_data_as_metadata() {
             assert_eq!(data.get(stream), None, "{reply}");
             data[stream] = "".into();
         }
-        assert_eq!(schema::mismatches(&sandbox_mcp::mcp::answer::schema().into(), &data), Vec::<String>::new());
+        assert_eq!(schema::mismatches(&sandbox_server::mcp::answer::schema().into(), &data), Vec::<String>::new());
     }
 }
 

@@ -33,8 +33,7 @@ fn main() -> ExitCode {
     let with_nix =
         |name, test: fn() -> Result<(), Failed>| Trial::test(name, test).with_ignored_flag(!built_here || !nix);
     let tests = vec![
-        plain("launcher_missing_or_no_program_is_refused_by_its_path", bad_launcher),
-        plain("a_good_manifest_gives_the_tool_table_and_the_launcher", good_manifest),
+        plain("a_good_manifest_gives_the_tool_table", good_manifest),
         plain("a_missing_manifest_is_an_error_that_names_it", missing_manifest),
         plain("a_manifest_that_is_no_json_is_an_error_that_names_the_line", no_json),
         plain("an_unknown_key_is_an_error_that_names_manifest_key_and_reason", unknown_key),
@@ -69,17 +68,9 @@ impl Build {
     }
 
     fn run(&self) -> Output {
-        self.run_with(concat!(env!("OUT_DIR"), "/launcher"))
-    }
-
-    /// Runs the build script with a launcher that was built already.
-    fn run_with(&self, launcher: &str) -> Output {
         Command::new(BUILD_SCRIPT)
             .env("OUT_DIR", self.directory.path())
-            .env("TARGET", env!("SANDBOX_MCP_TARGET"))
-            .env("CARGO", env!("CARGO"))
             .env("SANDBOX_MCP_MANIFEST", &self.manifest)
-            .env("SANDBOX_MCP_LAUNCHER", launcher)
             .output()
             .unwrap()
     }
@@ -146,24 +137,9 @@ fn good_manifest() -> Result<(), Failed> {
     let stdout = String::from_utf8(output.stdout)?;
     assert!(stdout.contains(&format!("cargo::rerun-if-changed={}\n", build.manifest.display())), "{stdout}");
     assert!(stdout.contains("cargo::rerun-if-env-changed=SANDBOX_MCP_MANIFEST\n"), "{stdout}");
-    let table = fs::read_to_string(build.directory.path().join("sandboxes.rs"))?;
+    let table = fs::read_to_string(build.directory.path().join("table.rs"))?;
     assert_eq!(table, include_str!("../../manifest/tests/codegen/portable.rs"));
-    assert!(fs::read(build.directory.path().join("launcher"))?.starts_with(b"\x7fELF"));
     assert!(fs::read(build.directory.path().join("archive"))?.is_empty());
-    Ok(())
-}
-
-fn bad_launcher() -> Result<(), Failed> {
-    let build = Build::of(&portable().to_string());
-    let text = build.manifest.to_str().unwrap();
-    for (launcher, error) in [
-        ("/no/such/launcher", "cannot read the launcher /no/such/launcher: No such file".to_owned()),
-        (text, format!("cannot embed the launcher {text}: it is not a program; set SANDBOX_MCP_LAUNCHER")),
-    ] {
-        let output = build.run_with(launcher);
-        let stdout = String::from_utf8(output.stdout)?;
-        assert!(!output.status.success() && stdout.contains(&format!("cargo::error={error}")), "{stdout}");
-    }
     Ok(())
 }
 
@@ -281,7 +257,7 @@ fn pinned() -> Result<(), Failed> {
     let stdout = String::from_utf8(output.stdout)?;
     assert!(stdout.contains(&format!("cargo::rerun-if-changed={}\n", build.archive.display())), "{stdout}");
     assert_eq!(fs::read(build.directory.path().join("archive"))?, fs::read(&build.archive)?);
-    let table = fs::read_to_string(build.directory.path().join("sandboxes.rs"))?;
+    let table = fs::read_to_string(build.directory.path().join("table.rs"))?;
     assert!(table.contains(&format!("drv: \"{drv}\"")) && table.contains(&format!("out: \"{out}\"")), "{table}");
     Ok(())
 }

@@ -4,11 +4,11 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use nix_store::store_path::StorePath;
-use sandbox_mcp::call::definition::Environment;
-use sandbox_mcp::call::file::File;
-use sandbox_mcp::call::packages::Packages;
-use sandbox_mcp::call::tool::Tool;
-use sandbox_mcp::nix::run_derivation::{DerivationInputs, builder_path, fits_inline};
+use sandbox_server::call::definition::Environment;
+use sandbox_server::call::file::File;
+use sandbox_server::call::packages::Packages;
+use sandbox_server::call::tool::Tool;
+use sandbox_server::nix::run_derivation::{DerivationInputs, builder_path, fits_inline};
 
 const RUNS: usize = 500;
 
@@ -19,6 +19,7 @@ const ENVIRONMENT: Environment = Environment {
 };
 
 fn main() {
+    sandbox_mcp::CATALOG.install();
     let packages = Packages::default();
     let begun = Instant::now();
     let builder = builder_path();

@@ -12,8 +12,8 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use sandbox_mcp::call::definition::{ENVIRONMENT_PLACEHOLDER, Sandbox};
-use sandbox_mcp::call::tool::Tool;
+use sandbox_server::call::definition::{ENVIRONMENT_PLACEHOLDER, Sandbox};
+use sandbox_server::call::tool::Tool;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use test_support::client::Server;
@@ -39,6 +39,7 @@ const CALLS: usize = 1000;
 const CLIENTS: usize = 16;
 
 fn main() {
+    sandbox_mcp::CATALOG.install();
     // `cargo test --benches` only checks that it starts.
     if std::env::args().any(|argument| argument == "--test") {
         return;

@@ -53,12 +53,13 @@ fn listed_tool_matches_the_manifest() {
 
 #[test]
 fn tools_that_cannot_run_here_are_not_listed_and_say_why() {
+    sandbox_mcp::CATALOG.install();
     let server = server();
     let listed = tools(&server);
     let is_listed = |name: &Value| listed.iter().any(|tool| tool["name"] == *name);
     for tool in manifest().iter().filter(|tool| !is_listed(&tool["name"])) {
         let name = tool["name"].as_str().expect("a name");
-        let required = sandbox_mcp::call::tool::Tool::by_name(name).expect("a tool").sandbox.required_files();
+        let required = sandbox_server::call::tool::Tool::by_name(name).expect("a tool").sandbox.required_files();
         let arguments = required.map(|(parameter, _)| (parameter.to_owned(), json!("x")));
         let reply = server.call(name, Value::Object(arguments.collect()));
         assert!(reply.is_unavailable(), "{reply}");

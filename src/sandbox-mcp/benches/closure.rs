@@ -12,14 +12,14 @@ use std::thread;
 use std::time::Duration;
 
 use nix_store::store_path::STORE;
-use sandbox_mcp::call::arguments::NamedFiles;
-use sandbox_mcp::call::choice::Executor;
-use sandbox_mcp::call::choice::Remote;
-use sandbox_mcp::call::tool::Tool;
-use sandbox_mcp::executor::derivation::Derivations;
-use sandbox_mcp::executor::{CallContext, Executors};
-use sandbox_mcp::sandbox::view::{Origin, View};
 use sandbox_plan::view;
+use sandbox_server::call::arguments::NamedFiles;
+use sandbox_server::call::choice::Executor;
+use sandbox_server::call::choice::Remote;
+use sandbox_server::call::tool::Tool;
+use sandbox_server::executor::derivation::Derivations;
+use sandbox_server::executor::{CallContext, Executors};
+use sandbox_server::sandbox::view::{Origin, View};
 use test_support::client::Server;
 use test_support::local_store as store;
 use test_support::measure::{median, timed};
@@ -33,6 +33,7 @@ const RUNS: usize = 500;
 const PAUSE: Duration = Duration::from_millis(12);
 
 fn main() {
+    sandbox_mcp::CATALOG.install();
     // `cargo test --benches` only checks that it starts.
     if std::env::args().any(|argument| argument == "--test") {
         return;

@@ -13,7 +13,7 @@ use std::{env, fs};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use regex_lite::Regex;
-use sandbox_mcp::mcp::answer;
+use sandbox_server::mcp::answer;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use test_support::client::{Reply, Server};

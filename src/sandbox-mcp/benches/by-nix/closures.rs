@@ -8,13 +8,13 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sandbox_mcp::call::choice::{Executor, Remote};
-use sandbox_mcp::call::definition::{Environment, Sandbox};
-use sandbox_mcp::call::file::File;
-use sandbox_mcp::call::job::Job;
-use sandbox_mcp::executor::derivation::Derivations;
-use sandbox_mcp::executor::{CallContext, Executors};
-use sandbox_mcp::sandbox::view::View;
+use sandbox_server::call::choice::{Executor, Remote};
+use sandbox_server::call::definition::{Environment, Sandbox};
+use sandbox_server::call::file::File;
+use sandbox_server::call::job::Job;
+use sandbox_server::executor::derivation::Derivations;
+use sandbox_server::executor::{CallContext, Executors};
+use sandbox_server::sandbox::view::View;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
