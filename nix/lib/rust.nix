@@ -81,11 +81,12 @@ let
           }
         '';
 
-        # To cargo, what was compiled is fresh as long as nothing that it was compiled from is newer.
+        # To cargo, what was compiled is fresh as long as nothing that it was compiled from is newer. The packages that were stubs then have
+        # left nothing that could be fresh.
         preBuild = lib.optionalString (compiled != null) ''
           cp -r ${compiled} target
           chmod -R u+w target
-          find target "$NIX_BUILD_TOP"/cargo-vendor-dir* -exec touch --no-dereference --date=@2 {} +
+          find . "$NIX_BUILD_TOP"/cargo-vendor-dir* -exec touch --no-dereference --date=@2 {} +
         '';
 
         doCheck = false;
