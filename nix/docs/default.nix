@@ -51,8 +51,7 @@ let
 
   files = lib.mapAttrs pkgs.writeText (lib.filterAttrs (_: page: page != null) pages);
 in
-# What the server prints of itself belongs here too: the reference of its command line, its man page in share/man/man1, and
-# completions. That takes the server's package as an argument.
+# The reference of the command line is not here: the server prints it, and its package has it as man pages.
 pkgs.runCommand "sandbox-mcp-docs" { meta.description = "Reference of sandbox-mcp"; } ''
   docs=$out/share/doc/sandbox-mcp
   mkdir -p $docs

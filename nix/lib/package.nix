@@ -3,6 +3,7 @@
   lib,
   rust,
   manifest,
+  stdenv,
 }:
 rust.build {
   pname = "sandbox-mcp";
@@ -16,4 +17,13 @@ rust.build {
     SANDBOX_MCP_LAUNCHER = lib.getExe rust.launcher;
     SANDBOX_MCP_MANIFEST = manifest;
   };
+
+  # What the program says of its command line.
+  postInstall = lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
+    mkdir -p $out/share/{man/man1,bash-completion/completions,fish/vendor_completions.d,zsh/site-functions}
+    $out/bin/sandbox-mcp man $out/share/man/man1
+    $out/bin/sandbox-mcp completions bash > $out/share/bash-completion/completions/sandbox-mcp
+    $out/bin/sandbox-mcp completions fish > $out/share/fish/vendor_completions.d/sandbox-mcp.fish
+    $out/bin/sandbox-mcp completions zsh > $out/share/zsh/site-functions/_sandbox-mcp
+  '';
 }

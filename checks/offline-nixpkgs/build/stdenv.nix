@@ -124,6 +124,7 @@ let
     isx86_64 = true;
     isAarch64 = false;
     rust.rustcTarget = "x86_64-unknown-linux-gnu";
+    canExecute = other: other.system == system;
   };
 
   stdenvWith = { cc }: {

@@ -125,7 +125,6 @@ pub struct Settings {
     /// runs the same in Nix's build sandbox, and `derivation-cli` does so with Nix's commands. `direct` uses this host's
     /// toolchains. The files and the output of a call that Nix runs are in the store until shortly after the answer, and
     /// every user of this machine can read them there.
-    /// Stop every program after this many seconds. A tool's own limit still applies if it is lower.
     #[arg(
         long,
         value_name = "EXECUTOR",
@@ -135,6 +134,7 @@ pub struct Settings {
         overrides_with = "executor"
     )]
     pub executor: ExecutorChoice,
+    /// Stop every program after this many seconds. A tool's own limit still applies if it is lower.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..), overrides_with = "timeout")]
     pub timeout: Option<u64>,
     /// How many programs run at the same time; further calls wait. [default: twice the number of cores]
@@ -219,6 +219,24 @@ impl Settings {
                     false => Ok(()),
                 },
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_visible_option_has_help_of_its_own() {
+        let mut command = CommandLine::command();
+        command.build();
+        let mut commands = vec![&command];
+        commands.extend(command.get_subcommands());
+        for command in commands {
+            for option in command.get_arguments().filter(|option| !option.is_hide_set()) {
+                assert!(option.get_help().is_some(), "{}: {} has no help", command.get_name(), option.get_id());
+            }
         }
     }
 }
