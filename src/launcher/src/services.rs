@@ -8,6 +8,7 @@
 //! Pid 1 is less confined than the processes that write what it reads here: it follows no link, and opens only regular
 //! files.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -233,19 +234,44 @@ fn tail(file: io::Result<File>) -> Vec<u8> {
     }
 }
 
-/// Returns the lines of a log that contain one of these words, each with a line feed.
+/// Returns the lines of a log that contain one of these words, each with a line feed. Of lines with the same message, the
+/// first is returned, with their number.
 fn lines_with(log: &Path, words: &[String]) -> Vec<Vec<u8>> {
     let Ok(file) = sys::open_regular(log).map(File::from) else { return Vec::new() };
     let has = |line: &[u8], word: &str| line.windows(word.len()).any(|part| part == word.as_bytes());
     let lines = BufReader::new(file.take(MAX_SEARCHED_BYTES)).split(b'\n').map_while(Result::ok);
     let matching = lines.filter(|line| words.iter().any(|word| has(line, word)));
-    matching
-        .map(|mut line| {
-            line.truncate(MAX_LINE_BYTES);
-            line.push(b'\n');
-            line
-        })
-        .collect()
+    let mut merged: Vec<(Vec<u8>, usize)> = Vec::new();
+    let mut positions: HashMap<Vec<Vec<u8>>, usize> = HashMap::new();
+    for line in matching {
+        match positions.get(&message(&line)) {
+            Some(position) => merged[*position].1 += 1,
+            None => {
+                positions.insert(message(&line), merged.len());
+                merged.push((line, 1));
+            }
+        }
+    }
+    let describe = |(mut line, count): (Vec<u8>, usize)| {
+        line.truncate(MAX_LINE_BYTES);
+        if count > 1 {
+            line.extend(format!(" [{count} times]").bytes());
+        }
+        line.push(b'\n');
+        line
+    };
+    merged.into_iter().map(describe).collect()
+}
+
+/// Returns the words of a line of a log, without the time, the level and the numbers that it begins with.
+fn message(line: &[u8]) -> Vec<Vec<u8>> {
+    // `2026-11-30T08:30:00Z` is a number, as far as this matters, and `worker1` is none.
+    let is_number = |word: &[u8]| {
+        word.iter().any(u8::is_ascii_digit) && !word.windows(2).any(|pair| pair.iter().all(u8::is_ascii_alphabetic))
+    };
+    let is_level = |word: &[u8]| word.starts_with(b"[") && word.ends_with(b"]");
+    let words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    words.skip_while(|word| is_number(word) || is_level(word)).map(<[u8]>::to_vec).collect()
 }
 
 #[cfg(test)]
@@ -302,6 +328,25 @@ mod tests {
         assert_eq!(found[0], b"[error] one\n");
         assert_eq!(found[1].len(), MAX_LINE_BYTES + 1);
         fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn lines_with_the_same_message_become_one_with_their_number() {
+        let log = [
+            "2026/11/30 08:12:11 [error] 15#15: *7 connect() failed (111: refused), upstream: 127.0.0.1:80",
+            "2026/11/30 08:12:12 [error] 15#15: *8 connect() failed (111: refused), upstream: 127.0.0.1:81",
+            "2026/11/30 08:12:13 [error] 16#16: *19 connect() failed (111: refused), upstream: 127.0.0.1:80",
+            "2026-11-30T08:12:14.123Z [error] timeout",
+            "2026-11-30T08:12:15.456Z [error] timeout",
+            "[error] timeout",
+            "[error] line 1",
+            "[error] line 2",
+        ];
+        let path = file("same", log.join("\n").as_bytes());
+        let found = lines_with(&path, &["[error]".to_owned()]).concat();
+        fs::remove_file(path).unwrap();
+        let expected = format!("{} [2 times]\n{}\n{} [3 times]\n{}\n{}\n", log[0], log[1], log[3], log[6], log[7]);
+        assert_eq!(String::from_utf8(found).unwrap(), expected);
     }
 
     #[test]
