@@ -3,19 +3,22 @@ local lyaml = require("lyaml")
 
 local null = setmetatable({}, { __type = "null", __tostring = function() return "null" end })
 
-local function with_own_null(value)
+-- Returns a copy with APISIX's null. lyaml gives every alias of an anchor the same table, into which APISIX writes.
+local function own(value)
     if value == lyaml.null then
         return null
     end
-    if type(value) == "table" then
-        for key, item in pairs(value) do
-            value[key] = with_own_null(item)
-        end
+    if type(value) ~= "table" then
+        return value
     end
-    return value
+    local copy = {}
+    for key, item in pairs(value) do
+        copy[key] = own(item)
+    end
+    return copy
 end
 
 return {
     null = null,
-    parse = function(text) return with_own_null(lyaml.load(text)) end,
+    parse = function(text) return own(lyaml.load(text)) end,
 }
