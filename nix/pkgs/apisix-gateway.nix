@@ -44,7 +44,7 @@ let
       enable_ipv6 = false;
       enable_reuseport = false;
       ssl.enable = false;
-      # Nothing answers there. The names of /etc/hosts are known without.
+      # Nothing answers there, nor is it asked: see names.patch.
       dns_resolver = [ "127.0.0.1" ];
       # What the runtime lacks is put in its place before anything else is loaded.
       lua_module_hook = "sandbox.hook";
@@ -107,6 +107,7 @@ stdenv.mkDerivation {
   pname = "apisix";
   version = "3.9.0";
   src = sources.apisix;
+  patches = [ ./apisix/names.patch ];
   nativeBuildInputs = [ openresty ];
   sources = lib.attrValues sources;
   inherit modules;
