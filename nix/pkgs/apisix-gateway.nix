@@ -107,7 +107,10 @@ stdenv.mkDerivation {
   pname = "apisix";
   version = "3.9.0";
   src = sources.apisix;
-  patches = [ ./apisix/names.patch ];
+  patches = [
+    ./apisix/changes.patch
+    ./apisix/names.patch
+  ];
   nativeBuildInputs = [ openresty ];
   sources = lib.attrValues sources;
   inherit modules;
@@ -141,6 +144,8 @@ stdenv.mkDerivation {
     cp librestyradixtree.so librestychash.so nanoid.so shared-memory.so $lib/
     cp ${./apisix/tinyyaml.lua} $share/tinyyaml.lua
     cp ${./apisix/hook.lua} $share/sandbox/hook.lua
+    cp ${./apisix/routes_file.lua} $share/sandbox/routes_file.lua
+    sed "s|@plugins@|${toString plugins}|" ${./apisix/unused.lua} > $share/sandbox/unused.lua
 
     # Makes conf/nginx.conf.
     sed "s|@home@|$home|g" $configurationPath > $home/conf/config.yaml
@@ -148,7 +153,7 @@ stdenv.mkDerivation {
     export LUA_CPATH="$lib/?.so;${openresty}/lualib/?.so"
     (cd $home && luajit-openresty ${./apisix/init.lua})
 
-    sed "s|@luajit@|${openresty}/bin/luajit-openresty|; s|@openresty@|${openresty}/bin/openresty|; s|@home@|$home|; s|@plugins@|${toString plugins}|" \
+    sed "s|@luajit@|${openresty}/bin/luajit-openresty|; s|@openresty@|${openresty}/bin/openresty|; s|@home@|$home|" \
       ${./apisix/gateway.lua} > $out/bin/apisix-gateway
     chmod +x $out/bin/apisix-gateway
     runHook postInstall

@@ -20,5 +20,6 @@ end
 
 return {
     null = null,
+    own = own,
     parse = function(text) return own(lyaml.load(text)) end,
 }
