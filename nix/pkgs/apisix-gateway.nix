@@ -110,6 +110,7 @@ stdenv.mkDerivation {
   patches = [
     ./apisix/changes.patch
     ./apisix/names.patch
+    ./apisix/variables.patch
   ];
   nativeBuildInputs = [ openresty ];
   sources = lib.attrValues sources;

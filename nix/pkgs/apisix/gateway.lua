@@ -35,15 +35,24 @@ end
 lfs.link(lfs.currentdir() .. "/" .. routes, prefix .. "/conf/apisix.yaml", true)
 
 ffi.cdef [[
+    extern const char *const *environ;
     int setenv(const char *name, const char *value, int overwrite);
     int execv(const char *path, const char *const arguments[]);
 ]]
+-- nginx hides from its workers the variables that it is not told to leave, which apisix.yaml may ask for when it changes.
+local left, position = {}, 0
+while ffi.C.environ[position] ~= nil do
+    local name = ffi.string(ffi.C.environ[position]):match("^([%a_][%w_]*)=")
+    left[#left + 1] = name and "env " .. name .. ";"
+    position = position + 1
+end
 ffi.C.setenv("LD_PRELOAD", home .. "/deps/lib/lua/5.1/shared-memory.so", 1)
 local arguments = {
     "openresty",
     "-p", prefix,
     "-c", home .. "/conf/nginx.conf",
     "-e", prefix .. "/logs/error.log",
+    "-g", table.concat(left, " "),
 }
 local list = ffi.new("const char *[?]", #arguments + 1, arguments)
 list[#arguments] = nil
