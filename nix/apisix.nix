@@ -1,7 +1,7 @@
 # Apache APISIX as a gateway that takes its routes from a file: up before the script starts, and gone with the call.
 pkgs: {
   name = "Apache APISIX";
-  description = "Apache APISIX serves `apisix.yaml` on http://127.0.0.1:9080 before the script starts; its errors follow standard error. Upstreams must be on loopback (`python3 -m http.server 1980 &`).";
+  description = "Apache APISIX serves `apisix.yaml` on http://127.0.0.1:9080 (TLS: 9443) before the script starts; its errors follow stderr. Upstream names are 127.0.0.1 (`python3 -m http.server 1980 &`).";
   programs.names = [
     "curl"
     "jq"

@@ -43,7 +43,8 @@ let
       enable_control = false;
       enable_ipv6 = false;
       enable_reuseport = false;
-      ssl.enable = false;
+      # At its usual port, for certificates of `ssls`.
+      ssl.listen = [ { port = 9443; } ];
       # Nothing answers there, nor is it asked: see names.patch.
       dns_resolver = [ "127.0.0.1" ];
       # What the runtime lacks is put in its place before anything else is loaded.

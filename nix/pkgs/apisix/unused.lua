@@ -81,7 +81,7 @@ local function check_sections(content, warnings)
             -- APISIX does not look whether it is one.
             content[key] = nil
         elseif key == "stream_routes" and #value > 0 then
-            warnings[#warnings + 1] = key .. " has no effect: only HTTP is served here"
+            warnings[#warnings + 1] = key .. " has no effect: only HTTP and HTTPS are served here"
         end
     end
 end
