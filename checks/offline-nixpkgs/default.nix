@@ -13,7 +13,9 @@ let
     // removeAttrs programs [
       "bind-host"
       "gcc"
+      "hostname"
       "libc-bin"
+      "locales"
       "xxd"
     ]
     // import ./build/outputs.nix {
@@ -43,7 +45,7 @@ let
       inherit lib;
       # What nixpkgs has may be missing here.
       isStandIn = true;
-      unixtools.xxd = programs.xxd;
+      unixtools = { inherit (programs) hostname xxd; };
       callPackage = lib.callPackageWith pkgs;
     };
 in

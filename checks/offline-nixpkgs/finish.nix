@@ -32,6 +32,8 @@ let
 in
 rec {
   bash = "ln -s bash bin/sh";
+  # What Debian's loads only for `sort --random-sort`, nixpkgs' does not load at all.
+  coreutils = "patchelf --set-rpath ${units.libssl3t64}/lib/x86_64-linux-gnu bin/sort";
   fd = "mv lib/cargo/bin/fd bin/fd; rm bin/fdfind";
   file = wrap "file" "MAGIC=$out/share/misc/magic.mgc";
   gitMinimal = wrap "git" "GIT_EXEC_PATH=$out/lib/git-core GIT_TEMPLATE_DIR=$out/share/git-core/templates";
@@ -66,8 +68,13 @@ rec {
     chmod +x bin/node
   '';
 
-  # Java's alternatives are made by a loop that unit.sh can't read. Its modules are in lib/modules once more.
+  # Java's alternatives are made by a loop that unit.sh can't read. Its modules are in lib/modules once more. The packages of
+  # libraries for text on images are none that it depends on.
   jdk25_headless = ''
+    patchelf \
+      --replace-needed libharfbuzz.so.0 ${units.libharfbuzz0b}/lib/x86_64-linux-gnu/libharfbuzz.so.0 \
+      --replace-needed libfreetype.so.6 ${units.libfreetype6}/lib/x86_64-linux-gnu/libfreetype.so.6 \
+      lib/jvm/*/lib/libfontmanager.so
     rm -rf lib/jvm/*/jmods
     mkdir -p bin
     ln -sf $out/lib/jvm/*/bin/* bin/
@@ -85,6 +92,19 @@ rec {
 
   httpie = python-programs;
   yq = python-programs;
+
+  # Terminals are looked up in /usr/share/terminfo otherwise.
+  ncurses = ''
+    ${wrap "clear" "TERMINFO=$out/share/terminfo"}
+    ${wrap "tput" "TERMINFO=$out/share/terminfo"}
+  '';
+
+  # The fonts of a Python package.
+  noto-fonts-monochrome-emoji = ''
+    mkdir -p share/fonts/noto
+    mv lib/python3/dist-packages/*/NotoEmoji* share/fonts/noto/
+    rm -r lib
+  '';
 
   openssl = wrap "openssl" "OPENSSL_CONF=$out/etc/ssl/openssl.cnf";
 

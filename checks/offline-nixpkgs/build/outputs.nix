@@ -54,10 +54,20 @@ in
   inherit (pkgs.bind) dnsutils host;
 
   glibc = split "glibc" [ "out" "bin" "dev" "static" "getent" ] {
-    out = linkAll "glibc" "lib" "${programs.gcc}/lib/x86_64-linux-gnu";
+    out = pkgs.runCommandLocal "glibc" { } ''
+      mkdir -p $out/lib $out/share
+      ln -s ${programs.gcc}/lib/x86_64-linux-gnu/* -t $out/lib
+      ln -s ${programs.locales}/share/i18n $out/share/i18n
+    '';
+    # Debian's iconv looks for its tables below /usr.
     bin = pkgs.runCommandLocal "glibc-bin" { } ''
       cp -r --no-preserve=mode --symbolic-link ${programs.libc-bin} $out
-      rm $out/${getent}
+      rm $out/${getent} $out/bin/iconv
+      cat > $out/bin/iconv <<'END'
+      #!${pkgs.bash}/bin/bash
+      GCONV_PATH=${units.libc6}/lib/x86_64-linux-gnu/gconv exec ${programs.libc-bin}/bin/iconv "$@"
+      END
+      chmod +x $out/bin/iconv
     '';
     dev = linkAll "glibc-dev" "include" "${programs.gcc}/include";
     # Archives only.
