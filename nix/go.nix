@@ -3,10 +3,15 @@ pkgs: {
   name = "Golang";
   description = "Run Go code with the standard library. Modules cannot be downloaded: other packages must be among the files.";
   entrypoint = "main.go";
+  # Other files of its package are compiled with it. Each may also be a program of its own, as long as there is no such file.
   command = [
+    "sh"
+    "-c"
+    "for f in *.go; do case $f in main.go | *_test.go) continue ;; esac; if grep -q '^package main' \"$f\" && ! grep -q '^func main()' \"$f\"; then exec go run .; fi; done; exec go run main.go"
+  ];
+  hostPrograms = [
+    "sh"
     "go"
-    "run"
-    "main.go"
   ];
   timeout = 60;
   parameters.files = [
