@@ -2,7 +2,7 @@
 pkgs: {
   name = "Java";
   description = "Compile and run Java code.";
-  contents = "Preview features are enabled.";
+  contents = "Preview features are enabled. The heap has up to 768 MB.";
   entrypoint = "main.java";
   command = [
     "java"
