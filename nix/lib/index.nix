@@ -16,7 +16,7 @@ in
   packageSets = mapAttrs (_: set: {
     inherit (set) description searchPaths leftOut;
     packages = mapAttrs (_: package: {
-      inherit (package) version description;
+      inherit (package) version description provides;
       environment = pinned package.environment;
     }) set.packages;
   }) packages;

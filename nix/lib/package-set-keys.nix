@@ -53,6 +53,26 @@ record {
     example = package: [ package ];
     exampleText = "module: pkgs.python313.pkgs.requiredPythonModules [ module ]";
   };
+  provided = {
+    type = scalar "a function" isFunction;
+    default = package: [ ];
+    defaultText = "`package: [ ]`";
+    description = ''
+      What programs call a package by, which may not be its name: commands or modules, as far as that is known of a package
+      that is not built. Where one of them is missing, the package can be named.
+    '';
+    example = package: [ package.meta.mainProgram or package.pname ];
+    exampleText = "package: [ package.meta.mainProgram or package.pname ]";
+  };
+  provides = {
+    type = setOf "a name" "[A-Za-z0-9][A-Za-z0-9+._-]*" (listOf text);
+    default = { };
+    description = "More of that, by the names of the packages.";
+    example.imagemagick = [
+      "convert"
+      "identify"
+    ];
+  };
   searchPaths = {
     type = setOf "the name of an environment variable" "[A-Za-z_][A-Za-z0-9_]*" (
       matching "a directory within a package, such as lib/node_modules" "[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*"

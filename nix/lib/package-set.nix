@@ -32,6 +32,8 @@ let
     from
     names
     paths
+    provided
+    provides
     renamed
     searchPaths
     ;
@@ -46,6 +48,7 @@ let
     {
       version = package.version or "";
       description = package.meta.description or "";
+      provides = lib.naturalSort (lib.unique (provided package ++ provides.${name} or [ ]));
       environment = import ./closed.nix pkgs {
         name = "sandbox-mcp-${id}-${name}";
         paths = paths package;

@@ -124,4 +124,31 @@ in
   renamed.opencv = "opencv4";
   paths = module: lib.subtractLists there (requiredPythonModules [ module ]);
   searchPaths.PYTHONPATH = python.sitePackages;
+  # What nixpkgs imports of a module to see that it works. Many have no such list.
+  provided =
+    module:
+    map (name: lib.head (lib.splitString "." name)) (
+      module.pythonImportsCheck or [ (lib.replaceStrings [ "-" ] [ "_" ] module.pname) ]
+    );
+  # Other names under which they are imported.
+  provides = {
+    attrs = [ "attr" ];
+    beautifulsoup4 = [ "bs4" ];
+    biopython = [ "Bio" ];
+    matplotlib = [
+      "mpl_toolkits"
+      "pylab"
+    ];
+    opencv = [ "cv2" ];
+    pillow = [ "PIL" ];
+    protobuf = [ "google" ];
+    python-dateutil = [ "dateutil" ];
+    python-docx = [ "docx" ];
+    python-pptx = [ "pptx" ];
+    pyyaml = [ "yaml" ];
+    ruamel-yaml = [ "ruamel" ];
+    scikit-image = [ "skimage" ];
+    scikit-learn = [ "sklearn" ];
+    z3-solver = [ "z3" ];
+  };
 }

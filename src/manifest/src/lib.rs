@@ -60,6 +60,9 @@ pub struct PackageSet {
 pub struct Package {
     pub version: String,
     pub description: String,
+    /// The commands or modules by which programs call the package, as far as they are known.
+    #[serde(default)]
+    pub provides: Vec<String>,
     pub environment: Environment,
 }
 
