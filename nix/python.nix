@@ -6,7 +6,7 @@ in
 {
   name = "Python";
   description = "Run Python code.";
-  contents = "Available packages: beautifulsoup4, lxml, matplotlib, networkx, numpy, openpyxl, pandas, pillow, polars, pyarrow, pydantic, pympler, pyyaml, requests, scikit-learn, scipy, seaborn, sympy.";
+  contents = "Available packages: beautifulsoup4, jinja2, lxml, matplotlib, networkx, numpy, openpyxl, pandas, pillow, polars, pyarrow, pydantic, pympler, pyyaml, requests, scikit-learn, scipy, seaborn, sympy, tabulate.";
   entrypoint = "main.py";
   command = [
     "python"
@@ -25,6 +25,7 @@ in
     environment
     # For its settings of matplotlib.
     environment.figures
+    environment.fonts
   ];
   packageSets = [
     "commands"

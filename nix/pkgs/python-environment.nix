@@ -3,6 +3,7 @@
 #
 #   passthru.modules   those modules, as a function of a set of Python's packages
 #   passthru.figures   the module for matplotlib, whose settings an environment must link too
+#   passthru.fonts     the fonts that it draws in, likewise
 {
   callPackage,
   python313,
@@ -19,6 +20,9 @@
     python.seaborn
     python.sympy
     python.beautifulsoup4
+    # What pandas needs to write Markdown, HTML and LaTeX.
+    python.jinja2
+    python.tabulate
     python.lxml
     python.networkx
     python.openpyxl
@@ -29,6 +33,7 @@
 }:
 let
   figures = callPackage ./figures.nix { };
+  fonts = callPackage ./fonts.nix { };
   ahead = (callPackage ./ahead.nix { }).python;
   environment = python313.withPackages (
     python:
@@ -41,8 +46,8 @@ let
 in
 environment
 // {
-  inherit figures modules;
+  inherit figures fonts modules;
   passthru = environment.passthru or { } // {
-    inherit figures modules;
+    inherit figures fonts modules;
   };
 }

@@ -1,5 +1,5 @@
 """Gives windows to matplotlib's backends that only write files: programs choose them for machines without a screen, and
-expect `plt.show()` to do what it does without that choice.
+expect `plt.show()` to do what it does without that choice. Also gives matplotlib its fonts (sandbox_fonts.py).
 
 Imported by sandbox_figures.pth while the interpreter starts. Of matplotlib nothing is imported before the program does so.
 """
@@ -8,7 +8,6 @@ import os
 import sys
 from importlib.machinery import PathFinder
 
-_REGISTRY = "matplotlib.backends.registry"
 _WITHOUT_WINDOWS = {
     f"matplotlib.backends.backend_{name}" for name in ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
 }
@@ -18,23 +17,45 @@ _OUT = os.path.abspath(os.environ.get("OUT", "/sandbox/out"))
 
 
 class _Finder:
-    """Waits for the one module by whose function all backends are loaded, and wraps that."""
+    """Waits for the modules of `_LOADERS`, each of which is executed by its function."""
 
     @classmethod
     def find_spec(cls, name, path=None, target=None):
-        if name != _REGISTRY:
+        load = _LOADERS.get(name)
+        if load is None:
             return None
-        sys.meta_path.remove(cls)
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None:
             execute = spec.loader.exec_module
-
-            def exec_module(module):
-                execute(module)
-                _wrap(module.backend_registry)
-
-            spec.loader.exec_module = exec_module
+            spec.loader.exec_module = lambda module: load(module, execute)
         return spec
+
+
+def _load_fonts(module, execute):
+    import sandbox_fonts
+
+    sandbox_fonts.before(sys.modules["matplotlib"])
+    execute(module)
+    sandbox_fonts.after(module)
+
+
+def _load_registry(module, execute):
+    execute(module)
+    _wrap(module.backend_registry)
+
+
+def _load_formulas(module, execute):
+    import sandbox_fonts
+
+    execute(module)
+    sandbox_fonts.after_formulas(module)
+
+
+_LOADERS = {
+    "matplotlib._mathtext": _load_formulas,
+    "matplotlib.backends.registry": _load_registry,
+    "matplotlib.font_manager": _load_fonts,
+}
 
 
 def _wrap(registry):
