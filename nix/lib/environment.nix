@@ -3,9 +3,10 @@
 #   bin                 the programs of its packages
 #   etc/ssl             certificates, if a package has them
 #   lib/node_modules    modules of Node.js, which programs find at /node_modules
-#   lib/locale          locales, where a C library finds them that does not have C.UTF-8 beside itself
+#   lib/locale          locales, which a C library finds by LOCALE_ARCHIVE or at /usr/lib/locale
+#   share/fonts         fonts, which programs find at /usr/share/fonts
 #   share/zoneinfo      time zones, which programs find at /usr/share/zoneinfo and /etc/zoneinfo
-#   share/sandbox-mcp   what a package adds for the sandbox's own use
+#   share/sandbox-mcp   what a package adds for the sandbox's own use; what is in its etc, programs find in /etc
 #   closure             the closure without the environment itself: a store path a line, sorted
 pkgs: definition:
 let
@@ -23,6 +24,8 @@ let
     pkgs.gzip
     pkgs.tzdata.out
     pkgs.which
+    (pkgs.callPackage ../pkgs/etc.nix { })
+    (pkgs.callPackage ../pkgs/locales.nix { })
   ];
 in
 import ./closed.nix pkgs {
@@ -34,6 +37,7 @@ import ./closed.nix pkgs {
     "/etc/ssl"
     "/lib/locale"
     "/lib/node_modules"
+    "/share/fonts"
     "/share/sandbox-mcp"
     "/share/zoneinfo"
   ];

@@ -197,8 +197,10 @@ fn view_steps(definition: &SandboxSpec, binds: &[Bind], links: &[Link]) -> Vec<S
         vec![Step::Tmpfs { target: "/".into(), size: ROOT_SIZE, inodes: ROOT_INODES, mode: 0o755, owned: false }];
     steps.extend(binds.iter().map(|bind| Step::Bind { source: bind.source.clone(), target: bind.target.clone() }));
     steps.extend(links.iter().map(|link| Step::Symlink { path: link.path.clone(), target: link.target.clone() }));
-    // The host's own environment may bind some of these files.
-    let is_missing = |path: &Path| !binds.iter().any(|bind| bind.target == path);
+    // The environment may have some of these files.
+    let is_missing = |path: &Path| {
+        !binds.iter().any(|bind| bind.target == path) && !links.iter().any(|link| link.path == path)
+    };
     steps.extend(etc(definition).into_iter().filter(|(path, _)| is_missing(path)).map(|(path, content)| Step::File {
         path,
         content: content.into_bytes(),
@@ -213,6 +215,8 @@ fn view_steps(definition: &SandboxSpec, binds: &[Bind], links: &[Link]) -> Vec<S
         steps.push(Step::Symlink { path: Path::new("/dev").join(name), target: Path::new("/proc/self").join(target) });
     }
     steps.extend(PRIVATE.map(|path| Step::Directory { path: path.into(), mode: 0o755, owned: false }));
+    steps.push(Step::Symlink { path: "/var/tmp".into(), target: "/tmp".into() });
+    steps.push(Step::Directory { path: "/run".into(), mode: 0o755, owned: false });
     // A toolchain of the host may be there.
     if !binds.iter().any(|bind| bind.target.starts_with("/mnt")) {
         steps.push(Step::Symlink { path: OUT_ALIAS.into(), target: OUT.into() });
@@ -227,9 +231,14 @@ fn etc(definition: &SandboxSpec) -> Vec<(PathBuf, String)> {
     let mut files: Vec<(PathBuf, String)> = vec![
         (
             "/etc/passwd".into(),
-            format!("{user}:x:{USER}:{USER}::{HOME}:/bin/sh\nnobody:x:{NOBODY}:{NOBODY}:Nobody:/:/bin/false\n"),
+            format!(
+                "root:x:0:0:root:/:/bin/false\n\
+                 {user}:x:{USER}:{USER}::{HOME}:/bin/sh\n\
+                 nobody:x:{NOBODY}:{NOBODY}:Nobody:/:/bin/false\n"
+            ),
         ),
-        ("/etc/group".into(), format!("{user}:x:{USER}:\nnogroup:x:{NOBODY}:\n")),
+        ("/etc/group".into(), format!("root:x:0:\n{user}:x:{USER}:\nnogroup:x:{NOBODY}:\n")),
+        ("/etc/hostname".into(), format!("{}\n", definition.id)),
         ("/etc/nsswitch.conf".into(), "passwd: files\ngroup: files\nhosts: files dns\n".into()),
     ];
     match &definition.network {

@@ -1,5 +1,6 @@
 //! What a program sees of the host's file system.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A file or directory of the host, and where it appears.
@@ -37,6 +38,13 @@ pub const CLOSURE: &str = "closure";
 /// nixpkgs looks only in its own store path otherwise.
 pub const ZONES: &str = "/etc/zoneinfo";
 
+/// The locales of a pinned environment. The variable `LOCALE_ARCHIVE` must name them, since the C library of nixpkgs looks
+/// only in its own store path otherwise.
+pub const LOCALES: &str = "/usr/lib/locale/locale-archive";
+
+/// The directory of an environment whose entries appear in /etc.
+const ETC: &str = "share/sandbox-mcp/etc";
+
 /// Adds the store paths of a package: its output, and those of its file [`CLOSURE`].
 pub fn join<'a>(binds: &mut Vec<Bind>, out: &Path, closure: impl IntoIterator<Item = &'a str>) {
     binds.extend([Bind::in_place(out)].into_iter().chain(closure.into_iter().map(Bind::in_place)));
@@ -56,5 +64,9 @@ pub fn pinned<'a>(out: &Path, closure: impl IntoIterator<Item = &'a str>) -> (Ve
             links.push(Link::new(path, out.join(target)));
         }
     }
+    // The environments of older servers have none.
+    let mut names: Vec<_> = fs::read_dir(out.join(ETC)).into_iter().flatten().flatten().map(|entry| entry.file_name()).collect();
+    names.sort();
+    links.extend(names.iter().map(|name| Link::new(Path::new("/etc").join(name), out.join(ETC).join(name))));
     (binds, links)
 }

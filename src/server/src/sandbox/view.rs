@@ -149,6 +149,7 @@ impl View {
             None => variables.push((name.to_owned(), value)),
         };
         if let Origin::Pinned(_) = self.origin {
+            set("LOCALE_ARCHIVE", view::LOCALES.to_owned());
             set("TZDIR", view::ZONES.to_owned());
         }
         for (name, value) in &self.variables {
