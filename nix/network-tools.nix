@@ -37,14 +37,12 @@ pkgs: {
   ];
   timeout = 60;
   security.network = "bridge";
-  security.readOnly = true;
   # nmap's scripts and fingerprints outgrow 64 MB, its parallel probes 96 open files.
   resources.cpu = 1;
   resources.memory = 256;
   resources.processes = 64;
   resources.files = 512;
   mount.workdir = "/sandbox";
-  mount.readOnly = true;
   packages = [
     pkgs.curl
     pkgs.dnsutils
@@ -54,17 +52,21 @@ pkgs: {
     pkgs.iproute2
     pkgs.iputils
     pkgs.mtr
+    pkgs.less
     pkgs.net-tools
     pkgs.traceroute
     pkgs.iperf3
     pkgs.netcat-openbsd
     pkgs.nmap
+    pkgs.procps
     pkgs.socat
     pkgs.tcpdump
     pkgs.cacert
     pkgs.httpie
     pkgs.jq
     pkgs.openssl
+    pkgs.unixtools.hostname
   ];
+  variables.TERM = "dumb";
   variables.SSL_CERT_FILE = "{environment}/etc/ssl/certs/ca-bundle.crt";
 }

@@ -248,7 +248,7 @@ record {
       isReadOnly = {
         type = hint;
         default = null;
-        description = "MCP's `readOnlyHint`. `null` means true if `security.readOnly` or `mount.readOnly` is.";
+        description = "MCP's `readOnlyHint`. `null` means true if `security.network` gives no access: nothing outside of the sandbox changes then.";
         example = true;
       };
       isDestructive = {
@@ -313,7 +313,7 @@ record {
       readOnly = {
         type = boolean;
         default = false;
-        description = "Whether the tool's description and annotations call it read-only.";
+        description = "Whether the tool's description calls its files read-only.";
         example = true;
       };
       network = {

@@ -103,7 +103,7 @@ in
   inherit (definition) programs;
   annotations = {
     title = definition.name;
-    readOnlyHint = either hints.isReadOnly readOnly;
+    readOnlyHint = either hints.isReadOnly isClosed;
     destructiveHint = either hints.isDestructive false;
     idempotentHint = either hints.isIdempotent true;
     openWorldHint = either hints.isExternalInteraction (!isClosed);
