@@ -198,9 +198,8 @@ fn view_steps(definition: &SandboxSpec, binds: &[Bind], links: &[Link]) -> Vec<S
     steps.extend(binds.iter().map(|bind| Step::Bind { source: bind.source.clone(), target: bind.target.clone() }));
     steps.extend(links.iter().map(|link| Step::Symlink { path: link.path.clone(), target: link.target.clone() }));
     // The environment may have some of these files.
-    let is_missing = |path: &Path| {
-        !binds.iter().any(|bind| bind.target == path) && !links.iter().any(|link| link.path == path)
-    };
+    let is_missing =
+        |path: &Path| !binds.iter().any(|bind| bind.target == path) && !links.iter().any(|link| link.path == path);
     steps.extend(etc(definition).into_iter().filter(|(path, _)| is_missing(path)).map(|(path, content)| Step::File {
         path,
         content: content.into_bytes(),

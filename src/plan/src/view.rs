@@ -65,7 +65,8 @@ pub fn pinned<'a>(out: &Path, closure: impl IntoIterator<Item = &'a str>) -> (Ve
         }
     }
     // The environments of older servers have none.
-    let mut names: Vec<_> = fs::read_dir(out.join(ETC)).into_iter().flatten().flatten().map(|entry| entry.file_name()).collect();
+    let mut names: Vec<_> =
+        fs::read_dir(out.join(ETC)).into_iter().flatten().flatten().map(|entry| entry.file_name()).collect();
     names.sort();
     links.extend(names.iter().map(|name| Link::new(Path::new("/etc").join(name), out.join(ETC).join(name))));
     (binds, links)
