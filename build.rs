@@ -5,7 +5,7 @@ use std::process::exit;
 use std::{env, fmt, fs};
 
 use nix_store::archive::{Archive, Paths};
-use sandbox_manifest::{Environment, Manifest, codegen};
+use sandbox_manifest::{Manifest, ManifestEnvironment, codegen};
 
 /// The manifest to build from; without it, the portable one that holds no store paths.
 const MANIFEST: &str = "SANDBOX_MCP_MANIFEST";
@@ -67,7 +67,11 @@ fn check_derivations(manifest: &Manifest, system: &str, compressed: &[u8]) -> Re
 }
 
 /// Checks that the archive has the .drv and that it makes what the manifest says: the same output for the same system.
-fn check_derivation(paths: &Paths, system: &str, environment: &Environment) -> Result<(), (&'static str, String)> {
+fn check_derivation(
+    paths: &Paths,
+    system: &str,
+    environment: &ManifestEnvironment,
+) -> Result<(), (&'static str, String)> {
     let drv = environment.drv.as_str();
     let Some(name) = environment.drv.name().strip_suffix(".drv") else {
         return Err(("drv", format!("{drv} is not the path of a derivation: it does not end in .drv")));

@@ -8,7 +8,10 @@ use quote::{format_ident, quote};
 
 use crate::parameter::{PACKAGES_URI, ParameterKind};
 use crate::policy::{Entry, Pattern};
-use crate::{Definition, Environment, Manifest, ManifestError, Network, PackageSet, Programs, Ready, Sandbox, Service};
+use crate::{
+    Definition, Manifest, ManifestEnvironment, ManifestError, ManifestNetwork, ManifestPackageSet, ManifestPrograms,
+    ManifestSandbox, ManifestService, Ready,
+};
 
 /// The parameter that takes additional files.
 const FILES: &str = "files";
@@ -50,7 +53,7 @@ pub fn generate(manifest: &Manifest) -> Result<String, ManifestError> {
 }
 
 /// Returns the struct of a tool's arguments and its implementation of `Arguments`.
-fn tool(id: &str, name: &Ident, sandbox: &Sandbox, sets: Vec<Ident>) -> Result<TokenStream, ManifestError> {
+fn tool(id: &str, name: &Ident, sandbox: &ManifestSandbox, sets: Vec<Ident>) -> Result<TokenStream, ManifestError> {
     let definition = &sandbox.definition;
     let fields = fields(id, definition)?;
     let declarations = fields.iter().map(|field| field.declaration(definition));
@@ -228,13 +231,13 @@ fn fields<'a>(id: &str, definition: &'a Definition) -> Result<Vec<Field<'a>>, Ma
 }
 
 /// Returns the value of `SANDBOX`.
-fn sandbox_value(sandbox: &Sandbox, fields: &[Field], sets: &[Ident]) -> TokenStream {
+fn sandbox_value(sandbox: &ManifestSandbox, fields: &[Field], sets: &[Ident]) -> TokenStream {
     let definition = &sandbox.definition;
     let tool = &sandbox.tool;
     let (id, name, version) = (&definition.id, &tool.title, &definition.version);
     let (description, contents, user) = (&tool.description, &tool.contents, &definition.user);
     let programs = {
-        let Programs { sentence, names } = &tool.programs;
+        let ManifestPrograms { sentence, names } = &tool.programs;
         quote!(Programs { sentence: #sentence, names: &[#(#names),*] })
     };
     let parameters = fields.iter().map(Field::row);
@@ -253,9 +256,9 @@ fn sandbox_value(sandbox: &Sandbox, fields: &[Field], sets: &[Ident]) -> TokenSt
     let services = definition.before.iter().map(service);
     let timeout = u64::from(definition.timeout);
     let network = match &definition.security.network {
-        Network::None => quote!(Network::None),
-        Network::Bridge => quote!(Network::Bridge),
-        Network::Allow(allowed) => {
+        ManifestNetwork::None => quote!(Network::None),
+        ManifestNetwork::Bridge => quote!(Network::Bridge),
+        ManifestNetwork::Allow(allowed) => {
             let entries = allowed.iter().map(|allowed| entry(allowed.entry()));
             quote!(Network::Allow(&[#(#entries),*]))
         }
@@ -305,12 +308,12 @@ fn sandbox_value(sandbox: &Sandbox, fields: &[Field], sets: &[Ident]) -> TokenSt
     } }
 }
 
-fn environment_value(Environment { drv, out }: &Environment) -> TokenStream {
+fn environment_value(ManifestEnvironment { drv, out }: &ManifestEnvironment) -> TokenStream {
     let (drv, out) = (drv.as_str(), out.as_str());
     quote! { Environment { drv: #drv, out: #out } }
 }
 
-fn package_set(id: &str, set: &PackageSet) -> TokenStream {
+fn package_set(id: &str, set: &ManifestPackageSet) -> TokenStream {
     let (name, description) = (set_name(id), &set.description);
     let search_paths: Vec<_> = set.search_paths.iter().map(|(name, directory)| quote!((#name, #directory))).collect();
     let packages = set.packages.iter().map(|(name, package)| {
@@ -334,8 +337,8 @@ fn set_name(id: &str) -> Ident {
     Ident::new(&format!("{}_PACKAGES", id.replace('-', "_").to_uppercase()), Span::call_site())
 }
 
-fn service(service: &Service) -> TokenStream {
-    let Service { name, command, ready, deadline, logs, errors } = service;
+fn service(service: &ManifestService) -> TokenStream {
+    let ManifestService { name, command, ready, deadline, logs, errors } = service;
     let ready = match ready {
         Ready { port: Some(port), .. } => quote!(Readiness::Port(#port)),
         Ready { file: Some(file), .. } => quote!(Readiness::File(#file)),

@@ -21,8 +21,8 @@ pub mod parameter;
 pub mod policy;
 mod services;
 
-pub use network::Network;
-pub use services::{Ready, Service};
+pub use network::ManifestNetwork;
+pub use services::{ManifestService, Ready};
 
 /// The format that this version reads. It changes when a manifest of an older evaluation would be misread.
 pub const FORMAT: u64 = 1;
@@ -39,39 +39,39 @@ pub struct Manifest {
     /// The file that holds the derivations and all that they refer to, as `archive.rs` reads it; none in the portable manifest.
     #[serde(default)]
     pub archive: Option<PathBuf>,
-    pub sandboxes: BTreeMap<String, Sandbox>,
+    pub sandboxes: BTreeMap<String, ManifestSandbox>,
     /// The sets of packages that calls may ask for; none in the portable manifest.
     #[serde(default, rename = "packageSets")]
-    pub package_sets: BTreeMap<String, PackageSet>,
+    pub package_sets: BTreeMap<String, ManifestPackageSet>,
 }
 
 /// Packages of one kind, by their names.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct PackageSet {
+pub struct ManifestPackageSet {
     pub description: String,
     /// The environment variables that lead programs to a package, and the directory in it that each names.
     pub search_paths: BTreeMap<String, String>,
-    pub packages: BTreeMap<String, Package>,
+    pub packages: BTreeMap<String, ManifestPackage>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Package {
+pub struct ManifestPackage {
     pub version: String,
     pub description: String,
     /// The commands or modules by which programs call the package, as far as they are known.
     #[serde(default)]
     pub provides: Vec<String>,
-    pub environment: Environment,
+    pub environment: ManifestEnvironment,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Sandbox {
+pub struct ManifestSandbox {
     pub definition: Definition,
-    pub tool: Tool,
-    pub environment: Option<Environment>,
+    pub tool: ManifestTool,
+    pub environment: Option<ManifestEnvironment>,
 }
 
 /// The sandbox as its Nix file states it, in the keys of the JSON config.
@@ -97,7 +97,7 @@ pub struct Definition {
     pub ahead: BTreeMap<String, String>,
     /// What is started before the command; of the list of strings that the JSON config has here, one service.
     #[serde(deserialize_with = "services::services")]
-    pub before: Vec<Service>,
+    pub before: Vec<ManifestService>,
     pub command: Vec<String>,
     /// The programs that a host without Nix must have; see [`Definition::host_programs`].
     #[serde(default)]
@@ -105,7 +105,7 @@ pub struct Definition {
     pub hints: Hints,
     pub parameters: Parameters,
     pub security: Security,
-    pub resources: Resources,
+    pub resources: ManifestResources,
     pub mount: Mount,
     pub variables: BTreeMap<String, String>,
     /// The ids of the sets whose packages a call may ask for.
@@ -148,12 +148,12 @@ pub struct Security {
     /// Older JSON configs state it; only `["no-new-privileges:true"]` is accepted.
     #[serde(default)]
     pub security_opt: Option<Vec<String>>,
-    pub network: Network,
+    pub network: ManifestNetwork,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Resources {
+pub struct ManifestResources {
     /// Cores.
     pub cpu: u32,
     /// Megabytes (2^20 bytes).
@@ -178,7 +178,7 @@ pub struct Mount {
 /// The tool as a client sees it, in MCP's words.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Tool {
+pub struct ManifestTool {
     pub name: String,
     pub title: String,
     /// With placeholders for what differs from server to server; see `mcp/description.rs` of the server.
@@ -187,14 +187,14 @@ pub struct Tool {
     #[serde(default)]
     pub contents: String,
     #[serde(default)]
-    pub programs: Programs,
-    pub annotations: Annotations,
+    pub programs: ManifestPrograms,
+    pub annotations: ManifestAnnotations,
 }
 
 /// Programs for a call's own use, of which a host may have some.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Programs {
+pub struct ManifestPrograms {
     /// What names them, in which `{programs}` stands for the list.
     pub sentence: String,
     pub names: Vec<String>,
@@ -202,7 +202,7 @@ pub struct Programs {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Annotations {
+pub struct ManifestAnnotations {
     pub title: String,
     pub read_only_hint: bool,
     pub destructive_hint: bool,
@@ -213,7 +213,7 @@ pub struct Annotations {
 /// Which derivation makes the environment, and the output path that it will have.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Environment {
+pub struct ManifestEnvironment {
     #[serde(deserialize_with = "store_path")]
     pub drv: StorePath,
     #[serde(deserialize_with = "store_path")]
@@ -303,7 +303,7 @@ impl Manifest {
     }
 }
 
-impl PackageSet {
+impl ManifestPackageSet {
     /// What the types alone do not say, as the key below the set and the reason.
     fn check(&self) -> Result<(), (String, String)> {
         for (variable, directory) in &self.search_paths {
@@ -324,7 +324,7 @@ impl PackageSet {
     }
 }
 
-impl Sandbox {
+impl ManifestSandbox {
     fn check(&self, id: &str, pinned: bool) -> Result<(), ManifestError> {
         let key = |rest: &str| format!("sandboxes.{id}.{rest}");
         if !is_name(id) || id.len() > MAX_ID_BYTES {
@@ -366,7 +366,7 @@ impl Definition {
         for service in &self.before {
             service.check().map_err(|reason| ("before", reason))?;
         }
-        let Resources { cpu, memory, processes, files } = self.resources;
+        let ManifestResources { cpu, memory, processes, files } = self.resources;
         for (key, limit) in [
             ("timeout", self.timeout),
             ("resources.cpu", cpu),
@@ -401,7 +401,7 @@ impl Definition {
         if !matches!(self.executor, None | Some(Executor::Namespace | Executor::Derivation)) {
             return Err(("executor", "it must be namespace or derivation"));
         }
-        if self.executor == Some(Executor::Derivation) && self.security.network != Network::None {
+        if self.executor == Some(Executor::Derivation) && self.security.network != ManifestNetwork::None {
             return Err(("executor", "Nix's build sandbox, in which a derivation runs, has no network to give"));
         }
         for (key, variables) in [("ahead", &self.ahead), ("variables", &self.variables)] {

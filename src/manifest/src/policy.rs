@@ -64,7 +64,7 @@ impl<'a> Entry<'a> {
         parse(text).map_err(|reason| EntryError { entry: text.to_owned(), reason })
     }
 
-    fn permits(&self, host: &Host, port: u16) -> bool {
+    fn permits(&self, host: &RemoteHost, port: u16) -> bool {
         self.port == port && self.to.matches(host)
     }
 }
@@ -80,15 +80,15 @@ impl fmt::Display for Entry<'_> {
 }
 
 impl Pattern<'_> {
-    fn matches(&self, host: &Host) -> bool {
+    fn matches(&self, host: &RemoteHost) -> bool {
         match (self, host) {
-            (Self::Name(name), Host::Name(host)) => host.as_str() == *name,
-            (Self::Below(domain), Host::Name(host)) => host
+            (Self::Name(name), RemoteHost::Name(host)) => host.as_str() == *name,
+            (Self::Below(domain), RemoteHost::Name(host)) => host
                 .as_str()
                 .strip_suffix(domain)
                 .and_then(|rest| rest.strip_suffix('.'))
                 .is_some_and(|labels| !labels.is_empty()),
-            (Self::Address(address), Host::Address(host)) => host == address,
+            (Self::Address(address), RemoteHost::Address(host)) => host == address,
             _ => false,
         }
     }
@@ -106,23 +106,23 @@ pub fn check(entries: &[Entry]) -> Result<(), String> {
 }
 
 /// Returns whether these entries allow connections to a host and port.
-pub fn permits(entries: &[Entry], host: &Host, port: u16) -> bool {
+pub fn permits(entries: &[Entry], host: &RemoteHost, port: u16) -> bool {
     entries.iter().any(|entry| entry.permits(host, port))
 }
 
 /// Returns whether these entries allow connections to a host at some port.
-pub fn lists(entries: &[Entry], host: &Host) -> bool {
+pub fn lists(entries: &[Entry], host: &RemoteHost) -> bool {
     entries.iter().any(|entry| entry.to.matches(host))
 }
 
 /// A host that a program wants to connect to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Host {
+pub enum RemoteHost {
     Name(HostName),
     Address(Ipv4Addr),
 }
 
-impl fmt::Display for Host {
+impl fmt::Display for RemoteHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Name(name) => name.fmt(f),
@@ -261,8 +261,8 @@ fn check_label(label: &str) -> Result<(), EntryProblem> {
 mod tests {
     use super::*;
 
-    fn name(text: &str) -> Host {
-        Host::Name(HostName::parse(text).unwrap_or_else(|| panic!("{text} is a name")))
+    fn name(text: &str) -> RemoteHost {
+        RemoteHost::Name(HostName::parse(text).unwrap_or_else(|| panic!("{text} is a name")))
     }
 
     fn entries<'a>(texts: &[&'a str]) -> Vec<Entry<'a>> {
@@ -352,9 +352,9 @@ mod tests {
         assert!(!permits(&list, &name("example.org"), 443));
         assert!(!permits(&list, &name("api.example.org.evil.org"), 443));
         assert!(!permits(&list, &name("evil-api.example.org"), 443));
-        let address = Host::Address(Ipv4Addr::new(8, 8, 8, 8));
+        let address = RemoteHost::Address(Ipv4Addr::new(8, 8, 8, 8));
         assert!(permits(&list, &address, 53) && !permits(&list, &address, 443));
-        assert!(!permits(&list, &Host::Address(Ipv4Addr::new(8, 8, 4, 4)), 53));
+        assert!(!permits(&list, &RemoteHost::Address(Ipv4Addr::new(8, 8, 4, 4)), 53));
     }
 
     #[test]

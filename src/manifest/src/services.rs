@@ -8,7 +8,7 @@ use serde::de::{self, MapAccess, Visitor};
 /// A program that runs beside the command, from before its start.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Service {
+pub struct ManifestService {
     /// What messages call it.
     pub name: String,
     pub command: Vec<String>,
@@ -37,7 +37,7 @@ pub struct Ready {
 /// An item of the list `before`.
 enum Before {
     Argument(String),
-    Service(Service),
+    Service(ManifestService),
 }
 
 impl<'de> Deserialize<'de> for Before {
@@ -60,14 +60,14 @@ impl<'de> Visitor<'de> for BeforeVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Before, A::Error> {
-        Service::deserialize(de::value::MapAccessDeserializer::new(map)).map(Before::Service)
+        ManifestService::deserialize(de::value::MapAccessDeserializer::new(map)).map(Before::Service)
     }
 }
 
 /// Seconds that a service gets of which nothing is known but its command.
 const DEFAULT_DEADLINE_SECONDS: u32 = 30;
 
-pub fn services<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Service>, D::Error> {
+pub fn services<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<ManifestService>, D::Error> {
     let (mut command, mut services) = (Vec::new(), Vec::new());
     for item in Vec::<Before>::deserialize(deserializer)? {
         match item {
@@ -80,12 +80,12 @@ pub fn services<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec
         Some(_) if !services.is_empty() => Err(de::Error::custom("it mixes services with arguments of a command")),
         Some(name) => {
             let (ready, logs, errors) = (Ready::default(), Vec::new(), Vec::new());
-            Ok(vec![Service { name, command, ready, deadline: DEFAULT_DEADLINE_SECONDS, logs, errors }])
+            Ok(vec![ManifestService { name, command, ready, deadline: DEFAULT_DEADLINE_SECONDS, logs, errors }])
         }
     }
 }
 
-impl Service {
+impl ManifestService {
     /// What the types alone do not say.
     pub fn check(&self) -> Result<(), &'static str> {
         if self.name.is_empty() || self.command.first().is_none_or(String::is_empty) {

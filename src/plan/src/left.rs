@@ -46,13 +46,13 @@ pub struct Left {
 pub fn find(directory: BorrowedFd, workdir: &Path, steps: &[Step]) -> Left {
     // A path of the directory even if it was renamed.
     let opened = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string());
-    let mut search = Search { given: given(workdir, steps), names: BTreeSet::new(), entries: 0 };
+    let mut search = LeftFileSearch { given: given(workdir, steps), names: BTreeSet::new(), entries: 0 };
     search.look(&opened, Path::new(""));
     let more = search.names.len().saturating_sub(MAX_NAMES) as u64;
     Left { names: search.names.into_iter().take(MAX_NAMES).collect(), more }
 }
 
-struct Search<'a> {
+struct LeftFileSearch<'a> {
     /// By the path below the working directory.
     given: BTreeMap<PathBuf, GivenEntry<'a>>,
     names: BTreeSet<OsString>,
@@ -60,7 +60,7 @@ struct Search<'a> {
     entries: usize,
 }
 
-impl Search<'_> {
+impl LeftFileSearch<'_> {
     /// Looks at the entries of one directory, whose path below the working directory is `place`.
     fn look(&mut self, directory: &Path, place: &Path) {
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {

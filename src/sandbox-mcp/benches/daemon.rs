@@ -10,14 +10,14 @@ use test_support::own_store;
 const RUNS: usize = 30;
 
 /// Runs one build, and returns its time without the preparation. The number is unique to the build.
-type Way = fn(&Fixture, usize) -> Result<Duration, Failed>;
+type MeasuredRun = fn(&Fixture, usize) -> Result<Duration, Failed>;
 
 fn main() -> Result<(), Failed> {
     if !own_store::is_here() || own_store::static_shell().is_none() {
         println!("This benchmark needs Nix and a static shell.");
         return Ok(());
     }
-    let ways: [(&str, DaemonKind, Way); 5] = [
+    let ways: [(&str, DaemonKind, MeasuredRun); 5] = [
         ("nix-store --realise", DaemonKind::Socket, realise),
         ("socket", DaemonKind::Socket, |fixture, number| build(fixture, number, false)),
         ("socket, warm", DaemonKind::Socket, |fixture, number| build(fixture, number, true)),

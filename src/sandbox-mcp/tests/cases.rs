@@ -228,12 +228,12 @@ fn cases(directory: &Path) -> BTreeMap<String, Vec<Case>> {
 }
 
 /// A server whose programs are all carried out by one executor.
-struct Executor {
+struct ExecutorServer {
     name: String,
     server: Server,
 }
 
-impl Executor {
+impl ExecutorServer {
     fn start(name: &str) -> Arc<Self> {
         Arc::new(Self { name: name.to_owned(), server: Server::ready(&["--executor", name, "--structured-results"]) })
     }
@@ -289,7 +289,7 @@ fn skipped_tools() -> BTreeMap<String, Unavailable> {
 }
 
 /// All trials of an executor. What can't run is one ignored trial that tells why.
-fn trials(executor: &Arc<Executor>, must_work: bool, cases: &Arc<BTreeMap<String, Vec<Case>>>) -> Vec<Trial> {
+fn trials(executor: &Arc<ExecutorServer>, must_work: bool, cases: &Arc<BTreeMap<String, Vec<Case>>>) -> Vec<Trial> {
     let mut unavailable = executor.unavailable(cases);
     if must_work {
         unavailable.retain(|_, unavailable| unavailable.nowhere);
@@ -320,7 +320,7 @@ fn main() {
     let cases = Arc::new(cases(&directory));
     let named = env::var("SANDBOX_MCP_EXECUTORS").ok();
     let names: Vec<&str> = named.as_deref().unwrap_or("namespace,direct,derivation").split(',').collect();
-    let executors: Vec<_> = names.iter().map(|name| Executor::start(name)).collect();
+    let executors: Vec<_> = names.iter().map(|name| ExecutorServer::start(name)).collect();
     let trials = executors.iter().flat_map(|executor| trials(executor, named.is_some(), &cases)).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     // The servers end with their owners, which `exit` would not wait for.

@@ -14,9 +14,9 @@ use sandbox_server::call::stage::Stage;
 use sandbox_server::nix::realise::{RealiseError, Realiser};
 use tempfile::TempDir;
 
-type Body = fn() -> Result<(), Failed>;
+type RealiseTest = fn() -> Result<(), Failed>;
 
-const TESTS: [(&str, Body); 11] = [
+const TESTS: [(&str, RealiseTest); 11] = [
     ("derivation_is_realised_and_its_lines_reported", derivation_is_realised_and_its_lines_reported),
     ("realised_environment_has_a_gc_root", realised_environment_has_a_gc_root),
     ("rooted_environment_needs_no_nix", rooted_environment_needs_no_nix),

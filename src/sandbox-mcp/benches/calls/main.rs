@@ -20,9 +20,9 @@ use test_support::client::Server;
 use test_support::measure::{median, timed};
 
 /// A tool, the arguments of its call, the expected output, and the number of runs.
-type Program = (&'static str, fn() -> Value, &'static str, usize);
+type MeasuredProgram = (&'static str, fn() -> Value, &'static str, usize);
 
-const PROGRAMS: [Program; 6] = [
+const PROGRAMS: [MeasuredProgram; 6] = [
     ("shell", || json!({"main_sh": "echo hello"}), "hello\n", 200),
     ("python", || json!({"main_py": "print('hello')"}), "hello\n", 100),
     ("javascript", || json!({"index_js": "console.log('hello')"}), "hello\n", 40),
@@ -72,7 +72,7 @@ fn start_up() {
 }
 
 /// Measures the latency of calls of one tool.
-fn latency(server: &Server, (tool, arguments, expected, count): Program) {
+fn latency(server: &Server, (tool, arguments, expected, count): MeasuredProgram) {
     let sandbox = &Tool::by_name(tool).expect("the tool exists").sandbox;
     // The first call realises the environment and warms the page cache.
     let first = server.call(tool, arguments());
@@ -160,10 +160,10 @@ fn memory(server: &Server) {
 
 // ---- Variants without the server ----
 
-type Way = fn(&Sandbox, &Path, &Path) -> Command;
+type RunnerCommand = fn(&Sandbox, &Path, &Path) -> Command;
 
 /// Measures the time from the start of the process to its end. Its files are written before.
-fn timed_run(way: Way, sandbox: &Sandbox, environment: &Path, arguments: &Value, expected: &str) -> Duration {
+fn timed_run(way: RunnerCommand, sandbox: &Sandbox, environment: &Path, arguments: &Value, expected: &str) -> Duration {
     let directory = tempfile::tempdir().expect("make a directory");
     for (parameter, content) in arguments.as_object().expect("arguments are an object") {
         let (stem, extension) = parameter.rsplit_once('_').expect("a parameter names a file");

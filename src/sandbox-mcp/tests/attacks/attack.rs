@@ -57,7 +57,7 @@ pub enum Need {
 }
 
 /// The result of an attack.
-pub enum Verdict {
+pub enum AttackVerdict {
     Held,
     /// This machine does not have the target of the attack. The text is the reason.
     NotHere(String),
@@ -89,10 +89,10 @@ impl Attack {
     }
 
     /// Judges the result of the attack. `fill` substitutes the placeholders of a text.
-    pub fn judge(&self, reply: &Reply, fill: impl Fn(&str) -> String) -> Verdict {
+    pub fn judge(&self, reply: &Reply, fill: impl Fn(&str) -> String) -> AttackVerdict {
         let [stdout, stderr] = ["stdout", "stderr"].map(|name| reply.field(name).as_str().unwrap_or_default());
         if let Some(reason) = stdout.strip_prefix("not here: ").filter(|_| stdout.lines().count() == 1) {
-            return Verdict::NotHere(reason.trim_end().to_owned());
+            return AttackVerdict::NotHere(reason.trim_end().to_owned());
         }
         let mut wrong = Vec::new();
         let is_held = *reply.field("exit_code") == 0 && self.are_words(stdout);
@@ -110,7 +110,7 @@ impl Attack {
         wrong.extend(missing.map(|text| format!("{text:?} was not returned")));
         let excessive = self.withheld.iter().filter(|text| whole.contains(text.as_str()));
         wrong.extend(excessive.map(|text| format!("{text:?} was returned")));
-        if wrong.is_empty() { Verdict::Held } else { Verdict::NotHeld(wrong) }
+        if wrong.is_empty() { AttackVerdict::Held } else { AttackVerdict::NotHeld(wrong) }
     }
 
     /// Returns whether the output consists of `held:` and words that are allowed.

@@ -24,7 +24,7 @@ pub const VARIABLE: &str = "SANDBOX_MCP_ATTACKS_SECRET";
 const NAMESPACES: [&str; 7] = ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"];
 
 /// The targets on the host.
-pub struct Host {
+pub struct AttackedHost {
     /// Every user may read it, so that attacks are not held by permissions.
     directory: TempDir,
     file_secret: String,
@@ -45,7 +45,7 @@ pub struct Host {
     namespaces: String,
 }
 
-impl Host {
+impl AttackedHost {
     /// Makes the targets.
     pub fn new() -> Self {
         let everybody = Permissions::from_mode(0o755);
@@ -153,7 +153,7 @@ impl Host {
     }
 }
 
-impl Drop for Host {
+impl Drop for AttackedHost {
     fn drop(&mut self) {
         if let Ok(mut process) = self.process.lock() {
             let _ = process.kill();

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::{env, fs};
 
 use attack::Attack;
-use host::Host;
+use host::AttackedHost;
 use libtest_mimic::{Arguments, Completion, Trial};
 use target::{Target, User};
 
@@ -29,10 +29,10 @@ use target::{Target, User};
 pub const BOMBS: &str = "bombs";
 
 /// The name of a group, which is the stem of its file's name, and its attacks.
-type Group = (String, Vec<Attack>);
+type AttackGroup = (String, Vec<Attack>);
 
 /// Reads all attacks.
-fn groups(directory: &Path) -> Vec<Group> {
+fn groups(directory: &Path) -> Vec<AttackGroup> {
     let mut groups = Vec::new();
     for entry in fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display())) {
         let path = entry.expect("list the attacks").path();
@@ -50,7 +50,7 @@ fn groups(directory: &Path) -> Vec<Group> {
 }
 
 /// Returns the trial of one attack on one target. `None` if the attack is not for the target's executor.
-fn trial(target: &Arc<Target>, groups: &Arc<Vec<Group>>, group: usize, index: usize) -> Option<Trial> {
+fn trial(target: &Arc<Target>, groups: &Arc<Vec<AttackGroup>>, group: usize, index: usize) -> Option<Trial> {
     let (group_name, attacks) = &groups[group];
     let attack = &attacks[index];
     if !attack.is_for(&target.executor) {
@@ -88,7 +88,7 @@ fn main() {
     let groups = Arc::new(groups(&directory));
     let named = env::var("SANDBOX_MCP_EXECUTORS").ok();
     let executors: Vec<&str> = named.as_deref().unwrap_or("namespace,direct,derivation").split(',').collect();
-    let host = Arc::new(Host::new());
+    let host = Arc::new(AttackedHost::new());
     let mut targets = Vec::new();
     for executor in executors {
         for user in User::all() {

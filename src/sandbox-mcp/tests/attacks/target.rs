@@ -14,8 +14,8 @@ use libtest_mimic::{Completion, Failed};
 use regex_lite::Regex;
 use serde_json::{Value, json};
 
-use crate::attack::{Attack, Need, Verdict};
-use crate::host::{self, Host, NOBODY, VARIABLE};
+use crate::attack::{Attack, AttackVerdict, Need};
+use crate::host::{self, AttackedHost, NOBODY, VARIABLE};
 use test_support::client::{self, Reply, Server};
 use test_support::nix_daemon::Daemon;
 
@@ -67,7 +67,7 @@ pub struct Target {
     pub executor: String,
     pub user: User,
     server: Server,
-    host: Arc<Host>,
+    host: Arc<AttackedHost>,
     /// The module that Python's attacks import.
     library: String,
     /// The tools that cannot run here, with the reasons.
@@ -84,7 +84,7 @@ pub struct Target {
 
 impl Target {
     /// Starts a server, and finds out which tools can run. If `must_work`, every supported tool must run.
-    pub fn start(executor: &str, user: User, library: &str, host: &Arc<Host>, must_work: bool) -> Self {
+    pub fn start(executor: &str, user: User, library: &str, host: &Arc<AttackedHost>, must_work: bool) -> Self {
         let (mut command, daemon) = command(executor, user, host);
         let server = Server::spawn(&mut command).greeted();
         let mut target = Self {
@@ -184,10 +184,10 @@ impl Target {
             harm.push("the server sent the program's output as a protocol message".to_owned());
         }
         match verdict {
-            Verdict::Held if harm.is_empty() => Ok(Completion::Completed),
-            Verdict::NotHere(reason) if harm.is_empty() => Ok(Completion::ignored_with(reason)),
-            Verdict::NotHeld(wrong) => Err(failure(&[harm, wrong].concat(), &reply)),
-            Verdict::Held | Verdict::NotHere(_) => Err(failure(&harm, &reply)),
+            AttackVerdict::Held if harm.is_empty() => Ok(Completion::Completed),
+            AttackVerdict::NotHere(reason) if harm.is_empty() => Ok(Completion::ignored_with(reason)),
+            AttackVerdict::NotHeld(wrong) => Err(failure(&[harm, wrong].concat(), &reply)),
+            AttackVerdict::Held | AttackVerdict::NotHere(_) => Err(failure(&harm, &reply)),
         }
     }
 
@@ -263,7 +263,7 @@ const MACHINE_DAEMON_SOCKET: &str = "/nix/var/nix/daemon-socket/socket";
 
 /// Returns the command of a server with a secret in its environment, and the daemon through which an ordinary user
 /// reaches Nix.
-fn command(executor: &str, user: User, host: &Host) -> (Command, Option<Daemon>) {
+fn command(executor: &str, user: User, host: &AttackedHost) -> (Command, Option<Daemon>) {
     let timeout = CALL_TIMEOUT_SECONDS.to_string();
     // Victims wait for attacks, which must not wait for them.
     let arguments = ["--executor", executor, "--timeout", &timeout, "--calls-at-once", "64", "--structured-results"];

@@ -51,7 +51,7 @@ const MAX_RESULT_CHARACTERS: u64 = 100_000;
 const RESULT: &str = "sandbox-mcp/result";
 
 #[derive(Clone)]
-pub struct Server {
+pub struct McpServer {
     runner: Arc<Runner>,
     /// Every running call, for the shutdown to wait for.
     calls: TaskTracker,
@@ -60,7 +60,7 @@ pub struct Server {
     structured_results: bool,
 }
 
-impl Server {
+impl McpServer {
     /// `shutdown` ends every call when it is cancelled.
     pub fn new(runner: Runner, structured_results: bool, shutdown: CancellationToken) -> Self {
         let runner = Arc::new(runner);
@@ -182,7 +182,7 @@ impl Progress {
     }
 }
 
-impl ServerHandler for Server {
+impl ServerHandler for McpServer {
     fn get_info(&self) -> ServerConfig {
         let sandboxes: Vec<_> = catalog().tools.iter().map(|tool| &tool.sandbox).collect();
         let mode = Mode {

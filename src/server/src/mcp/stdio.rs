@@ -9,7 +9,7 @@ use tokio::io::{stdin, stdout};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::mcp::server::Server;
+use crate::mcp::server::McpServer;
 use crate::mcp::transport::Transport;
 use crate::runner::Runner;
 
@@ -31,7 +31,7 @@ pub enum ServeError {
 pub async fn serve(runner: Runner, structured_results: bool) -> Result<(), ServeError> {
     let stop = CancellationToken::new();
     stop_on_signals(stop.clone()).map_err(ServeError::Signals)?;
-    let server = Server::new(runner, structured_results, stop.clone());
+    let server = McpServer::new(runner, structured_results, stop.clone());
     let transport = Transport::new(stdin(), stdout(), stop.clone());
     let result = match server.clone().serve_with_ct(transport, stop.clone()).await {
         Ok(service) => service.waiting().await.map(drop).map_err(ServeError::Lost),

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::Mutex;
 
 use super::gateway::{self, FIRST_ASKED};
-use sandbox_manifest::policy::{self, Entry, Host, HostName, Pattern};
+use sandbox_manifest::policy::{self, Entry, HostName, Pattern, RemoteHost};
 
 /// How many names below wildcards one sandbox may resolve. They are kept until the sandbox ends.
 const MAX_ASKED_NAMES: usize = 1024;
@@ -19,7 +19,7 @@ pub struct NameTable {
 #[derive(Default)]
 struct NameMaps {
     addresses: HashMap<HostName, Ipv4Addr>,
-    hosts: HashMap<Ipv4Addr, Host>,
+    hosts: HashMap<Ipv4Addr, RemoteHost>,
     /// How many names below wildcards have an address.
     asked: usize,
 }
@@ -43,7 +43,7 @@ impl NameTable {
         }
         for entry in entries {
             if let Pattern::Address(address) = entry.to {
-                maps.hosts.insert(address, Host::Address(address));
+                maps.hosts.insert(address, RemoteHost::Address(address));
             }
         }
         Self { entries, maps: Mutex::new(maps) }
@@ -55,7 +55,7 @@ impl NameTable {
         if let Some(address) = maps.addresses.get(name) {
             return Ok(*address);
         }
-        if !policy::lists(self.entries, &Host::Name(name.clone())) {
+        if !policy::lists(self.entries, &RemoteHost::Name(name.clone())) {
             return Err(NameError::NotListed);
         }
         if maps.asked == MAX_ASKED_NAMES {
@@ -68,12 +68,12 @@ impl NameTable {
     }
 
     /// Returns the host that an address stands for. `None` if the address was never given to the program.
-    pub fn host_at(&self, address: Ipv4Addr) -> Option<Host> {
+    pub fn host_at(&self, address: Ipv4Addr) -> Option<RemoteHost> {
         self.lock().hosts.get(&address).cloned()
     }
 
     /// Returns whether the allow-list permits connections to this host and port.
-    pub fn permits(&self, host: &Host, port: u16) -> bool {
+    pub fn permits(&self, host: &RemoteHost, port: u16) -> bool {
         policy::permits(self.entries, host, port)
     }
 
@@ -85,7 +85,7 @@ impl NameTable {
 
 impl NameMaps {
     fn insert(&mut self, name: HostName, address: Ipv4Addr) {
-        self.hosts.insert(address, Host::Name(name.clone()));
+        self.hosts.insert(address, RemoteHost::Name(name.clone()));
         self.addresses.insert(name, address);
     }
 }
@@ -109,7 +109,7 @@ mod tests {
         let names = NameTable::new(LIST);
         assert_eq!(names.host_at(FIRST_ASKED), None);
         let address = names.address_of(&name("a.example.org")).unwrap();
-        assert_eq!(names.host_at(address), Some(Host::Name(name("a.example.org"))));
+        assert_eq!(names.host_at(address), Some(RemoteHost::Name(name("a.example.org"))));
         assert_eq!(names.address_of(&name("A.EXAMPLE.ORG")), Ok(address));
         assert_ne!(names.address_of(&name("b.example.org")), Ok(address));
     }
@@ -118,7 +118,7 @@ mod tests {
     fn listed_name_below_a_wildcard_has_its_listed_address() {
         let names = NameTable::new(LIST);
         let (_, address) = gateway::listed(LIST).next().unwrap();
-        let host = Host::Name(name("api.example.org"));
+        let host = RemoteHost::Name(name("api.example.org"));
         assert_eq!(names.address_of(&name("api.example.org")), Ok(address));
         assert_eq!(names.host_at(address), Some(host.clone()));
         assert!(names.permits(&host, 443) && names.permits(&host, 8443) && !names.permits(&host, 80));
@@ -128,7 +128,7 @@ mod tests {
     fn listed_address_stands_for_itself() {
         let names = NameTable::new(LIST);
         let listed = Ipv4Addr::new(8, 8, 8, 8);
-        assert_eq!(names.host_at(listed), Some(Host::Address(listed)));
+        assert_eq!(names.host_at(listed), Some(RemoteHost::Address(listed)));
         assert_eq!(names.host_at(Ipv4Addr::new(8, 8, 4, 4)), None);
         assert_eq!(names.host_at(Ipv4Addr::LOCALHOST), None);
     }

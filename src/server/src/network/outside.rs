@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::refusals::RefusalReason;
 use sandbox_manifest::address;
-use sandbox_manifest::policy::Host;
+use sandbox_manifest::policy::RemoteHost;
 
 /// The time limit for resolving a name.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,10 +29,10 @@ const MAX_TRIED_ADDRESSES: usize = 6;
 static LOOKUP_SLOTS: Semaphore = Semaphore::const_new(32);
 
 /// Connects to a host that the allow-list permits.
-pub async fn connect(host: &Host, port: u16) -> Result<TcpStream, RefusalReason> {
+pub async fn connect(host: &RemoteHost, port: u16) -> Result<TcpStream, RefusalReason> {
     let addresses = match host {
-        Host::Address(address) => vec![IpAddr::V4(*address)],
-        Host::Name(name) => resolve(name.as_str()).await.map_err(RefusalReason::Unresolved)?,
+        RemoteHost::Address(address) => vec![IpAddr::V4(*address)],
+        RemoteHost::Name(name) => resolve(name.as_str()).await.map_err(RefusalReason::Unresolved)?,
     };
     let addresses = public(addresses)?;
     let mut failure = io::ErrorKind::AddrNotAvailable.into();

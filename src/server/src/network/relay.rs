@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::refusals::{RefusalReason, RefusedConnection};
 use super::{RETRY_DELAY, SandboxNetwork, outside};
-use sandbox_manifest::policy::Host;
+use sandbox_manifest::policy::RemoteHost;
 
 /// The size of the buffer for each direction of each connection.
 const COPY_BUFFER_BYTES: usize = 16 * 1024;
@@ -69,11 +69,11 @@ async fn serve(mut inside: TcpStream, network: &SandboxNetwork) {
 
 /// Returns the host that a program means by the address that it connected to. `None` if the address is the sandbox's
 /// own.
-fn host(to: SocketAddr, network: &SandboxNetwork) -> Option<Host> {
+fn host(to: SocketAddr, network: &SandboxNetwork) -> Option<RemoteHost> {
     match to.ip() {
         // A socket that listens at every address accepts connections to loopback addresses too.
         IpAddr::V4(address) if !address.is_loopback() => {
-            Some(network.names.host_at(address).unwrap_or(Host::Address(address)))
+            Some(network.names.host_at(address).unwrap_or(RemoteHost::Address(address)))
         }
         _ => None,
     }

@@ -184,12 +184,12 @@ fn answer(message: &[u8], zone: &BTreeMap<&str, Vec<Vec<IpAddr>>>) -> Vec<u8> {
 }
 
 /// A host that listens at a unique port.
-pub struct Host {
+pub struct InternetHost {
     pub port: u16,
     connections: Arc<AtomicUsize>,
 }
 
-impl Host {
+impl InternetHost {
     pub fn at(address: impl Into<IpAddr>, behave: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
         static NEXT: AtomicU16 = AtomicU16::new(2000);
         let port = NEXT.fetch_add(1, Ordering::Relaxed);

@@ -15,15 +15,15 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use inside::{execute, run};
-use internet::{HOST, Host, MACHINE, asked, echo, trap};
+use internet::{HOST, InternetHost, MACHINE, asked, echo, trap};
 use libtest_mimic::{Arguments, Failed, Trial};
 use sandbox_server::call::catalog::Catalog;
 
-type Body = fn();
+type TestFunction = fn();
 
 /// Lists tests with their names.
 macro_rules! tests {
-    ($($name:path),* $(,)?) => { [$((stringify!($name), $name as Body)),*] };
+    ($($name:path),* $(,)?) => { [$((stringify!($name), $name as TestFunction)),*] };
 }
 
 #[allow(clippy::redundant_field_names)] // It is generated.
@@ -92,7 +92,7 @@ fn main() -> ExitCode {
         sandboxes::fifty_calls_leak_no_descriptor_or_process,
         sandboxes::call_fails_when_the_server_has_no_descriptor_left,
     ];
-    let trial = |(name, body): (&str, Body)| {
+    let trial = |(name, body): (&str, TestFunction)| {
         let program = match name {
             "curl_reaches_a_listed_host" => "curl",
             "python_reaches_a_listed_host" => "python3",
@@ -117,14 +117,14 @@ fn is_broken(output: &str) -> bool {
 const NONE: &[String] = &[];
 
 fn listed_name_is_reached() {
-    let host = Host::at(HOST, echo);
+    let host = InternetHost::at(HOST, echo);
     let outcome =
         run(&[&format!("api.example.org:{}", host.port)], &[&"fetch", &"api.example.org", &host.port, &"hello"]);
     assert_eq!((&*outcome.output, &*outcome.refusals.kept), ("heard: hello", NONE));
 }
 
 fn name_below_a_wildcard_is_reached() {
-    let host = Host::at(HOST, echo);
+    let host = InternetHost::at(HOST, echo);
     let list = [&*format!("*.wild.example.org:{}", host.port)];
     let outcome = run(&list, &[&"fetch", &"a.b.wild.example.org", &host.port, &"hello"]);
     assert_eq!((&*outcome.output, &*outcome.refusals.kept), ("heard: hello", NONE));
@@ -135,7 +135,7 @@ fn name_below_a_wildcard_is_reached() {
 }
 
 fn listed_address_is_reached() {
-    let host = Host::at(HOST, echo);
+    let host = InternetHost::at(HOST, echo);
     let outcome = run(&[&format!("{HOST}:{}", host.port)], &[&"fetch", &HOST, &host.port, &"hello"]);
     assert_eq!((&*outcome.output, &*outcome.refusals.kept), ("heard: hello", NONE));
 }
@@ -150,7 +150,7 @@ fn unlisted_name_does_not_resolve() {
 }
 
 fn unlisted_port_is_refused_and_reported() {
-    let host = Host::at(HOST, trap);
+    let host = InternetHost::at(HOST, trap);
     for list in [["api.example.org:443"], ["*.example.org:443"]] {
         let outcome = run(&list, &[&"fetch", &"api.example.org", &host.port, &""]);
         assert!(outcome.output.starts_with("ConnectionRefused"), "{outcome:?}");
@@ -161,7 +161,7 @@ fn unlisted_port_is_refused_and_reported() {
 }
 
 fn listed_name_at_the_port_of_another_is_refused() {
-    let host = Host::at(HOST, trap);
+    let host = InternetHost::at(HOST, trap);
     let list = ["api.example.org:443", &format!("*.wild.example.org:{}", host.port)];
     let outcome = run(&list, &[&"fetch", &"api.example.org", &host.port, &""]);
     assert!(is_broken(&outcome.output), "{outcome:?}");
@@ -170,7 +170,7 @@ fn listed_name_at_the_port_of_another_is_refused() {
 }
 
 fn unlisted_address_is_unreachable() {
-    let host = Host::at(HOST, trap);
+    let host = InternetHost::at(HOST, trap);
     let port = host.port;
     // The port of a wildcard is listened to at every address of the namespace. These addresses are not among them.
     let list = [&*format!("api.example.org:{port}"), &format!("*.wild.example.org:{port}"), "8.8.8.8:1"];
@@ -201,7 +201,7 @@ fn empty_list_allows_no_connection() {
 }
 
 fn listed_name_with_private_address_is_refused() {
-    let traps = [Host::at(Ipv4Addr::UNSPECIFIED, trap), Host::at(MACHINE, trap)];
+    let traps = [InternetHost::at(Ipv4Addr::UNSPECIFIED, trap), InternetHost::at(MACHINE, trap)];
     for (name, place) in [
         ("private", "a private address (RFC 1918)"),
         ("metadata", "a cloud's metadata service (AWS, Azure, Google Cloud and others)"),
@@ -227,7 +227,7 @@ fn listed_name_with_private_address_is_refused() {
 }
 
 fn name_with_mixed_addresses_is_reached_at_the_public_one() {
-    let host = Host::at(HOST, echo);
+    let host = InternetHost::at(HOST, echo);
     let outcome =
         run(&[&format!("mixed.example.org:{}", host.port)], &[&"fetch", &"mixed.example.org", &host.port, &"hello"]);
     assert_eq!((&*outcome.output, &*outcome.refusals.kept), ("heard: hello", NONE));
@@ -235,7 +235,7 @@ fn name_with_mixed_addresses_is_reached_at_the_public_one() {
 
 fn rebound_name_is_refused() {
     let name = "rebinding.example.org";
-    let host = Host::at(HOST, echo);
+    let host = InternetHost::at(HOST, echo);
     let outcome = run(&[&format!("{name}:{}", host.port)], &[&"fetch-twice", &name, &host.port]);
     // The first connection used the first answer. The second answer was the loopback address.
     let lines: Vec<&str> = outcome.output.lines().collect();
@@ -247,7 +247,7 @@ fn rebound_name_is_refused() {
 }
 
 fn search_domains_of_the_machine_are_not_used() {
-    let host = Host::at(HOST, trap);
+    let host = InternetHost::at(HOST, trap);
     let port = host.port;
     let outcome = run(&[&format!("gone.example.org:{port}")], &[&"fetch", &"gone.example.org", &port, &""]);
     assert!(is_broken(&outcome.output), "{outcome:?}");
@@ -266,7 +266,7 @@ fn host_that_does_not_listen_is_reported() {
 
 fn large_transfer_is_complete() {
     // The host answers while it is still receiving.
-    let host = Host::at(HOST, |mut stream| {
+    let host = InternetHost::at(HOST, |mut stream| {
         let mut writer = stream.try_clone().unwrap();
         std::io::copy(&mut stream, &mut writer).unwrap();
         writer.shutdown(Shutdown::Write).unwrap();
@@ -282,7 +282,7 @@ fn reset(stream: TcpStream) {
 }
 
 fn connection_reset_by_the_host_is_reset_for_the_program() {
-    let host = Host::at(HOST, |mut stream| {
+    let host = InternetHost::at(HOST, |mut stream| {
         stream.write_all(b"half of it").unwrap();
         reset(stream);
     });
@@ -292,9 +292,9 @@ fn connection_reset_by_the_host_is_reset_for_the_program() {
 }
 
 /// Starts a host that answers the first byte it receives with one byte, and reports how each of its connections ends.
-fn listener() -> (Host, mpsc::Receiver<String>) {
+fn listener() -> (InternetHost, mpsc::Receiver<String>) {
     let (ends, ended) = mpsc::channel();
-    let host = Host::at(HOST, move |mut stream| {
+    let host = InternetHost::at(HOST, move |mut stream| {
         let mut text = String::new();
         stream.read_exact(&mut [0]).and_then(|()| stream.write_all(b"!")).unwrap();
         let end = stream.read_to_string(&mut text);
@@ -320,7 +320,7 @@ fn connections_are_reset_when_the_program_ends() {
 }
 
 fn excess_connections_are_queued_and_served() {
-    let host = Host::at(HOST, echo);
+    let host = InternetHost::at(HOST, echo);
     let outcome = run(&[&format!("api.example.org:{}", host.port)], &[&"hold", &"api.example.org", &host.port, &100]);
     assert_eq!((&*outcome.output, host.connections()), ("100 answers", 100));
 }
@@ -353,7 +353,7 @@ fn python_reaches_a_listed_host() {
 
 /// Checks that a command, which prints the contents of a URL, reaches a listed host but no other.
 fn check_fetches(command: &[&str]) {
-    let host = Host::at(HOST, |mut stream| {
+    let host = InternetHost::at(HOST, |mut stream| {
         let mut request = [0; 4096];
         let _ = stream.read(&mut request);
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello").unwrap();

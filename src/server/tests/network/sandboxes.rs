@@ -27,7 +27,7 @@ use sandbox_server::sandbox::view::{Bind, Link, View};
 use tokio_util::sync::CancellationToken;
 
 use crate::inside::PROGRAM;
-use crate::internet::{HOST, Host, asked, echo, trap};
+use crate::internet::{HOST, InternetHost, asked, echo, trap};
 use crate::is_broken;
 
 /// The first argument of a process that acts as a server.
@@ -121,7 +121,7 @@ fn refused(texts: &[&str]) -> Refusals {
 }
 
 pub fn sandbox_reaches_a_listed_host() {
-    let host = Host::at(HOST, echo);
+    let host = InternetHost::at(HOST, echo);
     let port = host.port;
     let list = [&*format!("api.example.org:{port}"), &format!("*.wild.example.org:{port}"), &format!("{HOST}:{port}")];
     for name in ["api.example.org", "a.b.wild.example.org", &HOST.to_string()] {
@@ -131,7 +131,7 @@ pub fn sandbox_reaches_a_listed_host() {
 }
 
 pub fn sandbox_is_refused_unlisted_hosts_and_ports() {
-    let host = Host::at(HOST, trap);
+    let host = InternetHost::at(HOST, trap);
     let (port, list) = (host.port, ["api.example.org:443"]);
     let outcome = run(&list, &[&"fetch", &"unlisted.example.org", &443, &""]);
     assert!(output(&outcome).contains("Name or service not known"), "{outcome:?}");
@@ -164,7 +164,7 @@ pub fn sandbox_with_an_empty_list_reaches_nothing() {
 }
 
 pub fn sandbox_with_the_longest_list_gets_all_sockets() {
-    let host = Host::at(HOST, echo);
+    let host = InternetHost::at(HOST, echo);
     let others = (0..63).map(|index| format!("host{index}.example.org:443"));
     let list: Vec<String> = others.chain([format!("api.example.org:{}", host.port)]).collect();
     let list: Vec<&str> = list.iter().map(String::as_str).collect();
@@ -173,7 +173,7 @@ pub fn sandbox_with_the_longest_list_gets_all_sockets() {
 }
 
 pub fn concurrent_sandboxes_have_separate_networks() {
-    let host = Host::at(HOST, echo);
+    let host = InternetHost::at(HOST, echo);
     let list = [&*format!("api.example.org:{}", host.port)];
     block_on(async {
         let executors = executors(2);
@@ -210,7 +210,7 @@ pub fn unserved_sockets_are_closed() {
 pub fn cancelled_call_leaves_no_connection() {
     let (begun, (ends, ended)) = (Arc::new(AtomicBool::new(false)), mpsc::channel());
     let begins = begun.clone();
-    let host = Host::at(HOST, move |mut stream| {
+    let host = InternetHost::at(HOST, move |mut stream| {
         stream.read_exact(&mut [0]).and_then(|()| stream.write_all(b"!")).unwrap();
         begins.store(true, Ordering::SeqCst);
         // The connection of a killed program is either reset or ended, depending on timing.
@@ -243,7 +243,7 @@ async fn until(done: impl Fn() -> bool) {
 }
 
 pub fn fifty_calls_leak_no_descriptor_or_process() {
-    let host = Host::at(HOST, echo);
+    let host = InternetHost::at(HOST, echo);
     assert_eq!(server(&[&"calls", &host.port]), "as before");
 }
 

@@ -63,7 +63,7 @@ pub(super) struct Located {
 
 /// Finds the first program on the search path that can be followed to a file that runs.
 pub(super) fn locate(program: &str, tool: &'static str, host: &Host) -> Result<Located, HostError> {
-    let search = Search { program, tool, host };
+    let search = ProgramSearch { program, tool, host };
     let mut first_error = None;
     for name in program_names::on_host(program) {
         for candidate in host.candidates(name) {
@@ -85,7 +85,7 @@ pub(super) fn locate(program: &str, tool: &'static str, host: &Host) -> Result<L
 
 /// Follows one path. It is used for the base interpreter of a venv.
 pub(super) fn follow(path: PathBuf, program: &str, tool: &'static str, host: &Host) -> Result<Located, HostError> {
-    Search { program, tool, host }.follow(path)
+    ProgramSearch { program, tool, host }.follow(path)
 }
 
 pub(super) fn is_executable(path: &Path) -> bool {
@@ -104,13 +104,13 @@ fn is_open_to_others(path: &Path) -> bool {
 }
 
 /// The search for one program of a tool.
-struct Search<'a> {
+struct ProgramSearch<'a> {
     program: &'a str,
     tool: &'static str,
     host: &'a Host,
 }
 
-impl Search<'_> {
+impl ProgramSearch<'_> {
     fn follow(&self, start: PathBuf) -> Result<Located, HostError> {
         let mut path = start;
         for _ in 0..MAX_LINKS {
