@@ -21,10 +21,16 @@ fn check<M: Debug + PartialEq>(
     }
 }
 
-fuzz_target!(|bytes: &[u8]| {
+fn check_all(bytes: &[u8]) {
     check::<Order>(bytes, |from| decode(from, LARGEST_REPORT), |from| read_message(from, LARGEST_REPORT), encode);
     check::<Call>(bytes, |from| decode(from, LARGEST_REPORT), |from| read_message(from, LARGEST_REPORT), encode);
     check::<Report>(bytes, |from| decode(from, LARGEST_REPORT), |from| read_message(from, LARGEST_REPORT), encode);
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    check_all(bytes);
+    // Mutations seldom leave the length right.
+    check_all(&[&(bytes.len() as u32).to_le_bytes(), bytes].concat());
     if let Some(header) = bytes.first_chunk() {
         parse_call_header(*header);
     }

@@ -4,14 +4,14 @@
 use libfuzzer_sys::fuzz_target;
 use sandbox_plan::capture::Captured;
 use sandbox_plan::left::Left;
-use sandbox_plan::record::{Cost, Omitted, Record};
+use sandbox_plan::record::{Omitted, RunCost, RunRecord};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(text) = str::from_utf8(bytes) {
-        if let Ok(record) = text.parse::<Record>() {
+        if let Ok(record) = text.parse::<RunRecord>() {
             assert_eq!(record.to_string().parse(), Ok(record));
         }
-        if let Ok(cost) = text.parse::<Cost>() {
+        if let Ok(cost) = text.parse::<RunCost>() {
             assert_eq!(cost.to_string().parse(), Ok(cost));
         }
     }

@@ -168,7 +168,12 @@ impl<'a> NarParser<'a> {
             }
             self.take("(")?;
             self.take("name")?;
+            let begin = self.offset;
             let name = self.string()?;
+            if !is_file_name(name) {
+                self.offset = begin;
+                return self.refuse("a file name");
+            }
             if entries.last_key_value().is_some_and(|(last, _)| *last >= name) {
                 return self.refuse("names in order");
             }
@@ -178,6 +183,11 @@ impl<'a> NarParser<'a> {
             entries.insert(name, node);
         }
     }
+}
+
+/// Tells whether a directory can have an entry of this name.
+fn is_file_name(name: &[u8]) -> bool {
+    !matches!(name, b"" | b"." | b"..") && !name.iter().any(|byte| matches!(byte, b'/' | b'\0'))
 }
 
 /// Writes a length, the bytes, and zeros up to a multiple of eight. The daemon's protocol has strings of the same form.
@@ -240,6 +250,17 @@ mod tests {
     }
 
     #[test]
+    fn entry_that_no_directory_can_have_is_refused() {
+        for name in ["", ".", "..", "/", "a/b", "../a", "/etc/passwd", "a\0"] {
+            let entry = Node::File { content: b"", executable: false };
+            let mut archive = Vec::new();
+            Node::Directory(BTreeMap::from([(name.as_bytes(), entry)])).write(&mut archive).unwrap();
+            let error = NarParser::new(&archive).archive().unwrap_err();
+            assert!(error.to_string().contains("expected a file name at byte"), "{name:?}: {error}");
+        }
+    }
+
+    #[test]
     fn string_is_padded_to_a_multiple_of_eight() {
         for (length, padded) in [(0, 8), (1, 16), (7, 16), (8, 16), (9, 24)] {
             let mut written = Vec::new();
@@ -281,7 +302,8 @@ mod tests {
             (bytes(), any::<bool>()).prop_map(|(content, executable)| OwnedNode::File(content, executable)),
             bytes().prop_map(OwnedNode::Link)
         ];
-        leaf.prop_recursive(4, 32, 5, move |inner| btree_map(bytes(), inner, 0..5).prop_map(OwnedNode::Directory))
+        let name = || bytes().prop_filter("names no file", |name| is_file_name(name));
+        leaf.prop_recursive(4, 32, 5, move |inner| btree_map(name(), inner, 0..5).prop_map(OwnedNode::Directory))
     }
 
     proptest! {

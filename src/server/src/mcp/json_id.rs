@@ -5,6 +5,9 @@ use serde_json::Value;
 
 /// An id is short; whatever is longer is none.
 const MAX_ID_BYTES: usize = 1024;
+/// The number of messages on one line whose ids are found. It bounds the memory that an endless line takes, and the answers
+/// that it gets.
+pub const MAX_IDS: usize = 100;
 
 /// A scanner of JSON objects. It knows strings and nesting, and nothing else of JSON.
 #[derive(Debug, Default)]
@@ -29,7 +32,8 @@ impl IdFinder {
         }
     }
 
-    /// The ids of all messages that have one at their top and are no responses, the unfinished last one included.
+    /// The ids of all messages that have one at their top and are no responses, the unfinished last one included; of more than
+    /// [`MAX_IDS`], the first.
     pub fn found(mut self) -> Vec<Value> {
         self.end_message();
         self.found
@@ -37,7 +41,10 @@ impl IdFinder {
 
     fn end_message(&mut self) {
         let (has_method, has_result) = (std::mem::take(&mut self.has_method), std::mem::take(&mut self.has_result));
-        self.found.extend(self.id.take().filter(|_| has_method || !has_result));
+        let id = self.id.take().filter(|_| has_method || !has_result);
+        if self.found.len() < MAX_IDS {
+            self.found.extend(id);
+        }
     }
 
     fn step(&mut self, byte: u8) {
@@ -119,6 +126,12 @@ mod tests {
     #[test]
     fn ids_of_several_messages_are_found_in_their_order() {
         assert_eq!(ids(r#"{"id":1,"method":"m"}{"id":2,"result":{}} [{"id":3}] {"id":4}"#), [json!(1), json!(4)]);
+    }
+
+    #[test]
+    fn ids_of_endless_messages_are_found_up_to_the_limit() {
+        let found = ids(&(0..10 * MAX_IDS).map(|id| format!(r#"{{"id":{id}}}"#)).collect::<String>());
+        assert_eq!(found, (0..MAX_IDS).map(|id| json!(id)).collect::<Vec<_>>());
     }
 
     #[test]

@@ -81,7 +81,7 @@ impl Receipt {
     ///
     /// # Errors
     ///
-    /// The text is not the derivation of a run.
+    /// The text is not the derivation of a run, or names a path that is not a store path.
     pub fn parse(text: &str) -> Result<Self, ReceiptError> {
         let derivation = Derivation::parse(text)?;
         let other = |reason| Err(ReceiptError::Other { reason });
@@ -100,7 +100,9 @@ impl Receipt {
         if filled != derivation {
             return other("its output has another path");
         }
-        Ok(Self { name, derivation })
+        let receipt = Self { name, derivation };
+        receipt.run()?;
+        Ok(receipt)
     }
 
     /// Returns the output path of its environment.
@@ -139,5 +141,37 @@ impl Receipt {
 
     fn variable(&self, name: &str) -> Option<&str> {
         self.derivation.environment.get(name).map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the text of a run's derivation with these variables and the output path that follows from them.
+    fn text(variables: &[(&str, &str)]) -> String {
+        let text = r#"Derive([("out","","","")],[],[],"x86_64-linux","/bin/sh",[],[])"#;
+        let mut derivation = Derivation::parse(text).unwrap();
+        derivation.environment = variables.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        fill_outputs(&derivation.environment["name"].clone(), &mut derivation).unwrap();
+        derivation.text()
+    }
+
+    #[test]
+    fn receipt_with_the_right_paths_is_read() {
+        let receipt = Receipt::parse(&text(&[("name", "sandbox-mcp-run-python"), ("nonce", "1")])).unwrap();
+        assert_eq!(receipt.apart("1"), Ok(receipt.clone()));
+        assert_ne!(receipt.apart("2").unwrap().run().unwrap().path, receipt.run().unwrap().path);
+    }
+
+    #[test]
+    fn receipt_that_names_no_store_path_is_refused() {
+        for files in ["", "/tmp/files", "/nix/store/short-name"] {
+            let text = text(&[("name", "sandbox-mcp-run-python"), ("files", files)]);
+            assert!(matches!(Receipt::parse(&text), Err(ReceiptError::Path(_))), "{files:?}");
+        }
+        // The output has a path of this name, and the derivation has none: there `.drv` is added.
+        let longest = format!("{NAME_PREFIX}{}", "x".repeat(211 - NAME_PREFIX.len()));
+        assert!(matches!(Receipt::parse(&text(&[("name", &longest)])), Err(ReceiptError::Path(_))));
     }
 }

@@ -52,7 +52,7 @@ const MAX_INLINE_FILES: usize = 64;
 /// The name of the launcher in the store.
 const BUILDER_NAME: &str = "sandbox-launcher";
 /// The name of the files in the store, where the derivation does not hold them.
-const FILES_NAME: &str = "sandbox-mcp-files";
+pub(crate) const FILES_NAME: &str = "sandbox-mcp-files";
 
 /// What the derivation of a call is made of.
 #[derive(Debug, Clone, Copy)]

@@ -13,6 +13,10 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
     recvmsg, sendmsg,
@@ -260,17 +264,12 @@ fn listen(address: &str) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// Sends invalid messages to the resolver, and then a valid question.
+/// Sends any bytes to the resolver, and then a valid question.
 fn babble(host: &str) -> io::Result<String> {
     let socket = UdpSocket::bind("0.0.0.0:0")?;
-    let mut state = 1_u32;
+    let mut runner = TestRunner::deterministic();
     for length in 0..150 {
-        let nonsense: Vec<u8> = (0..length)
-            .map(|_| {
-                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                (state >> 24) as u8
-            })
-            .collect();
+        let nonsense = vec(any::<u8>(), length).new_tree(&mut runner).expect("there are such bytes").current();
         socket.send_to(&nonsense, "198.18.0.1:53")?;
     }
     resolve(host)

@@ -1,5 +1,10 @@
 //! Images that Pillow has written, of five by three pixels, and what becomes of them.
 
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
 use super::*;
 
 /// The MIME type, what it is a sample of, and the bytes.
@@ -265,35 +270,47 @@ fn webp_needs_pixels_of_the_size_that_it_claims() {
     assert_eq!(read(b"RIFF\x24\0\0\0WAVEfmt "), None);
 }
 
-/// Numbers that look random and are the same every time.
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self, below: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % below as u64) as usize
-    }
+/// The beginning of a sample and any bytes, or a sample of which a few bytes were changed and the end is missing.
+fn any_content() -> impl Strategy<Value = Vec<u8>> {
+    let sample = || select(samples().map(|(_, _, content)| content).collect::<Vec<_>>());
+    let begun = (sample(), 0..=12_usize, vec(any::<u8>(), 0..200))
+        .prop_map(|(content, length, rest)| [&content[..length], &rest].concat());
+    let byte = prop_oneof![Just(0), Just(1), Just(0x7f), Just(0x80), Just(0xff), any::<u8>()];
+    let changed = (sample(), vec((any::<Index>(), byte), 1..=4), option::weighted(0.25, any::<Index>())).prop_map(
+        |(mut content, changes, end)| {
+            for (place, byte) in changes {
+                let place = place.index(content.len());
+                content[place] = byte;
+            }
+            content.truncate(end.map_or(content.len(), |end| end.index(content.len())));
+            content
+        },
+    );
+    prop_oneof![1 => begun, 3 => changed]
 }
 
-#[test]
-fn arbitrary_bytes_are_read_without_a_panic() {
-    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
-    for (_, _, content) in samples() {
-        for _ in 0..5000 {
-            let mut changed = content.clone();
-            for _ in 0..=numbers.next(4) {
-                let at = numbers.next(changed.len());
-                changed[at] = [0, 1, 0x7f, 0x80, 0xff, numbers.next(256) as u8][numbers.next(6)];
-            }
-            changed.truncate(numbers.next(4) * changed.len() + numbers.next(changed.len()));
-            read(&changed);
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+    #[test]
+    fn any_bytes_are_an_image_that_has_sides_or_none(content in any_content()) {
+        if let Some(image) = read(&content) {
+            prop_assert!(image.width > 0 && image.height > 0);
+            prop_assert_eq!(may_be(&content), Some(image.mime));
         }
-        for _ in 0..2000 {
-            let random: Vec<u8> = (0..numbers.next(200)).map(|_| numbers.next(256) as u8).collect();
-            read(&[&content[..12.min(content.len())], &random].concat());
-            read(&random);
-        }
+    }
+
+    #[test]
+    fn png_with_one_byte_changed_is_refused(
+        width in 1..=u32::MAX,
+        height in 1..=u32::MAX,
+        pixels in 2..100_usize,
+        place in any::<Index>(),
+        change in 1..=u8::MAX,
+    ) {
+        let png = png_of(width, height, pixels);
+        prop_assert_eq!(read(&png), Some(Image { mime: "image/png", width, height }));
+        let place = place.index(png.len());
+        prop_assert_eq!(read(&with(png.clone(), place, &[png[place] ^ change])), None);
     }
 }
