@@ -302,7 +302,7 @@ mod tests {
             (bytes(), any::<bool>()).prop_map(|(content, executable)| OwnedNode::File(content, executable)),
             bytes().prop_map(OwnedNode::Link)
         ];
-        let name = || bytes().prop_filter("names no file", |name| is_file_name(name));
+        let name = move || bytes().prop_filter("names no file", |name| is_file_name(name));
         leaf.prop_recursive(4, 32, 5, move |inner| btree_map(name(), inner, 0..5).prop_map(OwnedNode::Directory))
     }
 
