@@ -290,7 +290,7 @@ fn any_content() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(20_000))]
+    #![proptest_config(ProptestConfig::with_cases(5_000))]
 
     #[test]
     fn any_bytes_are_an_image_that_has_sides_or_none(content in any_content()) {
