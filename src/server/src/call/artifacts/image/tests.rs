@@ -1,8 +1,8 @@
-//! Images that Pillow has written, of five by three pixels, and what becomes of them.
+//! Tests with images of five by three pixels that Pillow has written, and with damaged copies of them.
 
 use super::*;
 
-/// The MIME type, what it is a sample of, and the bytes.
+/// The MIME type, a description, and the bytes in hexadecimal.
 const SAMPLES: [(&str, &str, &str); 10] = [
     (
         "image/png",
@@ -92,7 +92,7 @@ fn sample(name: &str) -> Vec<u8> {
     samples().find(|(_, other, _)| *other == name).expect("there is such a sample").2
 }
 
-/// How the compressed pixels of a PNG begin.
+/// The first bytes of the compressed pixels of a PNG.
 const ZLIB: &[u8] = b"\x78\x9c";
 
 fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
@@ -100,14 +100,14 @@ fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
     [&(data.len() as u32).to_be_bytes(), &checked[..], &crc(&checked).to_be_bytes()].concat()
 }
 
-/// A PNG of 57 bytes and its pixels, two bytes at least, of which nobody has compressed more than the beginning.
+/// Returns a PNG of 57 bytes plus these pixels, at least two bytes, which need not be a whole zlib stream.
 pub(in crate::call::artifacts) fn png_of(width: u32, height: u32, pixels: usize) -> Vec<u8> {
     let pixels = with(vec![1; pixels], 0, ZLIB);
     let header = [&width.to_be_bytes()[..], &height.to_be_bytes(), &[8, 2, 0, 0, 0]].concat();
     [PNG, &chunk(b"IHDR", &header), &chunk(b"IDAT", &pixels), &chunk(b"IEND", b"")].concat()
 }
 
-/// The bytes with some of them changed.
+/// Returns a copy of the bytes with some of them changed.
 fn with(mut content: Vec<u8>, at: usize, changed: &[u8]) -> Vec<u8> {
     content[at..at + changed.len()].copy_from_slice(changed);
     content
@@ -127,7 +127,7 @@ fn images_of_every_format_are_read_with_their_sides() {
 }
 
 #[test]
-fn image_that_is_cut_short_is_none() {
+fn truncated_image_is_refused() {
     for (_, name, content) in samples() {
         for length in 0..content.len() {
             assert_eq!(read(&content[..length]), None, "{length} bytes of {name}");
@@ -144,7 +144,7 @@ fn trailing_zeros_of_an_image_are_ignored() {
 }
 
 #[test]
-fn png_needs_a_header_that_is_right() {
+fn png_needs_a_valid_header() {
     let good = png_of(5, 3, 2);
     assert!(read(&good).is_some());
     // The length of the header, its name, a side without its checksum.
@@ -163,7 +163,7 @@ fn png_needs_a_header_that_is_right() {
 }
 
 #[test]
-fn png_needs_pixels_and_nothing_behind_its_end() {
+fn png_needs_pixels_and_nothing_after_its_end() {
     let header = chunk(b"IHDR", &[0, 0, 0, 5, 0, 0, 0, 3, 8, 2, 0, 0, 0]);
     assert_eq!(read(&[PNG, &header, &chunk(b"IEND", b"")].concat()), None);
     assert_eq!(read(&[&png_of(5, 3, 2)[..], b"x"].concat()), None);
@@ -213,7 +213,7 @@ fn gif_codes_begin_with_two_to_eight_bits() {
 }
 
 #[test]
-fn side_of_no_pixels_makes_no_image() {
+fn image_of_zero_width_or_height_is_refused() {
     assert_eq!((read(&png_of(0, 3, 2)), read(&png_of(5, 0, 2))), (None, None));
     let jpeg = sample("jpeg");
     assert_eq!(read(&with(jpeg.clone(), position(&jpeg, b"\xff\xc0") + 5, &[0, 0])), None);
@@ -222,14 +222,14 @@ fn side_of_no_pixels_makes_no_image() {
 }
 
 #[test]
-fn jpeg_is_read_up_to_its_frame_whatever_comes_before() {
+fn jpeg_frame_is_found_after_any_other_segments() {
     let jpeg = sample("jpeg");
     // A comment that holds what looks like a frame, and fill bytes before the next marker.
     let comment = b"\xff\xfe\x00\x0d\xff\xc0\x00\x0b\x08\xff\xff\xff\xff\x01\x01\xff\xff";
     let with_comment = [&jpeg[..2], comment, &jpeg[2..]].concat();
     assert_eq!(read(&with_comment), read(&jpeg));
     let frame = position(&jpeg, b"\xff\xc0");
-    // Twelve bits, no component, a kind of frame that no reader has, no frame.
+    // Twelve bits, no component, a kind of frame that decoders do not support, no frame.
     for (at, changed) in [(frame + 4, &[12][..]), (frame + 9, &[0]), (frame + 1, &[0xc3]), (frame + 1, &[0xfe])] {
         assert_eq!(read(&with(jpeg.clone(), at, changed)), None, "{changed:?}");
     }
@@ -265,7 +265,7 @@ fn webp_needs_pixels_of_the_size_that_it_claims() {
     assert_eq!(read(b"RIFF\x24\0\0\0WAVEfmt "), None);
 }
 
-/// Numbers that look random and are the same every time.
+/// Returns pseudorandom numbers, the same on every run.
 struct Numbers(u64);
 
 impl Numbers {
