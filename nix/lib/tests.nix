@@ -39,6 +39,7 @@ rust.build {
     "--test=build"
     "--test=build_script"
     "--test=codegen"
+    "--test=conventions"
     "--test=rooms"
     "--test=store"
   ];

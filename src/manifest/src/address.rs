@@ -57,7 +57,7 @@ const fn v6(segments: [u16; 8], prefix: u8, description: &'static str, source: &
 
 /// The special-purpose addresses of IANA's registries, and the metadata services of clouds, which answer every program
 /// on a machine. A narrower block precedes the wider ones that contain it.
-pub const BLOCKS: &[Block] = &[
+pub(crate) const BLOCKS: &[Block] = &[
     v4([169, 254, 169, 254], 32, "a cloud's metadata service", "AWS, Azure, Google Cloud and others"),
     v4([100, 100, 100, 200], 32, "a cloud's metadata service", "Alibaba Cloud"),
     v4([192, 0, 0, 192], 32, "a cloud's metadata service", "Oracle Cloud"),

@@ -1,7 +1,7 @@
-//! Manifest → Rust source: a pure function, run by build.rs and tested with golden files.
+//! Generates Rust source from the manifest. This is a pure function, run by build.rs and tested with golden files.
 //!
-//! The generated source is data, and structs of arguments that implement the trait of the server's `call/arguments.rs`;
-//! behaviour is written by hand there. It takes its names from the server's `generated.rs`.
+//! The source consists of static data and of structs that implement `Arguments`, the trait of the server's `call/arguments.rs`,
+//! where all behaviour is written by hand. It imports its names from the server's `generated.rs`.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote};
@@ -17,11 +17,15 @@ use crate::{
 const FILES: &str = "files";
 
 /// Returns the Rust source of the tool table: a struct of arguments per sandbox, and `TOOLS`, sorted by name.
+///
+/// # Errors
+///
+/// Fails if names of sandboxes or parameters collide, or are not Rust identifiers.
 pub fn generate(manifest: &Manifest) -> Result<String, ManifestError> {
     let system = optional(manifest.system.as_deref().map(|system| quote!(#system)));
     let structs = struct_names(manifest.sandboxes.keys())?;
     let tools = manifest.sandboxes.iter().zip(&structs).map(|((id, sandbox), name)| {
-        // The portable manifest has none of those that its definitions name.
+        // The definitions of the portable manifest name package sets that it does not have.
         let sets = sandbox.definition.package_sets.iter().filter(|set| manifest.package_sets.contains_key(*set));
         tool(id, name, sandbox, sets.map(|set| set_name(set)).collect())
     });
@@ -174,11 +178,11 @@ fn is_replaceable(definition: &Definition, file: &str) -> bool {
 }
 
 /// Returns the parameters of a tool: the entrypoint, the required files, additional files, and the options of a call. A
-/// file that gives a parameter the name of an option takes its place.
+/// parameter of a file replaces an option of the same name.
 ///
 /// # Errors
 ///
-/// Fails if a file gives a parameter that is no identifier, or one that is taken.
+/// Fails if the parameter of a file is not an identifier, or is taken.
 fn fields<'a>(id: &str, definition: &'a Definition) -> Result<Vec<Field<'a>>, ManifestError> {
     let refuse = |key: &str, reason: String| Err(ManifestError { key: format!("sandboxes.{id}.{key}"), reason });
     let code = format!(
@@ -332,7 +336,7 @@ fn package_set(id: &str, set: &ManifestPackageSet) -> TokenStream {
     }
 }
 
-/// `python` → `PYTHON_PACKAGES`.
+/// Converts `python` to `PYTHON_PACKAGES`.
 fn set_name(id: &str) -> Ident {
     Ident::new(&format!("{}_PACKAGES", id.replace('-', "_").to_uppercase()), Span::call_site())
 }
@@ -374,7 +378,11 @@ fn optional(value: Option<TokenStream>) -> TokenStream {
     }
 }
 
-/// A name for every sandbox's struct.
+/// Returns a struct name for each sandbox.
+///
+/// # Errors
+///
+/// Fails if two ids give the same name.
 fn struct_names<'a>(ids: impl Iterator<Item = &'a String>) -> Result<Vec<Ident>, ManifestError> {
     let mut names: Vec<(String, &str)> = Vec::new();
     for id in ids {
@@ -388,7 +396,7 @@ fn struct_names<'a>(ids: impl Iterator<Item = &'a String>) -> Result<Vec<Ident>,
     Ok(names.into_iter().map(|(name, _)| Ident::new(&name, Span::call_site())).collect())
 }
 
-/// `network-tools` → `NetworkToolsArguments`, which no type of the server's source is named like.
+/// Converts `network-tools` to `NetworkToolsArguments`. The suffix keeps it from colliding with the server's types.
 fn struct_name(id: &str) -> String {
     let capitalized = |word: &str| word[..1].to_ascii_uppercase() + &word[1..];
     id.split('-').filter(|word| !word.is_empty()).map(capitalized).chain(["Arguments".to_owned()]).collect()

@@ -1,21 +1,21 @@
-//! The executors by name: the ways to carry out a call.
+//! The executors, and their names.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A way to carry out a call.
+/// The way in which a call is carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Executor {
-    /// The launcher, around a pinned environment.
+    /// The launcher runs the program in namespaces, in a pinned environment.
     Namespace,
-    /// The launcher, around toolchains of this host.
+    /// The launcher runs the program on this host's toolchains.
     Direct,
-    /// Nix, asked by its daemon's protocol, around a pinned environment and the launcher.
+    /// Nix builds a derivation that runs the launcher in a pinned environment. The server speaks the daemon's protocol.
     Derivation,
-    /// The same, with Nix asked by the commands `nix-store --import` and `nix-store --realise`.
+    /// The same, by the commands `nix-store --import` and `nix-store --realise`.
     DerivationCli,
 }
 
@@ -31,7 +31,7 @@ impl Executor {
         }
     }
 
-    /// Tells whether it runs programs in pinned environments. Toolchains of the host are never called pinned.
+    /// Returns whether it runs programs in pinned environments. Toolchains of the host are never called pinned.
     pub fn is_pinned(self) -> bool {
         self != Self::Direct
     }
@@ -43,17 +43,10 @@ impl fmt::Display for Executor {
     }
 }
 
-/// A word that names no executor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The error for a name that no executor has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the executors are auto, namespace, derivation, derivation-cli and direct")]
 pub struct UnknownExecutor;
-
-impl fmt::Display for UnknownExecutor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the executors are auto, namespace, derivation, derivation-cli and direct")
-    }
-}
-
-impl std::error::Error for UnknownExecutor {}
 
 impl FromStr for Executor {
     type Err = UnknownExecutor;

@@ -1,10 +1,9 @@
 //! The manifest: the contract between Nix, which evaluates the sandboxes, and Rust, which is compiled from them.
 //!
-//! build.rs parses it at the edge; what passes [`Manifest::parse`] needs no further check. Only the build knows it: the
-//! server holds the sandboxes as static data that [`codegen`](crate) generates from it.
+//! build.rs parses it with [`Manifest::parse`], which checks everything. The manifest exists only at build time: the server holds
+//! the sandboxes as static data that `codegen` generates from it.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -24,33 +23,34 @@ mod services;
 pub use network::ManifestNetwork;
 pub use services::{ManifestService, Ready};
 
-/// The format that this version reads. It changes when a manifest of an older evaluation would be misread.
-pub const FORMAT: u64 = 1;
+/// The format that this version reads. It changes whenever older manifests would be misread.
+pub(crate) const FORMAT: u64 = 1;
 
-/// Ids become part of names in the store, which have 211 characters at most.
+/// The most bytes of an id. Ids become part of names in the store, which are limited to 211 characters.
 const MAX_ID_BYTES: usize = 64;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     pub format: u64,
-    /// The system of the derivations; none in the portable manifest, which holds no store paths.
+    /// The system of the derivations. `None` in the portable manifest, which holds no store paths.
     pub system: Option<String>,
-    /// The file that holds the derivations and all that they refer to, as `archive.rs` reads it; none in the portable manifest.
+    /// The file that holds the derivations and their references, in the format of `nix_store::archive`. `None` in the portable
+    /// manifest.
     #[serde(default)]
     pub archive: Option<PathBuf>,
     pub sandboxes: BTreeMap<String, ManifestSandbox>,
-    /// The sets of packages that calls may ask for; none in the portable manifest.
+    /// The sets of packages that calls may ask for. Empty in the portable manifest.
     #[serde(default, rename = "packageSets")]
     pub package_sets: BTreeMap<String, ManifestPackageSet>,
 }
 
-/// Packages of one kind, by their names.
+/// A set of packages of one kind, by name.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ManifestPackageSet {
     pub description: String,
-    /// The environment variables that lead programs to a package, and the directory in it that each names.
+    /// The environment variables in which programs search for packages, each with the directory within a package to add.
     pub search_paths: BTreeMap<String, String>,
     pub packages: BTreeMap<String, ManifestPackage>,
 }
@@ -74,7 +74,7 @@ pub struct ManifestSandbox {
     pub environment: Option<ManifestEnvironment>,
 }
 
-/// The sandbox as its Nix file states it, in the keys of the JSON config.
+/// The definition of a sandbox, as in its Nix file, with the keys of the JSON config.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Definition {
@@ -87,19 +87,20 @@ pub struct Definition {
     pub image: Option<String>,
     pub user: String,
     pub entrypoint: String,
-    /// Files that may be there instead of the entrypoint, each with the entrypoint that then runs it.
+    /// Files that a call may have instead of the entrypoint, each with the content of the entrypoint that runs it.
     #[serde(default)]
     pub instead: BTreeMap<String, String>,
-    /// Seconds of wall clock.
+    /// The time limit in seconds.
     pub timeout: u32,
-    /// Variables by which the command is told to wait, if it can be started before there is a call for it.
+    /// The variables that make the command wait for a call, if it can be started ahead of one.
     #[serde(default)]
     pub ahead: BTreeMap<String, String>,
-    /// What is started before the command; of the list of strings that the JSON config has here, one service.
+    /// The services that are started before the command. The JSON config may have a list of strings here, the command of one
+    /// service.
     #[serde(deserialize_with = "services::services")]
     pub before: Vec<ManifestService>,
     pub command: Vec<String>,
-    /// The programs that a host without Nix must have; see [`Definition::host_programs`].
+    /// The programs that a host without Nix needs; see [`Definition::host_programs`].
     #[serde(default)]
     pub host_programs: Option<Vec<String>>,
     pub hints: Hints,
@@ -108,7 +109,7 @@ pub struct Definition {
     pub resources: ManifestResources,
     pub mount: Mount,
     pub variables: BTreeMap<String, String>,
-    /// The ids of the sets whose packages a call may ask for.
+    /// The ids of the package sets that calls may use.
     #[serde(default)]
     pub package_sets: Vec<String>,
     #[serde(default)]
@@ -142,10 +143,10 @@ pub struct RequiredFile {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Security {
     pub read_only: bool,
-    /// Older JSON configs state it; only `["all"]` is accepted.
+    /// Set in older JSON configs; only `["all"]` is accepted.
     #[serde(default)]
     pub cap_drop: Option<Vec<String>>,
-    /// Older JSON configs state it; only `["no-new-privileges:true"]` is accepted.
+    /// Set in older JSON configs; only `["no-new-privileges:true"]` is accepted.
     #[serde(default)]
     pub security_opt: Option<Vec<String>>,
     pub network: ManifestNetwork,
@@ -154,12 +155,12 @@ pub struct Security {
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ManifestResources {
-    /// Cores.
+    /// The number of CPU cores.
     pub cpu: u32,
-    /// Megabytes (2^20 bytes).
+    /// In megabytes (2^20 bytes).
     pub memory: u32,
     pub processes: u32,
-    /// Open files of one process.
+    /// The limit on open files of one process.
     pub files: u32,
 }
 
@@ -175,15 +176,15 @@ pub struct Mount {
     pub read_only: bool,
 }
 
-/// The tool as a client sees it, in MCP's words.
+/// The tool as clients see it, in the terms of MCP.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ManifestTool {
     pub name: String,
     pub title: String,
-    /// With placeholders for what differs from server to server; see `mcp/description.rs` of the server.
+    /// Has placeholders for the parts that depend on the server; see `mcp/description.rs` there.
     pub description: String,
-    /// What else the pinned environment has.
+    /// A sentence on the libraries that the pinned environment has.
     #[serde(default)]
     pub contents: String,
     #[serde(default)]
@@ -191,11 +192,11 @@ pub struct ManifestTool {
     pub annotations: ManifestAnnotations,
 }
 
-/// Programs for a call's own use, of which a host may have some.
+/// Programs that the code of a call can use. A host may have only some of them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ManifestPrograms {
-    /// What names them, in which `{programs}` stands for the list.
+    /// The sentence that names them, with `{programs}` in place of the list.
     pub sentence: String,
     pub names: Vec<String>,
 }
@@ -210,7 +211,7 @@ pub struct ManifestAnnotations {
     pub open_world_hint: bool,
 }
 
-/// Which derivation makes the environment, and the output path that it will have.
+/// The derivation that builds an environment, and its output path.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ManifestEnvironment {
@@ -225,29 +226,21 @@ fn store_path<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Store
     StorePath::parse(&text).map_err(|error: StorePathError| serde::de::Error::custom(error))
 }
 
-/// Why a manifest is refused: the key, as a path from the top, and the reason.
-#[derive(Debug)]
+/// The reason why a manifest is refused.
+#[derive(Debug, thiserror::Error)]
+#[error("{key}{}{reason}", if key.is_empty() { "" } else { ": " })]
 pub struct ManifestError {
+    /// The key, as a path from the top; empty if the text is no JSON object.
     pub key: String,
+    /// What is wrong with its value.
     pub reason: String,
 }
-
-impl fmt::Display for ManifestError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.key.as_str() {
-            "" => write!(f, "{}", self.reason),
-            key => write!(f, "{key}: {}", self.reason),
-        }
-    }
-}
-
-impl std::error::Error for ManifestError {}
 
 impl Manifest {
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
         let deserializer = &mut serde_json::Deserializer::from_str(text);
         let manifest: Self = serde_path_to_error::deserialize(deserializer).map_err(|error| {
-            // Where the text stops being JSON, `?` stands for a key that is not known.
+            // serde_path_to_error writes `?` for an unknown key where the text stops being JSON.
             let key = error.path().to_string();
             let key = key.trim_end_matches('?').trim_end_matches('.');
             ManifestError { key: key.to_owned(), reason: error.inner().to_string() }
@@ -256,13 +249,13 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Checks what the types do not express.
+    /// Checks the rules that the types do not express.
     fn check(&self) -> Result<(), ManifestError> {
         if self.format != FORMAT {
-            return refuse("format", format!("it is {}, and this version reads format {FORMAT}", self.format));
+            return refuse("format", format!("it is {}, but this version reads format {FORMAT}", self.format));
         }
         if self.sandboxes.is_empty() {
-            return refuse("sandboxes", "there is none");
+            return refuse("sandboxes", "there must be at least one");
         }
         for (id, sandbox) in &self.sandboxes {
             sandbox.check(id, self.system.is_some())?;
@@ -282,18 +275,18 @@ impl Manifest {
         if self.system.is_some() != self.archive.is_some() {
             return self::refuse(
                 "archive",
-                "a manifest with a system has an archive of its derivations, one without has none",
+                "a manifest must have both a system and an archive of its derivations, or neither",
             );
         }
         Ok(())
     }
 
-    /// The portable manifest has no sets, but its definitions name them.
+    /// Checks the package sets that a definition names. The portable manifest has no sets, but its definitions name them.
     fn check_sets_of(&self, id: &str, names: &[String]) -> Result<(), ManifestError> {
         let key = || format!("sandboxes.{id}.definition.packageSets");
         for (index, name) in names.iter().enumerate() {
             if self.system.is_some() && !self.package_sets.contains_key(name) {
-                return refuse(&key(), format!("there is no set of packages named `{name}`"));
+                return refuse(&key(), format!("unknown package set `{name}`"));
             }
             if names[..index].contains(name) {
                 return refuse(&key(), format!("`{name}` is listed twice"));
@@ -304,12 +297,15 @@ impl Manifest {
 }
 
 impl ManifestPackageSet {
-    /// What the types alone do not say, as the key below the set and the reason.
+    /// Checks the rules that the types do not express. The error is the key below the set, and the reason.
     fn check(&self) -> Result<(), (String, String)> {
         for (variable, directory) in &self.search_paths {
             let plain = |part: &str| !["", ".", ".."].contains(&part);
             if variable.is_empty() || variable.contains(['=', '\0']) || directory.contains('\0') {
-                return Err((".searchPaths".into(), "it holds what no environment variable can".into()));
+                return Err((
+                    ".searchPaths".into(),
+                    "a name is empty or holds `=`, or a name or value holds a NUL character".into(),
+                ));
             }
             if !directory.split('/').all(plain) {
                 let reason = format!("`{directory}` must be a directory within a package, such as `bin`");
@@ -344,7 +340,7 @@ impl ManifestSandbox {
         if pinned != self.environment.is_some() {
             return refuse(
                 &key("environment"),
-                "a manifest with a system has an environment for every sandbox, one without has none",
+                "every sandbox must have an environment if the manifest has a system, and none if not",
             );
         }
         Ok(())
@@ -352,10 +348,10 @@ impl ManifestSandbox {
 }
 
 impl Definition {
-    /// What the types alone do not say, as the key below the definition and the reason.
+    /// Checks the rules that the types do not express. The error is the key below the definition, and the reason.
     fn check(&self) -> Result<(), (&'static str, &'static str)> {
-        // Every program runs without capabilities and without new privileges; a definition that asks for less would
-        // be told a lie if it were accepted.
+        // Every program runs without capabilities and without new privileges. A definition that wants less isolation must be
+        // refused, since it would not get what it asks for.
         let differs = |given: &Option<Vec<String>>, only: &str| given.as_ref().is_some_and(|given| *given != [only]);
         if differs(&self.security.cap_drop, "all") {
             return Err(("security.capDrop", "only [\"all\"] is offered"));
@@ -375,18 +371,18 @@ impl Definition {
             ("resources.files", files),
         ] {
             if limit == 0 {
-                return Err((key, "it is 0: nothing could run"));
+                return Err((key, "it must be at least 1"));
             }
         }
-        // It becomes a line of /etc/passwd.
+        // The name is written to /etc/passwd.
         if !is_name(&self.user) {
             return Err(("user", "a user name has lower-case letters, digits and `-` only"));
         }
         if self.command.is_empty() || self.command[0].is_empty() {
-            return Err(("command", "it names no program"));
+            return Err(("command", "the first argument must name a program"));
         }
         if self.command.iter().any(|argument| argument.contains('\0')) {
-            return Err(("command", "it holds a NUL character, which no argument can"));
+            return Err(("command", "an argument holds a NUL character: remove it"));
         }
         let is_program = |name: &&str| !name.is_empty() && !name.contains(['/', '\0']);
         if !self.host_programs().iter().all(is_program) {
@@ -402,7 +398,10 @@ impl Definition {
             return Err(("executor", "it must be namespace or derivation"));
         }
         if self.executor == Some(Executor::Derivation) && self.security.network != ManifestNetwork::None {
-            return Err(("executor", "Nix's build sandbox, in which a derivation runs, has no network to give"));
+            return Err((
+                "executor",
+                "derivations run in Nix's build sandbox, which has no network: set `security.network` to \"none\"",
+            ));
         }
         for (key, variables) in [("ahead", &self.ahead), ("variables", &self.variables)] {
             let is_wrong = |(name, value): (&String, &String)| {
@@ -413,13 +412,13 @@ impl Definition {
             }
         }
         if !self.ahead.is_empty() && !self.before.is_empty() {
-            return Err(("ahead", "a command that has services before it can't be started ahead of its call"));
+            return Err(("ahead", "a command with services in `before` cannot be started ahead of its call"));
         }
         Ok(())
     }
 
-    /// Returns the programs that a host without Nix must have, each once. Where the definition does not list them, these are the
-    /// programs of its services and of its command, apart from those given by a path: these are files of the sandbox's own.
+    /// Returns the programs that a host without Nix needs, each once. If the definition does not list them, these are the programs
+    /// of its services and of its command, except for those given by a path, which are files of the sandbox.
     pub fn host_programs(&self) -> Vec<&str> {
         let listed: Vec<&str> = match &self.host_programs {
             Some(programs) => programs.iter().map(String::as_str).collect(),
@@ -445,7 +444,7 @@ impl Definition {
     }
 }
 
-/// Names that mean the same to a client, to Rust (`network-tools` → `NetworkTools`) and to /etc/passwd.
+/// Returns whether a name is valid for clients, for Rust (`network-tools` → `NetworkTools`) and in /etc/passwd.
 fn is_name(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_lowercase())
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')

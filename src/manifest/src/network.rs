@@ -1,4 +1,4 @@
-//! What a sandbox may reach.
+//! The network access of a sandbox.
 
 use std::fmt;
 
@@ -49,7 +49,7 @@ impl<'de> Visitor<'de> for NetworkVisitor {
     }
 }
 
-/// The text of an entry of an allow-list, which was parsed once.
+/// The text of a valid entry of an allow-list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Allowed(String);
 

@@ -1,4 +1,4 @@
-//! The parameters of a tool: the one table that its struct of arguments and its input schema come from.
+//! The parameters of a tool, from which its struct of arguments and its input schema are generated.
 
 use serde_json::{Map, Value, json};
 
@@ -24,7 +24,7 @@ pub enum ParameterKind<'a> {
     Executor,
     /// Whether the result of an earlier, identical call may be returned.
     Cache,
-    /// Names of packages that join the environment for this call.
+    /// The names of packages to add to the environment for this call.
     Packages,
 }
 

@@ -1,36 +1,36 @@
-//! What is started before the command.
+//! The services that are started before the command.
 
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{self, MapAccess, Visitor};
 
-/// A program that runs beside the command, from before its start.
+/// A program that is started before the command and runs beside it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ManifestService {
-    /// What messages call it.
+    /// The name of the service in messages.
     pub name: String,
     pub command: Vec<String>,
     #[serde(default)]
     pub ready: Ready,
-    /// Seconds within which it must be ready.
+    /// The time within which it must be ready, in seconds.
     pub deadline: u32,
-    /// Files that it logs to.
+    /// The paths of its log files.
     #[serde(default)]
     pub logs: Vec<String>,
-    /// Words by which a line of them tells of an error.
+    /// Strings that mark a line of a log as an error.
     #[serde(default)]
     pub errors: Vec<String>,
 }
 
-/// How it is known that a service is ready; by neither: when its command has returned, with success.
+/// The condition for a service to be ready. If neither is set, its command must exit successfully.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ready {
-    /// A TCP port of the loopback interface accepts connections.
+    /// A TCP port of the loopback interface that must accept connections.
     pub port: Option<u16>,
-    /// A file is there.
+    /// A file that must exist.
     pub file: Option<String>,
 }
 
@@ -64,7 +64,7 @@ impl<'de> Visitor<'de> for BeforeVisitor {
     }
 }
 
-/// Seconds that a service gets of which nothing is known but its command.
+/// The deadline of a service that is given only by its command.
 const DEFAULT_DEADLINE_SECONDS: u32 = 30;
 
 pub fn services<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<ManifestService>, D::Error> {
@@ -77,7 +77,9 @@ pub fn services<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec
     }
     match command.first().cloned() {
         None => Ok(services),
-        Some(_) if !services.is_empty() => Err(de::Error::custom("it mixes services with arguments of a command")),
+        Some(_) if !services.is_empty() => {
+            Err(de::Error::custom("services and arguments of a command cannot be mixed"))
+        }
         Some(name) => {
             let (ready, logs, errors) = (Ready::default(), Vec::new(), Vec::new());
             Ok(vec![ManifestService { name, command, ready, deadline: DEFAULT_DEADLINE_SECONDS, logs, errors }])
@@ -86,10 +88,10 @@ pub fn services<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec
 }
 
 impl ManifestService {
-    /// What the types alone do not say.
+    /// Checks the rules that the types do not express.
     pub fn check(&self) -> Result<(), &'static str> {
         if self.name.is_empty() || self.command.first().is_none_or(String::is_empty) {
-            return Err("a service has no name, or its command names no program");
+            return Err("a service needs a name and a program in its command");
         }
         let Ready { port, file } = &self.ready;
         let paths: Vec<&String> = self.logs.iter().chain(file).collect();
@@ -102,16 +104,16 @@ impl ManifestService {
             return Err("a service holds a NUL character");
         }
         if paths.iter().any(|path| !path.starts_with('/')) {
-            return Err("`logs` and `ready.file` of a service are absolute paths");
+            return Err("`logs` and `ready.file` of a service must be absolute paths");
         }
         if self.errors.iter().any(String::is_empty) {
-            return Err("`errors` of a service holds an empty word, which every line has");
+            return Err("`errors` of a service holds an empty string, which every line contains");
         }
         if *port == Some(0) || self.deadline == 0 {
-            return Err("a port or a deadline of a service is 0");
+            return Err("the port and the deadline of a service must be at least 1");
         }
         if port.is_some() && file.is_some() {
-            return Err("a service is ready by a port or by a file, not by both");
+            return Err("a service has `ready.port` or `ready.file`, not both");
         }
         Ok(())
     }

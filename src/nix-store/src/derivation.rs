@@ -93,7 +93,7 @@ impl Derivation {
     }
 
     /// Returns the text with blanks for the output paths, from which output paths are computed.
-    pub fn text_without_outputs(&self) -> String {
+    pub(crate) fn text_without_outputs(&self) -> String {
         self.write(false)
     }
 

@@ -95,7 +95,7 @@ pub(crate) struct DaemonChild {
 
 impl DaemonChild {
     /// Returns the child's last lines on standard error, which tell why it ended.
-    pub fn last_lines(&self) -> String {
+    pub(crate) fn last_lines(&self) -> String {
         self.last_lines.text()
     }
 }

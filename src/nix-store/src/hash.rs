@@ -38,7 +38,7 @@ pub fn flat_path(name: &str, content: &[u8]) -> Result<StorePath, StorePathError
 }
 
 /// Computes the SHA-256 of the archive of files.
-pub fn archive_hash(files: &Node) -> [u8; 32] {
+pub(crate) fn archive_hash(files: &Node) -> [u8; 32] {
     let mut hasher = Hasher(Sha256::new());
     files.write(&mut hasher).expect("hashing does not fail");
     hasher.0.finalize().into()

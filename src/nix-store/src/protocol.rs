@@ -8,14 +8,14 @@ use crate::store_path::StorePath;
 use crate::wire::{WireReader, malformed};
 
 /// The first number that a client sends.
-pub const CLIENT_MAGIC: u64 = 0x6e69_7863;
+pub(crate) const CLIENT_MAGIC: u64 = 0x6e69_7863;
 /// The first number that a daemon sends.
-pub const DAEMON_MAGIC: u64 = 0x6478_696f;
+pub(crate) const DAEMON_MAGIC: u64 = 0x6478_696f;
 
 /// The protocol that this client speaks; a newer daemon speaks it too.
-pub const OWN_VERSION: ProtocolVersion = ProtocolVersion { major: 1, minor: 35 };
+pub(crate) const OWN_VERSION: ProtocolVersion = ProtocolVersion { major: 1, minor: 35 };
 /// The oldest protocol that has all the operations used: that of Nix 2.8.
-pub const OLDEST_VERSION: ProtocolVersion = ProtocolVersion { major: 1, minor: 34 };
+pub(crate) const OLDEST_VERSION: ProtocolVersion = ProtocolVersion { major: 1, minor: 34 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ProtocolVersion {

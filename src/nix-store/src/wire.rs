@@ -52,7 +52,7 @@ impl Request {
     }
 
     /// Appends bytes whose length the receiver does not know: frames, of which the last is empty.
-    pub fn framed(self, bytes: &[u8]) -> Self {
+    pub(crate) fn framed(self, bytes: &[u8]) -> Self {
         let mut message = self;
         for frame in bytes.chunks(FRAME_BYTES) {
             message = message.number(frame.len() as u64);
@@ -108,7 +108,7 @@ impl<R: AsyncRead + Unpin> WireReader<R> {
     }
 
     /// Reads a path or, if there is none, the empty string that stands for it.
-    pub async fn optional_path(&mut self) -> io::Result<Option<StorePath>> {
+    pub(crate) async fn optional_path(&mut self) -> io::Result<Option<StorePath>> {
         match self.string().await? {
             path if path.is_empty() => Ok(None),
             path => StorePath::parse(&path).map(Some).map_err(|error| io::Error::new(ErrorKind::InvalidData, error)),

@@ -1,7 +1,7 @@
-//! build.rs as a whole: the compiled build script, run as cargo runs it, on manifests that are right and wrong.
+//! Tests of the compiled build script, run as cargo runs it, on valid and invalid manifests.
 //!
-//! The .drv files that pinned manifests name are real: they are instantiated in this machine's store, but never built.
-//! Where there is no Nix, the tests that need them are ignored.
+//! The .drv files of pinned manifests are instantiated in this machine's store, but never built. The tests that need them are
+//! ignored if there is no Nix.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
@@ -13,7 +13,7 @@ use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// The build script's own binary, which build.rs names.
+/// The path of the build script's binary, which build.rs exports.
 const BUILD_SCRIPT: &str = env!("SANDBOX_MCP_BUILD_SCRIPT");
 const SYSTEM: &str = "x86_64-linux";
 const OTHER_SYSTEM: &str = "aarch64-linux";
@@ -23,36 +23,34 @@ fn main() -> ExitCode {
     let nix = has_nix();
     let built_here = Path::new(BUILD_SCRIPT).exists();
     if !built_here {
-        eprintln!(
-            "Ignored: {BUILD_SCRIPT} is gone, so the build script can't be run; these tests run where cargo built them."
-        );
+        eprintln!("Ignored: {BUILD_SCRIPT} no longer exists; these tests can only run where cargo built them.");
     } else if !nix {
-        eprintln!("Ignored: what is checked against a real .drv file, since nix-instantiate finds no store here.");
+        eprintln!("Ignored the tests that need a real .drv file: nix-instantiate finds no store here.");
     }
     let plain = |name, test: fn() -> Result<(), Failed>| Trial::test(name, test).with_ignored_flag(!built_here);
     let with_nix =
         |name, test: fn() -> Result<(), Failed>| Trial::test(name, test).with_ignored_flag(!built_here || !nix);
     let tests = vec![
-        plain("a_good_manifest_gives_the_tool_table", good_manifest),
-        plain("a_missing_manifest_is_an_error_that_names_it", missing_manifest),
-        plain("a_manifest_that_is_no_json_is_an_error_that_names_the_line", no_json),
-        plain("an_unknown_key_is_an_error_that_names_manifest_key_and_reason", unknown_key),
-        plain("a_bad_store_path_is_an_error_that_names_manifest_key_and_reason", bad_store_path),
-        plain("a_drv_that_is_missing_is_an_error_that_names_it", missing_drv),
-        plain("an_archive_that_is_missing_is_an_error_that_names_it", missing_archive),
-        plain("an_archive_that_does_not_unpack_is_an_error", broken_archive),
-        plain("a_path_without_drv_at_its_end_is_no_derivation", no_drv),
-        plain("cargo_shows_the_reason_as_its_own_error", shown_by_cargo),
-        with_nix("a_pinned_manifest_is_checked_against_its_drv_and_carried_into_the_table", pinned),
-        with_nix("a_drv_of_another_system_is_refused_with_both_systems", other_system),
-        with_nix("a_drv_that_makes_another_output_is_refused_with_both_paths", other_output),
-        with_nix("an_output_of_another_name_is_refused_with_both_names", other_name),
-        with_nix("a_drv_without_an_output_named_out_is_refused", no_output),
+        plain("good_manifest_gives_the_tool_table", good_manifest),
+        plain("missing_manifest_is_an_error_that_names_it", missing_manifest),
+        plain("invalid_json_is_an_error_that_names_the_line", no_json),
+        plain("unknown_key_is_an_error_that_names_it_and_the_manifest", unknown_key),
+        plain("invalid_store_path_is_an_error_that_names_its_key", bad_store_path),
+        plain("missing_drv_is_an_error_that_names_it", missing_drv),
+        plain("missing_archive_is_an_error_that_names_it", missing_archive),
+        plain("broken_archive_is_an_error", broken_archive),
+        plain("path_that_does_not_end_in_drv_is_refused", no_drv),
+        plain("reason_is_shown_by_cargo_as_its_own_error", shown_by_cargo),
+        with_nix("pinned_manifest_is_checked_and_carried_into_the_table", pinned),
+        with_nix("drv_of_another_system_is_refused_with_both_systems", other_system),
+        with_nix("drv_of_another_output_is_refused_with_both_paths", other_output),
+        with_nix("output_of_another_name_is_refused_with_both_names", other_name),
+        with_nix("drv_without_an_output_named_out_is_refused", no_output),
     ];
     libtest_mimic::run(&arguments, tests).exit_code()
 }
 
-/// A build directory, as cargo would give it to the build script.
+/// A build directory like the one that cargo gives to a build script.
 struct Build {
     directory: TempDir,
     manifest: PathBuf,
@@ -75,7 +73,7 @@ impl Build {
             .unwrap()
     }
 
-    /// The error that the build stops with, without the manifest's path, which it must begin with.
+    /// Returns the error of a failed build, without the manifest's path at its beginning.
     fn refusal(&self) -> Result<String, Failed> {
         let output = self.run();
         let stdout = String::from_utf8(output.stdout)?;
@@ -100,7 +98,7 @@ fn portable() -> Value {
     serde_json::from_str(include_str!("../../manifest/tests/codegen/portable.json")).unwrap()
 }
 
-/// The portable manifest made a pinned one, with an archive that holds the .drv if the store has it.
+/// Returns the portable manifest with a pinned environment, and an archive that holds the .drv if the store has it.
 fn manifest(drv: &str, out: &str) -> Build {
     with_archive(drv, out, &archive_of(drv))
 }
@@ -197,7 +195,7 @@ fn no_drv() -> Result<(), Failed> {
         .assert_refused(&format!("sandboxes.shell.environment.drv: {path} is not the path of a derivation"))
 }
 
-/// What cargo prints when its build script is ours: a package that consists of nothing else shows it in a second.
+/// Returns what cargo prints for a package that has only this build script, which takes a second.
 fn shown_by_cargo() -> Result<(), Failed> {
     let build = Build::of("{}");
     let package = build.directory.path();
@@ -229,7 +227,7 @@ fn has_nix() -> bool {
     instantiate("sandbox-mcp-probe", SYSTEM, "out").is_ok()
 }
 
-/// Writes a .drv into the store and returns its path; nothing is built.
+/// Writes a .drv to the store without building it, and returns its path.
 fn instantiate(name: &str, system: &str, output: &str) -> Result<String, Failed> {
     let expression = format!(
         "derivation {{ name = {name:?}; system = {system:?}; builder = \"/bin/sh\"; outputs = [ {output:?} ]; }}"
@@ -239,7 +237,7 @@ fn instantiate(name: &str, system: &str, output: &str) -> Result<String, Failed>
         return Err(String::from_utf8_lossy(&run.stderr).into_owned().into());
     }
     let path = String::from_utf8(run.stdout)?;
-    // Another output than the first is named after a `!`.
+    // nix-instantiate appends `!` and the name of an output that is not `out`.
     Ok(path.trim().split('!').next().unwrap_or_default().to_owned())
 }
 

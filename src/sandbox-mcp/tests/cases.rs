@@ -1,10 +1,10 @@
-//! Runs `checks/cases/<tool>.yaml` over the real server: each case is one tool call, on every executor there is.
+//! Runs `checks/cases/<tool>.yaml` on the real server: each case is one tool call, repeated on every executor.
 //!
 //! - `SANDBOX_MCP_BIN`: the server; by default, the one that cargo built.
 //! - `SANDBOX_MCP_CASES`: the directory of the cases.
-//! - `SANDBOX_MCP_EXECUTORS`: the executors to run them on, with commas between. Those that are named must work; of all
-//!   others, what can't run here is shown as ignored, with the reason.
-//! - `SANDBOX_MCP_SKIPPED_TOOLS`: tools whose environment can't be had here, each in a line with the reason: `TOOL: REASON`.
+//! - `SANDBOX_MCP_EXECUTORS`: the executors to run them on, separated by commas; they must work. By default all are tried,
+//!   and cases that cannot run here are shown as ignored, with the reason.
+//! - `SANDBOX_MCP_SKIPPED_TOOLS`: the tools whose environment is not available here, one per line: `TOOL: REASON`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,13 +18,13 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use test_support::client::{Reply, Server};
 
-/// A call and what is known of its result.
+/// A call and its expected result.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Case {
-    /// A fact.
+    /// The name of the case, which states a fact.
     name: String,
-    /// The executors that this holds for, of which `namespace` stands for all with pinned environments; none means all.
+    /// The executors that the case is for; `namespace` stands for all with pinned environments. Empty means all.
     #[serde(default)]
     only: Vec<String>,
     arguments: Map<String, Value>,
@@ -35,18 +35,18 @@ struct Case {
     text: Option<Text>,
     stdout: Option<Text>,
     stderr: Option<Text>,
-    /// Of each item after the text: its text; or the MIME type and data of an image; or those of a resource, and its URI.
+    /// The items after the text: a text; or an image's MIME type and data; or a resource's MIME type, data and URI.
     #[serde(default)]
     items: Vec<Text>,
 }
 
-/// How the program ended.
+/// The way in which the program ended.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Exit {
     Status(i64),
     Word(Word),
-    /// One of these: which it is may be up to the shell in between.
+    /// One of these; it may depend on the shell that runs the program.
     Any(Vec<Exit>),
 }
 
@@ -58,13 +58,13 @@ enum Word {
     Kill,
     #[serde(rename = "SIGSEGV")]
     Segv,
-    /// The sandbox ended it because it took too much of something.
+    /// The sandbox killed it because it exceeded a limit.
     #[serde(rename = "limit")]
     Limit,
-    /// A service before it did not start.
+    /// A service that it needs did not start.
     #[serde(rename = "not run")]
     NotRun,
-    /// It never began.
+    /// It was not started.
     #[serde(rename = "refused")]
     Refused,
 }
@@ -95,7 +95,7 @@ impl Exit {
     }
 }
 
-/// What a text must be: all of it, or facts about it.
+/// The expected text: all of it, or facts about it.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Text {
@@ -110,13 +110,13 @@ struct Facts {
     contains: Vec<String>,
     #[serde(default)]
     lacks: Vec<String>,
-    /// Regular expressions, in which `^` and `$` stand for the ends of lines.
+    /// Regular expressions, in which `^` and `$` match at line ends.
     #[serde(default)]
     matches: Vec<String>,
 }
 
 impl Text {
-    /// What is wrong with `found`.
+    /// Returns the differences between `found` and the expectation.
     fn mismatches(&self, what: &str, found: &str) -> Vec<String> {
         let facts = match self {
             Self::Exact(text) if text == found => return Vec::new(),
@@ -143,7 +143,7 @@ impl Case {
         self.only.is_empty() || self.only.iter().any(|name| name == executor)
     }
 
-    /// What is wrong with the reply.
+    /// Returns the differences between the reply and the expectation.
     fn mismatches(&self, reply: &Reply, executor: &str) -> Vec<String> {
         let mut wrong = Vec::new();
         if reply.is_error() != self.is_error {
@@ -195,7 +195,8 @@ fn item(item: &Value) -> String {
     }
 }
 
-/// The text holds both streams; what a success says is laid down to the letter. Files that are not returned may follow.
+/// Checks that the text holds both streams. The text of a success is fixed exactly, except that it may end with the files that
+/// are not returned.
 fn composition(reply: &Reply, stdout: &str, stderr: &str) -> Option<String> {
     let text = reply.content().0;
     let is_note = |note: &str| !note.contains('\n') && note.ends_with(" are returned");
@@ -207,13 +208,13 @@ fn composition(reply: &Reply, stdout: &str, stderr: &str) -> Option<String> {
         (false, "") if stdout.trim().is_empty() => (text.starts_with("(no output"), "(no output)"),
         (false, "") => (is(stdout), "stdout"),
         (false, _) => (is(&format!("{stdout}\nStderr:\n{stderr}")), "stdout, Stderr:, stderr"),
-        // An error may leave the ends of their last lines out.
+        // The text of an error may omit the newline at the end of a stream.
         (true, _) => ([stdout, stderr].iter().all(|stream| text.contains(stream.trim_end())), "what was printed"),
     };
     (!is_right).then(|| format!("text is not {what}"))
 }
 
-/// Every tool's cases, by the tool's name, which is the file's.
+/// Returns the cases of every tool, by the tool's name, which is that of the file.
 fn cases(directory: &Path) -> BTreeMap<String, Vec<Case>> {
     let entries = fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
     let mut cases = BTreeMap::new();
@@ -227,7 +228,7 @@ fn cases(directory: &Path) -> BTreeMap<String, Vec<Case>> {
     cases
 }
 
-/// A server whose programs are all carried out by one executor.
+/// A server that uses one executor for all calls.
 struct ExecutorServer {
     name: String,
     server: Server,
@@ -238,7 +239,7 @@ impl ExecutorServer {
         Arc::new(Self { name: name.to_owned(), server: Server::ready(&["--executor", name, "--structured-results"]) })
     }
 
-    /// Why the tools can't run here as their cases say, of those that can't: what a call of each is answered.
+    /// Returns the tools whose cases cannot run here, each with the reason, which the answer to its first case gives.
     fn unavailable(&self, cases: &BTreeMap<String, Vec<Case>>) -> BTreeMap<String, Unavailable> {
         let known = skipped_tools();
         let begin = |(tool, cases): (&String, &Vec<Case>)| {
@@ -250,8 +251,8 @@ impl ExecutorServer {
         calls.into_iter().filter_map(reason).chain(known).collect()
     }
 
-    /// Where programs can be started ahead of their calls, calls twice: the second call finds one that was, unless others
-    /// have used them all, and must be answered as the first is.
+    /// Runs a case. If programs can be started ahead of their calls, it is run twice: the second call usually gets such a program,
+    /// and its result must be the same.
     fn check(&self, tool: &str, case: &Case) -> Result<(), Failed> {
         let calls = if self.name == "namespace" { ["first", "second"].as_slice() } else { &["only"] };
         for call in calls {
@@ -265,10 +266,10 @@ impl ExecutorServer {
     }
 }
 
-/// Why a tool can't run here as its cases say.
+/// The reason why the cases of a tool cannot run here.
 struct Unavailable {
     reason: String,
-    /// It is so on every machine.
+    /// Whether this holds on every machine.
     nowhere: bool,
 }
 
@@ -281,14 +282,14 @@ fn why_unavailable(reply: &Reply) -> Option<Unavailable> {
     (!walls.contains(&"namespaces".into())).then(|| Unavailable { reason: without.to_owned(), nowhere: false })
 }
 
-/// The tools that whoever runs the tests knows to be out of reach.
+/// Returns the tools that `SANDBOX_MCP_SKIPPED_TOOLS` names.
 fn skipped_tools() -> BTreeMap<String, Unavailable> {
     let text = env::var("SANDBOX_MCP_SKIPPED_TOOLS").unwrap_or_default();
     let tools = text.lines().filter_map(|line| line.split_once(": "));
     tools.map(|(tool, reason)| (tool.to_owned(), Unavailable { reason: reason.to_owned(), nowhere: true })).collect()
 }
 
-/// All trials of an executor. What can't run is one ignored trial that tells why.
+/// Returns the trials of an executor. The cases of a tool that cannot run here become one ignored trial.
 fn trials(executor: &Arc<ExecutorServer>, must_work: bool, cases: &Arc<BTreeMap<String, Vec<Case>>>) -> Vec<Trial> {
     let mut unavailable = executor.unavailable(cases);
     if must_work {
@@ -323,7 +324,7 @@ fn main() {
     let executors: Vec<_> = names.iter().map(|name| ExecutorServer::start(name)).collect();
     let trials = executors.iter().flat_map(|executor| trials(executor, named.is_some(), &cases)).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
-    // The servers end with their owners, which `exit` would not wait for.
+    // Returns instead of calling `exit`, so that the servers are dropped and thereby ended.
     drop(executors);
     conclusion.exit();
 }

@@ -14,7 +14,7 @@
 //! fixed when the server is compiled: at run time, Nix only realises (builds or downloads) derivations
 //! that are already known, and never evaluates anything. The same holds for the packages that a call may ask for
 //! ([`call::packages`]). The `.drv` files, thousands of them, are embedded in the server as one compressed
-//! [archive](nix_store::archive); those that are needed are added to the store first ([`nix::unpack`]).
+//! [archive](nix_store::archive); those that are needed are added to the store first (`nix::unpack`).
 //!
 //! # One call, from room to room
 //!
@@ -28,8 +28,8 @@
 //! 1. [`mcp`] reads `tools/call`, looks the tool up and parses the arguments; [`cli`] does the same for a command line.
 //!    Bad input is refused here, with an error that names the parameter.
 //! 2. [`call`] is the call as plain data: a [job](call::job) is a sandbox, files with safe names, options and a deadline.
-//! 3. [`runner`] carries the job out. It makes sure that the pinned environment and the call's packages are in the store
-//!    ([`nix::realise`]), or finds this host's toolchains ([`sandbox::host`]), which gives a [view](sandbox::view) of
+//! 3. `runner` carries the job out. It makes sure that the pinned environment and the call's packages are in the store
+//!    ([`nix::realise`]), or finds this host's toolchains (`sandbox::host`), which gives a [view](sandbox::view) of
 //!    what the program may see; then it waits for a free slot.
 //! 4. [`executor`] runs the job in that view. Executors differ only in how: `namespace` and `direct` turn the job into a
 //!    [plan](sandbox::plan), a list of steps as data, which [`sandbox::launch`] sends to the launcher, a static binary
@@ -38,8 +38,8 @@
 //! 5. The [outcome](call::outcome) says how the program ended, what it printed, up to a limit, and which files it left.
 //! 6. [`mcp::answer`] turns it into the text that an agent acts on, and into structured data.
 //!
-//! Before all that, `tools/list` names the tools that have a [backend](sandbox::backend) on this machine, each with a
-//! [description](mcp::description) that is true of that backend.
+//! Before all that, `tools/list` names the tools that have a backend (`sandbox::backend`) on this machine, each with a
+//! description (`mcp::description`) that is true of that backend.
 //!
 //! # Invariants
 //!
@@ -53,9 +53,9 @@
 //!   inherits no variable.
 //! - The host's toolchains are never called pinned: an outcome names its executor, its environment and its walls, which
 //!   are the layers of isolation that were in force.
-//! - Every request is answered, even one that cannot be parsed ([`mcp::transport`]).
-//! - Input from a client is bounded ([`mcp::framing`]), and so is the output that a program can make the server hold
-//!   ([`call::capture`]).
+//! - Every request is answered, even one that cannot be parsed (`mcp::transport`).
+//! - Input from a client is bounded (`mcp::framing`), and so is the output that a program can make the server hold
+//!   (`call::capture`).
 //! - Standard output carries only the protocol; logs go to standard error.
 //! - An error's `Display` tells its whole cause, and its `source()` is `None`: errors are shown to models and written to logs,
 //!   never walked. A field that holds a cause is called `cause`, and a variant that only passes an error on is transparent.
@@ -78,7 +78,7 @@ pub mod generated;
 pub mod mcp;
 pub mod network;
 pub mod nix;
-pub mod runner;
+pub(crate) mod runner;
 pub mod sandbox;
 #[cfg(test)]
 mod testing;

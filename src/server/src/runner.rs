@@ -11,6 +11,7 @@ use tokio::sync::{Mutex, OnceCell, Semaphore, SemaphorePermit};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
+use crate::call::cancelled::Cancelled;
 use crate::call::catalog::catalog;
 use crate::call::choice::{Executor, ExecutorChoice, Remote};
 use crate::call::definition::{Environment, Network, Package, Sandbox};
@@ -49,19 +50,16 @@ pub struct Options {
 
 /// A tool without a pinned environment was asked for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error(
-    "this server was built without Nix, so it has no pinned environment for `{tool}`: start it with `--executor direct` to use \
-     this host's toolchains, or build it with `nix build`"
-)]
+#[error("this server was built without Nix, so it has no pinned environment for `{tool}`")]
 pub struct NotPinned {
     pub tool: &'static str,
 }
 
-/// Why a job could not be carried out to its end.
+/// The reason why a job could not be carried out to its end.
 #[derive(Debug, Error)]
 pub enum RunError {
-    #[error(transparent)]
-    NotPinned(#[from] NotPinned),
+    #[error("{0}: start it with `--executor direct` to use this host's toolchains, or build it with `nix build`")]
+    NotPinned(NotPinned),
     /// The call asks for packages, which are joined to pinned environments only.
     #[error(
         "packages are joined to pinned environments, and `{tool}` runs on this host's toolchains: leave `packages` out and \
@@ -75,11 +73,12 @@ pub enum RunError {
     #[error("{error}, or {remedy}")]
     Host { error: HostError, remedy: PinnedRemedy },
     #[error(transparent)]
-    Executor(ExecutorError),
+    Executor(#[from] ExecutorError),
     #[error("cannot compute the call's derivation: {0}")]
     Receipt(StorePathError),
-    #[error("the call was cancelled")]
-    Cancelled,
+    /// The call was cancelled before an executor had it.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
     /// A task panicked.
     #[error("internal server error (a task panicked); see the server's log")]
     Panicked,
@@ -99,12 +98,9 @@ pub enum PinnedRemedy {
     Machine(Box<Fallback>),
 }
 
-impl From<ExecutorError> for RunError {
-    fn from(error: ExecutorError) -> Self {
-        match error {
-            ExecutorError::Cancelled => Self::Cancelled,
-            error => Self::Executor(error),
-        }
+impl From<NotPinned> for RunError {
+    fn from(error: NotPinned) -> Self {
+        Self::NotPinned(error)
     }
 }
 
@@ -159,6 +155,17 @@ impl Runner {
     /// Returns whether programs run in pinned environments, unless this machine lacks what these need.
     pub fn is_pinned(&self) -> bool {
         catalog().system.is_some() && self.options.executor != Some(Executor::Direct)
+    }
+
+    /// Returns the tools whose calls will probably run on this host's toolchains.
+    pub async fn tools_on_host(&self) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        for sandbox in catalog().tools.iter().map(|tool| &tool.sandbox) {
+            if self.expected(sandbox).await.is_ok_and(|executor| !executor.is_pinned()) {
+                names.push(sandbox.id);
+            }
+        }
+        names
     }
 
     /// Returns the longest time that the operator lets any program run, if there is one.
@@ -330,7 +337,7 @@ impl Runner {
         };
         let (executor, fallback, view, _slot) = tokio::select! {
             prepared = prepared => prepared?,
-            () = cancelled.cancelled() => return Err(RunError::Cancelled),
+            () = cancelled.cancelled() => return Err(Cancelled.into()),
         };
         on_stage(Stage::Running);
         let context = CallContext::new(job, &view, on_stage, cancelled);

@@ -1,6 +1,6 @@
-//! Runs a test's body as another user, and on a kernel that lacks something, for real.
+//! Runs the body of a test as another user, or with a kernel feature disabled by a seccomp filter.
 //!
-//! Identity and seccomp filters belong to a thread and to all that it starts, so that each body gets a thread.
+//! User ids and seccomp filters apply to a thread and its children, so each body runs in its own thread.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -11,16 +11,16 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
 
-/// Who runs a body.
+/// The user that runs a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caller {
-    /// Who runs the tests.
+    /// The user that runs the tests.
     Own,
-    /// An ordinary user that root becomes.
+    /// An unprivileged user, which root switches to.
     Nobody,
 }
 
-/// What a kernel can lack, or a container keep back.
+/// A feature that a kernel may lack, or that a container may deny.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lacking {
     UserNamespaces,
@@ -28,12 +28,12 @@ pub enum Lacking {
     Seccomp,
 }
 
-/// Everybody that this process can be.
+/// Returns all users that this process can switch to.
 pub fn everybody() -> Vec<Caller> {
     if rustix::process::geteuid().is_root() { vec![Caller::Own, Caller::Nobody] } else { vec![Caller::Own] }
 }
 
-/// Runs a body to its end, as `caller`, on a kernel that lacks these things.
+/// Runs a body as `caller`, with these kernel features disabled.
 pub fn run<T: Send, F: Future<Output = T>>(caller: Caller, lacking: &[Lacking], body: impl FnOnce() -> F + Send) -> T {
     let on_thread = move || {
         become_caller(caller);
@@ -67,7 +67,7 @@ fn filter(lacking: Lacking) -> BpfProgram {
         vec![SeccompRule::new(vec![condition]).expect("a rule")]
     };
     let (errno, rules): (i32, Vec<(i64, Vec<SeccompRule>)>) = match lacking {
-        // As Debian answered for long, and as containers do.
+        // The error that older Debian kernels and containers give.
         Lacking::UserNamespaces => (
             libc::EPERM,
             vec![(libc::SYS_clone, flag(0, libc::CLONE_NEWUSER)), (libc::SYS_unshare, flag(0, libc::CLONE_NEWUSER))],
@@ -80,7 +80,7 @@ fn filter(lacking: Lacking) -> BpfProgram {
                 (libc::SYS_landlock_restrict_self, vec![]),
             ],
         ),
-        // Filters that are there already can't be undone, and prctl has more uses.
+        // Existing filters cannot be removed, and prctl has other uses.
         Lacking::Seccomp => (libc::ENOSYS, vec![(libc::SYS_seccomp, vec![])]),
     };
     let rules: BTreeMap<i64, Vec<SeccompRule>> = rules.into_iter().collect();

@@ -1,4 +1,4 @@
-//! The crate's build script as a whole, run as cargo runs it, with launchers that cannot be embedded.
+//! Tests of the crate's build script, run as cargo runs it, with launchers that cannot be embedded.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -6,13 +6,13 @@ use std::process::{Command, ExitCode};
 use libtest_mimic::{Arguments, Failed, Trial};
 use tempfile::TempDir;
 
-/// The build script's own binary, which it names.
+/// The path of the build script's binary, which it exports.
 const BUILD_SCRIPT: &str = env!("SANDBOX_MCP_BUILD_SCRIPT");
 
 fn main() -> ExitCode {
     let built_here = Path::new(BUILD_SCRIPT).exists();
     if !built_here {
-        eprintln!("Ignored: {BUILD_SCRIPT} is gone; this test runs where cargo built it.");
+        eprintln!("Ignored: {BUILD_SCRIPT} no longer exists; this test can only run where cargo built it.");
     }
     let test = Trial::test("launcher_missing_or_no_program_is_refused_by_its_path", bad_launcher);
     libtest_mimic::run(&Arguments::from_args(), vec![test.with_ignored_flag(!built_here)]).exit_code()

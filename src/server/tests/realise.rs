@@ -1,4 +1,4 @@
-//! Realising, on the Nix of this machine: from a .drv to a valid path that the garbage collector keeps.
+//! Tests of realising with this machine's Nix: a .drv becomes a valid path that the garbage collector keeps.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -37,12 +37,12 @@ fn main() {
     libtest_mimic::run(&Arguments::from_args(), trials.into()).exit();
 }
 
-/// A new derivation that runs `script`, and where its output will be.
+/// Returns a new derivation that runs `script`, and its output path.
 fn instantiate(script: &str) -> Result<Environment, Failed> {
     instantiate_with(script, "")
 }
 
-/// One that is in an archive, and not in the store any more, nor is the derivation and the file that it needs.
+/// Returns a derivation that is only in an archive: it was deleted from the store, with the derivation and the file it needs.
 fn archived(script: &str) -> Result<(Environment, &'static [u8]), Failed> {
     let input = instantiate(&format!("echo input > $out; # {}", nonce()?))?;
     let file = tempfile::tempdir()?;
@@ -78,7 +78,7 @@ fn nonce() -> Result<String, Failed> {
     Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos().to_string())
 }
 
-/// The same with further attributes.
+/// Returns the same with further attributes.
 fn instantiate_with(script: &str, attributes: &str) -> Result<Environment, Failed> {
     let nonce = nonce()?;
     let expression = format!(
@@ -96,7 +96,7 @@ fn instantiate_with(script: &str, attributes: &str) -> Result<Environment, Faile
     Ok(Environment { drv: drv.leak(), out: out.leak() })
 }
 
-/// A realiser with a state directory of its own, which is gone with the second value.
+/// Returns a realiser with its own state directory, which is deleted when the second value is dropped.
 fn realiser() -> Result<(Realiser, TempDir), Failed> {
     realiser_with(search_path(), &[])
 }
@@ -110,7 +110,7 @@ fn search_path() -> Vec<PathBuf> {
     env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect()
 }
 
-/// Realises, and tells what it tells meanwhile.
+/// Realises an environment, and returns the stages that were reported.
 fn realise(realiser: &Realiser, environment: &Environment) -> Result<Vec<String>, RealiseError> {
     let lines = Mutex::new(Vec::new());
     let on_stage = |stage: Stage| lines.lock().expect("nobody panicked").push(stage.to_string());
@@ -149,7 +149,7 @@ fn rooted_environment_needs_no_nix() -> Result<(), Failed> {
     let (realiser, state) = realiser()?;
     let environment = instantiate("echo ok > $out")?;
     realise(&realiser, &environment)?;
-    // One that finds no Nix succeeds all the same.
+    // A realiser that finds no Nix succeeds as well.
     let without_nix = Realiser::new(Vec::new(), Some(state.path().to_owned()), &[]);
     check(realise(&without_nix, &environment)?.is_empty(), "something was told")
 }
@@ -166,7 +166,7 @@ fn failing_build_reports_the_last_lines_of_nix() -> Result<(), Failed> {
 
 fn content_with_another_hash_is_refused_with_both() -> Result<(), Failed> {
     let (realiser, _state) = realiser()?;
-    // That of the empty string.
+    // The hash of the empty string.
     const PINNED: &str = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
     let fixed = format!(r#"outputHashAlgo = "sha256"; outputHash = "sha256-{PINNED}";"#);
     let environment = instantiate_with("echo other > $out", &fixed)?;
@@ -191,7 +191,7 @@ fn derivations_of_the_archive_are_added_and_realised() -> Result<(), Failed> {
 
 fn derivations_are_added_by_command_without_a_daemon() -> Result<(), Failed> {
     let (environment, archive) = archived("read line < $input; echo $line > $out")?;
-    // Beside this nix-store there is no nix-daemon.
+    // There is no nix-daemon next to this nix-store.
     let programs = tempfile::tempdir()?;
     let nix_store = search_path().into_iter().map(|directory| directory.join("nix-store")).find(|path| path.is_file());
     std::os::unix::fs::symlink(nix_store.ok_or("there is no nix-store")?, programs.path().join("nix-store"))?;

@@ -50,13 +50,13 @@ enum BuilderError {
     /// The kernel refused a step of the sandbox, or the start of the program.
     #[error("the sandbox failed: {0}")]
     Sandbox(Failure),
-    #[error("cannot {operation}: {source}")]
-    System { operation: &'static str, source: io::Error },
+    #[error("cannot {operation}: {cause}")]
+    System { operation: &'static str, cause: io::Error },
 }
 
 /// Returns a function that makes a [`BuilderError`] of an error. `operation` says what was tried.
 fn system(operation: &'static str) -> impl FnOnce(io::Error) -> BuilderError {
-    move |source| BuilderError::System { operation, source }
+    move |cause| BuilderError::System { operation, cause }
 }
 
 /// Returns whether this process was started as a builder, whose arguments are the command. The server passes no

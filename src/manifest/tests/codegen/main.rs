@@ -145,7 +145,7 @@ fn before_as_list_of_strings_is_one_service() {
 #[test]
 fn ahead_with_services_is_refused() {
     let error = refusal("services", "/sandboxes/shell/definition/ahead", |place| *place = json!({"WAIT": "1"}));
-    let reason = "a command that has services before it can't be started ahead of its call";
+    let reason = "a command with services in `before` cannot be started ahead of its call";
     assert!(error.starts_with(&format!("sandboxes.shell.definition.ahead: {reason}")), "{error}");
 }
 
@@ -195,7 +195,7 @@ fn sandbox_with_network_and_derivation_is_refused() {
     });
     assert_eq!(
         error,
-        "sandboxes.shell.definition.executor: Nix's build sandbox, in which a derivation runs, has no network to give"
+        "sandboxes.shell.definition.executor: derivations run in Nix's build sandbox, which has no network: set `security.network` to \"none\""
     );
 }
 
@@ -211,9 +211,13 @@ fn unsupported_definition_is_refused_by_its_key() {
         (
             "before",
             json!(["nginx", { "name": "a", "command": ["a"], "deadline": 1 }]),
-            "it mixes services with arguments",
+            "services and arguments of a command cannot be mixed",
         ),
-        ("before", json!([{ "name": "a", "command": [], "deadline": 1 }]), "a service has no name, or its command"),
+        (
+            "before",
+            json!([{ "name": "a", "command": [], "deadline": 1 }]),
+            "a service needs a name and a program in its command",
+        ),
         ("before", json!([{ "name": "a", "command": ["a"], "deadline": 0 }]), "a port or a deadline of a service is 0"),
         (
             "before",
@@ -223,21 +227,21 @@ fn unsupported_definition_is_refused_by_its_key() {
         (
             "before",
             json!([{ "name": "a", "command": ["a"], "deadline": 1, "errors": [""] }]),
-            "`errors` of a service holds an empty word",
+            "`errors` of a service holds an empty string",
         ),
         (
             "before",
             json!([{ "name": "a", "command": ["a"], "deadline": 1, "ready": { "port": 1, "file": "/a" } }]),
-            "a service is ready by a port or by a file, not by both",
+            "a service has `ready.port` or `ready.file`, not both",
         ),
-        ("timeout", json!(0), "it is 0: nothing could run"),
-        ("resources.cpu", json!(0), "it is 0: nothing could run"),
-        ("resources.memory", json!(0), "it is 0: nothing could run"),
-        ("resources.processes", json!(0), "it is 0: nothing could run"),
-        ("resources.files", json!(0), "it is 0: nothing could run"),
+        ("timeout", json!(0), "it must be at least 1"),
+        ("resources.cpu", json!(0), "it must be at least 1"),
+        ("resources.memory", json!(0), "it must be at least 1"),
+        ("resources.processes", json!(0), "it must be at least 1"),
+        ("resources.files", json!(0), "it must be at least 1"),
         ("user", json!("root:x:0:0\n"), "a user name has"),
-        ("command", json!([]), "it names no program"),
-        ("command", json!(["sh", "a\0b"]), "it holds a NUL character"),
+        ("command", json!([]), "the first argument must name a program"),
+        ("command", json!(["sh", "a\0b"]), "an argument holds a NUL character"),
         ("mount.workdir", json!("/home"), "it must be /sandbox or a directory below it"),
         ("mount.workdir", json!("/sandbox/../etc"), "it must be /sandbox or a directory below it"),
         ("mount.workdir", json!("/sandboxes"), "it must be /sandbox or a directory below it"),
@@ -289,17 +293,17 @@ fn path_outside_the_store_is_refused_by_its_key() {
 
 #[test]
 fn either_all_sandboxes_have_an_environment_or_none_has() {
-    let reason = "a manifest with a system has an environment for every sandbox, one without has none";
+    let reason = "every sandbox must have an environment if the manifest has a system, and none if not";
     let error = refusal("pinned", "/sandboxes/network-tools/environment", |place| *place = Value::Null);
     assert_eq!(error, format!("sandboxes.network-tools.environment: {reason}"));
     let error = refusal("pinned", "/system", |place| *place = Value::Null);
     assert_eq!(error, format!("sandboxes.go.environment: {reason}"));
-    assert_eq!(refusal("portable", "/sandboxes", |place| *place = json!({})), "sandboxes: there is none");
+    assert_eq!(refusal("portable", "/sandboxes", |place| *place = json!({})), "sandboxes: there must be at least one");
 }
 
 #[test]
 fn manifest_has_an_archive_where_it_has_a_system() {
-    let reason = "archive: a manifest with a system has an archive of its derivations, one without has none";
+    let reason = "archive: a manifest must have both a system and an archive of its derivations, or neither";
     assert_eq!(refusal("pinned", "/archive", |place| *place = Value::Null), reason);
     assert_eq!(refusal("portable", "", |manifest| manifest["archive"] = json!("/archive")), reason);
 }
@@ -307,7 +311,7 @@ fn manifest_has_an_archive_where_it_has_a_system() {
 #[test]
 fn package_set_unknown_or_repeated_is_refused() {
     for (sets, reason) in [
-        (json!(["commands", "perl"]), "there is no set of packages named `perl`"),
+        (json!(["commands", "perl"]), "unknown package set `perl`"),
         (json!(["commands", "commands"]), "`commands` is listed twice"),
     ] {
         let error = refusal("pinned", "/sandboxes/go/definition/packageSets", |place| *place = sets);
@@ -325,7 +329,7 @@ fn wrong_set_of_packages_is_refused_by_its_key() {
     for (key, value, error) in [
         ("searchPaths", json!({"PATH": "../bin"}), ".searchPaths.PATH: `../bin` must be a directory within a package"),
         ("searchPaths", json!({"PATH": "/bin"}), ".searchPaths.PATH: `/bin` must be a directory within a package"),
-        ("searchPaths", json!({"A=B": "bin"}), ".searchPaths: it holds what no environment variable can"),
+        ("searchPaths", json!({"A=B": "bin"}), ".searchPaths: a name is empty or holds `=`"),
         ("packages", json!({"a b": jq}), ".packages.a b: a name has letters, digits and `+-._` only"),
         ("packages", json!({"": jq}), ".packages.: a name has letters"),
         ("packages", json!({"jq": package("/usr")}), ".packages.jq.environment.out: `/usr` is not a store path"),

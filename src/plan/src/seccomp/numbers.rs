@@ -11,7 +11,7 @@ use super::NOT_THERE;
 
 /// The decision for the number of a system call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     Allow,
     /// Refused with this error.
     Refuse(i32),
@@ -23,7 +23,7 @@ pub enum Verdict {
 const X32: u32 = 0x4000_0000;
 
 /// The decisions for some numbers. All others are allowed, except that x32 is refused as missing.
-pub struct Verdicts(BTreeMap<u32, Verdict>);
+pub(crate) struct Verdicts(BTreeMap<u32, Verdict>);
 
 impl Verdicts {
     pub fn new(named: &BTreeMap<u32, Verdict>) -> Self {
@@ -81,7 +81,7 @@ fn own_architecture() -> BpfProgram {
 }
 
 /// As linux/audit.h has it.
-pub const AUDIT_ARCH: u32 = if cfg!(target_arch = "x86_64") { 0xc000_003e } else { 0xc000_00b7 };
+pub(crate) const AUDIT_ARCH: u32 = if cfg!(target_arch = "x86_64") { 0xc000_003e } else { 0xc000_00b7 };
 
 /// The offsets of fields in `struct seccomp_data`.
 const NUMBER: u32 = 0;

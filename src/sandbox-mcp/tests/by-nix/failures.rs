@@ -12,7 +12,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::by_nix;
-use test_support::client::{Server, program};
+use test_support::client::{SESSIONS, Server, program};
 use test_support::nix_daemon::Daemon;
 use test_support::sleeper::Sleeper;
 
@@ -78,7 +78,10 @@ pub fn without_namespaces() -> Result<(), Failed> {
         command.env("NIX_DAEMON_SOCKET_PATH", socket);
         command
     };
-    let server = Server::spawn(&mut shut_in(&daemon.socket)).greeted();
+    let server = Server::spawn(&mut shut_in(&daemon.socket));
+    let instructions = server.initialize(SESSIONS)["instructions"].to_string();
+    let on_host = "This host's own programs, without `packages`: network-tools.";
+    assert!(instructions.contains(on_host) || instructions.contains("may have to use this host's"), "{instructions}");
     let reply = server.sh("echo out; echo err >&2");
     assert_eq!(reply.field("executor"), "derivation", "{reply}");
     let (first, rest) = reply.text().split_once('\n').expect("two lines");
@@ -92,7 +95,9 @@ pub fn without_namespaces() -> Result<(), Failed> {
     // Without Nix there are this host's toolchains, if other walls stand, and the result says so.
     drop((server, daemon));
     let mut without_nix = shut_in(&directory.path().join("none"));
-    let server = Server::spawn(without_nix.env("PATH", "/usr/bin:/bin")).greeted();
+    let server = Server::spawn(without_nix.env("PATH", "/usr/bin:/bin"));
+    let instructions = server.initialize(SESSIONS)["instructions"].to_string();
+    assert!(!instructions.contains("`packages`") && instructions.contains("this host's own"), "{instructions}");
     let reply = server.sh("echo out");
     let refused = reply.is_error() && reply.text_content().contains("Namespaces would: cannot make a sandbox");
     let is_told = reply.text_content().starts_with("Note: run on this host's toolchains (executor `direct`)");

@@ -43,7 +43,7 @@ fn main() -> ExitCode {
         trial("unstartable_program_is_an_error_for_its_call_only", failures::unstartable),
         trial("program_is_refused_without_the_build_sandbox", failures::unsandboxed),
         as_root("auto_falls_back_to_nix_without_user_namespaces", failures::without_namespaces),
-        as_root("a_call_leaves_no_log_with_nix", stores::logless),
+        as_root("call_leaves_no_log_with_nix", stores::logless),
         as_root("collected_environment_is_realised_again", stores::collected),
         as_root("sandbox_shows_a_realised_again_environment", stores::collected_under_sandboxes),
         as_root("exported_receipt_is_replayed_only_with_its_files", stores::replayed),

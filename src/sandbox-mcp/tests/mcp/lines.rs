@@ -33,7 +33,7 @@ fn malformed_lines_between_good_ones_change_nothing() {
 }
 
 #[test]
-fn malformed_lines_and_notifications_before_the_session_change_nothing() {
+fn malformed_lines_before_the_session_change_nothing() {
     let server = Server::start(&[]);
     for line in NOISE {
         server.send_line(line);

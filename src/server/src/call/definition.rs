@@ -60,12 +60,12 @@ pub struct Sandbox {
 
 impl Sandbox {
     /// Returns whether Nix can carry out its calls: Nix's build sandbox has no network to give.
-    pub fn can_run_by_nix(&self) -> bool {
+    pub(crate) fn can_run_by_nix(&self) -> bool {
         self.network == Network::None
     }
 
     /// Returns whether a call may ask for packages.
-    pub fn has_packages(&self) -> bool {
+    pub(crate) fn has_packages(&self) -> bool {
         self.package_sets.iter().any(|set| !set.packages.is_empty())
     }
 

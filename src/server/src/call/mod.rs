@@ -1,18 +1,19 @@
 //! A call as plain data: its tool, its files and options, and what came of it.
 
-pub mod argument_error;
+pub(crate) mod argument_error;
 pub mod arguments;
-pub mod artifacts;
-pub mod capture;
+pub(crate) mod artifacts;
+pub(crate) mod cancelled;
+pub(crate) mod capture;
 pub mod catalog;
 pub mod choice;
 pub mod definition;
 pub mod file;
 pub mod job;
-pub mod missing;
-pub mod options;
+pub(crate) mod missing;
+pub(crate) mod options;
 pub mod outcome;
-pub mod package_list;
+pub(crate) mod package_list;
 pub mod packages;
 pub mod stage;
 pub mod tool;

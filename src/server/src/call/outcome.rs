@@ -98,7 +98,7 @@ impl RunResult {
 
     /// The status that a shell would report: 124 for a timeout as `timeout` does, 125 where the command was not run,
     /// 128 + n for signal n, and that of SIGKILL where a limit ended it.
-    pub fn exit_status(&self) -> u8 {
+    pub(crate) fn exit_status(&self) -> u8 {
         match self.ending {
             Ending::Exited { code } => code as u8,
             Ending::Signalled { signal } => 128 + signal as u8,

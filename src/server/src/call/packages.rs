@@ -4,7 +4,7 @@
 //! evaluated then; a call only has it realised.
 
 use std::collections::BTreeSet;
-use std::{fmt, iter};
+use std::iter;
 
 use crate::call::definition::{Package, PackageSet};
 use crate::call::package_list;
@@ -29,77 +29,64 @@ impl PartialEq for Packages {
 
 impl Eq for Packages {}
 
-/// Why packages are refused; the text says what to change.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The reason why packages are refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PackageError {
+    #[error(
+        "parameter `packages`: this tool has no package {}{}{}", shortened(.name), others(.elsewhere),
+        suggestion(.nearest, .elsewhere)
+    )]
     Unknown {
         name: String,
         /// The tools that have a package of this name.
         elsewhere: Vec<&'static str>,
         nearest: Vec<&'static str>,
     },
-    TooMany {
-        count: usize,
-    },
+    #[error("parameter `packages` names {count} packages: {MAX_PACKAGES} at most")]
+    TooMany { count: usize },
     /// The server offers no packages.
+    #[error("parameter `packages`: this server has none to give, because {0}: leave the parameter out")]
     None(NoPackages),
 }
 
-/// Why a server joins no packages to any tool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The reason why a server adds no packages to any tool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoPackages {
     /// It was built without pinned environments.
+    #[error("it was built without Nix, and packages come with `nix build`")]
     Unpinned,
     /// Its operator has chosen the toolchains of the host.
+    #[error("it was started with `--executor direct`, and packages can only be added to pinned environments")]
     Direct,
     /// Its operator does not offer them.
+    #[error("its operator has switched them off with `--no-packages` or `--no-call-options`")]
     SwitchedOff,
 }
 
-impl fmt::Display for NoPackages {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unpinned => "it was built without Nix, and packages come with `nix build`",
-            Self::Direct => {
-                "it was started with `--executor direct`, and packages are joined to pinned environments alone"
-            }
-            Self::SwitchedOff => "its operator has switched them off with `--no-packages` or `--no-call-options`",
-        })
-    }
+/// Quotes a name, and truncates it if it is long.
+fn shortened(name: &str) -> String {
+    let shown: String = name.chars().take(MAX_SHOWN_CHARACTERS).collect();
+    let more = if shown.len() < name.len() { "…" } else { "" };
+    format!("{shown:?}{more}")
 }
 
-impl fmt::Display for PackageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let quoted = |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        match self {
-            Self::Unknown { name, elsewhere, nearest } => {
-                let shown: String = name.chars().take(MAX_SHOWN_CHARACTERS).collect();
-                let more = if shown.len() < name.len() { "…" } else { "" };
-                write!(f, "parameter `packages`: this tool has no package {shown:?}{more}")?;
-                if !elsewhere.is_empty() {
-                    write!(f, ", only {} has", quoted(elsewhere))?;
-                }
-                match (nearest.as_slice(), elsewhere.as_slice()) {
-                    ([], []) => {
-                        write!(
-                            f,
-                            "; `sandbox-mcp packages` and the resource {} list those that there are",
-                            package_list::URI
-                        )
-                    }
-                    ([], _) => Ok(()),
-                    (nearest, _) => write!(f, "; the nearest names are {}", quoted(nearest)),
-                }
-            }
-            Self::TooMany { count } => write!(f, "parameter `packages` names {count} packages: {MAX_PACKAGES} at most"),
-            Self::None(why) => {
-                write!(f, "parameter `packages`: this server has none to give, because {why}: leave the parameter out")
-            }
-        }
-    }
+fn quoted(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-impl std::error::Error for PackageError {}
+/// Returns the clause that names the other tools that have a package.
+fn others(tools: &[&str]) -> String {
+    if tools.is_empty() { String::new() } else { format!(", only {} has", quoted(tools)) }
+}
+
+/// Returns the clause that tells which package to name instead, or where the names are listed.
+fn suggestion(nearest: &[&str], elsewhere: &[&str]) -> String {
+    match (nearest, elsewhere) {
+        ([], []) => format!("; `sandbox-mcp packages` and the resource {} list the packages", package_list::URI),
+        ([], _) => String::new(),
+        (nearest, _) => format!("; the nearest names are {}", quoted(nearest)),
+    }
+}
 
 impl Packages {
     /// Returns the packages of these names. A name that several sets have selects the package of each, such as a Python
@@ -142,7 +129,7 @@ impl Packages {
     }
 
     /// Returns their output paths.
-    pub fn outs(&self) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn outs(&self) -> impl Iterator<Item = &'static str> {
         self.iter().map(|package| package.environment.out)
     }
 

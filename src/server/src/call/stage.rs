@@ -25,7 +25,7 @@ pub enum Stage {
 
 impl Stage {
     /// Returns what a command shows its user before the program runs: what is realised, and Nix's own lines.
-    pub fn of_realising(&self) -> Option<String> {
+    pub(crate) fn of_realising(&self) -> Option<String> {
         match self {
             Self::Unpacking { .. } | Self::Realising { line: None, .. } => Some(self.to_string()),
             Self::Realising { line: Some(line), .. } => Some(line.clone()),

@@ -70,9 +70,10 @@ impl Tool {
         Some(&catalog().tools[index])
     }
 
-    /// Lists all names, for messages: `go, java, …`.
-    pub fn names() -> String {
-        catalog().tools.iter().map(|tool| tool.sandbox.id).collect::<Vec<_>>().join(", ")
+    /// Returns the names of the tools that have a pinned environment.
+    pub(crate) fn pinned_names() -> Vec<&'static str> {
+        let sandboxes = catalog().tools.iter().map(|tool| &tool.sandbox);
+        sandboxes.filter(|sandbox| sandbox.environment.is_some()).map(|sandbox| sandbox.id).collect()
     }
 }
 

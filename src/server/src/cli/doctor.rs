@@ -210,7 +210,7 @@ fn ping() -> Finding {
 }
 
 fn toolchains(walls: &MachineWalls) -> Vec<Finding> {
-    let programs = host::toolchains(&direct::host(walls)).into_iter().flat_map(|found| found.programs);
+    let programs = host::toolchains(&direct::host(walls)).into_iter().flatten();
     let mut findings: Vec<Finding> = Vec::new();
     for (program, path) in programs {
         if findings.iter().all(|finding| finding.what != program) {

@@ -23,12 +23,12 @@ use nix_store::store_path::StorePath;
 enum ReproduceError {
     #[error(transparent)]
     Call(#[from] ReceiptOfCallError),
-    #[error("cannot read {}: {source}", path.display())]
-    Read { path: PathBuf, source: io::Error },
-    #[error("{}: {source}", path.display())]
-    Receipt { path: PathBuf, source: ReceiptError },
-    #[error("{}: {source}", path.display())]
-    Exported { path: PathBuf, source: ExportedError },
+    #[error("cannot read {}: {cause}", path.display())]
+    Read { path: PathBuf, cause: io::Error },
+    #[error("{}: {cause}", path.display())]
+    Receipt { path: PathBuf, cause: ReceiptError },
+    #[error("{}: {cause}", path.display())]
+    Exported { path: PathBuf, cause: ExportedError },
     /// The derivation names its files by a path, and they are not there.
     #[error(
         "the files of the call, {path}, are not in this store: take a receipt that holds them, from \
@@ -85,7 +85,7 @@ async fn reproduce(call: CliCall<'_>, runner: &Runner) -> Result<Vec<String>, Re
     for package in catalog().package_sets.iter().flat_map(|set| set.packages).filter(is_needed) {
         runner.realise_package(package, &on_stage).await?;
     }
-    let failed = |source| ReproduceError::Receipt { path: call.tool.into(), source };
+    let failed = |cause| ReproduceError::Receipt { path: call.tool.into(), cause };
     let (first, second) =
         (receipt.run().map_err(failed)?, receipt.apart(&nonce()).and_then(|run| run.run()).map_err(failed)?);
     if let Some(path) = first.files.iter().find(|path| files.is_empty() && !Path::new(path.as_str()).exists()) {
@@ -98,7 +98,7 @@ async fn reproduce(call: CliCall<'_>, runner: &Runner) -> Result<Vec<String>, Re
     let again = derivations.realise(&second, &files, quiet).await;
     let compared = again.map_err(ReproduceError::Derivation).and_then(|()| {
         let [one, other] = [&first.out, &second.out].map(|out| PathBuf::from(out.as_str()));
-        differences(&one, &other).map_err(|source| ReproduceError::Read { path: other, source })
+        differences(&one, &other).map_err(|cause| ReproduceError::Read { path: other, cause })
     });
     // The first is what was asked for; files that both have stay for it.
     derivations.forget(crate::nix::run_derivation::RunDerivation { files: None, ..second });
@@ -108,7 +108,7 @@ async fn reproduce(call: CliCall<'_>, runner: &Runner) -> Result<Vec<String>, Re
 fn make(call: CliCall) -> Result<(Receipt, Arc<[File]>), ReproduceError> {
     let (derivation, files) = derivation(call)?;
     let parsed = Receipt::parse(&derivation.text);
-    let receipt = parsed.map_err(|source| ReproduceError::Receipt { path: derivation.path.as_str().into(), source })?;
+    let receipt = parsed.map_err(|cause| ReproduceError::Receipt { path: derivation.path.as_str().into(), cause })?;
     Ok((receipt, files))
 }
 
@@ -117,8 +117,8 @@ fn read(path: &Path) -> Result<(Receipt, Arc<[File]>), ReproduceError> {
         let name = path.display().to_string();
         return Err(ReceiptOfCallError::Call(CliCallError::NoReceipt { name }).into());
     }
-    let bytes = fs::read(path).map_err(|source| ReproduceError::Read { path: path.into(), source })?;
-    let read = exported::read(&bytes).map_err(|source| ReproduceError::Exported { path: path.into(), source });
+    let bytes = fs::read(path).map_err(|cause| ReproduceError::Read { path: path.into(), cause })?;
+    let read = exported::read(&bytes).map_err(|cause| ReproduceError::Exported { path: path.into(), cause });
     read.map(|(receipt, files)| (receipt, files.into()))
 }
 

@@ -25,7 +25,7 @@ use crate::mcp::answer;
 use crate::nix::exported;
 use crate::nix::receipt::receipt;
 use crate::nix::run_derivation::RunDerivation;
-use crate::runner::Runner;
+use crate::runner::{NotPinned, Runner};
 use nix_store::store_path::StorePathError;
 
 /// The status of a call that could not be carried out, as `env` and `timeout` have it.
@@ -42,18 +42,27 @@ pub struct CliCall<'a> {
     pub packages: &'a [String],
 }
 
-/// Why a tool and files make no call.
+/// The reason why a tool and files make no call.
 #[derive(Debug, thiserror::Error)]
 pub enum CliCallError {
-    #[error("unknown tool `{name}`: the tools are {}", Tool::names())]
+    /// Names the tools whose calls have a derivation. [`run`] instead names those that this machine can run.
+    #[error("unknown tool `{name}`: {}", pinned_tools(&Tool::pinned_names()))]
     UnknownTool { name: String },
-    #[error("cannot read {}: {}", path.display(), read_failure(.source))]
-    Read { path: PathBuf, source: io::Error },
+    #[error("cannot read {}: {}", path.display(), read_failure(.cause))]
+    Read { path: PathBuf, cause: io::Error },
     /// It is neither files nor a receipt.
     #[error("{name} is no file that holds a receipt, and without files it is no call of a tool")]
     NoReceipt { name: String },
     #[error(transparent)]
     Argument(#[from] ArgumentError),
+}
+
+/// Returns what to say of the tools that have a pinned environment.
+fn pinned_tools(names: &[&str]) -> String {
+    match names {
+        [] => "this server was built without Nix, so no tool has a derivation; build it with `nix build`".to_owned(),
+        names => format!("the tools with a pinned environment are {}", names.join(", ")),
+    }
 }
 
 fn read_failure(error: &io::Error) -> String {
@@ -131,7 +140,7 @@ pub fn show_derivation(call: CliCall, export: Option<&Path>) -> ExitCode {
         match export {
             None => print!("{}", derivation.text),
             Some(path) => with_inherited_mask(|| fs::write(path, exported::write(&derivation, &files)))
-                .map_err(|source| ReceiptOfCallError::Write { path: path.to_owned(), source })?,
+                .map_err(|cause| ReceiptOfCallError::Write { path: path.to_owned(), cause })?,
         }
         Ok(derivation.path)
     });
@@ -154,23 +163,22 @@ pub fn show_derivation(call: CliCall, export: Option<&Path>) -> ExitCode {
 /// Fails if the call is refused, or if its tool has no pinned environment.
 pub fn derivation(call: CliCall) -> Result<(RunDerivation, Arc<[File]>), ReceiptOfCallError> {
     let job = job(call)?;
-    let derivation = receipt(&job)?.ok_or(ReceiptOfCallError::NotPinned { tool: job.sandbox.id })?;
+    let derivation = receipt(&job).map_err(ReceiptOfCallError::Path)?;
+    let derivation = derivation.ok_or(ReceiptOfCallError::NotPinned(NotPinned { tool: job.sandbox.id }))?;
     Ok((derivation, job.files))
 }
 
-/// Why a call makes no derivation.
+/// The reason why a call has no derivation.
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiptOfCallError {
     #[error(transparent)]
     Call(#[from] CliCallError),
     #[error("cannot compute the call's derivation: {0}")]
-    Path(#[from] StorePathError),
-    #[error(
-        "cannot compute the call's derivation: `{tool}` has no pinned environment; build this server with `nix build`"
-    )]
-    NotPinned { tool: &'static str },
-    #[error("cannot write {}: {source}", path.display())]
-    Write { path: PathBuf, source: io::Error },
+    Path(StorePathError),
+    #[error("cannot compute the call's derivation: {0}; build it with `nix build`")]
+    NotPinned(NotPinned),
+    #[error("cannot write {}: {cause}", path.display())]
+    Write { path: PathBuf, cause: io::Error },
 }
 
 /// Prints what was captured: where the executor could not let the program print for itself.
@@ -224,7 +232,7 @@ pub fn job(call: CliCall) -> Result<Job, CliCallError> {
     }
     let mut files = NamedFiles::default();
     for (index, path) in call.files.iter().enumerate() {
-        let content = read(path).map_err(|source| CliCallError::Read { path: path.clone(), source })?;
+        let content = read(path).map_err(|cause| CliCallError::Read { path: path.clone(), cause })?;
         let name = if index == 0 { first_name(&tool.sandbox, path).to_owned() } else { name_inside(path) };
         files.add(name, content);
     }
@@ -256,6 +264,14 @@ fn read(path: &Path) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn unknown_tool_is_refused_with_the_pinned_tools() {
+        assert_eq!(pinned_tools(&["go", "rust"]), "the tools with a pinned environment are go, rust");
+        // The catalog of unit tests has no pinned environments.
+        let error = derivation(CliCall { tool: "perl", files: &[], packages: &[] }).unwrap_err().to_string();
+        assert!(error.starts_with("unknown tool `perl`: this server was built without Nix"), "{error}");
+    }
 
     #[test]
     fn first_file_becomes_the_entrypoint_or_what_its_ending_says() {

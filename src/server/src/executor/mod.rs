@@ -21,6 +21,7 @@ use self::derivation::{Derivations, NixRunError, NixTransport};
 use self::direct::Unconfined;
 use self::environments::Environments;
 use crate::call::artifacts::{self, Artifacts};
+use crate::call::cancelled::Cancelled;
 use crate::call::choice::Executor;
 use crate::call::definition::{Network, Sandbox};
 use crate::call::missing::Missing;
@@ -76,7 +77,7 @@ impl Executors {
     }
 
     /// Drops pooled sandboxes that were prepared while `path` was missing, so that later calls see it.
-    pub fn invalidate_path(&self, path: &Path) {
+    pub(crate) fn invalidate_path(&self, path: &Path) {
         self.pool.invalidate_path(path);
         self.package_pool.invalidate_path(path);
     }
@@ -145,11 +146,12 @@ async fn left_in(workdir: Option<OwnedFd>, path: PathBuf, steps: Vec<Step>) -> L
     spawn_blocking(move || left::find(workdir.as_fd(), &path, &steps)).await.unwrap_or_default()
 }
 
-/// Why a job was not carried out to its end.
+/// The reason why a job was not carried out to its end.
 #[derive(Debug, Error)]
 pub enum ExecutorError {
-    #[error("the call was cancelled")]
-    Cancelled,
+    /// The call was cancelled before Nix or a launcher had it.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
     /// Pinned environments are shown in namespaces only.
     #[error(
         "pinned environments run in namespaces, which this machine does not offer: {0}; `--executor direct` does without, \
@@ -165,7 +167,7 @@ pub enum ExecutorError {
     #[error("cannot serve the sandbox's network: {cause}")]
     Network { cause: io::Error },
     #[error(transparent)]
-    Launch(LaunchError),
+    Launch(#[from] LaunchError),
     #[error(transparent)]
     Derivation(Box<NixRunError>),
 }
@@ -173,14 +175,5 @@ pub enum ExecutorError {
 impl From<NixRunError> for ExecutorError {
     fn from(error: NixRunError) -> Self {
         Self::Derivation(Box::new(error))
-    }
-}
-
-impl From<LaunchError> for ExecutorError {
-    fn from(error: LaunchError) -> Self {
-        match error {
-            LaunchError::Cancelled => Self::Cancelled,
-            error => Self::Launch(error),
-        }
     }
 }

@@ -1,7 +1,7 @@
-//! The server's input, line by line, none longer than what a request may hold.
+//! Splits the server's input into lines, and limits their length.
 //!
-//! Of a longer line nothing is kept but its length and its id, so that it can be answered: rmcp would drop it, and a client
-//! would wait for ever.
+//! Only the length and the ids of a longer line are kept, which is enough to answer it: rmcp would drop it, and its client
+//! would wait forever.
 
 use std::io;
 
@@ -10,10 +10,10 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
 use crate::mcp::json_id::IdFinder;
 
-/// Bytes that one request may hold, its line's end included.
+/// The most bytes of one request, including the end of its line.
 pub const MAX_LINE_BYTES: usize = 32 << 20;
 
-/// Takes lines out of a stream.
+/// Reads lines from a stream.
 pub struct Lines<R> {
     from: BufReader<R>,
     longest: usize,
@@ -23,13 +23,13 @@ pub struct Lines<R> {
 /// A line of the input.
 #[derive(Debug, PartialEq)]
 pub enum Line {
-    /// Without its end.
+    /// A line within the limit, without its end.
     Whole(Vec<u8>),
-    /// How many bytes it had, and the id if it was a request; several ids of several requests.
+    /// A longer line: its length in bytes, and the id of each request in it.
     TooLong { length: u64, ids: Vec<Value> },
 }
 
-/// What was read of the next line.
+/// The part of the next line that was read so far.
 enum Begun {
     Kept(Vec<u8>),
     Skipped(u64, IdFinder),
@@ -40,7 +40,8 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         Self { from: BufReader::with_capacity(64 << 10, from), longest, begun: Begun::Kept(Vec::new()) }
     }
 
-    /// The next line; none at the end, where an unfinished line is no message. Nothing is lost if the future is dropped.
+    /// Returns the next line, or `None` at the end of the input, where an unfinished line is dropped. Cancel-safe: nothing is
+    /// lost if the future is dropped.
     pub async fn next(&mut self) -> io::Result<Option<Line>> {
         loop {
             let available = self.from.fill_buf().await?;
@@ -62,7 +63,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
 }
 
 impl Begun {
-    /// Adds a piece to the line, which may have `longest` bytes with its end.
+    /// Adds a piece to the line, whose limit is `longest` bytes, including its end.
     fn take(&mut self, piece: &[u8], longest: usize) {
         match self {
             Self::Kept(line) if line.len() + piece.len() >= longest => {

@@ -1,23 +1,27 @@
-//! What a client is told of the whole server when it connects. Some clients show a model nothing else than this and the
-//! names of the tools.
+//! The server's instructions, which clients get when they connect. Some clients show a model only these and the names of the
+//! tools.
 
 use std::time::Duration;
 
 use crate::call::definition::{Network, Sandbox};
 
-/// The most characters of instructions.
-pub const MAX_LENGTH: usize = 600;
-/// The most bytes of the list of tools within them; the remaining tools are counted.
-const MAX_TOOLS_BYTES: usize = 110;
+/// The most bytes of instructions.
+const MAX_BYTES: usize = 600;
+/// The most bytes that follow the list of tools if some are only counted: ` and 999 more`.
+const COUNT_BYTES: usize = 13;
 /// The most bytes of the list of tools that have network access.
-const MAX_ONLINE_BYTES: usize = 40;
+const MAX_ONLINE_BYTES: usize = 24;
+/// The most bytes of the list of tools that run on this host's toolchains.
+const MAX_HOST_BYTES: usize = 24;
 
-/// What else instructions depend on.
+/// The state of the server and of this machine, as far as the instructions depend on it.
 #[derive(Debug, Clone, Copy)]
-pub struct Mode {
-    /// Whether programs run in pinned environments, or on the host's own toolchains.
-    pub is_pinned: bool,
-    /// Whether a call may ask for packages.
+pub struct Mode<'a> {
+    /// The tools that run on this host's toolchains, and not in pinned environments.
+    pub on_host: &'a [&'a str],
+    /// Whether it is still unknown which tools these are.
+    pub is_open: bool,
+    /// Whether a call of the other tools may ask for packages.
     pub has_packages: bool,
     /// The longest time that the operator lets any program run.
     pub longest: Option<Duration>,
@@ -28,16 +32,21 @@ pub fn instructions(sandboxes: &[&Sandbox], mode: Mode) -> String {
     let all: Vec<&str> = sandboxes.iter().map(|sandbox| sandbox.id).collect();
     let online: Vec<&str> =
         sandboxes.iter().filter(|sandbox| sandbox.network != Network::None).map(|sandbox| sandbox.id).collect();
-    let tools = match mode.is_pinned {
-        true => format!("Tools: {}.", list(&all, MAX_TOOLS_BYTES)),
-        false => format!("Tools, where this host has their programs: {}.", list(&all, MAX_TOOLS_BYTES)),
-    };
-    let packages = match (mode.is_pinned, mode.has_packages) {
-        (true, true) => {
+    let is_on_host = mode.on_host.len() == all.len();
+    let tools = if is_on_host { "Tools, where this host has their programs" } else { "Tools" };
+    let packages = match (is_on_host, mode.has_packages) {
+        (false, true) => {
             " `packages` adds programs and libraries by name; the resource sandbox-mcp://packages lists them."
         }
-        (true, false) => "",
-        (false, _) => " Programs and libraries are this host's own; none can be installed.",
+        (false, false) => "",
+        (true, _) => " Programs and libraries are this host's own; none can be installed.",
+    };
+    let without = if mode.has_packages { ", without `packages`" } else { "" };
+    let host = match mode.on_host {
+        _ if is_on_host => String::new(),
+        _ if mode.is_open => format!(" Tools may have to use this host's own programs{without}."),
+        [] => String::new(),
+        tools => format!(" This host's own programs{without}: {}.", list(tools, MAX_HOST_BYTES)),
     };
     let network = match online.as_slice() {
         [] => "No network".to_owned(),
@@ -47,11 +56,14 @@ pub fn instructions(sandboxes: &[&Sandbox], mode: Mode) -> String {
     let bounded = |sandbox: &&Sandbox| sandbox.timeout.min(mode.longest.unwrap_or(Duration::MAX)).as_secs();
     let seconds = range(sandboxes.iter().map(bounded));
     let memory = range(sandboxes.iter().map(|sandbox| sandbox.resources.memory_mb));
-    format!(
-        "Each call runs code in a fresh sandbox; nothing is kept between calls. {tools} The code goes into the tool's own \
-         parameter, other files into `files`. What the program prints is returned, and so are files that it writes to \
-         `$OUT` (/sandbox/out), images as images.{packages} {network}. Limits: {seconds} s, {memory} MB RAM."
-    )
+    let before = format!("Each call runs code in a fresh sandbox; nothing is kept between calls. {tools}: ");
+    let after = format!(
+        ". The code goes into the tool's own parameter, other files into `files`. What the program prints is returned, and so \
+         are files that it writes to `$OUT` (/sandbox/out), images as images.{packages}{host} {network}. Limits: {seconds} s, \
+         {memory} MB RAM."
+    );
+    let left = MAX_BYTES.saturating_sub(before.len() + after.len() + COUNT_BYTES);
+    format!("{before}{}{after}", list(&all, left))
 }
 
 /// Lists names up to a number of bytes, and counts the others.
@@ -78,29 +90,46 @@ mod tests {
     use super::*;
     use crate::call::catalog::catalog;
 
-    const PINNED: Mode = Mode { is_pinned: true, has_packages: true, longest: None };
-    const HOST: Mode = Mode { is_pinned: false, has_packages: false, longest: None };
+    const PINNED: Mode = Mode { on_host: &[], is_open: false, has_packages: true, longest: None };
+    const MIXED: Mode = Mode { on_host: &["network-tools"], ..PINNED };
+    const OPEN: Mode = Mode { is_open: true, ..MIXED };
 
     fn sandboxes() -> Vec<&'static Sandbox> {
         catalog().tools.iter().map(|tool| &tool.sandbox).collect()
     }
 
+    fn on_host(sandboxes: &[&'static Sandbox]) -> String {
+        let names: Vec<&str> = sandboxes.iter().map(|sandbox| sandbox.id).collect();
+        instructions(sandboxes, Mode { on_host: &names, ..PINNED })
+    }
+
     #[test]
     fn instructions_of_every_mode_say_what_there_is() {
-        for mode in [PINNED, HOST, Mode { has_packages: false, ..PINNED }] {
-            let text = instructions(&sandboxes(), mode);
+        let of = |mode| instructions(&sandboxes(), mode);
+        for text in [of(PINNED), of(MIXED), of(OPEN), of(Mode { has_packages: false, ..PINNED }), on_host(&sandboxes())]
+        {
             for part in ["python", "`files`", "`$OUT`", "No network, except in network-tools", "60 s", "1024 MB"] {
                 assert!(text.contains(part), "{part} is not in {text}");
             }
-            assert!(text.len() <= MAX_LENGTH, "{} bytes: {text}", text.len());
+            assert!(text.len() <= MAX_BYTES, "{} bytes: {text}", text.len());
         }
     }
 
     #[test]
     fn instructions_of_a_host_promise_no_packages() {
         assert!(instructions(&sandboxes(), PINNED).contains("`packages`"));
-        let text = instructions(&sandboxes(), HOST);
+        let text = on_host(&sandboxes());
         assert!(!text.contains("`packages`") && text.contains("this host's own"), "{text}");
+    }
+
+    #[test]
+    fn instructions_name_the_tools_that_fall_back_to_the_host() {
+        let text = instructions(&sandboxes(), MIXED);
+        assert!(text.contains("This host's own programs, without `packages`: network-tools."), "{text}");
+        assert!(text.contains("`packages` adds"), "{text}");
+        let text = instructions(&sandboxes(), OPEN);
+        assert!(text.contains("may have to use this host's own programs"), "{text}");
+        assert!(!instructions(&sandboxes(), PINNED).contains("this host"), "no tool of this mode uses the host's");
     }
 
     #[test]
@@ -115,9 +144,10 @@ mod tests {
         online.network = Network::Bridge;
         let (offline, online) = (sandboxes()[0], &online);
         let many: Vec<&Sandbox> = (0..200).map(|index| if index % 2 == 0 { offline } else { online }).collect();
-        for mode in [PINNED, HOST] {
-            let text = instructions(&many, mode);
-            assert!(text.contains(" more") && text.len() <= MAX_LENGTH, "{} bytes: {text}", text.len());
+        let names: Vec<&str> = many.iter().map(|sandbox| sandbox.id).collect();
+        for on_host in [&names[..0], &names[..100], &names] {
+            let text = instructions(&many, Mode { on_host, ..PINNED });
+            assert!(text.contains(" more") && text.len() <= MAX_BYTES, "{} bytes: {text}", text.len());
         }
     }
 }

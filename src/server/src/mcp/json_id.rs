@@ -1,25 +1,25 @@
-//! Finds the `id` of a JSON-RPC request that can't be read, or that is too long to be kept, while it streams past; and those of
-//! several that are on one line by mistake.
+//! Finds the `id` of a JSON-RPC request that cannot be parsed or is too long to be kept, while its bytes stream past. A line
+//! may hold several requests by mistake; the id of each is found.
 
 use serde_json::Value;
 
-/// An id is short; whatever is longer is none.
+/// The most bytes of an id, as JSON. Anything longer is not taken for one.
 const MAX_ID_BYTES: usize = 1024;
 /// The number of messages on one line whose ids are found. It bounds the memory that an endless line takes, and the answers
 /// that it gets.
 pub const MAX_IDS: usize = 100;
 
-/// A scanner of JSON objects. It knows strings and nesting, and nothing else of JSON.
+/// An incremental scanner of JSON objects. It tracks only strings and nesting.
 #[derive(Debug, Default)]
 pub struct IdFinder {
     depth: usize,
     in_string: bool,
     escaped: bool,
-    /// The text of the member of the outermost object that is being read, quotes included, up to [`MAX_ID_BYTES`].
+    /// The text of the current member of the outermost object, including quotes, up to [`MAX_ID_BYTES`].
     text: Vec<u8>,
     key: Option<Vec<u8>>,
     has_method: bool,
-    /// A response has an id too, which is that of a request of ours.
+    /// Whether the object is a response, whose id is that of a request which the server sent.
     has_result: bool,
     id: Option<Value>,
     found: Vec<Value>,
@@ -32,8 +32,8 @@ impl IdFinder {
         }
     }
 
-    /// The ids of all messages that have one at their top and are no responses, the unfinished last one included; of more than
-    /// [`MAX_IDS`], the first.
+    /// Returns the ids of all messages that have one at the top level and are not responses, including that of an unfinished
+    /// last message; of more than [`MAX_IDS`], the first.
     pub fn found(mut self) -> Vec<Value> {
         self.end_message();
         self.found

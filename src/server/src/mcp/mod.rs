@@ -1,11 +1,11 @@
 //! MCP: from lines on standard input to calls, and from outcomes to results.
 
 pub mod answer;
-pub mod description;
-pub mod framing;
-pub mod instructions;
-pub mod json_id;
-pub mod server;
-pub mod stdio;
-pub mod surrogates;
-pub mod transport;
+pub(crate) mod description;
+pub(crate) mod framing;
+pub(crate) mod instructions;
+pub(crate) mod json_id;
+pub(crate) mod server;
+pub(crate) mod stdio;
+pub(crate) mod surrogates;
+pub(crate) mod transport;

@@ -7,14 +7,15 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use rmcp::model::{
     CallToolRequestMethod, CallToolRequestParams, CallToolResponse, CallToolResult, ConstString, ContentBlock,
-    CustomRequest, CustomResult, ErrorData, Implementation, ListResourcesResult, ListToolsResult, MetaObject,
-    PaginatedRequestParams, ProgressNotificationParam, ProgressToken, ReadResourceRequestParams, ReadResourceResponse,
-    ReadResourceResult, Resource, ResourceContents, ServerCapabilities, ServerConfig, Tool as McpTool, ToolAnnotations,
+    CustomRequest, CustomResult, DiscoverResult, ErrorData, Implementation, InitializeRequestParams, InitializeResult,
+    ListResourcesResult, ListToolsResult, MetaObject, PaginatedRequestParams, ProgressNotificationParam, ProgressToken,
+    ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, Resource, ResourceContents,
+    ServerCapabilities, ServerConfig, Tool as McpTool, ToolAnnotations,
 };
 use rmcp::service::{Peer, RequestContext};
 use rmcp::{RoleServer, ServerHandler};
 use serde_json::{Map, Value};
-use tokio::sync::mpsc;
+use tokio::sync::{OnceCell, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -41,6 +42,10 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the list of tools waits for what decides it, which may take minutes. It is right in most cases before.
 const LIST_PATIENCE: Duration = Duration::from_secs(3);
 
+/// How long the answer to a client's first request waits for the same, since its instructions name the tools that run on
+/// this host's toolchains.
+const INSTRUCTIONS_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How many stages of one call may wait to be sent; further ones are dropped.
 const MAX_QUEUED_STAGES: usize = 64;
 
@@ -58,6 +63,16 @@ pub struct McpServer {
     shutdown: CancellationToken,
     /// Whether results carry structured content, and tools an output schema.
     structured_results: bool,
+    /// What the instructions say of where programs run.
+    on_host: Arc<OnceCell<ToolsOnHost>>,
+}
+
+/// The tools that run on this host's toolchains, as far as that was known when a client connected.
+#[derive(Debug, Default)]
+struct ToolsOnHost {
+    names: Vec<&'static str>,
+    /// Whether this is still being found out.
+    is_open: bool,
 }
 
 impl McpServer {
@@ -73,7 +88,21 @@ impl McpServer {
             let runner = runner.clone();
             async move { runner.settle().await }
         });
-        Self { runner, calls: TaskTracker::new(), shutdown, structured_results }
+        Self { runner, calls: TaskTracker::new(), shutdown, structured_results, on_host: Arc::default() }
+    }
+
+    /// Finds out which tools run on this host's toolchains, for the instructions.
+    async fn find_tools_on_host(&self) {
+        let find = || async {
+            let runner = self.runner.clone();
+            // In a task of its own, which goes on after the timeout.
+            let settled = tokio::spawn(async move { runner.settle().await });
+            let is_late = timeout(INSTRUCTIONS_TIMEOUT, settled).await.is_err();
+            // With namespaces there is nothing to settle, however slow this machine is.
+            let is_open = is_late && self.runner.executors().walls().await.namespaces.is_err();
+            ToolsOnHost { names: self.runner.tools_on_host().await, is_open }
+        };
+        self.on_host.get_or_init(find).await;
     }
 
     /// Waits until every call has ended and cleaned up. No new one may begin.
@@ -185,8 +214,11 @@ impl Progress {
 impl ServerHandler for McpServer {
     fn get_info(&self) -> ServerConfig {
         let sandboxes: Vec<_> = catalog().tools.iter().map(|tool| &tool.sandbox).collect();
+        let none = ToolsOnHost::default();
+        let ToolsOnHost { names, is_open } = self.on_host.get().unwrap_or(&none);
         let mode = Mode {
-            is_pinned: self.runner.is_pinned(),
+            on_host: names,
+            is_open: *is_open,
             has_packages: self.lists_packages(),
             longest: self.runner.time_limit(),
         };
@@ -197,12 +229,27 @@ impl ServerHandler for McpServer {
             .with_instructions(instructions(&sandboxes, mode))
     }
 
+    async fn initialize(
+        &self,
+        request: InitializeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<InitializeResult, ErrorData> {
+        context.peer.set_peer_info(request.clone());
+        self.find_tools_on_host().await;
+        self.negotiate_initialize(&request)
+    }
+
+    async fn discover(&self, _context: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
+        self.find_tools_on_host().await;
+        Ok(DiscoverResult::from_server_info(self.supported_protocol_versions().into_owned(), self.get_info()))
+    }
+
     async fn list_tools(
         &self,
         _request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        // In a task of its own, so that it is not begun anew when nobody waits for it any more.
+        // In a task of its own, so that it goes on after the timeout.
         let mut settled = tokio::spawn({
             let runner = self.runner.clone();
             async move { runner.settle().await }
@@ -246,10 +293,7 @@ impl ServerHandler for McpServer {
         _context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
         if request.uri != package_list::URI || !self.lists_packages() {
-            return Err(ErrorData::resource_not_found(
-                "unknown resource: resources/list names those that there are",
-                None,
-            ));
+            return Err(ErrorData::resource_not_found("unknown resource: resources/list names the resources", None));
         }
         let list =
             ResourceContents::text(package_list::markdown(), package_list::URI).with_mime_type(package_list::MIME);

@@ -20,11 +20,11 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     #[error("cannot listen for signals: {0}")]
-    Signals(#[source] io::Error),
+    Signals(io::Error),
     #[error("cannot open an MCP session: {0}")]
-    Initialize(#[source] Box<ServerInitializeError>),
+    Initialize(Box<ServerInitializeError>),
     #[error("internal server error: {0}; see the log")]
-    Lost(#[source] tokio::task::JoinError),
+    Lost(tokio::task::JoinError),
 }
 
 /// Serves one client. When it returns, no call is running any more.

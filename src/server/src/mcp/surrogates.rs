@@ -1,12 +1,12 @@
-//! Halves of characters in JSON.
+//! Replaces unpaired surrogates in JSON.
 //!
-//! A character beyond U+FFFF is two escapes in JSON, `\ud83d\ude00`. Programs that cut strings by UTF-16 units, as JavaScript's
-//! do, write one of them without the other; serde refuses the whole text for it.
+//! JSON escapes a character beyond U+FFFF as a surrogate pair, `\ud83d\ude00`. Programs that cut strings between UTF-16 code
+//! units, as JavaScript does, may write only one of the two, and serde then rejects the whole text.
 
-/// The escape of U+FFFD, which stands for what is no character. It is as long as what it replaces.
+/// The escape of U+FFFD, the replacement character. It is as long as the escape that it replaces.
 const REPLACEMENT: &[u8; 6] = b"\\ufffd";
 
-/// Replaces each escape of half a character by that of U+FFFD, and returns how many there were.
+/// Replaces each escaped unpaired surrogate by U+FFFD, and returns how many there were.
 pub fn replace_halves(json: &mut [u8]) -> usize {
     let (mut count, mut at, mut in_string) = (0, 0, false);
     while at < json.len() {
@@ -22,7 +22,7 @@ pub fn replace_halves(json: &mut [u8]) -> usize {
                     count += 1;
                     6
                 }
-                // Whatever is escaped, it neither ends the string nor begins another escape.
+                // An escaped character neither ends the string nor begins another escape.
                 _ => 2,
             },
             _ => 1,
@@ -31,7 +31,7 @@ pub fn replace_halves(json: &mut [u8]) -> usize {
     count
 }
 
-/// The UTF-16 unit that an escape at the beginning stands for.
+/// Returns the UTF-16 code unit of the escape at the beginning of the text.
 fn unit(text: &[u8]) -> Option<u16> {
     let digits = text.strip_prefix(b"\\u")?.get(..4)?;
     if !digits.iter().all(u8::is_ascii_hexdigit) {

@@ -1,8 +1,8 @@
-//! MCP's messages over a pair of streams. Every line is answered, also one that can't be read, unless it is a notification or
-//! a response that can be.
+//! Transports MCP messages over a pair of streams. Every line is answered, even one that cannot be parsed, except for valid
+//! notifications and responses.
 //!
-//! rmcp's own transport drops a line that is no JSON without a word, and a client waits for ever. Clients do write such
-//! lines: with half a character where they have cut a text, with NaN, or with control characters as they are.
+//! rmcp's own transport silently drops a line that is not JSON, and the client waits forever. Clients do write such lines:
+//! with an unpaired surrogate where they have cut a text, with NaN, or with unescaped control characters.
 
 use std::io;
 use std::pin::Pin;
@@ -26,13 +26,13 @@ type Sending = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 /// A client's streams.
 pub struct Transport<R, W> {
     lines: Lines<R>,
-    /// None once it is closed.
+    /// `None` once it is closed.
     output: Arc<Mutex<Option<W>>>,
-    /// Answers that are being sent before anything else is read.
+    /// Answers to send before anything else is read.
     answers: Option<Sending>,
-    /// Whether a session was opened. Before that, rmcp takes a notification for a failure.
+    /// Whether a session was opened. Until then, rmcp treats a notification as an error.
     has_session: bool,
-    /// Is cancelled when the input ends. rmcp would let running calls go on for some seconds first.
+    /// Cancelled at the end of the input, since rmcp would let running calls go on for some seconds.
     ended: CancellationToken,
 }
 
@@ -46,7 +46,7 @@ where
         Self { lines: Lines::new(input, MAX_LINE_BYTES), output, answers: None, has_session: false, ended }
     }
 
-    /// The next message; none when the input is over. Nothing is lost if the future is dropped.
+    /// Returns the next message, or `None` at the end of the input. Cancel-safe: nothing is lost if the future is dropped.
     async fn next(&mut self) -> io::Result<Option<RxJsonRpcMessage<RoleServer>>> {
         loop {
             if let Some(answers) = &mut self.answers {
@@ -73,7 +73,7 @@ where
     }
 }
 
-/// Whether rmcp takes this for the beginning of a session: `initialize`, or a request of the protocol without one.
+/// Returns whether a message can begin a conversation with rmcp: `initialize`, or a request of the stateless protocol.
 fn opens_session(message: &RxJsonRpcMessage<RoleServer>) -> bool {
     let JsonRpcMessage::Request(message) = message else { return false };
     match &message.request {
@@ -93,7 +93,7 @@ fn encoded(message: &impl serde::Serialize) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// Writes lines to their end, even if nobody waits for that any more: half a line would spoil the next.
+/// Writes whole lines, even if the future that waits for them is dropped: a partial line would corrupt the next.
 async fn write<W>(output: Arc<Mutex<Option<W>>>, lines: Vec<u8>) -> io::Result<()>
 where
     W: AsyncWrite + Send + Unpin + 'static,
@@ -139,16 +139,17 @@ where
     }
 }
 
-/// A line that is no message.
+/// A line that is not a valid message.
 #[derive(Debug)]
 struct Unreadable {
-    /// The ids to answer with, as far as they can be told.
+    /// The ids to answer with, as far as they were found.
     ids: Vec<Value>,
     error: ErrorData,
 }
 
 impl Unreadable {
-    /// An error for each request, or one without an id, as MCP has it where JSON-RPC has null.
+    /// Returns an error for each request, or one without an id if none was found: JSON-RPC would make it null, but MCP leaves
+    /// it out.
     fn answers(&self) -> Vec<Value> {
         let error = json!({"jsonrpc": "2.0", "error": self.error});
         if self.ids.is_empty() {
@@ -163,7 +164,7 @@ impl Unreadable {
     }
 }
 
-/// The message of a line; none if it is to be ignored.
+/// Parses the message of a line. `None` if it is to be ignored.
 fn read(line: Line) -> Result<Option<RxJsonRpcMessage<RoleServer>>, Box<Unreadable>> {
     let mut line = match line {
         Line::Whole(line) => line,
@@ -177,7 +178,7 @@ fn read(line: Line) -> Result<Option<RxJsonRpcMessage<RoleServer>>, Box<Unreadab
         return Ok(None);
     }
     match serde_json::from_slice(trimmed(&line)) {
-        // So rmcp reads a request whose id it can't take, too.
+        // rmcp also parses a request this way if it does not accept its id.
         Ok(JsonRpcMessage::Notification(_)) if has_id(trimmed(&line)) => {}
         Ok(message) => return Ok(Some(message)),
         Err(_) => {}
@@ -189,7 +190,7 @@ fn read(line: Line) -> Result<Option<RxJsonRpcMessage<RoleServer>>, Box<Unreadab
     match replace_halves(&mut line) {
         0 => Err(Box::new(no_json(&line, &syntax))),
         count => {
-            tracing::info!("{count} halves of characters in a request were replaced by U+FFFD");
+            tracing::info!("{count} unpaired surrogates in a request were replaced by U+FFFD");
             read(Line::Whole(line))
         }
     }
@@ -199,32 +200,32 @@ fn has_id(message: &[u8]) -> bool {
     serde_json::from_slice::<Value>(message).is_ok_and(|message| message.get("id").is_some())
 }
 
-/// The line without what may stand around JSON.
+/// Returns the line without a byte order mark and white space around it.
 fn trimmed(line: &[u8]) -> &[u8] {
     const BOM: &[u8] = b"\xef\xbb\xbf";
     line.strip_prefix(BOM).unwrap_or(line).trim_ascii()
 }
 
-/// Says what is wrong with JSON that is no message.
+/// Returns the error for JSON that is not a message.
 fn no_message(value: Value) -> Result<Option<RxJsonRpcMessage<RoleServer>>, Box<Unreadable>> {
     let is_method = value["method"].is_string();
     if is_method && value.get("id").is_none() {
-        // Nobody waits for the answer to a notification.
+        // A notification gets no answer.
         return Ok(None);
     }
     let error = if value.is_array() {
         "cannot read an array of messages: send each in a line of its own"
     } else {
-        "cannot read a message: it is no JSON-RPC 2.0; a request has `jsonrpc`, which is \"2.0\", an `id`, which is a string \
+        "cannot read a message: it is not JSON-RPC 2.0; a request has `jsonrpc`, which is \"2.0\", an `id`, which is a string \
          or an integer from -2^63 to 2^63-1, and a `method`"
     };
-    // The id of a response is that of a request of ours, and the client may have one of the same id.
+    // The id of a response is that of a request of the server; the client may have used the same id for another request.
     let is_response = !is_method && ["result", "error"].iter().any(|field| value.get(field).is_some());
     let id = value.get("id").filter(|id| !is_response && (id.is_string() || id.is_number()));
     Err(Box::new(Unreadable { ids: id.into_iter().cloned().collect(), error: ErrorData::invalid_request(error, None) }))
 }
 
-/// Says what is wrong with what is no JSON.
+/// Returns the error for a line that is not JSON.
 fn no_json(line: &[u8], error: &serde_json::Error) -> Unreadable {
     let mut finder = IdFinder::default();
     finder.feed(line);
@@ -240,14 +241,14 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// What a line is answered at once: the code and the id of each answer.
+    /// Returns the code and the id of each error that answers a line.
     fn answers(line: &[u8]) -> Vec<(i64, Option<Value>)> {
         let answers = read(Line::Whole(line.to_vec())).map_or_else(|unreadable| unreadable.answers(), |_| Vec::new());
         let parts = |answer: &Value| (answer["error"]["code"].as_i64().expect("a code"), answer.get("id").cloned());
         answers.iter().map(parts).collect()
     }
 
-    /// The one answer of a line.
+    /// Returns the only error that answers a line, if there is one.
     fn refused(line: &[u8]) -> Option<(i64, Option<Value>)> {
         let answers = answers(line);
         assert!(answers.len() < 2, "{answers:?}");
@@ -279,7 +280,7 @@ mod tests {
             let text = serde_json::to_string(&message).unwrap();
             assert!(text.contains('\u{fffd}'), "{text}");
         }
-        // What else is wrong is still refused.
+        // Other faults are still refused.
         assert_eq!(refused(&request(r#"["\ud83d",]"#)), Some((-32700, Some(json!(7)))));
     }
 

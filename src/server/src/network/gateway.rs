@@ -20,7 +20,7 @@ const RESOLVER: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 /// The first address for names that the allow-list names without a wildcard.
 const FIRST_LISTED: Ipv4Addr = Ipv4Addr::new(198, 18, 1, 1);
 /// The first address for names that a wildcard allows. Such a name gets an address when a program asks for it.
-pub const FIRST_ASKED: Ipv4Addr = Ipv4Addr::new(198, 19, 0, 1);
+pub(crate) const FIRST_ASKED: Ipv4Addr = Ipv4Addr::new(198, 19, 0, 1);
 
 const DNS_PORT: u16 = 53;
 

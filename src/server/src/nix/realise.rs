@@ -62,7 +62,7 @@ pub struct Realiser {
 }
 
 impl Realiser {
-    pub fn from_environment() -> Self {
+    pub(crate) fn from_environment() -> Self {
         let home = env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
         let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path: &PathBuf| path.is_absolute());
         let state = absolute("XDG_STATE_HOME").or_else(|| Some(home.as_ref()?.join(".local/state")));

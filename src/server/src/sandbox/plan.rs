@@ -23,7 +23,7 @@ pub fn in_namespaces(job: &Job, view: &View) -> Plan {
 }
 
 /// Returns the plan of a sandbox with all namespaces, limited by `controls`.
-pub fn with_controls(controls: &Controls, job: &Job, view: &View) -> Plan {
+pub(crate) fn with_controls(controls: &Controls, job: &Job, view: &View) -> Plan {
     Plan { environment: environment(controls, job.sandbox, view), call: call(job, view) }
 }
 
@@ -108,7 +108,7 @@ pub fn services(sandbox: &Sandbox) -> Vec<ServiceSpec> {
 }
 
 /// Reads the [`RESOLVER_FILES`]. Files that cannot be read are left out.
-pub fn resolver_files() -> Vec<(PathBuf, String)> {
+pub(crate) fn resolver_files() -> Vec<(PathBuf, String)> {
     RESOLVER_FILES.iter().filter_map(|path| Some((path.into(), fs::read_to_string(path).ok()?))).collect()
 }
 

@@ -59,10 +59,10 @@ impl fmt::Display for Origin {
 /// The reason why the view of an environment cannot be made.
 #[derive(Debug, Error)]
 pub enum ViewError {
-    #[error("cannot read {path}: {source}", path = .path.display())]
-    Read { path: PathBuf, source: io::Error },
-    #[error("cannot parse {path}: {source}", path = .path.display())]
-    Closure { path: PathBuf, source: StorePathError },
+    #[error("cannot read {path}: {cause}", path = .path.display())]
+    Read { path: PathBuf, cause: io::Error },
+    #[error("cannot parse {path}: {cause}", path = .path.display())]
+    Closure { path: PathBuf, cause: StorePathError },
 }
 
 impl View {
@@ -103,7 +103,7 @@ impl View {
     }
 
     /// Returns whether the store paths of this view still exist. Nix may have collected them as garbage.
-    pub fn is_present(&self) -> bool {
+    pub(crate) fn is_present(&self) -> bool {
         match &self.origin {
             Origin::Pinned(out) => out.exists() && self.packages.outs().all(|out| Path::new(out).exists()),
             Origin::Host => true,
@@ -173,9 +173,9 @@ impl View {
 /// Reads the closure of an environment or package from its list of store paths.
 fn closure(out: &Path) -> Result<String, ViewError> {
     let list = out.join(CLOSURE);
-    let text = fs::read_to_string(&list).map_err(|source| ViewError::Read { path: list.clone(), source })?;
+    let text = fs::read_to_string(&list).map_err(|cause| ViewError::Read { path: list.clone(), cause })?;
     for line in text.lines() {
-        StorePath::parse(line).map_err(|source| ViewError::Closure { path: list.clone(), source })?;
+        StorePath::parse(line).map_err(|cause| ViewError::Closure { path: list.clone(), cause })?;
     }
     Ok(text)
 }

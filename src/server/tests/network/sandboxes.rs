@@ -21,7 +21,7 @@ use sandbox_server::call::outcome::{Ending, RunResult};
 use sandbox_server::executor::derivation::Derivations;
 use sandbox_server::executor::{CallContext, ExecutorError, Executors};
 use sandbox_server::network::Refusals;
-use sandbox_server::sandbox::launch::ManagerPool;
+use sandbox_server::sandbox::launch::{LaunchError, ManagerPool};
 use sandbox_server::sandbox::plan;
 use sandbox_server::sandbox::view::{Bind, Link, View};
 use tokio_util::sync::CancellationToken;
@@ -229,7 +229,7 @@ pub fn cancelled_call_leaves_no_connection() {
         let on_stage = |_| {};
         let context = CallContext::new(&job, &view, &on_stage, &cancelled);
         let (result, ()) = tokio::join!(executors.run(Executor::Direct, &context), cancel);
-        assert!(matches!(result, Err(ExecutorError::Cancelled)), "{result:?}");
+        assert!(matches!(result, Err(ExecutorError::Launch(LaunchError::Cancelled(_)))), "{result:?}");
     });
     ended.recv_timeout(Duration::from_secs(10)).expect("the connection is closed");
 }

@@ -1,4 +1,4 @@
-//! What the server says to Nix, with Nix itself as the judge: derivations, and the daemon's protocol.
+//! Tests of derivations and of the daemon's protocol against a real Nix.
 
 mod daemon;
 mod derivation;

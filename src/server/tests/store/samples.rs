@@ -1,4 +1,4 @@
-//! Calls to make derivations of.
+//! Sample calls, of which the tests make derivations.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -70,7 +70,7 @@ pub fn packages(names: &[&str]) -> Packages {
     Packages::choose(&names, &[&PACKAGES], |_| Vec::new()).unwrap()
 }
 
-/// A sandbox with one service of each kind.
+/// Returns a sandbox with one service of each kind.
 pub const WITH_SERVICES: Sandbox = Sandbox {
     services: &[
         Service {
@@ -106,7 +106,7 @@ pub fn run<'a>(builder: &'a StorePath, files: &'a [File]) -> DerivationInputs<'a
     DerivationInputs { system: SYSTEM, sandbox: &SANDBOX, environment: &ENVIRONMENT, packages: &NONE, builder, files }
 }
 
-/// Files that the derivation holds, and files that it does not.
+/// Returns files that fit into the derivation, and files that do not.
 pub fn inline() -> Vec<File> {
     files(&[("main.py", "print(\"6 * 7\\n\")\r\n\tpass\n"), ("data/größe.csv", "a,ß\n"), ("empty", "")])
 }

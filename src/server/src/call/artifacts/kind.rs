@@ -1,26 +1,26 @@
-//! What a file is, by its content.
+//! Tells the kind of a file by its content.
 
 use super::image::{self, Image};
 
 /// The kinds of files that are returned in different ways.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Of this MIME type, which is one that models are shown. SVG is a text, which they can read.
+    /// An image of this MIME type, which models can be shown. SVG counts as text, which models can read.
     Image(&'static str),
-    /// UTF-8 without NULs.
+    /// UTF-8 text without NULs.
     Text,
-    /// Of this MIME type.
+    /// Anything else, of this MIME type.
     Other(&'static str),
 }
 
 const UNKNOWN: &str = "application/octet-stream";
 
-/// Beginnings of files that might pass for text, or that clients do something with.
+/// The first bytes of formats that could pass for text, or that clients support.
 const OTHERS: [(&[u8], &str); 3] =
     [(b"%PDF-", "application/pdf"), (b"PK\x03\x04", "application/zip"), (b"\x1f\x8b", "application/gzip")];
 
 impl Kind {
-    /// What the whole file is, `image` being what was read of it as an image.
+    /// Returns the kind of a whole file. `image` is the result of reading it as an image.
     pub(super) fn of(content: &[u8], image: Option<Image>) -> Self {
         if let Some(image) = image {
             return Self::Image(image.mime);
@@ -29,7 +29,7 @@ impl Kind {
         Self::known(content).unwrap_or(if is_text { Self::Text } else { Self::Other(UNKNOWN) })
     }
 
-    /// What the file can be at most, by its first few kilobytes.
+    /// Returns the kind that a file may have, judged by its first few kilobytes.
     pub(crate) fn of_beginning(beginning: &[u8]) -> Self {
         match image::may_be(beginning) {
             Some(mime) => Self::Image(mime),
@@ -50,7 +50,7 @@ impl Kind {
     }
 }
 
-/// Whether a text may begin so. The beginning may be cut in the middle of a character.
+/// Returns whether a text may begin with these bytes, which may end in the middle of a character.
 fn is_beginning_of_text(beginning: &[u8]) -> bool {
     let is_cut = |error: std::str::Utf8Error| error.error_len().is_none();
     !beginning.contains(&0) && std::str::from_utf8(beginning).map_or_else(is_cut, |_| true)
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn beginning_that_ends_within_a_character_is_one_of_a_text() {
+    fn beginning_that_ends_within_a_character_may_be_text() {
         for length in 1..="αβ𝄞".len() {
             assert_eq!(Kind::of_beginning(&"αβ𝄞".as_bytes()[..length]), Kind::Text, "{length}");
         }

@@ -1,8 +1,8 @@
-//! The files that a program left for its caller, read out of a directory that the program had to itself.
+//! Collects the files that a program left for its caller in its directory of artifacts.
 //!
-//! Whatever the program made of the directory, nothing outside of it is read, nothing in it is followed, executed or
-//! changed, and no read waits: see [`walk`]. What a file is, its content tells and not its name: see [`kind`] and
-//! [`mod@image`]. What is not returned is named with the reason.
+//! Whatever the program did to the directory, nothing outside it is read, no link in it is followed, nothing in it is executed
+//! or changed, and no read blocks: see [`walk`]. The kind of a file is told by its content, not by its name: see [`kind`] and
+//! [`mod@image`]. Anything that is not returned is named with the reason.
 
 pub(crate) mod image;
 mod kind;
@@ -27,31 +27,30 @@ pub use walk::open_beneath as open;
 /// Limits on artifacts. Some keep the reply small enough for clients; others bound the server's own work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caps {
-    /// Files.
+    /// The number of files.
     pub files: usize,
-    /// Images.
+    /// The number of images.
     pub images: usize,
-    /// Pixels of an image's longest side.
+    /// The longest side of an image, in pixels.
     pub pixels: u32,
-    /// Bytes of one image, of one text, and of one file of any other kind.
+    /// The size of one image, of one text, and of one file of any other kind, in bytes.
     pub image: u64,
     pub text: u64,
     pub other: u64,
-    /// Bytes of all texts.
+    /// The size of all texts together, in bytes.
     pub texts: u64,
-    /// Bytes of all files.
+    /// The size of all files together, in bytes.
     pub total: u64,
-    /// Directories within each other, the outermost included.
+    /// The depth of nested directories, including the outermost.
     pub depth: usize,
-    /// Files and directories that are looked at.
+    /// The number of files and directories that are visited.
     pub entries: usize,
-    /// Files that are named although they are not returned.
+    /// The number of files that are named without being returned.
     pub named: usize,
 }
 
-/// The APIs of models refuse images with a side of more than 8000 pixels.
-/// A message that is longer than 16 MB is dropped by common clients. In JSON an image grows by a third, and a text of
-/// control characters sixfold.
+/// The limits of a successful call. The APIs of models refuse images with a side of more than 8000 pixels. Common clients drop
+/// messages of more than 16 MB; in JSON, an image grows by a third, and a text of control characters sixfold.
 pub const CAPS: Caps = Caps {
     files: 32,
     images: 20,
@@ -66,13 +65,13 @@ pub const CAPS: Caps = Caps {
     named: 50,
 };
 
-/// Bytes of all images and other files of a failed call that are no text. In base64 they are 100,000 characters, no more than
-/// of a long text: Gemini CLI shows its model the whole result of such a call as JSON. Clients that show the images of one
-/// (Codex does, Claude Code drops them) still get the usual plots, which have some 30 kB each.
+/// The size of all files of a failed call that are not text, in bytes. They make 100,000 characters of base64, no more than a
+/// long text: Gemini CLI shows its model the whole result of such a call as JSON. Clients that show the images of a failed
+/// call, such as Codex, still get the usual plots, which have some 30 kB each; Claude Code drops them.
 const OF_FAILURE: u64 = 75_000;
 
 impl Caps {
-    /// Bytes of one file of a kind.
+    /// Returns the size limit of one file of a kind, in bytes.
     pub fn most(&self, kind: Kind) -> u64 {
         match kind {
             Kind::Image(_) => self.image,
@@ -82,13 +81,13 @@ impl Caps {
     }
 }
 
-/// What a program left.
+/// The files that a program left.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Artifacts {
-    /// Those of a directory by name, with numbers in their order, and after them those of the directories in it.
+    /// The files of a directory in natural order of their names, followed by those of its subdirectories.
     pub files: Vec<Artifact>,
     pub left_out: Vec<LeftOut>,
-    /// How many more were left out than are named.
+    /// The number of files that were left out and are not named.
     pub not_named: u64,
 }
 
@@ -105,52 +104,52 @@ pub struct Artifact {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
     pub path: PathBuf,
-    /// Bytes of a file; nothing else has a size that means anything.
+    /// The size in bytes. `None` if it is not a regular file.
     pub size: Option<u64>,
     pub reason: Reason,
 }
 
-/// Why something is not returned.
+/// The reason why a file or directory is not returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
     /// A link, a FIFO or the like.
     NoFile {
         kind: &'static str,
     },
-    /// It belongs to someone else than the directory.
+    /// It does not belong to the owner of the directory.
     Foreign,
-    /// There are more files than are returned.
+    /// There are more files than the limit.
     Files {
         most: usize,
     },
-    /// There are more images than are returned.
+    /// There are more images than the limit.
     Images {
         most: usize,
     },
     TooLarge {
         most: u64,
     },
-    /// An image of more pixels than a model is shown.
+    /// It is an image with a side of more pixels than the limit.
     Pixels {
         most: u32,
     },
-    /// Together with the files before it, it would be more than is returned.
+    /// Together with the files before it, it exceeds the limit on their size.
     Together {
         most: u64,
     },
-    /// The call failed, and together with the files before it, it would be more than is returned then.
+    /// The call failed, and together with the files before it, it exceeds the limit for failed calls.
     OfFailure {
         most: u64,
     },
-    /// A directory below too many others.
+    /// It is a directory that is nested too deeply.
     TooDeep {
         most: usize,
     },
-    /// A directory of which not all was looked at.
+    /// It is a directory that was not read completely.
     Entries {
         most: usize,
     },
-    /// The kernel refused to let it be read, as when the program took the permission away.
+    /// The kernel refused to read it, for example because the program removed the permission.
     Unreadable {
         error: String,
     },
@@ -176,16 +175,16 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Why a directory of artifacts cannot be read at all.
+/// The reason why a directory of artifacts cannot be read at all.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {operation} the directory of artifacts: {source}")]
+#[error("cannot {operation} the directory of artifacts: {cause}")]
 pub struct ArtifactError {
     pub operation: &'static str,
-    pub source: io::Error,
+    pub cause: io::Error,
 }
 
-/// Collects the files of a directory, to which nothing should write any longer. Whatever happens to the directory
-/// meanwhile, this reads nothing outside it and terminates, but the files may then be of different moments.
+/// Collects the files of a directory, which nothing should be writing to any longer. If something does, this still terminates
+/// and reads nothing outside the directory, but the files may be of different points in time.
 ///
 /// # Errors
 ///
@@ -213,7 +212,7 @@ impl Artifacts {
         self.files.is_empty() && self.left_out.is_empty()
     }
 
-    /// Adds what is known from elsewhere to be left out, each in its place.
+    /// Adds files that were left out before this directory was read, in order.
     pub fn add_left_out(&mut self, all: Vec<LeftOut>) {
         if all.is_empty() {
             return;
@@ -225,7 +224,7 @@ impl Artifacts {
         self.not_named += excess as u64;
     }
 
-    /// Leaves out what is too much for the result of a call that failed.
+    /// Leaves out the files that exceed the limit for a failed call.
     pub fn bound_for_failure(&mut self) {
         let mut total = 0;
         let is_kept = |file: &Artifact| {
@@ -251,12 +250,12 @@ impl Artifacts {
 }
 
 impl Artifact {
-    /// The name as it can be shown in one line.
+    /// Returns the name, escaped so that it can be shown in one line.
     pub fn name(&self) -> String {
         name::shown(&self.path)
     }
 
-    /// The file's URI inside the sandbox, whose directory of artifacts is `directory`.
+    /// Returns the file's URI in the sandbox, whose directory of artifacts is `directory`.
     pub fn uri(&self, directory: &Path) -> String {
         name::uri(&directory.join(&self.path))
     }
@@ -267,17 +266,17 @@ impl Artifact {
 }
 
 impl LeftOut {
-    /// Where it comes among others: a directory's files by their names, and after them what is in its directories.
+    /// Returns the sort key: a directory's files by name, followed by the contents of its subdirectories.
     fn place(&self) -> Vec<(bool, natural::Key)> {
         let names: Vec<_> = self.path.iter().collect();
-        // Of a directory is told where its content would be.
+        // A directory sorts where its contents would be.
         let is_directory = matches!(self.reason, Reason::TooDeep { .. } | Reason::Entries { .. });
         let last = names.len().saturating_sub(1);
         let place = |(index, name): (usize, &&OsStr)| (index < last || is_directory, natural::key(name.as_bytes()));
         names.iter().enumerate().map(place).collect()
     }
 
-    /// The name as it can be shown in one line.
+    /// Returns the name, escaped so that it can be shown in one line.
     pub fn name(&self) -> String {
         name::shown(&self.path)
     }

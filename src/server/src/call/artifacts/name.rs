@@ -1,10 +1,10 @@
-//! Names that a program chose, for people and models to read: no name can pass for another, or for a line of its own.
+//! Escapes file names that a program chose, so that no name can pass for another one, or for a separate line.
 
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// The path with everything escaped that is not a visible character or a space.
+/// Returns the path with everything escaped that is neither a visible character nor a space.
 pub fn shown(path: &Path) -> String {
     if path.as_os_str().is_empty() {
         return ".".to_owned();
@@ -25,7 +25,7 @@ pub fn shown(path: &Path) -> String {
     name
 }
 
-/// The URI of an absolute path inside the sandbox. Its scheme keeps clients from taking it for a file of their own.
+/// Returns the URI of an absolute path in the sandbox. Its scheme keeps clients from taking it for a file on their machine.
 pub(crate) fn uri(path: &Path) -> String {
     let mut uri = "sandbox://".to_owned();
     for byte in path.as_os_str().as_bytes() {
@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn name_cannot_break_a_line_hide_a_part_or_pass_for_another() {
         assert_eq!(shown_of(b"a\nb\x1b[2K\r.png"), r"a\nb\u{1b}[2K\r.png");
-        // Right-to-left override, as it turns `gnp.exe` round.
+        // A right-to-left override, which reverses `gnp.exe`.
         assert_eq!(shown_of("a\u{202e}gnp.exe".as_bytes()), r"a\u{202e}gnp.exe");
         assert_eq!(shown_of(b"\xff\xfe.bin"), r"\xff\xfe.bin");
         assert_ne!(shown_of(b"a\nb"), shown_of(br"a\nb"));
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn uri_holds_no_character_that_uris_do_not() {
+    fn uri_is_percent_encoded() {
         assert_eq!(uri(Path::new("/sandbox/out/a b/ü?#%.png")), "sandbox:///sandbox/out/a%20b/%C3%BC%3F%23%25.png");
     }
 }

@@ -1,10 +1,10 @@
-//! The order of names in which people expect them: by the numbers in them, figure-2 before figure-10.
+//! The natural sort order of names, which compares the numbers in them: figure-2 comes before figure-10.
 
-/// What sorts names naturally. Names that differ have different keys.
+/// Returns a key that sorts names naturally. Different names have different keys.
 pub(super) type Key = (Vec<u8>, Vec<u8>);
 
-/// Each run of digits is written as how many there are without leading zeros, then those. It still begins with a digit, so
-/// that it has the place of one among other characters.
+/// Each run of digits is replaced by its number of digits without leading zeros, followed by these digits. It still begins
+/// with a digit, so that it sorts among other characters as before.
 pub(super) fn key(name: &[u8]) -> Key {
     let mut key = Vec::with_capacity(name.len());
     let mut rest = name;
@@ -18,7 +18,7 @@ pub(super) fn key(name: &[u8]) -> Key {
         let (run, after) = rest.split_at(digits);
         let number = &run[run.iter().take_while(|digit| **digit == b'0').count()..];
         key.push(b'0');
-        // A name in a directory has 255 bytes at most, and a longer number would only come in another place.
+        // A file name has at most 255 bytes; a longer number would only sort differently.
         key.push(u8::try_from(number.len()).unwrap_or(u8::MAX));
         key.extend_from_slice(number);
         rest = after;
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_come_by_the_numbers_in_them() {
+    fn names_are_sorted_by_the_numbers_in_them() {
         let sorted = [
             "",
             "-",

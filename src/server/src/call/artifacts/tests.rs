@@ -1,4 +1,4 @@
-//! Directories as a hostile program would leave them.
+//! Tests with directories as a hostile program would leave them.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -15,7 +15,7 @@ use super::*;
 
 use super::image::tests::png_of;
 
-/// In a tmpfs, where this machine has one: that is what a sandbox has.
+/// Makes a directory, in a tmpfs if this machine has one, as in a sandbox.
 fn directory() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary directory can be made")
 }
@@ -28,7 +28,7 @@ fn names(artifacts: &Artifacts) -> Vec<String> {
     artifacts.files.iter().map(Artifact::name).collect()
 }
 
-/// What was left out, by name, with the reason.
+/// Returns the names of the files that were left out, each with the reason.
 fn left_out(artifacts: &Artifacts) -> Vec<(String, Reason)> {
     artifacts.left_out.iter().map(|file| (file.name(), file.reason.clone())).collect()
 }
@@ -45,7 +45,7 @@ fn empty_directory_gives_nothing() {
 }
 
 #[test]
-fn files_come_by_name_those_of_a_directory_before_those_below() {
+fn files_are_sorted_by_name_before_those_of_subdirectories() {
     let out = directory();
     for directory in ["b", "b/a", "d"] {
         fs::create_dir(out.path().join(directory)).unwrap();
@@ -59,7 +59,7 @@ fn files_come_by_name_those_of_a_directory_before_those_below() {
 }
 
 #[test]
-fn descriptor_that_only_names_the_directory_serves_as_well() {
+fn directory_opened_as_a_path_is_read_as_well() {
     let out = directory();
     fs::write(out.path().join("a"), "a").unwrap();
     let named = rustix::fs::open(out.path(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
@@ -67,9 +67,9 @@ fn descriptor_that_only_names_the_directory_serves_as_well() {
 }
 
 #[test]
-fn what_is_no_directory_is_an_error() {
+fn descriptor_of_no_directory_is_an_error() {
     let error = collect(File::open("/dev/null").unwrap().into(), &CAPS).unwrap_err();
-    assert_eq!(error.source.raw_os_error(), Some(20));
+    assert_eq!(error.cause.raw_os_error(), Some(20));
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn ten_thousand_files_are_returned_up_to_the_limit() {
 }
 
 #[test]
-fn directory_of_too_many_entries_is_told_of() {
+fn directory_of_too_many_entries_is_reported() {
     let out = directory();
     fs::create_dir(out.path().join("d")).unwrap();
     for number in 0..9 {
@@ -194,7 +194,7 @@ fn directory_of_too_many_entries_is_told_of() {
 }
 
 #[test]
-fn directories_are_left_where_they_are_too_deep() {
+fn directories_nested_too_deeply_are_left_out() {
     let out = directory();
     let mut deep = out.path().to_owned();
     for _ in 0..300 {
@@ -218,7 +218,7 @@ fn file_of_a_terabyte_is_named_with_its_size_and_not_read() {
 }
 
 #[test]
-fn each_kind_of_file_has_a_cap_of_its_own() {
+fn each_kind_of_file_has_its_own_size_limit() {
     let out = directory();
     let caps = Caps { image: 80, text: 10, other: 20, ..CAPS };
     let image = |size: usize| png_of(1, 1, size - 57);
@@ -276,7 +276,7 @@ fn images_up_to_8000_pixels_are_returned_20_at_most() {
 }
 
 #[test]
-fn all_files_together_have_a_cap_and_all_texts_one_of_their_own() {
+fn all_files_and_all_texts_have_total_size_limits() {
     let out = directory();
     let caps = Caps { text: 10, other: 10, texts: 15, total: 30, ..CAPS };
     for (name, content) in [
@@ -301,7 +301,7 @@ fn all_files_together_have_a_cap_and_all_texts_one_of_their_own() {
     assert_eq!(left_out(&artifacts), expected);
 }
 
-/// Does something again and again while `f` runs, and no longer, even if `f` fails.
+/// Repeats an action for as long as `f` runs, even if `f` panics.
 fn meanwhile<T>(again: impl Fn() + Sync, f: impl FnOnce() -> T) -> T {
     struct Over<'flag>(&'flag AtomicBool);
     impl Drop for Over<'_> {
@@ -322,7 +322,7 @@ fn meanwhile<T>(again: impl Fn() + Sync, f: impl FnOnce() -> T) -> T {
 }
 
 #[test]
-fn file_that_grows_while_it_is_read_does_not_exceed_its_cap() {
+fn file_that_grows_while_it_is_read_stays_within_its_limit() {
     let out = directory();
     let path = out.path().join("log");
     let caps = Caps { text: 40_000, ..CAPS };
@@ -363,7 +363,7 @@ fn path_that_alternates_with_a_link_is_never_followed() {
             rustix::fs::renameat_with(CWD, path(a), CWD, path(b), RenameFlags::EXCHANGE).unwrap();
         }
     };
-    // How often a link was met in the place of what the listing or a look had shown, and how often a file.
+    // How often a link was found where the listing or a status had shown a file, and how often a file.
     let (mut links, mut files) = (0, 0);
     meanwhile(swap, || {
         for _ in 0..3000 {
@@ -377,12 +377,12 @@ fn path_that_alternates_with_a_link_is_never_followed() {
 }
 
 #[test]
-fn directory_that_moves_while_it_is_read_leads_nowhere_else() {
+fn directory_that_moves_while_it_is_read_is_not_left() {
     let (out, elsewhere) = (directory(), directory());
     fs::create_dir_all(out.path().join("a/b/c")).unwrap();
     fs::write(out.path().join("a/b/c/file"), "own").unwrap();
     fs::write(elsewhere.path().join("file"), "secret").unwrap();
-    // As a program's process does that is left with a descriptor of another directory.
+    // This is what a leftover process with a descriptor of another directory could do.
     let swap = || {
         fs::rename(out.path().join("a/b"), elsewhere.path().join("b")).unwrap();
         fs::rename(elsewhere.path().join("b"), out.path().join("a/b")).unwrap();
@@ -396,7 +396,7 @@ fn directory_that_moves_while_it_is_read_leads_nowhere_else() {
 }
 
 #[tokio::test]
-async fn directory_that_cannot_be_listed_is_told_and_is_no_error() {
+async fn unlistable_directory_is_reported_and_no_error() {
     let gathered = gather(File::open("/dev/null").unwrap().into()).await;
     assert!(gathered.files.is_empty());
     assert_eq!(gathered.left_out[0].name(), ".");

@@ -1,8 +1,8 @@
-//! Reads a directory that a program made to its liking.
+//! Reads a directory whose contents a hostile program controls.
 //!
-//! Every name is resolved from the descriptor of the directory that holds it, one component at a time, and neither
-//! links nor other file systems are entered. So it does not matter what a name is when it is looked at and what it is
-//! when it is opened: what is opened lies in the directory, and what it is the descriptor tells.
+//! Every name is resolved relative to the descriptor of its directory, one component at a time, and neither links nor other
+//! file systems are entered. So a name may change between being looked at and being opened: the opened file still lies in the
+//! directory, and its descriptor tells its type.
 
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
@@ -15,12 +15,12 @@ use rustix::io::Errno;
 
 use super::{Artifact, ArtifactError, Artifacts, Caps, Kind, LeftOut, Reason, image, natural, path_of};
 
-/// How much of a file is read to tell its kind.
+/// The number of bytes of a file that are read to tell its kind.
 const BEGINNING: u64 = 4096;
 
 pub(super) fn collect(directory: OwnedFd, caps: &Caps) -> Result<Artifacts, ArtifactError> {
-    let failed = |operation| move |error: Errno| ArtifactError { operation, source: error.into() };
-    // The descriptor may be one that can't be read from.
+    let failed = |operation| move |error: Errno| ArtifactError { operation, cause: error.into() };
+    // The descriptor may have been opened with O_PATH.
     let opened = open(directory.as_fd(), c".", OFlags::DIRECTORY).map_err(failed("open"))?;
     let owner = rustix::fs::fstat(&opened).map_err(failed("look at"))?.st_uid;
     let mut walk = Walk { caps, owner, found: Artifacts::default(), looked_at: 0, images: 0, texts: 0, total: 0 };
@@ -30,20 +30,24 @@ pub(super) fn collect(directory: OwnedFd, caps: &Caps) -> Result<Artifacts, Arti
 
 struct Walk<'caps> {
     caps: &'caps Caps,
-    /// Whose the directory is. Where no mount shuts it off, a program may link someone else's file into it that it
-    /// can't read itself.
+    /// The owner of the directory. Where it is on no mount of its own, a program can hard-link another user's file into it,
+    /// which the program itself cannot read.
     owner: u32,
     found: Artifacts,
     looked_at: usize,
-    /// Images that were found.
+    /// The number of images found so far.
     images: usize,
-    /// Bytes of the texts, and of all files, that were found.
+    /// The size in bytes of the texts, and of all files, found so far.
     texts: u64,
     total: u64,
 }
 
 impl Walk<'_> {
-    /// Takes what is in one directory: its files, then what is in its directories. The error is that of listing it.
+    /// Collects the files of one directory, and then those of its subdirectories.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the directory cannot be listed.
     fn directory(&mut self, directory: OwnedFd, prefix: &[u8], depth: usize) -> Result<(), Errno> {
         let mut listing = Dir::new(directory)?;
         let names = self.list(&mut listing, prefix)?;
@@ -86,7 +90,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// The names in a directory, in their natural order.
+    /// Returns the names in a directory, in natural order.
     fn list(&mut self, directory: &mut Dir, prefix: &[u8]) -> Result<Vec<CString>, Errno> {
         let mut names = Vec::new();
         while let Some(entry) = directory.read().transpose()? {
@@ -125,7 +129,7 @@ impl Walk<'_> {
         if facts.st_size as u64 > most {
             return Err(beyond.into());
         }
-        // The file may have grown, and may go on to do so.
+        // The file may have grown, and may still be growing.
         let more = (most + 1).saturating_sub(content.len() as u64);
         (&file).take(more).read_to_end(&mut content)?;
         if content.len() as u64 > most {
@@ -138,7 +142,7 @@ impl Walk<'_> {
         if image.is_some() && self.images == self.caps.images {
             return Err(Reason::Images { most: self.caps.images }.into());
         }
-        // It need not be what its beginning promised.
+        // Its kind may differ from what its first bytes suggested.
         let kind = Kind::of(&content, image);
         let (most, beyond) = self.most(kind, content.len() as u64);
         if content.len() as u64 > most {
@@ -147,7 +151,7 @@ impl Walk<'_> {
         Ok((kind, content))
     }
 
-    /// How much of a file can be returned, and what is to say if it has more. `size` is what it seems to have.
+    /// Returns how many bytes of a file can be returned, and the reason to give if it has more. `size` is its reported size.
     fn most(&self, kind: Kind, size: u64) -> (u64, Reason) {
         let caps = self.caps;
         let (most, left, together) = match kind {
@@ -158,7 +162,7 @@ impl Walk<'_> {
             }
             Kind::Text => (caps.text, caps.total - self.total, caps.total),
         };
-        // Of a file that is too large by itself, the others are no matter.
+        // If the file alone is too large, the size of the others does not matter.
         if size > most || most <= left {
             (most.min(left), Reason::TooLarge { most })
         } else {
@@ -173,9 +177,9 @@ impl Walk<'_> {
     }
 }
 
-/// Why there is nothing to return.
+/// The reason why a name gives no file.
 enum Why {
-    /// It is not there any more.
+    /// It no longer exists.
     Gone,
     Is(Reason),
 }
@@ -190,7 +194,7 @@ impl From<Errno> for Why {
     fn from(error: Errno) -> Self {
         match error {
             Errno::NOENT => Self::Gone,
-            // It took the place of something else.
+            // It has replaced something else.
             Errno::LOOP => no_file(FileType::Symlink).into(),
             Errno::XDEV => Reason::NoFile { kind: "another file system" }.into(),
             error => io::Error::from(error).into(),
@@ -216,16 +220,16 @@ fn no_file(kind: FileType) -> Reason {
     Reason::NoFile { kind }
 }
 
-/// Opens a name of a directory for reading. A link in its place is an error.
+/// Opens a name of a directory for reading. Fails if it is a link.
 pub fn open_beneath(directory: BorrowedFd, name: &str, flags: OFlags) -> io::Result<OwnedFd> {
     Ok(open(directory, &CString::new(name)?, flags)?)
 }
 
-/// Opens a name for reading, and nothing that waits for somebody or that becomes our terminal.
+/// Opens a name for reading, without blocking on a FIFO and without acquiring a controlling terminal.
 fn open(directory: BorrowedFd, name: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
     let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     let resolve =
         ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
-    // No `..` is ever asked for, so the kernel has no reason to answer EAGAIN but that opening would wait.
+    // `..` is never resolved, so EAGAIN can only mean that opening would block.
     rustix::io::retry_on_intr(|| rustix::fs::openat2(directory, name, flags, Mode::empty(), resolve))
 }

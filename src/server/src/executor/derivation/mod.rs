@@ -33,6 +33,7 @@ use self::connections::Connections;
 pub use self::error::NixRunError;
 use self::log::Log;
 use super::{CallContext, ExecutorError};
+use crate::call::cancelled::Cancelled;
 use crate::call::choice::Remote;
 use crate::call::definition::{Network, Sandbox};
 use crate::call::file::File;
@@ -118,7 +119,7 @@ impl Derivations {
         let elapsed = begun.elapsed();
         let result = match built {
             Ok(Some(built)) => result::read(job, &derivation, &built, elapsed).await.map_err(Into::into),
-            Ok(None) => Err(ExecutorError::Cancelled),
+            Ok(None) => Err(Cancelled.into()),
             Err(error) if is_full() => Err(NixRunError::Full { reason: error.to_string() }.into()),
             Err(error) => Err(error.into()),
         };
@@ -191,7 +192,7 @@ impl Derivations {
     }
 
     /// Has the store paths of a run deleted, when there is time.
-    pub fn forget(&self, derivation: RunDerivation) {
+    pub(crate) fn forget(&self, derivation: RunDerivation) {
         self.cleanup.add(derivation);
     }
 

@@ -128,7 +128,7 @@ impl ProgramSearch<'_> {
                     Some(next) => path = next,
                     None => return self.checked(path),
                 },
-                Err(source) => return Err(self.unreadable(path, source)),
+                Err(cause) => return Err(self.unreadable(path, cause)),
             }
         }
         Err(self.unknown(path, "a link or shim that leads to itself"))
@@ -140,7 +140,7 @@ impl ProgramSearch<'_> {
 
     fn in_true_directory(&self, path: &Path) -> Result<PathBuf, HostError> {
         let directory = path.parent().unwrap_or(Path::new("/"));
-        let true_directory = fs::canonicalize(directory).map_err(|source| self.unreadable(path.to_owned(), source))?;
+        let true_directory = fs::canonicalize(directory).map_err(|cause| self.unreadable(path.to_owned(), cause))?;
         Ok(true_directory.join(path.file_name().unwrap_or_default()))
     }
 
@@ -172,7 +172,7 @@ impl ProgramSearch<'_> {
         if self.program != "rustup" && is_same_file(path, &rustup) {
             return self.answer("rustup", &rustup, path).map(Some);
         }
-        let Some(text) = script(path).map_err(|source| self.unreadable(path.to_owned(), source))? else {
+        let Some(text) = script(path).map_err(|cause| self.unreadable(path.to_owned(), cause))? else {
             return Ok(None);
         };
         match SCRIPT_MANAGERS.iter().find(|(sign, _)| text.contains(sign)) {
@@ -212,12 +212,12 @@ impl ProgramSearch<'_> {
             Some(name) if program_names::on_host(self.program).contains(&name) => name,
             _ => self.program,
         };
-        self.ask(asked, name).map_err(|source| HostError::Manager {
+        self.ask(asked, name).map_err(|cause| HostError::Manager {
             tool: self.tool,
             program: self.program.to_owned(),
             path: shim.to_owned(),
             question: format!("{} which {name}", asked.display()),
-            source,
+            cause,
         })
     }
 
@@ -297,8 +297,8 @@ impl ProgramSearch<'_> {
         HostError::UnknownShim { tool: self.tool, program: self.program.to_owned(), path, nature }
     }
 
-    fn unreadable(&self, path: PathBuf, source: io::Error) -> HostError {
-        HostError::Read { tool: self.tool, path, source }
+    fn unreadable(&self, path: PathBuf, cause: io::Error) -> HostError {
+        HostError::Read { tool: self.tool, path, cause }
     }
 }
 

@@ -152,11 +152,11 @@ pub enum HostError {
     UnknownShim { tool: &'static str, program: String, path: PathBuf, nature: &'static str },
     /// A version manager did not say where the program is.
     #[error(
-        "cannot run tool `{tool}`: it needs `{program}`, but for the shim {path} `{question}` gave no answer: {source}; \
+        "cannot run tool `{tool}`: it needs `{program}`, but for the shim {path} `{question}` gave no answer: {cause}; \
          choose a version there",
         path = .path.display()
     )]
-    Manager { tool: &'static str, program: String, path: PathBuf, question: String, source: io::Error },
+    Manager { tool: &'static str, program: String, path: PathBuf, question: String, cause: io::Error },
     /// A Java without a compiler.
     #[error(
         "cannot run tool `{tool}`: it needs a JDK, but {path} has no javac beside it; install a JDK on this host",
@@ -172,8 +172,8 @@ pub enum HostError {
     )]
     OldJava { tool: &'static str, path: PathBuf, version: u32 },
     /// A link or directory on the way to the program cannot be read.
-    #[error("cannot run tool `{tool}`: cannot read {path}: {source}; make it readable", path = .path.display())]
-    Read { tool: &'static str, path: PathBuf, source: io::Error },
+    #[error("cannot run tool `{tool}`: cannot read {path}: {cause}; make it readable", path = .path.display())]
+    Read { tool: &'static str, path: PathBuf, cause: io::Error },
 }
 
 /// Lists the first few directories of a search path, which can have dozens.
@@ -216,26 +216,14 @@ impl Toolchain {
     }
 }
 
-/// A tool and the programs of this host that it would run on, for `doctor`.
-#[derive(Debug)]
-pub struct Found {
-    pub tool: &'static str,
-    /// The names of the programs, with their true paths or the reasons why they are missing.
-    pub programs: Vec<(String, Result<PathBuf, HostError>)>,
-}
+/// The names of the programs that a tool needs, with their true paths or the reasons why they are missing.
+pub type FoundPrograms = Vec<(&'static str, Result<PathBuf, HostError>)>;
 
-/// Looks up the programs of all tools, in the order of the tool table.
-pub fn toolchains(host: &Host) -> Vec<Found> {
-    let found = |sandbox: &'static Sandbox| Found {
-        tool: sandbox.id,
-        programs: sandbox
-            .host_programs
-            .iter()
-            .map(|program| {
-                let path = locate::locate(program, sandbox.id, host).map(|located| located.path);
-                ((*program).to_owned(), path)
-            })
-            .collect(),
+/// Looks up the programs of all tools, in the order of the tool table, for `doctor`.
+pub fn toolchains(host: &Host) -> Vec<FoundPrograms> {
+    let found = |sandbox: &'static Sandbox| {
+        let path = |program| locate::locate(program, sandbox.id, host).map(|located| located.path);
+        sandbox.host_programs.iter().map(|program| (*program, path(program))).collect()
     };
     catalog().tools.iter().map(|tool| found(&tool.sandbox)).collect()
 }

@@ -104,7 +104,7 @@ fn is_shared(prefix: &Path, host: &Host) -> bool {
 fn venv(program: &str, path: &Path, tool: &'static str, host: &Host) -> Result<Shown, HostError> {
     let read = |path: &Path| {
         let path = path.to_owned();
-        move |source| HostError::Read { tool, path, source }
+        move |cause| HostError::Read { tool, path, cause }
     };
     let missing = || read(path)(io::ErrorKind::NotFound.into());
     let configuration = locate::venv_configuration(path).ok_or_else(missing)?;

@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{LaunchError, OnSockets, SHUTDOWN_TIMEOUT, SandboxRun, binary, chown_to_program};
+use crate::call::cancelled::Cancelled;
 use crate::call::capture::{self, Captured};
 use crate::call::job::Output;
 
@@ -43,7 +44,7 @@ pub struct Manager {
 impl Manager {
     /// Starts a launcher and waits until it has mounted the environment's view. It keeps `ready` sandboxes prepared.
     pub async fn start(environment: &SandboxEnvironment, ready: usize) -> Result<Self, LaunchError> {
-        let failed = |operation| move |source| LaunchError::Start { operation, source };
+        let failed = |operation| move |cause| LaunchError::Start { operation, cause };
         let (ours, theirs) = StdUnixStream::pair().map_err(failed("make a socket for the launcher"))?;
         ours.set_nonblocking(true).map_err(failed("make a socket for the launcher"))?;
         let mut control = UnixStream::from_std(ours).map_err(failed("make a socket for the launcher"))?;
@@ -59,10 +60,10 @@ impl Manager {
         let order = encode(&order).map_err(failed("encode the environment"))?;
         // If the launcher refuses the order, its report gives the reason.
         let _ = control.write_all(&order).await;
-        match next_report(&mut control, &mut Vec::new()).await.map_err(|source| LaunchError::Lost { source })? {
+        match next_report(&mut control, &mut Vec::new()).await.map_err(|cause| LaunchError::Lost { cause })? {
             Report::Ready => Ok(Self { control, identity: environment.identity.clone(), _guard: guard }),
             Report::Failed(failure) => Err(LaunchError::Refused(failure)),
-            _ => Err(LaunchError::Lost { source: io::ErrorKind::InvalidData.into() }),
+            _ => Err(LaunchError::Lost { cause: io::ErrorKind::InvalidData.into() }),
         }
     }
 
@@ -105,7 +106,7 @@ impl Manager {
         on_sockets: OnSockets<'_>,
         cancelled: &CancellationToken,
     ) -> Result<CallResult, LaunchError> {
-        let frame = encode(call).map_err(|source| LaunchError::Start { operation: "encode the call", source })?;
+        let frame = encode(call).map_err(|cause| LaunchError::Start { operation: "encode the call", cause })?;
         let (socket, stdout, stderr) = self.submit(call, output).await?;
         let (mut started, mut descriptors, mut sockets) = (false, Vec::new(), Vec::new());
         let (to_stdout, prestarted_stdout) = oneshot::channel();
@@ -138,12 +139,12 @@ impl Manager {
         };
         let Some((report, stdout, stderr)) = result else {
             cancel(socket).await;
-            return Err(LaunchError::Cancelled);
+            return Err(Cancelled.into());
         };
-        let lost = |source| LaunchError::Lost { source };
+        let lost = |cause| LaunchError::Lost { cause };
         match report {
             // The call has not started, so that it can be retried with another manager.
-            Err(source) if !started => Err(LaunchError::LostBeforeStart { source }),
+            Err(cause) if !started => Err(LaunchError::LostBeforeStart { cause }),
             report => Ok(CallResult {
                 report: report.map_err(lost)?,
                 handed_over: descriptors,
@@ -160,7 +161,7 @@ impl Manager {
         call: &Call,
         output: Output,
     ) -> Result<(UnixStream, Option<Receiver>, Option<Receiver>), LaunchError> {
-        let failed = |operation| move |source| LaunchError::Start { operation, source };
+        let failed = |operation| move |cause| LaunchError::Start { operation, cause };
         let (socket, theirs) = UnixStream::pair().map_err(failed("make a socket for the call"))?;
         let stream = |own: fn() -> io::Result<OwnedFd>| -> io::Result<(Option<Receiver>, OwnedFd)> {
             match output {
@@ -178,7 +179,7 @@ impl Manager {
             .map_err(failed("make a pipe for the program's output"))?;
         let header = call_header(call.deadline);
         // If anything fails from here on, the manager has not received the call.
-        let lost_before_start = |source| LaunchError::LostBeforeStart { source };
+        let lost_before_start = |cause| LaunchError::LostBeforeStart { cause };
         let theirs = theirs.into_std().map_err(lost_before_start)?;
         let descriptors = [theirs.as_fd(), stdout_end.as_fd(), stderr_end.as_fd()];
         self.control
@@ -243,7 +244,7 @@ async fn receive(socket: &UnixStream, received: &mut Vec<u8>, descriptors: &mut 
 fn unexpected(report: Report) -> LaunchError {
     match report {
         Report::Failed(failure) => LaunchError::Refused(failure),
-        _ => LaunchError::Lost { source: io::ErrorKind::InvalidData.into() },
+        _ => LaunchError::Lost { cause: io::ErrorKind::InvalidData.into() },
     }
 }
 

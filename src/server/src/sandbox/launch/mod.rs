@@ -4,7 +4,7 @@
 //! its manager, which prepares sandboxes in advance and serves many calls.
 
 mod binary;
-pub mod controls;
+pub(crate) mod controls;
 mod manager;
 mod pool;
 #[cfg(test)]
@@ -26,6 +26,7 @@ use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
+use crate::call::cancelled::Cancelled;
 use crate::call::capture::{self, Captured};
 use crate::call::job::Output;
 
@@ -59,19 +60,19 @@ pub type OnSockets<'a> = &'a (dyn Fn(Vec<OwnedFd>) + Send + Sync);
 #[derive(Debug, Error)]
 pub enum LaunchError {
     /// The launcher could not be started.
-    #[error("cannot {operation}: {source}")]
-    Start { operation: &'static str, source: io::Error },
+    #[error("cannot {operation}: {cause}")]
+    Start { operation: &'static str, cause: io::Error },
     /// The kernel refused a step of the sandbox, or the start of the program.
     #[error("the sandbox failed: cannot {}: {}", .0.operation, io::Error::from_raw_os_error(.0.errno))]
     Refused(Failure),
     /// The connection to the launcher was lost during the call.
-    #[error("the launcher of the sandbox was lost: {source}")]
-    Lost { source: io::Error },
+    #[error("the launcher of the sandbox was lost: {cause}")]
+    Lost { cause: io::Error },
     /// The connection to the launcher was lost before the call started, so that the call can be tried again.
-    #[error("the launcher of the sandbox was lost: {source}")]
-    LostBeforeStart { source: io::Error },
-    #[error("the call was cancelled")]
-    Cancelled,
+    #[error("the launcher of the sandbox was lost: {cause}")]
+    LostBeforeStart { cause: io::Error },
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
 }
 
 /// Runs a plan with a launcher of its own. When it returns, nothing of the sandbox is left. If the future is dropped,
@@ -85,7 +86,7 @@ pub async fn run(plan: &Plan, output: Output, cancelled: &CancellationToken) -> 
     stdout.iter().for_each(|pipe| chown_to_program(pipe, identity));
     stderr.iter().for_each(|pipe| chown_to_program(pipe, identity));
     let (mut reports, mut orders) = control.into_split();
-    let frame = encode_once(plan).map_err(|source| LaunchError::Start { operation: "encode the plan", source })?;
+    let frame = encode_once(plan).map_err(|cause| LaunchError::Start { operation: "encode the plan", cause })?;
     let mut started = false;
     let conversation = async {
         // A launcher that refuses the order closes the socket before it has read all of it, and its report says why.
@@ -102,8 +103,8 @@ pub async fn run(plan: &Plan, output: Output, cancelled: &CancellationToken) -> 
     // Closing the socket makes the launcher remove the sandbox. After its last report it exits by itself.
     drop((reports, orders));
     end(&mut child).await;
-    let Some((report, stdout, stderr)) = result else { return Err(LaunchError::Cancelled) };
-    let lost = |source| LaunchError::Lost { source };
+    let Some((report, stdout, stderr)) = result else { return Err(Cancelled.into()) };
+    let lost = |cause| LaunchError::Lost { cause };
     match report.map_err(lost)? {
         Report::Ended { ending, usage } => Ok(SandboxRun {
             ending,
@@ -129,16 +130,16 @@ pub async fn run(plan: &Plan, output: Output, cancelled: &CancellationToken) -> 
 /// As those of [`run`].
 pub async fn look(plan: &Plan) -> Result<Inside, LaunchError> {
     let (mut child, mut control) = start(Output::Captured)?;
-    let frame = encode_once(plan).map_err(|source| LaunchError::Start { operation: "encode the plan", source })?;
+    let frame = encode_once(plan).map_err(|cause| LaunchError::Start { operation: "encode the plan", cause })?;
     // As in `run`.
     let _ = control.write_all(&frame).await;
     let report = manager::last_report(&mut control, &mut false).await;
     drop(control);
     end(&mut child).await;
-    match report.map_err(|source| LaunchError::Lost { source })? {
+    match report.map_err(|cause| LaunchError::Lost { cause })? {
         Report::Found(inside) => Ok(inside),
         Report::Failed(failure) => Err(LaunchError::Refused(failure)),
-        _ => Err(LaunchError::Lost { source: io::ErrorKind::InvalidData.into() }),
+        _ => Err(LaunchError::Lost { cause: io::ErrorKind::InvalidData.into() }),
     }
 }
 
@@ -160,7 +161,7 @@ fn chown_to_program(pipe: impl AsFd, identity: &Identity) {
 
 /// Starts a launcher, and returns it with its control socket.
 fn start(output: Output) -> Result<(Child, UnixStream), LaunchError> {
-    let failed = |operation| move |source| LaunchError::Start { operation, source };
+    let failed = |operation| move |cause| LaunchError::Start { operation, cause };
     let (ours, theirs) = StdUnixStream::pair().map_err(failed("make a socket for the launcher"))?;
     ours.set_nonblocking(true).map_err(failed("make a socket for the launcher"))?;
     let ours = UnixStream::from_std(ours).map_err(failed("make a socket for the launcher"))?;

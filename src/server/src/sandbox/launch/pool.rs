@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::manager::Manager;
 use super::{LaunchError, OnSockets, SandboxRun};
+use crate::call::cancelled::Cancelled;
 use crate::call::job::Output;
 
 /// How long a manager is kept without a call.
@@ -93,15 +94,15 @@ impl ManagerPool {
             let start = cell.get_or_try_init(|| Manager::start(environment, ready));
             let manager = tokio::select! {
                 manager = start => manager?,
-                () = cancelled.cancelled() => return Err(LaunchError::Cancelled),
+                () = cancelled.cancelled() => return Err(Cancelled.into()),
             };
             match manager.run(call, output, on_sockets, cancelled).await {
-                Err(LaunchError::LostBeforeStart { source }) => {
+                Err(LaunchError::LostBeforeStart { cause }) => {
                     self.remove(&cell);
                     if attempts == MAX_ATTEMPTS {
-                        return Err(LaunchError::Lost { source });
+                        return Err(LaunchError::Lost { cause });
                     }
-                    tracing::warn!("lost a manager of sandboxes, starting another one: {source}");
+                    tracing::warn!("lost a manager of sandboxes, starting another one: {cause}");
                 }
                 Err(error @ LaunchError::Lost { .. }) => {
                     self.remove(&cell);

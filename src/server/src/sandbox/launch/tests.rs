@@ -160,7 +160,7 @@ fn cancelled_call_leaves_no_process() {
                     cancelled.cancel();
                 };
                 let (result, ()) = tokio::join!(pooled(&pool, &plan, &cancelled), cancel);
-                assert!(matches!(result, Err(LaunchError::Cancelled)), "{result:?}");
+                assert!(matches!(result, Err(LaunchError::Cancelled(_))), "{result:?}");
                 assert_eq!(processes().len(), 2, "after {delay} µs");
             }
         });

@@ -1,4 +1,4 @@
-//! What a daemon does when all is well, over whatever it is reached.
+//! Tests of successful operations, over a socket and over pipes.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,7 +22,7 @@ pub fn handshake(fixture: Fixture) -> Result<(), Failed> {
         let connection = fixture.connect().await?;
         let version = fixture.store.run("nix-daemon", &["--version"])?;
         assert!(version.trim().ends_with(&format!(" {}", connection.nix_version())), "{version}");
-        // Before 2.14 there was no word for it.
+        // Nix before 2.14 does not say whether it trusts a client.
         assert!(matches!(connection.trusted(), None | Some(true)));
         Ok(())
     })
@@ -50,7 +50,7 @@ pub fn added(fixture: Fixture) -> Result<(), Failed> {
     })
 }
 
-/// Files, a text that refers to them, and a derivation, in one request.
+/// Adds files, a text that refers to them, and a derivation in one request.
 pub fn added_all(fixture: Fixture) -> Result<(), Failed> {
     fixture.runtime.block_on(async {
         let content = Node::File { content: b"content", executable: false };
@@ -77,7 +77,7 @@ pub fn added_all(fixture: Fixture) -> Result<(), Failed> {
         let node = Node::File { content: of_drv.as_bytes(), executable: false };
         let drv = Addressed::new(&drv, &node, [path.clone()].into()).ok_or("it is a derivation")?;
 
-        // One whose content is another than its address says is refused, and so is one whose references are missing.
+        // A path whose content does not match its address is refused, and so is one with missing references.
         let mut connection = fixture.connect().await?;
         let forged = Addressed { archive: content_of(b"another"), ..flat.clone() };
         for refused in [forged, text.clone()] {
@@ -147,7 +147,7 @@ pub fn deleted(fixture: Fixture) -> Result<(), Failed> {
         let in_use = other.delete(std::slice::from_ref(&a)).await.unwrap_err();
         assert!(matches!(&in_use, DaemonError::Refused { reason, .. } if reason.contains(a.as_str())), "{in_use}");
         drop(connection);
-        // The daemon learns of the end of a connection a little later than we.
+        // The daemon notices the end of a connection a little later.
         let mut tries = 0;
         while other.delete(std::slice::from_ref(&a)).await.is_err() && tries < 200 {
             tries += 1;
@@ -207,7 +207,7 @@ pub fn rooted(fixture: Fixture) -> Result<(), Failed> {
         let mut other = fixture.connect().await?;
         let lost = other.add_text("b", "2", &BTreeSet::new()).await?;
         drop(other);
-        // What a connection has added is kept as well, so this is another one.
+        // A connection also keeps the paths that it has added, so this uses another one.
         drop(std::mem::replace(&mut connection, fixture.connect().await?));
         connection.add_temporary_root(&kept).await?;
         let collected =

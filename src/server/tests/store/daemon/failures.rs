@@ -1,4 +1,4 @@
-//! What goes wrong, and what is left of it.
+//! Tests of failures, and of the processes that they leave.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,7 +16,7 @@ use test_support::daemon_fixture::{DaemonKind, Fixture, Script, wait_until};
 
 fn ignore(_: Event) {}
 
-/// Processes that have a word on their command line which no other has.
+/// The processes that have a unique mark on their command line.
 struct Mark(String);
 
 impl Mark {
@@ -25,7 +25,7 @@ impl Mark {
         Self(format!("sandbox-mcp-test-{:016x}", RandomState::new().hash_one(0)))
     }
 
-    /// A script that never ends, and is so marked.
+    /// Returns a script that never ends and has the mark.
     fn endless(&self) -> String {
         format!("echo {}; while :; do read -t 0.1 <> <(:); done", self.0)
     }
@@ -54,7 +54,7 @@ fn kill(processes: Vec<Pid>) {
     }
 }
 
-/// Builds until the builder has said something.
+/// Builds until the builder has printed something.
 async fn until_it_runs(connection: &mut Connection, script: &Script) -> Result<(), Failed> {
     let (said, heard) = tokio::sync::oneshot::channel();
     let mut said = Some(said);
@@ -77,7 +77,7 @@ pub fn dropped(fixture: Fixture) -> Result<(), Failed> {
         until_it_runs(&mut connection, &script).await?;
         assert!(!mark.processes().is_empty());
         drop(connection);
-        // In a thread, so that what ends our child can go on.
+        // In a thread, so that the child can be ended meanwhile.
         let gone = move || wait_until("the builder is gone", || mark.processes().is_empty());
         tokio::task::spawn_blocking(gone).await?
     })
@@ -113,7 +113,7 @@ pub fn untrusted() -> Result<(), Failed> {
 
 pub fn killed() -> Result<(), Failed> {
     let mut fixture = Fixture::new(DaemonKind::Socket)?;
-    // The builder outlives the one that started it; the mark ends it.
+    // The builder outlives the daemon, and is ended by its mark.
     let mark = Mark::new();
     let error: DaemonError = fixture.runtime.block_on(async {
         let mut connection = fixture.connect().await?;
@@ -129,7 +129,7 @@ pub fn killed() -> Result<(), Failed> {
     })
 }
 
-/// Builds, does something once the builder has said something, and gives the error that the build ends with.
+/// Builds, acts once the builder has printed something, and returns the error of the build.
 async fn until_it_runs_then(
     connection: &mut Connection,
     script: &Script,
@@ -146,7 +146,7 @@ async fn until_it_runs_then(
     }
 }
 
-/// Kills the processes below a daemon, which serve a connection each.
+/// Kills the child processes of a daemon, each of which serves a connection.
 fn kill_workers(daemon: u32) {
     let parent = format!("PPid:\t{daemon}");
     let below = |process: &Path| {
@@ -155,7 +155,7 @@ fn kill_workers(daemon: u32) {
     kill(processes(below));
 }
 
-/// The error of a connection that must not come about.
+/// Returns the error of connecting, which must fail.
 fn refusal(endpoint: &Endpoint) -> Result<DaemonError, Failed> {
     match Runtime::new()?.block_on(Connection::open(endpoint)) {
         Ok(_) => Err(format!("{endpoint} was taken for a daemon").into()),
@@ -209,7 +209,7 @@ pub fn too_old() -> Result<(), Failed> {
 }
 
 pub fn garbage() -> Result<(), Failed> {
-    // A handshake in order (1.35, a version, trusted, no event), then what no daemon sends.
+    // A valid handshake (1.35, a version, trusted, no event), then bytes that no daemon sends.
     let handshake = r"printf 'oixd\000\000\000\000\043\001\000\000\000\000\000\000\000\000\000\000\000\000\000\000\001\000\000\000\000\000\000\000stla\000\000\000\000'";
     for garbage in [
         r"\377\377\377\377\377\377\377\377".repeat(20),

@@ -1,7 +1,6 @@
-//! The client of the Nix daemon, against the real one: over a socket and over a child's pipes, which differ in nothing.
+//! Tests of the client against a real Nix daemon, over a socket and over a child's pipes, which must behave the same.
 //!
-//! Each test has a store of its own, and the socket's daemon is one that the test starts on it. Where no nix-daemon is
-//! on `PATH`, what needs one is ignored.
+//! Each test has its own store, on which it starts the socket's daemon. The tests are ignored if no nix-daemon is on `PATH`.
 
 mod bodies;
 mod failures;
@@ -15,9 +14,9 @@ pub fn tests() -> Vec<Trial> {
     let nix = own_store::is_here();
     let shell = own_store::static_shell().is_some();
     if !nix {
-        eprintln!("Ignored: what needs a Nix daemon, since no Nix on PATH makes a store.");
+        eprintln!("Ignored the tests that need a Nix daemon: no Nix on PATH can make a store.");
     } else if !shell {
-        eprintln!("Ignored: what needs a builder, since there is no static shell (Debian: bash-static).");
+        eprintln!("Ignored the tests that need a builder: there is no static shell (Debian: bash-static).");
     }
     let mut tests = Vec::new();
     for (kind, suffix) in [(DaemonKind::Socket, "socket"), (DaemonKind::Child, "child")] {

@@ -1,4 +1,4 @@
-//! What derivations come of calls, without Nix.
+//! Tests of the derivations of calls against golden files, without Nix.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use sandbox_server::nix::run_derivation::{DerivationInputs, RunDerivation, RunOp
 
 use crate::samples::{self, builder, files, run};
 
-/// Set to renew the golden files instead of comparing with them.
+/// The variable that makes the test write the golden files instead of comparing with them.
 const RENEW: &str = "SANDBOX_MCP_RENEW_GOLDENS";
 
 pub fn samples() -> Result<(), Failed> {
@@ -27,7 +27,7 @@ pub fn samples() -> Result<(), Failed> {
         let RunDerivation { path, text, .. } =
             DerivationInputs { sandbox, packages, ..run(&builder(), &files) }.derive()?.receipt()?;
         let golden = Path::new("tests/store/derivation").join(name).with_extension("golden");
-        // The receipt in the first line, what stands in its .drv file below.
+        // The receipt's path in the first line, and the content of its .drv file below.
         let made = format!("{path}\n{text}\n");
         if std::env::var_os(RENEW).is_some() {
             fs::write(&golden, made)?;

@@ -1,7 +1,7 @@
-//! Run derivations: golden texts, and Nix itself as the judge.
+//! Tests of run derivations against golden files and against a real Nix.
 //!
-//! Nix works on a store of its own in a temporary directory, so that nothing is left in the machine's. Which Nix is
-//! found on `PATH` makes no difference; where there is none, these tests are ignored.
+//! Nix uses a store in a temporary directory, so that nothing is left in that of the machine. Any version of Nix on `PATH` will
+//! do; without one, these tests are ignored.
 
 mod golden;
 mod nix;
@@ -13,15 +13,15 @@ use test_support::own_store;
 pub fn tests() -> Vec<Trial> {
     let nix = own_store::is_here();
     if !nix {
-        eprintln!("Ignored: what Nix has to judge, since no nix-store on PATH makes a store.");
+        eprintln!("Ignored the tests that compare with Nix: no nix-store on PATH can make a store.");
     }
     let shell = own_store::static_shell().is_some();
     if nix && !shell {
-        eprintln!("Ignored: what has to be built, since there is no static shell (Debian: bash-static).");
+        eprintln!("Ignored the tests that build: there is no static shell (Debian: bash-static).");
     }
     let own_store = nix::derivations("/nix/store").next().is_some();
     if !own_store {
-        eprintln!("Ignored: what is compared with the derivations in /nix/store, since there are none.");
+        eprintln!("Ignored the tests of the derivations in /nix/store: it has none.");
     }
     let plain = |name, test: fn() -> Result<(), Failed>| Trial::test(name, test);
     let judged = |name, test: fn() -> Result<(), Failed>| Trial::test(name, test).with_ignored_flag(!nix);

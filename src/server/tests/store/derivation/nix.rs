@@ -1,4 +1,4 @@
-//! Nix itself as the judge, on a store of its own.
+//! Tests against a real Nix on a temporary store.
 
 use std::fs;
 use std::process::Output;
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::samples;
 use test_support::own_store::{Store, said};
 
-/// The store's launcher, an environment of one file, and the derivation of a call.
+/// Returns the launcher in the store, an environment of one file, and the derivation of a call.
 fn prepared(store: &Store, files: &[File]) -> Result<RunDerivation, Failed> {
     let builder = store.add("sandbox-launcher", &builder_node())?;
     let environment = environment(store)?;
@@ -107,7 +107,8 @@ pub fn forged() -> Result<(), Failed> {
     Ok(())
 }
 
-/// The .drv files of a store's directory, with their texts. One that is no UTF-8 is none that we could have written.
+/// Returns the .drv files of a store's directory with their texts, except those that are not UTF-8, which the server never
+/// writes.
 pub fn derivations(store: &str) -> impl Iterator<Item = (StorePath, String)> {
     fs::read_dir(store).into_iter().flatten().flatten().filter_map(|entry| {
         let path = StorePath::parse(entry.path().to_str()?).ok()?;
@@ -131,7 +132,7 @@ pub fn realised() -> Result<(), Failed> {
     let shell = fs::read(test_support::own_store::static_shell().unwrap())?;
     let shell = store.add("bash", &Node::File { content: &shell, executable: true })?;
     let environment = environment(&store)?;
-    // Prints its arguments, then its variables, then each file that a variable names, all with a NUL behind.
+    // Prints its arguments, its variables, and each file that a variable names, all terminated by NUL.
     const SHOW: &str = r#"
         printf '%s\0' "$0" "$@"
         mapfile -d '' -t variables < /proc/self/environ

@@ -1,14 +1,14 @@
-//! Images that a client can hand on to a model, told by reading them and not by how they begin.
+//! Recognises images that a client can pass on to a model, by reading them instead of only their first bytes.
 //!
-//! The APIs of models refuse a whole conversation, for good, for one image that they can't read. So the headers must be
-//! right, and what follows must be whole: each part of a file says where the next one begins, and all are walked through to
-//! the end. Pixels are not decoded.
+//! A single image that a model's API cannot read makes it refuse the whole conversation from then on. So the headers must be
+//! valid and the file complete: each part of a file gives the position of the next one, and all are read up to the end. Pixels
+//! are not decoded.
 
-/// An image that can be read as far as its headers tell.
+/// An image whose structure is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Image {
     pub mime: &'static str,
-    /// Pixels.
+    /// In pixels.
     pub width: u32,
     pub height: u32,
 }
@@ -19,7 +19,7 @@ impl Image {
     }
 }
 
-/// A way to read one format: its MIME type, how such a file begins, and what reads its sides.
+/// A format: its MIME type, the first bytes of its files, and the function that reads the size of an image.
 type Format = (&'static str, fn(&[u8]) -> bool, fn(&[u8]) -> Option<(u32, u32)>);
 
 const FORMATS: [Format; 4] = [
@@ -31,19 +31,19 @@ const FORMATS: [Format; 4] = [
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 
-/// The MIME type of the image that a file with this beginning may be.
+/// Returns the MIME type of the image format that starts with these bytes, if there is one.
 pub(crate) fn may_be(beginning: &[u8]) -> Option<&'static str> {
     FORMATS.iter().find(|(_, begins, _)| begins(beginning)).map(|(mime, ..)| *mime)
 }
 
-/// The image that the file is, if it is one.
+/// Reads a file as an image. `None` if it is not a valid one.
 pub(crate) fn read(content: &[u8]) -> Option<Image> {
     let (mime, _, sides) = FORMATS.iter().find(|(_, begins, _)| begins(content))?;
     let (width, height) = sides(content)?;
     (width > 0 && height > 0).then_some(Image { mime, width, height })
 }
 
-/// What is left to read of a file.
+/// The rest of a file, which is still to be read.
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
@@ -81,13 +81,13 @@ impl<'a> Rest<'a> {
         self.array().map(u32::from_le_bytes)
     }
 
-    /// Some programs pad files to whole blocks.
+    /// Returns whether the rest is empty or zeros, since some programs pad files to whole blocks.
     fn is_padding(&self) -> bool {
         self.0.iter().all(|byte| *byte == 0)
     }
 }
 
-/// Chunks: the first is the header, and of those between it and the end one has pixels.
+/// Reads a PNG, which is a sequence of chunks: the header, others of which at least one has pixels, and the end.
 fn png(content: &[u8]) -> Option<(u32, u32)> {
     let mut rest = Rest(content.strip_prefix(PNG)?);
     let header = png_chunk(&mut rest)?;
@@ -107,7 +107,7 @@ fn png(content: &[u8]) -> Option<(u32, u32)> {
         return None;
     }
     let mut has_palette = colour != 3;
-    // The beginning of the compressed pixels, which chunks may be cut anywhere.
+    // The first bytes of the compressed pixels, which may be split between chunks anywhere.
     let mut pixels = Vec::new();
     loop {
         let chunk = png_chunk(&mut rest)?;
@@ -123,7 +123,8 @@ fn png(content: &[u8]) -> Option<(u32, u32)> {
     }
 }
 
-/// Whether this is how a zlib stream begins: deflate with a window of up to 32 kB, without a dictionary, and with its checksum.
+/// Returns whether these bytes begin a zlib stream: deflate with a window of at most 32 kB, without a dictionary, and with a
+/// valid header checksum.
 fn is_zlib(beginning: &[u8]) -> bool {
     match *beginning {
         [method, flags, ..] => {
@@ -146,7 +147,7 @@ fn png_chunk<'a>(rest: &mut Rest<'a>) -> Option<PngChunk<'a>> {
     (rest.big_u32()? == crc(checked)).then_some(PngChunk { kind, data })
 }
 
-/// The checksum of PNG's chunks.
+/// Computes the checksum of a PNG chunk.
 fn crc(bytes: &[u8]) -> u32 {
     const TABLE: [u32; 256] = {
         let mut table = [0; 256];
@@ -166,8 +167,8 @@ fn crc(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |sum: u32, byte| TABLE[usize::from(sum as u8 ^ byte)] ^ (sum >> 8))
 }
 
-/// Segments up to the first scan; one of them is the frame's header, and others have tables for its pixels. Then scans with further segments between them, and the
-/// end of the image.
+/// Reads a JPEG: segments up to the first scan, among them the frame header and the tables for its pixels; then scans, with
+/// more segments between them; then the end of the image.
 fn jpeg(content: &[u8]) -> Option<(u32, u32)> {
     const START_OF_SCAN: u8 = 0xda;
     const END: u8 = 0xd9;
@@ -178,9 +179,9 @@ fn jpeg(content: &[u8]) -> Option<(u32, u32)> {
     let (mut has_huffman, mut has_quantization, mut has_scan) = (false, false, false);
     loop {
         match jpeg_marker(&mut rest)? {
-            // Cameras put further images behind the first.
+            // Cameras append more images to the first.
             END => return sides.filter(|_| has_scan),
-            // Baseline, extended and progressive frames, which are what readers have.
+            // Baseline, extended and progressive frames, which every decoder supports.
             0xc0..=0xc2 => {
                 let mut header = Rest(jpeg_segment(&mut rest)?);
                 let (precision, height, width) = (header.byte()?, header.big_u16()?, header.big_u16()?);
@@ -191,7 +192,7 @@ fn jpeg(content: &[u8]) -> Option<(u32, u32)> {
                 }
                 sides = Some((u32::from(width), u32::from(height)));
             }
-            // Other kinds of frames; a second image; a marker that means nothing.
+            // Other kinds of frames, a second image, or a reserved marker.
             0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf | 0xd8 | 0x00..=0x01 => return None,
             HUFFMAN_TABLES => has_huffman |= !jpeg_segment(&mut rest)?.is_empty(),
             QUANTIZATION_TABLES => has_quantization |= !jpeg_segment(&mut rest)?.is_empty(),
@@ -225,14 +226,14 @@ fn jpeg_segment<'a>(rest: &mut Rest<'a>) -> Option<&'a [u8]> {
     rest.take(length.checked_sub(2)?)
 }
 
-/// Goes to the next marker that is none of a scan's own: those restart it, or stand for a byte of it.
+/// Skips to the next marker that does not belong to a scan's data: restart markers and escaped 0xff bytes do.
 fn skip_scan(rest: &mut Rest) {
     let is_end = |pair: &[u8]| pair[0] == 0xff && !matches!(pair[1], 0x00 | 0xd0..=0xd7 | 0xff);
     let length = rest.0.windows(2).position(is_end).unwrap_or(rest.0.len());
     rest.0 = &rest.0[length..];
 }
 
-/// The screen, then extensions and frames that lie on it, of which there is one at least, and the end.
+/// Reads a GIF: the logical screen, extensions and at least one frame within the screen, and the end.
 fn gif(content: &[u8]) -> Option<(u32, u32)> {
     let mut rest = Rest(content.get(6..)?);
     let (width, height) = (rest.little_u16()?, rest.little_u16()?);
@@ -253,7 +254,7 @@ fn gif(content: &[u8]) -> Option<(u32, u32)> {
                 }
                 let flags = rest.byte()?;
                 skip_colours(&mut rest, flags)?;
-                // Bits of the first codes, which stand for as many colours.
+                // The minimum code size in bits, which limits the number of colours.
                 if !matches!(rest.byte()?, 2..=8) {
                     return None;
                 }
@@ -272,7 +273,7 @@ fn skip_colours(rest: &mut Rest, flags: u8) -> Option<()> {
     Some(())
 }
 
-/// Returns how many there were before the empty one, which is the last.
+/// Returns the number of blocks before the empty one, which is the last.
 fn skip_blocks(rest: &mut Rest) -> Option<usize> {
     let mut count = 0;
     loop {
@@ -284,7 +285,8 @@ fn skip_blocks(rest: &mut Rest) -> Option<usize> {
     }
 }
 
-/// Chunks: one image; or an extended header, and then one image of the same size or frames that lie on it.
+/// Reads a WebP, which is a sequence of chunks: an image; or an extended header followed by an image of the same size, or by
+/// frames within that size.
 fn webp(content: &[u8]) -> Option<(u32, u32)> {
     let mut riff = Rest(content);
     riff.take(4)?;
@@ -337,7 +339,7 @@ fn webp_chunk<'a>(rest: &mut Rest<'a>) -> Option<([u8; 4], &'a [u8])> {
     Some((kind, data))
 }
 
-/// The sides of what was compressed with losses, in a frame that needs no other, or without.
+/// Returns the width and height of a lossy key frame or of a lossless image.
 fn webp_image(kind: [u8; 4], data: &[u8]) -> Option<(u32, u32)> {
     let mut rest = Rest(data);
     match &kind {

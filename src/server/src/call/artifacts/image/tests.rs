@@ -1,4 +1,4 @@
-//! Images that Pillow has written, of five by three pixels, and what becomes of them.
+//! Tests with images of five by three pixels that Pillow has written, and with damaged copies of them.
 
 use proptest::collection::vec;
 use proptest::option;
@@ -7,7 +7,7 @@ use proptest::sample::{Index, select};
 
 use super::*;
 
-/// The MIME type, what it is a sample of, and the bytes.
+/// The MIME type, a description, and the bytes in hexadecimal.
 const SAMPLES: [(&str, &str, &str); 10] = [
     (
         "image/png",
