@@ -185,11 +185,17 @@ fn is_replaceable(definition: &Definition, file: &str) -> bool {
 /// Fails if the parameter of a file is not an identifier, or is taken.
 fn fields<'a>(id: &str, definition: &'a Definition) -> Result<Vec<Field<'a>>, ManifestError> {
     let refuse = |key: &str, reason: String| Err(ManifestError { key: format!("sandboxes.{id}.{key}"), reason });
-    let code = format!(
-        "Code to be stored in a file named `{}` and executed with the command `{}`.",
-        definition.entrypoint,
-        definition.command.join(" ")
-    );
+    let entrypoint = &definition.entrypoint;
+    let code = match &definition.command[..] {
+        // The tool's description says what an agent has to know of it.
+        [shell, option, _script] if shell == "sh" && option == "-c" => {
+            format!("Code to be stored in a file named `{entrypoint}` and run.")
+        }
+        command => {
+            let command = command.join(" ");
+            format!("Code to be stored in a file named `{entrypoint}` and executed with the command `{command}`.")
+        }
+    };
     let mut files = vec![("definition.entrypoint", definition.entrypoint.as_str(), code)];
     files.extend(
         definition

@@ -218,11 +218,15 @@ fn unsupported_definition_is_refused_by_its_key() {
             json!([{ "name": "a", "command": [], "deadline": 1 }]),
             "a service needs a name and a program in its command",
         ),
-        ("before", json!([{ "name": "a", "command": ["a"], "deadline": 0 }]), "a port or a deadline of a service is 0"),
+        (
+            "before",
+            json!([{ "name": "a", "command": ["a"], "deadline": 0 }]),
+            "the port and the deadline of a service must be at least 1",
+        ),
         (
             "before",
             json!([{ "name": "a", "command": ["a"], "deadline": 1, "logs": ["log"] }]),
-            "`logs` and `ready.file` of a service are absolute paths",
+            "`logs` and `ready.file` of a service must be absolute paths",
         ),
         (
             "before",
@@ -276,7 +280,7 @@ fn file_that_would_take_the_parameter_of_another_is_refused() {
 #[test]
 fn manifest_of_another_format_is_refused_with_both_numbers() {
     let error = refusal("portable", "/format", |format| *format = json!(2));
-    assert_eq!(error, "format: it is 2, and this version reads format 1");
+    assert_eq!(error, "format: it is 2, but this version reads format 1");
 }
 
 #[test]

@@ -5,8 +5,8 @@ use super::support::Home;
 #[test]
 fn toolchain_with_its_own_prefix_is_shown_whole() {
     let home = Home::new();
-    home.program("sdk/go1.24/bin/go").file("sdk/go1.24/src/runtime/proc.go", "").file("sdk/go1.23/VERSION", "");
-    assert_eq!(home.shown("go", &["sdk/go1.24/bin"]), ["sdk/go1.24"]);
+    home.program("sdk/node24/bin/node").file("sdk/node24/include/node/node.h", "").file("sdk/node22/VERSION", "");
+    assert_eq!(home.shown("javascript", &["sdk/node24/bin"]), ["sdk/node24"]);
 }
 
 #[test]

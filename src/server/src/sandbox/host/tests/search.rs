@@ -61,11 +61,11 @@ fn old_java_gets_a_source_option_or_is_refused() {
 fn unsupported_shim_is_refused_with_its_nature() {
     let home = Home::new();
     home.link("a/node", "../b/node").link("b/node", "../a/node");
-    home.program("snap/bin/snap").link("snap/bin/go", "snap");
+    home.program("snap/bin/snap").link("snap/bin/node", "snap");
     home.script("shims/node", "exec something else");
     // A loop of links is not a file, and so is not even a candidate.
     assert!(home.error("javascript", &["a"]).contains("is not in"));
-    assert!(home.error("go", &["snap/bin"]).contains("a link to snap"));
+    assert!(home.error("javascript", &["snap/bin"]).contains("a link to snap"));
     assert!(home.error("javascript", &["shims"]).contains("a script of an unknown version manager"));
 }
 
