@@ -1,4 +1,4 @@
-//! Replaces halves of characters in JSON. Valid JSON has none, and afterwards a JSON parser finds none.
+//! Replaces lone surrogates in JSON. Valid JSON has none, and afterwards a JSON parser finds none.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
