@@ -244,12 +244,10 @@ fn lines_with(log: &Path, words: &[String]) -> Vec<Vec<u8>> {
     let mut merged: Vec<(Vec<u8>, usize)> = Vec::new();
     let mut positions: HashMap<Vec<Vec<u8>>, usize> = HashMap::new();
     for line in matching {
-        match positions.get(&message(&line)) {
-            Some(position) => merged[*position].1 += 1,
-            None => {
-                positions.insert(message(&line), merged.len());
-                merged.push((line, 1));
-            }
+        let position = *positions.entry(message(&line)).or_insert(merged.len());
+        match merged.get_mut(position) {
+            Some((_, count)) => *count += 1,
+            None => merged.push((line, 1)),
         }
     }
     let describe = |(mut line, count): (Vec<u8>, usize)| {
