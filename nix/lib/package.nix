@@ -14,6 +14,7 @@ rust.build {
   cargoBuildFlags = rust.releaseFlags;
 
   env = {
+    # As for the libraries, which cargo would compile again otherwise.
     SANDBOX_MCP_LAUNCHER = lib.getExe rust.launcher;
     SANDBOX_MCP_MANIFEST = manifest;
   };

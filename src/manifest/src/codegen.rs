@@ -1,7 +1,7 @@
 //! Generates Rust source from the manifest. This is a pure function, run by build.rs and tested with golden files.
 //!
 //! The source consists of static data and of structs that implement `Arguments`, the trait of the server's `call/arguments.rs`,
-//! where all behaviour is written by hand. It imports its names from the server's `generated.rs`.
+//! where all behaviour is written by hand. It imports its names from the server's `table_prelude.rs`.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote};
@@ -33,7 +33,7 @@ pub fn generate(manifest: &Manifest) -> Result<String, ManifestError> {
     let sets = manifest.package_sets.iter().map(|(id, set)| package_set(id, set));
     let set_names = manifest.package_sets.keys().map(|id| set_name(id));
     let source = quote! {
-        use sandbox_server::generated::*;
+        use sandbox_server::table_prelude::*;
         use serde::Deserialize;
 
         /// The system that the environments are for; none when this server was built from the portable manifest.
@@ -139,7 +139,7 @@ impl Field<'_> {
             ParameterKind::Files => quote! { #ident: files.rest()?, },
             ParameterKind::Executor => quote! { #ident: None, },
             ParameterKind::Cache => quote! { #ident: false, },
-            ParameterKind::Packages => quote! { #ident: packages, },
+            ParameterKind::Packages => quote! { #ident, },
         }
     }
 

@@ -5,7 +5,6 @@
 
 use sandbox_server::call::catalog::Catalog;
 
-#[allow(clippy::redundant_field_names)] // It is generated.
 pub mod table {
     //! The arguments of every tool, and the tables of tools and packages.
     include!(concat!(env!("OUT_DIR"), "/table.rs"));

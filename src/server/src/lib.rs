@@ -74,12 +74,12 @@ pub mod cli;
 pub mod executor;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
-pub mod generated;
 pub mod mcp;
 pub mod network;
 pub mod nix;
 pub(crate) mod runner;
 pub mod sandbox;
+pub mod table_prelude;
 #[cfg(test)]
 mod testing;
 

@@ -50,7 +50,6 @@ pub fn catalog() -> &'static Catalog {
 mod portable {
     use super::Catalog;
 
-    #[allow(clippy::redundant_field_names)] // It is generated.
     mod table {
         include!(concat!(env!("OUT_DIR"), "/portable.rs"));
     }

@@ -26,7 +26,6 @@ macro_rules! tests {
     ($($name:path),* $(,)?) => { [$((stringify!($name), $name as TestFunction)),*] };
 }
 
-#[allow(clippy::redundant_field_names)] // It is generated.
 mod table {
     include!(concat!(env!("OUT_DIR"), "/portable.rs"));
 }
