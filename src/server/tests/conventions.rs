@@ -91,7 +91,8 @@ fn errors_tell_their_cause_in_display_only() {
                 attribute = line;
             }
             // thiserror returns a field of this name, or with this attribute, as the source.
-            let is_source = line.contains("#[source]") || (line.contains("source: ") && line.contains("Error"));
+            let has_field = line.starts_with("source: ") || line.contains(" source: ");
+            let is_source = line.contains("#[source]") || (has_field && line.contains("Error"));
             let is_passed_on = !line.contains("#[from]") || attribute == "#[error(transparent)]";
             let is_by_hand = line.contains("Error for ") && line.starts_with("impl std::error::");
             if is_source || !is_passed_on || is_by_hand {
