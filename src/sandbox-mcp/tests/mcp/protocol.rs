@@ -94,6 +94,33 @@ fn stateless_version_has_progress_and_cancellation_too() {
     sleeper.wait_for(0);
 }
 
+/// Subscribes to notifications, and returns the request's id once that is acknowledged.
+pub fn listen(server: &Server, notifications: Value) -> u64 {
+    let id = server.request("subscriptions/listen", stateless(object(json!({"notifications": notifications}))));
+    server.receive(|message| message["method"] == "notifications/subscriptions/acknowledged");
+    id
+}
+
+#[test]
+fn subscription_takes_what_the_server_announces() {
+    let server = Server::start(&[]);
+    let all = json!({"toolsListChanged": true, "promptsListChanged": true, "resourceSubscriptions": ["file:///a"]});
+    let id = server.request("subscriptions/listen", stateless(object(json!({"notifications": all}))));
+    let answer = server.receive(|message| message["method"] == "notifications/subscriptions/acknowledged");
+    assert_eq!(answer["params"]["notifications"], json!({"toolsListChanged": true}), "{answer}");
+
+    let call = object(json!({"name": "shell", "arguments": {"main_sh": "echo meanwhile"}}));
+    let reply = Reply(server.answer(server.request("tools/call", stateless(call))).expect("the call has a result"));
+    assert_eq!(reply.output(), "meanwhile\n");
+    server.notify("notifications/cancelled", json!({"requestId": id}));
+    listen(&server, json!({"toolsListChanged": true}));
+    assert_eq!(server.log(), "", "nothing of this is worth a warning");
+
+    server.close_input();
+    assert!(server.wait().success());
+    assert!(server.received().iter().all(|message| message["id"] != id), "a cancelled request has no response");
+}
+
 #[test]
 fn call_before_the_session_is_an_error_and_harmless() {
     let server = Server::start(&[]);

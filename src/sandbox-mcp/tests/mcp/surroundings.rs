@@ -6,11 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
-use crate::protocol::tools;
-use test_support::client::{SESSIONS, Server, program};
+use crate::protocol::{listen, tools};
+use test_support::client::{SESSIONS, Server, program, stateless};
 
 const NOBODY: u32 = 65534;
 
@@ -111,26 +111,48 @@ fn without_namespaces_and_nix_lists_are_true_from_the_first() {
     }
 }
 
-#[test]
-fn list_that_turns_out_otherwise_is_told_to_the_client() {
-    let Some(mut command) = without_namespaces_and_nix(&[]) else { return };
-    // A Nix that takes its time to fail.
+/// A server on a machine without namespaces, whose Nix takes its time to fail.
+fn with_a_slow_nix_that_fails() -> Option<(Server, TempDir)> {
+    let mut command = without_namespaces_and_nix(&[])?;
     let directory = tempfile::tempdir().expect("make a directory");
     let nix_store = directory.path().join("nix-store");
     fs::write(&nix_store, "#!/bin/sh\nsleep 8\nexit 1\n").expect("write a script");
     fs::set_permissions(&nix_store, fs::Permissions::from_mode(0o755)).expect("let it be run");
     let path = std::env::var("PATH").expect("a path");
     command.env("PATH", format!("{}:{path}", directory.path().display())).env("XDG_STATE_HOME", directory.path());
-    let server = Server::spawn(&mut command);
+    Some((Server::spawn(&mut command), directory))
+}
+
+fn has_pinned(tools: &[Value]) -> bool {
+    tools.iter().any(|tool| tool["description"].to_string().contains("`sandbox-mcp/"))
+}
+
+#[test]
+fn list_that_turns_out_otherwise_is_told_to_the_client() {
+    let Some((server, _directory)) = with_a_slow_nix_that_fails() else { return };
     assert_eq!(server.initialize(SESSIONS)["capabilities"]["tools"]["listChanged"], true);
-    let is_pinned =
-        |tools: &[Value]| tools.iter().any(|tool| tool["description"].to_string().contains("`sandbox-mcp/"));
-    if !is_pinned(&tools(&server)) {
+    if !has_pinned(&tools(&server)) {
         // It has no environments.
         return;
     }
     server.receive(|message| message["method"] == "notifications/tools/list_changed");
-    assert!(!is_pinned(&tools(&server)), "the list is that of the host");
+    assert!(!has_pinned(&tools(&server)), "the list is that of the host");
+}
+
+#[test]
+fn list_that_turns_out_otherwise_is_told_to_subscribers() {
+    let Some((server, _directory)) = with_a_slow_nix_that_fails() else { return };
+    let list = || {
+        let listed = server.answer(server.request("tools/list", stateless(Map::new()))).expect("the tools are listed");
+        listed["tools"].as_array().expect("a list").clone()
+    };
+    let subscription = listen(&server, json!({"toolsListChanged": true}));
+    if !has_pinned(&list()) {
+        return;
+    }
+    let changed = server.receive(|message| message["method"] == "notifications/tools/list_changed");
+    assert_eq!(changed["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"], subscription, "{changed}");
+    assert!(!has_pinned(&list()), "the list is that of the host");
 }
 
 /// Whether to be nobody: a store that root keeps without a daemon is closed to others.

@@ -1,5 +1,6 @@
 //! The MCP server: it maps MCP's requests to calls, and their outcomes to results.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,12 +11,12 @@ use rmcp::model::{
     CustomRequest, CustomResult, DiscoverResult, ErrorData, Implementation, InitializeRequestParams, InitializeResult,
     ListResourcesResult, ListToolsResult, MetaObject, PaginatedRequestParams, ProgressNotificationParam, ProgressToken,
     ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, Resource, ResourceContents,
-    ServerCapabilities, ServerConfig, Tool as McpTool, ToolAnnotations,
+    ServerCapabilities, ServerConfig, SubscriptionFilter, Tool as McpTool, ToolAnnotations,
 };
-use rmcp::service::{Peer, RequestContext};
+use rmcp::service::{Peer, RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler};
 use serde_json::{Map, Value};
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::{OnceCell, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -65,6 +66,8 @@ pub struct McpServer {
     structured_results: bool,
     /// What the instructions say of where programs run.
     on_host: Arc<OnceCell<ToolsOnHost>>,
+    /// Whether a list of tools was sent that has turned out otherwise since.
+    list_changed: watch::Sender<bool>,
 }
 
 /// The tools that run on this host's toolchains, as far as that was known when a client connected.
@@ -88,7 +91,14 @@ impl McpServer {
             let runner = runner.clone();
             async move { runner.settle().await }
         });
-        Self { runner, calls: TaskTracker::new(), shutdown, structured_results, on_host: Arc::default() }
+        Self {
+            runner,
+            calls: TaskTracker::new(),
+            shutdown,
+            structured_results,
+            on_host: Arc::default(),
+            list_changed: watch::Sender::new(false),
+        }
     }
 
     /// Finds out which tools run on this host's toolchains, for the instructions.
@@ -256,10 +266,15 @@ impl ServerHandler for McpServer {
         });
         if timeout(LIST_PATIENCE, &mut settled).await.is_err() {
             // Until it is known, Nix is expected to stand in for namespaces where those are missing.
+            let list_changed = self.list_changed.clone();
             tokio::spawn(async move {
                 if let Ok(false) = settled.await {
-                    // A client that is gone needs no list.
-                    let _ = context.peer.notify_tool_list_changed().await;
+                    list_changed.send_replace(true);
+                    // Clients without a session are told by their subscriptions.
+                    if context.peer.peer_info().is_some() {
+                        // A client that is gone needs no list.
+                        let _ = context.peer.notify_tool_list_changed().await;
+                    }
                 }
             });
         }
@@ -273,6 +288,30 @@ impl ServerHandler for McpServer {
             }
         }
         Ok(ListToolsResult { tools, ..Default::default() })
+    }
+
+    fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+        // rmcp leaves out what `get_info` does not announce.
+        Some(requested.clone())
+    }
+
+    async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        let mut list_changed = self.list_changed.subscribe();
+        let changes = async {
+            if context.accepted().tools_list_changed.is_some()
+                && list_changed.wait_for(|changed| *changed).await.is_ok()
+            {
+                // A client that is gone needs no list.
+                let _ = context.sink().notify_tool_list_changed().await;
+            }
+            pending::<()>().await;
+        };
+        tokio::select! {
+            () = changes => {}
+            () = context.cancelled() => {}
+            () = self.shutdown.cancelled() => {}
+        }
+        Ok(())
     }
 
     async fn list_resources(
