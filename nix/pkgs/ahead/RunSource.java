@@ -154,7 +154,7 @@ final class RunSource {
     private static ClassTree choose(CompilationUnitTree unit) {
         List<ClassTree> types = types(unit);
         if (types.isEmpty()) return null;
-        List<ClassTree> able = types.stream().filter(RunSource::hasMain).collect(Collectors.toList());
+        List<ClassTree> able = types.stream().filter(type -> hasMain(unit, type)).collect(Collectors.toList());
         if (able.isEmpty() || able.contains(types.get(0))) return types.get(0);
         return able.stream().filter(RunSource::isPublic).findFirst().orElse(able.get(0));
     }
@@ -164,13 +164,14 @@ final class RunSource {
     }
 
     /** Whether it declares a main method that can be called: one that is not static needs an object of the type. */
-    private static boolean hasMain(ClassTree type) {
+    private static boolean hasMain(CompilationUnitTree unit, ClassTree type) {
         boolean isAbstract = has(type.getModifiers(), javax.lang.model.element.Modifier.ABSTRACT);
         boolean hasObjects = type.getKind() != Tree.Kind.INTERFACE && !isAbstract;
         boolean isInterface = type.getKind() == Tree.Kind.INTERFACE;
         for (Tree member : type.getMembers()) {
-            if (!(member instanceof MethodTree) || !isMain((MethodTree) member)) continue;
+            if (!(member instanceof MethodTree) || !isMain((MethodTree) member, unit, type)) continue;
             ModifiersTree modifiers = ((MethodTree) member).getModifiers();
+            if (has(modifiers, javax.lang.model.element.Modifier.PRIVATE)) continue;
             boolean isStatic = has(modifiers, javax.lang.model.element.Modifier.STATIC);
             boolean isPublic = isInterface || has(modifiers, javax.lang.model.element.Modifier.PUBLIC);
             if (HAS_INSTANCE_MAINS ? isStatic || hasObjects : isStatic && isPublic) return true;
@@ -182,22 +183,30 @@ final class RunSource {
         return modifiers.getFlags().contains(wanted);
     }
 
-    private static boolean isMain(MethodTree method) {
+    private static boolean isMain(MethodTree method, CompilationUnitTree unit, ClassTree type) {
         if (!method.getName().contentEquals("main") || !"void".equals(String.valueOf(method.getReturnType()))) return false;
         if (method.getParameters().isEmpty()) return HAS_INSTANCE_MAINS;
         Tree first = method.getParameters().get(0).getType();
         return method.getParameters().size() == 1
             && first instanceof ArrayTypeTree
-            && ((ArrayTypeTree) first).getType().toString().matches("(java\\.lang\\.)?String");
+            && isString(((ArrayTypeTree) first).getType().toString(), unit, type);
     }
 
-    /** With arguments before without, of the type itself before inherited. */
+    /** Whether this names the type of texts, and not one of the file's own. */
+    private static boolean isString(String name, CompilationUnitTree unit, ClassTree type) {
+        if (!name.equals("String")) return name.equals("java.lang.String");
+        Stream<? extends Tree> declared = Stream.concat(unit.getTypeDecls().stream(), type.getMembers().stream());
+        return declared.noneMatch(tree -> tree instanceof ClassTree && ((ClassTree) tree).getSimpleName().contentEquals("String"));
+    }
+
+    /** With arguments before without, of the type itself before inherited; private ones are none. */
     private static Method mainOf(Class<?> type) {
         Class<?>[][] all = HAS_INSTANCE_MAINS ? new Class<?>[][] {{String[].class}, {}} : new Class<?>[][] {{String[].class}};
         for (Class<?>[] parameters : all) {
             for (Class<?> owner = type; owner != null; owner = owner.getSuperclass()) {
                 try {
-                    return owner.getDeclaredMethod("main", parameters);
+                    Method main = owner.getDeclaredMethod("main", parameters);
+                    if (!Modifier.isPrivate(main.getModifiers())) return main;
                 } catch (NoSuchMethodException exception) {
                     continue;
                 }

@@ -27,6 +27,9 @@ directory = os.environ.get("OUT", "/sandbox/out")
 _LONGEST_SIDE = 8000
 _LARGEST_FILE = 3_000_000
 
+# Dots per inch, below which letters can hardly be read.
+_LOWEST_RESOLUTION = 30
+
 
 class FigureManager(FigureManagerBase):
     _file = None
@@ -65,26 +68,39 @@ def _picture(figure):
     resolution = rcParams["savefig.dpi"]
     if resolution == "figure":
         resolution = figure.dpi
+    bounds = _bounds_if_tight(figure)
+    width, height = figure.get_size_inches() if bounds is None else bounds.size
     # Drawing it too large first could take more memory than there is.
-    resolution = min(resolution, _LONGEST_SIDE / max(figure.get_size_inches()))
+    resolution = min(resolution, _LONGEST_SIDE / max(width, height))
     content = None
     while True:
         picture = io.BytesIO()
         try:
             # Some canvases have a way of their own to a PNG, by way of LaTeX.
-            figure.savefig(picture, format="png", dpi=resolution, backend="agg")
+            figure.savefig(picture, format="png", dpi=resolution, backend="agg", bbox_inches=bounds)
         except (RuntimeError, ValueError):
             # Letters can become too small to be drawn: then whoever gets the picture is told that it is too large.
             if content is None:
                 raise
             return content
         content = picture.getvalue()
-        # The header begins with the sides, which `savefig.bbox` may have made other than the figure's.
+        # The header begins with the sides.
         longest_side = max(struct.unpack_from(">II", content, 16))
         excess = max(longest_side / _LONGEST_SIDE, math.sqrt(len(content) / _LARGEST_FILE))
         if excess <= 1:
             return content
         resolution *= 0.95 / excess
+
+
+def _bounds_if_tight(figure):
+    """What `savefig.bbox` saves of the figure, in inches: all that was drawn, unless that is too far outside."""
+    if rcParams["savefig.bbox"] != "tight":
+        return None
+    figure.draw_without_rendering()
+    everything = figure.get_tightbbox().padded(rcParams["savefig.pad_inches"])
+    longest_side = max(everything.width, everything.height)
+    is_legible = longest_side <= _LONGEST_SIDE / _LOWEST_RESOLUTION
+    return everything if is_legible else figure.bbox_inches
 
 
 def _unused_file():
