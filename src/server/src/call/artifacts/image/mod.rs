@@ -107,13 +107,20 @@ fn png(content: &[u8]) -> Option<(u32, u32)> {
         return None;
     }
     let mut has_palette = colour != 3;
-    // The first bytes of the compressed pixels, which may be split between chunks anywhere.
+    // The first bytes of the compressed pixels, which may be split between chunks anywhere, but are not interrupted.
     let mut pixels = Vec::new();
+    let mut last = *b"IHDR";
     loop {
         let chunk = png_chunk(&mut rest)?;
+        let before = std::mem::replace(&mut last, chunk.kind);
         match &chunk.kind {
-            b"PLTE" => has_palette = true,
-            b"IDAT" if !has_palette => return None,
+            b"PLTE" => {
+                if !matches!(chunk.data.len(), 3..=768) || chunk.data.len() % 3 != 0 || !pixels.is_empty() {
+                    return None;
+                }
+                has_palette = true;
+            }
+            b"IDAT" if !has_palette || before != *b"IDAT" && !pixels.is_empty() => return None,
             b"IDAT" => pixels.extend(chunk.data.iter().take(2 - pixels.len().min(2))),
             b"IEND" => {
                 return (is_zlib(&pixels) && chunk.data.is_empty() && rest.0.is_empty()).then_some((width, height));
@@ -174,38 +181,122 @@ fn jpeg(content: &[u8]) -> Option<(u32, u32)> {
     const END: u8 = 0xd9;
     const HUFFMAN_TABLES: u8 = 0xc4;
     const QUANTIZATION_TABLES: u8 = 0xdb;
+    const PROGRESSIVE: u8 = 0xc2;
     let mut rest = Rest(content.strip_prefix(b"\xff\xd8")?);
-    let mut sides = None;
+    let mut frame = None;
     let (mut has_huffman, mut has_quantization, mut has_scan) = (false, false, false);
     loop {
         match jpeg_marker(&mut rest)? {
             // Cameras append more images to the first.
-            END => return sides.filter(|_| has_scan),
+            END => return frame.filter(|_| has_scan).map(|frame: JpegFrame| frame.sides),
             // Baseline, extended and progressive frames, which every decoder supports.
-            0xc0..=0xc2 => {
-                let mut header = Rest(jpeg_segment(&mut rest)?);
-                let (precision, height, width) = (header.byte()?, header.big_u16()?, header.big_u16()?);
-                let components = header.byte()?;
-                let is_whole = header.0.len() == usize::from(components) * 3;
-                if precision != 8 || !matches!(components, 1 | 3 | 4) || !is_whole || sides.is_some() {
+            marker @ 0xc0..=0xc2 => {
+                if frame.is_some() {
                     return None;
                 }
-                sides = Some((u32::from(width), u32::from(height)));
+                frame = Some(jpeg_frame(jpeg_segment(&mut rest)?, marker == PROGRESSIVE)?);
             }
             // Other kinds of frames, a second image, or a reserved marker.
             0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf | 0xd8 | 0x00..=0x01 => return None,
-            HUFFMAN_TABLES => has_huffman |= !jpeg_segment(&mut rest)?.is_empty(),
-            QUANTIZATION_TABLES => has_quantization |= !jpeg_segment(&mut rest)?.is_empty(),
+            HUFFMAN_TABLES => has_huffman |= are_huffman_tables(jpeg_segment(&mut rest)?)?,
+            QUANTIZATION_TABLES => has_quantization |= are_quantization_tables(jpeg_segment(&mut rest)?)?,
             START_OF_SCAN if !has_huffman || !has_quantization => return None,
             START_OF_SCAN => {
-                sides?;
-                jpeg_segment(&mut rest)?;
+                check_scan(jpeg_segment(&mut rest)?, frame.as_ref()?)?;
                 has_scan = true;
                 skip_scan(&mut rest);
             }
             _ => drop(jpeg_segment(&mut rest)?),
         }
     }
+}
+
+/// The number of tables of a kind that a JPEG can have.
+const JPEG_TABLES: u8 = 4;
+
+/// The header of a JPEG's frame.
+struct JpegFrame {
+    sides: (u32, u32),
+    is_progressive: bool,
+    /// The id of each component.
+    components: Vec<u8>,
+}
+
+fn jpeg_frame(header: &[u8], is_progressive: bool) -> Option<JpegFrame> {
+    let mut rest = Rest(header);
+    let (precision, height, width) = (rest.byte()?, rest.big_u16()?, rest.big_u16()?);
+    let count = rest.byte()?;
+    if precision != 8 || !matches!(count, 1 | 3 | 4) || rest.0.len() != usize::from(count) * 3 {
+        return None;
+    }
+    let mut components = Vec::new();
+    for component in rest.0.chunks_exact(3) {
+        let (horizontal, vertical) = (component[1] >> 4, component[1] & 0xf);
+        if !matches!(horizontal, 1..=4) || !matches!(vertical, 1..=4) || component[2] >= JPEG_TABLES {
+            return None;
+        }
+        components.push(component[0]);
+    }
+    Some(JpegFrame { sides: (width.into(), height.into()), is_progressive, components })
+}
+
+/// Reads tables of codes, each of which has a kind, an id, the number of codes of each length, and the codes' values. Returns
+/// whether there is one.
+fn are_huffman_tables(segment: &[u8]) -> Option<bool> {
+    let mut rest = Rest(segment);
+    while !rest.0.is_empty() {
+        let kind = rest.byte()?;
+        let counts: [u8; 16] = rest.array()?;
+        let values: usize = counts.iter().map(|count| usize::from(*count)).sum();
+        // Codes that are longer than they need be leave room; more than there is room for is no code.
+        let mut room = 1_i32;
+        for count in counts {
+            room = room * 2 - i32::from(count);
+            if room < 0 {
+                return None;
+            }
+        }
+        if kind >> 4 > 1 || kind & 0xf >= JPEG_TABLES || !matches!(values, 1..=256) {
+            return None;
+        }
+        rest.take(values)?;
+    }
+    Some(!segment.is_empty())
+}
+
+/// Reads tables of 64 numbers, each of which has a precision and an id. Returns whether there is one.
+fn are_quantization_tables(segment: &[u8]) -> Option<bool> {
+    let mut rest = Rest(segment);
+    while !rest.0.is_empty() {
+        let kind = rest.byte()?;
+        if kind >> 4 > 1 || kind & 0xf >= JPEG_TABLES {
+            return None;
+        }
+        rest.take(64 << (kind >> 4))?;
+    }
+    Some(!segment.is_empty())
+}
+
+/// Checks the header of a scan: components of the frame with their tables, and which coefficients it has.
+fn check_scan(header: &[u8], frame: &JpegFrame) -> Option<()> {
+    let mut rest = Rest(header);
+    let count = rest.byte()?;
+    if !matches!(count, 1..=4) {
+        return None;
+    }
+    for _ in 0..count {
+        let [component, tables] = rest.array()?;
+        if !frame.components.contains(&component) || tables >> 4 >= JPEG_TABLES || tables & 0xf >= JPEG_TABLES {
+            return None;
+        }
+    }
+    let [first, last, _approximation] = rest.array()?;
+    // Only a progressive frame has its coefficients in parts: the first one is in scans of its own.
+    let are_coefficients = match frame.is_progressive {
+        true => first == 0 && last == 0 || first > 0 && first <= last && last < 64 && count == 1,
+        false => first == 0 && last == 63,
+    };
+    (are_coefficients && rest.0.is_empty()).then_some(())
 }
 
 fn jpeg_marker(rest: &mut Rest) -> Option<u8> {
@@ -300,15 +391,19 @@ fn webp(content: &[u8]) -> Option<(u32, u32)> {
     if kind != *b"VP8X" {
         return webp_image(kind, data).filter(|_| rest.0.is_empty());
     }
+    const ANIMATION: u8 = 2;
     let mut header = Rest(data);
-    header.take(4)?;
+    let [flags, ..] = header.array::<4>()?;
     let (width, height) = (header.little_u24()? + 1, header.little_u24()? + 1);
+    if !header.0.is_empty() {
+        return None;
+    }
     let mut has_pixels = false;
     while !rest.0.is_empty() {
         let (kind, data) = webp_chunk(&mut rest)?;
         match &kind {
             b"VP8 " | b"VP8L" => {
-                if webp_image(kind, data)? != (width, height) {
+                if has_pixels || flags & ANIMATION != 0 || webp_image(kind, data)? != (width, height) {
                     return None;
                 }
                 has_pixels = true;
@@ -318,7 +413,8 @@ fn webp(content: &[u8]) -> Option<(u32, u32)> {
                 let (left, top) = (frame.little_u24()? * 2, frame.little_u24()? * 2);
                 let (wide, high) = (frame.little_u24()? + 1, frame.little_u24()? + 1);
                 frame.take(4)?;
-                if left + wide > width || top + high > height || frame.0.is_empty() {
+                let is_inside = left + wide <= width && top + high <= height;
+                if flags & ANIMATION == 0 || !is_inside || webp_frame(frame)? != (wide, high) {
                     return None;
                 }
                 has_pixels = true;
@@ -327,6 +423,16 @@ fn webp(content: &[u8]) -> Option<(u32, u32)> {
         }
     }
     has_pixels.then_some((width, height))
+}
+
+/// Returns the width and height of the image of a frame, which may follow its transparency.
+fn webp_frame(mut rest: Rest) -> Option<(u32, u32)> {
+    loop {
+        let (kind, data) = webp_chunk(&mut rest)?;
+        if kind != *b"ALPH" {
+            return webp_image(kind, data);
+        }
+    }
 }
 
 fn webp_chunk<'a>(rest: &mut Rest<'a>) -> Option<([u8; 4], &'a [u8])> {
@@ -344,10 +450,12 @@ fn webp_image(kind: [u8; 4], data: &[u8]) -> Option<(u32, u32)> {
     let mut rest = Rest(data);
     match &kind {
         b"VP8 " => {
-            let [first, ..] = rest.array::<3>()?;
+            let tag = rest.little_u24()?;
             let starts = rest.array()? == [0x9d, 0x01, 0x2a];
             let [width, height] = [rest.little_u16()?, rest.little_u16()?].map(|side| u32::from(side & 0x3fff));
-            (first & 1 == 0 && starts && !rest.0.is_empty()).then_some((width, height))
+            // Behind the kind of frame, its version and whether it is shown stands the length of its first part.
+            let is_whole = matches!(usize::try_from(tag >> 5), Ok(first) if (1..=rest.0.len()).contains(&first));
+            (tag & 1 == 0 && starts && is_whole).then_some((width, height))
         }
         b"VP8L" => {
             let starts = rest.byte()? == 0x2f;

@@ -209,6 +209,44 @@ fn jpeg_tables_come_before_its_scan() {
 }
 
 #[test]
+fn jpeg_tables_and_headers_are_in_their_bounds() {
+    let jpeg = sample("jpeg");
+    let [frame, quantization, huffman, scan] =
+        [b"\xff\xc0", b"\xff\xdb", b"\xff\xc4", b"\xff\xda"].map(|marker| position(&jpeg, marker));
+    for (what, at, changed) in [
+        ("no sampling", frame + 11, &[0][..]),
+        ("sampling of fifteen", frame + 11, &[0xff]),
+        ("quantization table 9 of a component", frame + 12, &[9]),
+        ("a frame that is progressive, unlike its scan", frame + 1, &[0xc2]),
+        ("quantization table 9", quantization + 4, &[9]),
+        ("a Huffman table of the eighth kind", huffman + 4, &[0x77]),
+        ("more codes than there are", huffman + 5, &[0xff; 16]),
+        ("no codes", huffman + 5, &[0; 16]),
+        ("a scan of a component that is not there", scan + 5, &[9]),
+        ("a scan with Huffman table 9", scan + 6, &[0x90]),
+        ("a scan of no component", scan + 4, &[0]),
+        ("a scan without its parameters", scan + 2, &[0, 2]),
+        ("a part of the coefficients", scan + 8, &[1]),
+    ] {
+        assert_eq!(read(&with(jpeg.clone(), at, changed)), None, "{what}");
+    }
+}
+
+#[test]
+fn png_palette_and_pixels_are_in_one_piece() {
+    let palette = chunk(b"IHDR", &[0, 0, 0, 5, 0, 0, 0, 3, 8, 3, 0, 0, 0]);
+    let is_read = |parts: &[Vec<u8>]| read(&[PNG, &palette, &parts.concat(), &chunk(b"IEND", b"")].concat()).is_some();
+    let [pixels, more, text] = [(b"IDAT", ZLIB), (b"IDAT", b"\0"), (b"tEXt", b"a\0b")].map(|(kind, data)| chunk(kind, data));
+    let colours = |count| chunk(b"PLTE", &vec![7; count]);
+    assert!(is_read(&[colours(768), text.clone(), pixels.clone(), more.clone()]));
+    for count in [0, 4, 771, 3000] {
+        assert!(!is_read(&[colours(count), pixels.clone()]), "{count} bytes of colours");
+    }
+    assert!(!is_read(&[colours(3), pixels.clone(), text, more]), "an interruption");
+    assert!(!is_read(&[colours(3), pixels, colours(3)]), "colours behind the pixels");
+}
+
+#[test]
 fn gif_codes_begin_with_two_to_eight_bits() {
     let gif = sample("gif");
     let code_size = position(&gif, b"\x08\x0b");
@@ -263,11 +301,25 @@ fn webp_needs_pixels_of_the_size_that_it_claims() {
     let animated = sample("animated webp");
     let frame = position(&animated, b"ANMF") + 8;
     assert_eq!(read(&with(animated.clone(), frame, &[1])), None);
-    assert_eq!(read(&with(animated, 27, &[0x1f])).map(|image| image.height), Some(32), "frames may be smaller");
+    assert_eq!(read(&with(animated.clone(), 27, &[0x1f])).map(|image| image.height), Some(32), "frames may be smaller");
+    let image = position(&animated, b"VP8 ");
+    assert_eq!(read(&with(animated.clone(), image, b"JUNK")), None, "a frame without an image");
+    assert_eq!(read(&with(animated.clone(), 20, &[0])), None, "frames without a flag that says so");
     // A key frame is one that needs no other.
     assert_eq!(read(&with(sample("webp"), 20, &[0x71])), None);
     assert_eq!(read(&with(sample("lossless"), 20, &[0x2e])), None);
+    assert_eq!(read(&with(sample("webp"), 21, &[0xff, 0xff])), None, "a first part beyond the file");
     assert_eq!(read(b"RIFF\x24\0\0\0WAVEfmt "), None);
+    let chunk = |kind: &[u8; 4], data: &[u8]| [kind, &(data.len() as u32).to_le_bytes()[..], data].concat();
+    let is_read = |chunks: &[Vec<u8>]| {
+        let chunks = [b"WEBP", &chunks.concat()[..]].concat();
+        read(&chunk(b"RIFF", &chunks)).is_some()
+    };
+    let header = chunk(b"VP8X", &[0, 0, 0, 0, 4, 0, 0, 2, 0, 0]);
+    let image = sample("webp")[12..].to_vec();
+    assert!(is_read(&[header.clone(), image.clone()]));
+    assert!(!is_read(&[header, image.clone(), image.clone()]), "two images");
+    assert!(!is_read(&[chunk(b"VP8X", &[0, 0, 0, 0, 4, 0, 0, 2, 0, 0, 0, 0]), image]), "a header that is too long");
 }
 
 /// The beginning of a sample and any bytes, or a sample of which a few bytes were changed and the end is missing.
