@@ -59,6 +59,8 @@ impl IdFinder {
             return;
         }
         match byte {
+            // A batch: its messages are found as if they stood side by side.
+            b'[' if self.depth == 0 => {}
             b'{' | b'[' => {
                 self.depth += 1;
                 if self.depth > 1 {
@@ -125,7 +127,10 @@ mod tests {
 
     #[test]
     fn ids_of_several_messages_are_found_in_their_order() {
-        assert_eq!(ids(r#"{"id":1,"method":"m"}{"id":2,"result":{}} [{"id":3}] {"id":4}"#), [json!(1), json!(4)]);
+        assert_eq!(
+            ids(r#"{"id":1,"method":"m"}{"id":2,"result":{}} [{"id":3}] {"id":4}"#),
+            [json!(1), json!(3), json!(4)]
+        );
     }
 
     #[test]

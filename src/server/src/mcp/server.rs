@@ -32,6 +32,7 @@ use crate::call::packages::NoPackages;
 use crate::call::stage::Stage;
 use crate::call::tool::Tool;
 use crate::mcp::answer::{self, Answer, Item};
+use crate::mcp::clients;
 use crate::mcp::description::description;
 use crate::mcp::instructions::{Mode, instructions};
 use crate::runner::{RunError, Runner};
@@ -122,9 +123,10 @@ impl McpServer {
         self.runner.finish().await;
     }
 
-    /// Returns whether there is a list of packages that clients may ask for.
+    /// Returns whether there is a list of packages that clients may ask for, and a tool that takes them.
     fn lists_packages(&self) -> bool {
-        self.runner.offered_options().packages.is_ok() && !package_list::is_empty()
+        let are_all_on_host = self.on_host.get().is_some_and(|on_host| on_host.names.len() == catalog().tools.len());
+        self.runner.offered_options().packages.is_ok() && !package_list::is_empty() && !are_all_on_host
     }
 
     /// Returns what a client is told of a tool whose programs run on this backend.
@@ -349,10 +351,14 @@ impl ServerHandler for McpServer {
             let message = format!("unknown tool `{}`: the tools are {names}", request.name);
             return Err(ErrorData::invalid_params(message, None));
         };
+        let client = context.client_info();
         let result = match tool.job(request.arguments.unwrap_or_default(), self.runner.offered_options()) {
             Err(error) => refusal(error.to_string()),
             Ok(job) => match self.call(tool, job, context).await {
-                Ok(answer) => content(answer, self.structured_results),
+                Ok(mut answer) => {
+                    answer.items = clients::acceptable(answer.items, client.as_ref());
+                    content(answer, self.structured_results)
+                }
                 Err(error) => {
                     tracing::warn!("tool `{}`: {error}", tool.sandbox.id);
                     refusal(error.to_string())

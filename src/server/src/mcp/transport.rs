@@ -4,6 +4,7 @@
 //! rmcp's own transport silently drops a line that is not JSON, and the client waits forever. Clients do write such lines:
 //! with an unpaired surrogate where they have cut a text, with NaN, or with unescaped control characters.
 
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,6 +27,8 @@ type Sending = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 /// A client's streams.
 pub struct Transport<R, W> {
     lines: Lines<R>,
+    /// The rest of a batch, whose messages are taken one by one.
+    batch: VecDeque<Vec<u8>>,
     /// `None` once it is closed.
     output: Arc<Mutex<Option<W>>>,
     /// Answers to send before anything else is read.
@@ -43,7 +46,8 @@ where
 {
     pub fn new(input: R, output: W, ended: CancellationToken) -> Self {
         let output = Arc::new(Mutex::new(Some(output)));
-        Self { lines: Lines::new(input, MAX_LINE_BYTES), output, answers: None, has_session: false, ended }
+        let lines = Lines::new(input, MAX_LINE_BYTES);
+        Self { lines, batch: VecDeque::new(), output, answers: None, has_session: false, ended }
     }
 
     /// Returns the next message, or `None` at the end of the input. Cancel-safe: nothing is lost if the future is dropped.
@@ -53,13 +57,20 @@ where
                 answers.await?;
                 self.answers = None;
             }
-            let Some(line) = self.lines.next().await? else { return Ok(None) };
+            let line = match self.batch.pop_front() {
+                Some(message) => Line::Whole(message),
+                None => match self.lines.next().await? {
+                    Some(line) => line,
+                    None => return Ok(None),
+                },
+            };
             match read(line) {
-                Ok(None) => {}
-                Ok(Some(message)) => {
+                Ok(Reading::Nothing) => {}
+                Ok(Reading::Batch(messages)) => self.batch = messages,
+                Ok(Reading::Message(message)) => {
                     self.has_session |= opens_session(&message);
-                    if self.has_session || matches!(message, JsonRpcMessage::Request(_)) {
-                        return Ok(Some(message));
+                    if self.has_session || matches!(*message, JsonRpcMessage::Request(_)) {
+                        return Ok(Some(*message));
                     }
                     tracing::debug!("ignored before `initialize`: {message:?}");
                 }
@@ -139,6 +150,17 @@ where
     }
 }
 
+/// What a line holds.
+#[derive(Debug)]
+enum Reading {
+    /// Nothing that is answered.
+    Nothing,
+    Message(Box<RxJsonRpcMessage<RoleServer>>),
+    /// Messages in an array, which clients of the version 2025-03-26 may send. Each is read and answered as if it had a line
+    /// of its own.
+    Batch(VecDeque<Vec<u8>>),
+}
+
 /// A line that is not a valid message.
 #[derive(Debug)]
 struct Unreadable {
@@ -164,8 +186,8 @@ impl Unreadable {
     }
 }
 
-/// Parses the message of a line. `None` if it is to be ignored.
-fn read(line: Line) -> Result<Option<RxJsonRpcMessage<RoleServer>>, Box<Unreadable>> {
+/// Parses a line.
+fn read(line: Line) -> Result<Reading, Box<Unreadable>> {
     let mut line = match line {
         Line::Whole(line) => line,
         Line::TooLong { length, ids } => {
@@ -175,12 +197,12 @@ fn read(line: Line) -> Result<Option<RxJsonRpcMessage<RoleServer>>, Box<Unreadab
         }
     };
     if trimmed(&line).is_empty() {
-        return Ok(None);
+        return Ok(Reading::Nothing);
     }
     match serde_json::from_slice(trimmed(&line)) {
         // rmcp also parses a request this way if it does not accept its id.
         Ok(JsonRpcMessage::Notification(_)) if has_id(trimmed(&line)) => {}
-        Ok(message) => return Ok(Some(message)),
+        Ok(message) => return checked(message),
         Err(_) => {}
     }
     let syntax = match serde_json::from_slice::<Value>(trimmed(&line)) {
@@ -196,6 +218,20 @@ fn read(line: Line) -> Result<Option<RxJsonRpcMessage<RoleServer>>, Box<Unreadab
     }
 }
 
+/// Refuses what rmcp would take for a request of the stateless protocol.
+fn checked(message: RxJsonRpcMessage<RoleServer>) -> Result<Reading, Box<Unreadable>> {
+    if let JsonRpcMessage::Request(request) = &message
+        && let ClientRequest::CustomRequest(custom) = &request.request
+        && custom.method == "initialize"
+    {
+        let error = "cannot read `initialize`: its `params` have `protocolVersion`, which is a string like \"2025-11-25\", \
+                     `capabilities`, which are an object, and `clientInfo`, which has a `name` and a `version`";
+        let ids = vec![serde_json::to_value(&request.id).unwrap_or_default()];
+        return Err(Box::new(Unreadable { ids, error: ErrorData::invalid_params(error, None) }));
+    }
+    Ok(Reading::Message(Box::new(message)))
+}
+
 fn has_id(message: &[u8]) -> bool {
     serde_json::from_slice::<Value>(message).is_ok_and(|message| message.get("id").is_some())
 }
@@ -206,15 +242,21 @@ fn trimmed(line: &[u8]) -> &[u8] {
     line.strip_prefix(BOM).unwrap_or(line).trim_ascii()
 }
 
-/// Returns the error for JSON that is not a message.
-fn no_message(value: Value) -> Result<Option<RxJsonRpcMessage<RoleServer>>, Box<Unreadable>> {
+/// Returns the messages of an array, or the error for JSON that is not a message.
+fn no_message(value: Value) -> Result<Reading, Box<Unreadable>> {
+    if let Value::Array(messages) = &value
+        && !messages.is_empty()
+        && messages.iter().all(Value::is_object)
+    {
+        return Ok(Reading::Batch(messages.iter().map(|message| message.to_string().into_bytes()).collect()));
+    }
     let is_method = value["method"].is_string();
     if is_method && value.get("id").is_none() {
         // A notification gets no answer.
-        return Ok(None);
+        return Ok(Reading::Nothing);
     }
     let error = if value.is_array() {
-        "cannot read an array of messages: send each in a line of its own"
+        "cannot read an array that is empty or has what is no message: send each message in a line of its own"
     } else {
         "cannot read a message: it is not JSON-RPC 2.0; a request has `jsonrpc`, which is \"2.0\", an `id`, which is a string \
          or an integer from -2^63 to 2^63-1, and a `method`"
@@ -276,8 +318,9 @@ mod tests {
     #[test]
     fn half_a_character_anywhere_in_a_request_is_replaced() {
         for params in [r#"{"name":"\ud83d"}"#, r#"{"\ude00":[{"a":"\ud83dx"}]}"#] {
-            let message = read(Line::Whole(request(params))).expect("it can be read").expect("it is a message");
-            let text = serde_json::to_string(&message).unwrap();
+            let reading = read(Line::Whole(request(params))).expect("it can be read");
+            let Reading::Message(message) = reading else { panic!("{reading:?} is no message") };
+            let text = serde_json::to_string(&*message).unwrap();
             assert!(text.contains('\u{fffd}'), "{text}");
         }
         // Other faults are still refused.
@@ -299,7 +342,8 @@ mod tests {
             ("{}", None),
             ("42", None),
             ("[]", None),
-            (r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, None),
+            ("[7]", None),
+            ("[[]]", None),
         ] {
             assert_eq!(refused(line.as_bytes()), Some((-32600, id)), "{line}");
         }
@@ -335,6 +379,28 @@ mod tests {
     #[test]
     fn byte_order_mark_and_a_carriage_return_are_passed_over() {
         let line = [b"\xef\xbb\xbf", &request("{}")[..], b"\r"].concat();
-        assert!(matches!(read(Line::Whole(line)), Ok(Some(_))));
+        assert!(matches!(read(Line::Whole(line)), Ok(Reading::Message(_))));
+    }
+
+    #[tokio::test]
+    async fn messages_of_an_array_are_read_one_by_one() {
+        let batch = r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}, {"id":2,"method":"ping"}, {"method":"x"},
+            {"jsonrpc":"2.0","id":"\ud83d","method":"ping"}]"#;
+        let (input, mut output) = (format!("{}\n", batch.replace('\n', " ")), Vec::new());
+        let mut transport = Transport::new(input.as_bytes(), tokio::io::sink(), CancellationToken::new());
+        while let Some(message) = transport.next().await.unwrap() {
+            output.push(serde_json::to_value(message).unwrap()["id"].clone());
+        }
+        // The second lacks the version of JSON-RPC.
+        assert_eq!(output, [json!(1), json!("\u{fffd}")]);
+        assert_eq!(refused(br#"{"id":2,"method":"ping"}"#), Some((-32600, Some(json!(2)))));
+    }
+
+    #[test]
+    fn initialize_that_cannot_be_read_is_refused_with_its_params() {
+        for params in ["{}", r#"{"protocolVersion":null}"#, r#"{"protocolVersion":7,"capabilities":{}}"#] {
+            let line = format!(r#"{{"jsonrpc":"2.0","id":5,"method":"initialize","params":{params}}}"#);
+            assert_eq!(refused(line.as_bytes()), Some((-32602, Some(json!(5)))), "{params}");
+        }
     }
 }

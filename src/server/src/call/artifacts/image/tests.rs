@@ -236,7 +236,8 @@ fn jpeg_tables_and_headers_are_in_their_bounds() {
 fn png_palette_and_pixels_are_in_one_piece() {
     let palette = chunk(b"IHDR", &[0, 0, 0, 5, 0, 0, 0, 3, 8, 3, 0, 0, 0]);
     let is_read = |parts: &[Vec<u8>]| read(&[PNG, &palette, &parts.concat(), &chunk(b"IEND", b"")].concat()).is_some();
-    let [pixels, more, text] = [(b"IDAT", ZLIB), (b"IDAT", b"\0"), (b"tEXt", b"a\0b")].map(|(kind, data)| chunk(kind, data));
+    let [pixels, more, text] =
+        [(b"IDAT", ZLIB), (b"IDAT", b"\0"), (b"tEXt", b"a\0b")].map(|(kind, data)| chunk(kind, data));
     let colours = |count| chunk(b"PLTE", &vec![7; count]);
     assert!(is_read(&[colours(768), text.clone(), pixels.clone(), more.clone()]));
     for count in [0, 4, 771, 3000] {
