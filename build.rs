@@ -6,9 +6,12 @@ use std::{env, fmt, fs};
 
 use nix_store::archive::{Archive, Paths};
 use sandbox_manifest::{Manifest, ManifestEnvironment, codegen};
+use sha2::{Digest, Sha256};
 
 /// The manifest to build from; without it, the portable one that holds no store paths.
 const MANIFEST: &str = "SANDBOX_MCP_MANIFEST";
+/// The number of bytes that are kept of the manifest's hash: servers are compared by it, also by people.
+const HASH_BYTES: usize = 16;
 const PORTABLE_MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../nix/manifest.json");
 
 fn main() {
@@ -41,11 +44,18 @@ fn sandboxes(output: &Path, archive: &Path) -> Result<(), String> {
     if let Some(system) = &manifest.system {
         check_derivations(&manifest, system, &compressed).map_err(|error| refuse(&error))?;
     }
+    println!("cargo::rustc-env=SANDBOX_MCP_MANIFEST_HASH={}", hash(&text));
     let source = codegen::generate(&manifest).map_err(|error| refuse(&error))?;
     let write =
         |to: &Path, bytes| fs::write(to, bytes).map_err(|error| format!("cannot write {}: {error}", to.display()));
     write(output, source.as_bytes())?;
     write(archive, &compressed)
+}
+
+/// Returns the hash of a manifest. It covers all that calls depend on except the launcher: the archive is named by what it is
+/// made from.
+fn hash(manifest: &str) -> String {
+    Sha256::digest(manifest)[..HASH_BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn check_derivations(manifest: &Manifest, system: &str, compressed: &[u8]) -> Result<(), String> {

@@ -21,7 +21,17 @@ let
       tool = import ./tool.nix definition;
     }) definitions;
   }
-  // (if derivations == null then { } else { archive = "${derivations}/archive"; });
+  // (
+    if derivations == null then
+      { }
+    else
+      {
+        archive = "${derivations}/archive";
+        nixpkgs =
+          # A set of packages that somebody has put together may lack it.
+          (pkgs.lib.trivial.revisionWithDefault or (default: default)) null;
+      }
+  );
 in
 pkgs.runCommand "sandbox-mcp-manifest.json"
   {

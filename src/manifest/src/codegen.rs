@@ -23,6 +23,7 @@ const FILES: &str = "files";
 /// Fails if names of sandboxes or parameters collide, or are not Rust identifiers.
 pub fn generate(manifest: &Manifest) -> Result<String, ManifestError> {
     let system = optional(manifest.system.as_deref().map(|system| quote!(#system)));
+    let nixpkgs = optional(manifest.nixpkgs.as_deref().map(|revision| quote!(#revision)));
     let structs = struct_names(manifest.sandboxes.keys())?;
     let tools = manifest.sandboxes.iter().zip(&structs).map(|((id, sandbox), name)| {
         // The definitions of the portable manifest name package sets that it does not have.
@@ -38,6 +39,9 @@ pub fn generate(manifest: &Manifest) -> Result<String, ManifestError> {
 
         /// The system that the environments are for; none when this server was built from the portable manifest.
         pub const SYSTEM: Option<&str> = #system;
+
+        /// The revision of nixpkgs that the environments are of, if Nix knew it.
+        pub const NIXPKGS: Option<&str> = #nixpkgs;
 
         #(#tools)*
 

@@ -35,6 +35,9 @@ pub struct Manifest {
     pub format: u64,
     /// The system of the derivations. `None` in the portable manifest, which holds no store paths.
     pub system: Option<String>,
+    /// The revision of nixpkgs that the environments are of, if Nix knew it.
+    #[serde(default)]
+    pub nixpkgs: Option<String>,
     /// The file that holds the derivations and their references, in the format of `nix_store::archive`. `None` in the portable
     /// manifest.
     #[serde(default)]

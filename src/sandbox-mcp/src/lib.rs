@@ -13,6 +13,8 @@ pub mod table {
 /// What the manifest gives this server.
 pub static CATALOG: Catalog = Catalog {
     system: table::SYSTEM,
+    nixpkgs: table::NIXPKGS,
+    manifest_hash: env!("SANDBOX_MCP_MANIFEST_HASH"),
     tools: table::TOOLS,
     package_sets: table::PACKAGE_SETS,
     archive: include_bytes!(concat!(env!("OUT_DIR"), "/archive")),

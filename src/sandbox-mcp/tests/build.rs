@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         |name, test: fn() -> Result<(), Failed>| Trial::test(name, test).with_ignored_flag(!built_here || !nix);
     let tests = vec![
         plain("good_manifest_gives_the_tool_table", good_manifest),
+        plain("hash_is_that_of_the_manifest_wherever_it_is", hash_of_content),
         plain("missing_manifest_is_an_error_that_names_it", missing_manifest),
         plain("invalid_json_is_an_error_that_names_the_line", no_json),
         plain("unknown_key_is_an_error_that_names_it_and_the_manifest", unknown_key),
@@ -138,6 +139,25 @@ fn good_manifest() -> Result<(), Failed> {
     let table = fs::read_to_string(build.directory.path().join("table.rs"))?;
     assert_eq!(table, include_str!("../../manifest/tests/codegen/portable.rs"));
     assert!(fs::read(build.directory.path().join("archive"))?.is_empty());
+    let hash = hash(&stdout)?;
+    assert!(hash.len() == 32 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()), "{hash}");
+    Ok(())
+}
+
+/// Returns the manifest's hash, as the build script gives it to the compiler.
+fn hash(stdout: &str) -> Result<String, Failed> {
+    let line = stdout.lines().find_map(|line| line.strip_prefix("cargo::rustc-env=SANDBOX_MCP_MANIFEST_HASH="));
+    Ok(line.ok_or_else(|| format!("no hash in {stdout}"))?.to_owned())
+}
+
+fn hash_of_content() -> Result<(), Failed> {
+    let hash_of = |manifest: &Value| hash(&String::from_utf8(Build::of(&manifest.to_string()).run().stdout)?);
+    let mut manifest = portable();
+    let first = hash_of(&manifest)?;
+    // The directory is another one each time.
+    assert_eq!(first, hash_of(&manifest)?);
+    manifest["sandboxes"]["shell"]["definition"]["timeout"] = json!(61);
+    assert_ne!(first, hash_of(&manifest)?);
     Ok(())
 }
 

@@ -59,9 +59,10 @@ fn key_order_of_manifest_does_not_change_the_source() {
         let reversed: serde_json::Map<_, _> = value[key].as_object().unwrap().clone().into_iter().rev().collect();
         reversed
     });
-    let (system, archive) = (&value["system"], &value["archive"]);
-    let other =
-        json!({ "packageSets": sets, "sandboxes": sandboxes, "archive": archive, "system": system, "format": 1 });
+    let [nixpkgs, system, archive] = ["nixpkgs", "system", "archive"].map(|key| &value[key]);
+    let other = json!({
+        "packageSets": sets, "sandboxes": sandboxes, "archive": archive, "nixpkgs": nixpkgs, "system": system, "format": 1
+    });
     assert_eq!(generate(&pinned), generate(&other.to_string()));
 }
 

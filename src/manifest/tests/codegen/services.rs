@@ -4,6 +4,8 @@ use sandbox_server::table_prelude::*;
 use serde::Deserialize;
 /// The system that the environments are for; none when this server was built from the portable manifest.
 pub const SYSTEM: Option<&str> = None;
+/// The revision of nixpkgs that the environments are of, if Nix knew it.
+pub const NIXPKGS: Option<&str> = None;
 /// The arguments of `shell`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]

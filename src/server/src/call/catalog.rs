@@ -13,6 +13,11 @@ use crate::call::tool::Tool;
 pub struct Catalog {
     /// The system that the environments are for; none if the server was built from the portable manifest.
     pub system: Option<&'static str>,
+    /// The revision of nixpkgs that the environments are of, if Nix knew it.
+    pub nixpkgs: Option<&'static str>,
+    /// The hash of the manifest, in hexadecimal digits. Servers that have it in common, and the launcher too, give the same
+    /// receipts.
+    pub manifest_hash: &'static str,
     /// Every tool, sorted by name.
     pub tools: &'static [Tool],
     /// Every set of packages that calls may ask for, sorted by id.
@@ -54,6 +59,12 @@ mod portable {
         include!(concat!(env!("OUT_DIR"), "/portable.rs"));
     }
 
-    pub static CATALOG: Catalog =
-        Catalog { system: table::SYSTEM, tools: table::TOOLS, package_sets: table::PACKAGE_SETS, archive: &[] };
+    pub static CATALOG: Catalog = Catalog {
+        system: table::SYSTEM,
+        nixpkgs: table::NIXPKGS,
+        manifest_hash: "of the tests",
+        tools: table::TOOLS,
+        package_sets: table::PACKAGE_SETS,
+        archive: &[],
+    };
 }

@@ -31,8 +31,14 @@ mod table {
 }
 
 /// The tools of the portable manifest: the walls of the machine are probed for what tools need.
-static CATALOG: Catalog =
-    Catalog { system: table::SYSTEM, tools: table::TOOLS, package_sets: table::PACKAGE_SETS, archive: &[] };
+static CATALOG: Catalog = Catalog {
+    system: table::SYSTEM,
+    nixpkgs: table::NIXPKGS,
+    manifest_hash: "of the tests",
+    tools: table::TOOLS,
+    package_sets: table::PACKAGE_SETS,
+    archive: &[],
+};
 
 fn main() -> ExitCode {
     CATALOG.install();
