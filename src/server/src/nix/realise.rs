@@ -16,7 +16,9 @@ use tokio::process::Command;
 use crate::call::catalog::catalog;
 use crate::call::definition::Environment;
 use crate::call::stage::{OnStage, Stage};
+use crate::nix::build_users;
 use crate::nix::realise_log::RealiseLog;
+use crate::nix::roots::Roots;
 use crate::nix::unpack::{UnpackError, Unpacker};
 use nix_store::store_path::{StorePath, StorePathError};
 
@@ -47,7 +49,7 @@ pub enum RealiseError {
     #[error(transparent)]
     Path(#[from] StorePathError),
     /// Nix failed, with its last lines.
-    #[error("nix-store --realise {path} failed ({status}):\n{lines}")]
+    #[error("nix-store --realise {path} failed ({status}):\n{lines}{}", build_users::remedy_of(.lines))]
     Nix { path: &'static str, status: String, lines: String },
 }
 
@@ -57,8 +59,8 @@ pub struct Realiser {
     nix_store: Option<PathBuf>,
     unpacker: Option<Unpacker>,
     search_path: Vec<PathBuf>,
-    /// The directory of the garbage collector's roots that keep environments alive; `None` without a home directory.
-    roots: Option<PathBuf>,
+    /// The roots that keep environments alive; `None` without a home directory.
+    roots: Option<Roots>,
 }
 
 impl Realiser {
@@ -82,8 +84,13 @@ impl Realiser {
             unpacker: nix_store.as_deref().map(|program| Unpacker::new(archive, program)),
             nix_store,
             search_path,
-            roots: state.map(|state| state.join("sandbox-mcp/gcroots")),
+            roots: state.map(|state| Roots::below(&state)),
         }
+    }
+
+    /// Returns the roots against the garbage collector; `None` without a home directory.
+    pub fn roots(&self) -> Option<&Roots> {
+        self.roots.as_ref()
     }
 
     /// Returns the nix-store program that is used.
@@ -116,7 +123,7 @@ impl Realiser {
         environment: &Environment,
         on_stage: OnStage<'_>,
     ) -> Result<(), RealiseError> {
-        let root = self.roots.as_ref().map(|roots| roots.join(root));
+        let root = self.roots.as_ref().map(|roots| roots.path(root));
         let present = Path::new(environment.out).exists();
         let rooted =
             root.as_ref().is_some_and(|root| fs::read_link(root).is_ok_and(|to| to == Path::new(environment.out)));

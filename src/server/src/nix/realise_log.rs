@@ -6,6 +6,9 @@ use std::collections::VecDeque;
 /// How many lines an error shows.
 const LAST_LINES: usize = 20;
 
+/// Begins a line that is no error: what Nix tries again, for one.
+const WARNING: &str = "warning: ";
+
 /// Counts what Nix has announced and begun.
 #[derive(Debug, Default)]
 pub struct RealiseLog {
@@ -59,11 +62,14 @@ impl RealiseLog {
         Some(line.to_owned())
     }
 
-    /// The last lines, from the first one that is an error, and after them those that came before.
+    /// The last lines, from the first one that is an error, and after them those that came before. Where there is an error,
+    /// warnings are left out.
     pub fn cause(self) -> String {
         let mut lines = Vec::from(self.last);
-        let error = lines.iter().position(|line| line.starts_with("error:")).unwrap_or_default();
-        lines.rotate_left(error);
+        if let Some(error) = lines.iter().position(|line| line.starts_with("error:")) {
+            lines.rotate_left(error);
+            lines.retain(|line| !line.starts_with(WARNING));
+        }
         lines.join("\n")
     }
 }
@@ -119,6 +125,15 @@ mod tests {
             ]
         );
         assert_eq!(cause, "configuring");
+    }
+
+    #[test]
+    fn cause_has_no_warnings_unless_there_is_nothing_else() {
+        let retry = "warning: error: unable to download 'https://cache.example/nix-cache-info': Couldn't resolve host name \
+                     (6); retrying in 261 ms";
+        let error = "error: the group 'nixbld' specified in 'build-users-group' does not exist";
+        assert_eq!(told(&[retry, retry, error]).1, error);
+        assert_eq!(told(&[retry]).1, retry);
     }
 
     #[test]
