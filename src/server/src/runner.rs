@@ -25,6 +25,7 @@ use crate::executor::{CallContext, ExecutorError, Executors, direct};
 use crate::nix::realise::{RealiseError, Realiser};
 use crate::sandbox::backend::Backend;
 use crate::sandbox::host::{self, HostError, Toolchain};
+use crate::sandbox::launch::LaunchError;
 use crate::sandbox::view::{View, ViewError};
 use crate::sandbox::view_cache::ViewCache;
 use nix_store::store_path::StorePathError;
@@ -96,6 +97,17 @@ pub enum PinnedRemedy {
     /// This machine can't use it.
     #[error("let this machine use the pinned environment: {}", .0.cause())]
     Machine(Box<Fallback>),
+}
+
+impl RunError {
+    /// Tells whether the call was not carried out because nobody wanted it any more.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(
+            self,
+            Self::Cancelled(_)
+                | Self::Executor(ExecutorError::Cancelled(_) | ExecutorError::Launch(LaunchError::Cancelled(_)))
+        )
+    }
 }
 
 impl From<NotPinned> for RunError {

@@ -1,6 +1,7 @@
 //! MCP: from lines on standard input to calls, and from outcomes to results.
 
 pub mod answer;
+pub(crate) mod call_log;
 mod clients;
 pub(crate) mod description;
 pub(crate) mod framing;

@@ -27,11 +27,13 @@ use crate::PROGRAM;
 use crate::call::catalog::catalog;
 use crate::call::job::Job;
 use crate::call::options::OfferedOptions;
+use crate::call::outcome::Outcome;
 use crate::call::package_list;
 use crate::call::packages::NoPackages;
 use crate::call::stage::Stage;
 use crate::call::tool::Tool;
 use crate::mcp::answer::{self, Answer, Item};
+use crate::mcp::call_log::CallLog;
 use crate::mcp::clients;
 use crate::mcp::description::description;
 use crate::mcp::instructions::{Mode, instructions};
@@ -160,8 +162,7 @@ impl McpServer {
         tool: &'static Tool,
         job: Job,
         context: RequestContext<RoleServer>,
-    ) -> Result<Answer, RunError> {
-        let seconds = self.runner.limit(&job).as_secs();
+    ) -> Result<Outcome, RunError> {
         let cancelled = self.shutdown.child_token();
         // If this future is dropped, the run below must not go on.
         let _guard = cancelled.clone().drop_guard();
@@ -182,10 +183,7 @@ impl McpServer {
             tokio::select! {
                 biased;
                 Some(stage) = stages.recv() => progress.enter(stage).await,
-                ended = &mut run => {
-                    let outcome = ended.map_err(|_| RunError::Panicked)??;
-                    return Ok(Answer::of(outcome, seconds));
-                }
+                ended = &mut run => return ended.map_err(|_| RunError::Panicked)?,
                 () = context.ct.cancelled(), if !cancelled.is_cancelled() => cancelled.cancel(),
                 _ = heartbeat.tick() => progress.beat().await,
             }
@@ -346,24 +344,34 @@ impl ServerHandler for McpServer {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
+        let log = CallLog::begin(&request.name);
         let Some(tool) = Tool::by_name(&request.name) else {
+            log.refused();
             let names = self.runner.available().await.join(", ");
             let message = format!("unknown tool `{}`: the tools are {names}", request.name);
             return Err(ErrorData::invalid_params(message, None));
         };
         let client = context.client_info();
         let result = match tool.job(request.arguments.unwrap_or_default(), self.runner.offered_options()) {
-            Err(error) => refusal(error.to_string()),
-            Ok(job) => match self.call(tool, job, context).await {
-                Ok(mut answer) => {
-                    answer.items = clients::acceptable(answer.items, client.as_ref());
-                    content(answer, self.structured_results)
+            Err(error) => {
+                log.refused();
+                refusal(error.to_string())
+            }
+            Ok(job) => {
+                let seconds = self.runner.limit(&job).as_secs();
+                match self.call(tool, job, context).await {
+                    Ok(outcome) => {
+                        log.ended(&outcome, seconds);
+                        let mut answer = Answer::of(outcome, seconds);
+                        answer.items = clients::acceptable(answer.items, client.as_ref());
+                        content(answer, self.structured_results)
+                    }
+                    Err(error) => {
+                        log.failed(&error);
+                        refusal(error.to_string())
+                    }
                 }
-                Err(error) => {
-                    tracing::warn!("tool `{}`: {error}", tool.sandbox.id);
-                    refusal(error.to_string())
-                }
-            },
+            }
         };
         Ok(result.into())
     }
@@ -375,6 +383,8 @@ impl ServerHandler for McpServer {
     ) -> Result<CustomResult, ErrorData> {
         // Requests that rmcp cannot parse arrive here, too.
         if request.method == CallToolRequestMethod::VALUE {
+            let name = request.params.as_ref().and_then(|params| params.get("name")?.as_str());
+            CallLog::begin(name.unwrap_or_default()).refused();
             let message = "a call of a tool has a `name`, which is a string, and `arguments`, which are an object";
             return Err(ErrorData::invalid_params(message, None));
         }

@@ -75,7 +75,8 @@ where
                     tracing::debug!("ignored before `initialize`: {message:?}");
                 }
                 Err(unreadable) => {
-                    tracing::warn!("{}", unreadable.error.message);
+                    // It is the client's mistake, and the client is told.
+                    tracing::info!("{}", unreadable.error.message);
                     let answers = unreadable.answers().iter().map(encoded).collect::<Result<Vec<_>, _>>()?;
                     self.answers = Some(Box::pin(write(self.output.clone(), answers.concat())));
                 }

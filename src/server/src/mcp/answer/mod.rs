@@ -91,7 +91,7 @@ pub fn reason(ending: Ending, deadline_seconds: u64) -> Option<String> {
 }
 
 /// `signal 9 (SIGKILL)`.
-fn signal_name(number: i32) -> String {
+pub(crate) fn signal_name(number: i32) -> String {
     let name = match number {
         1 => "SIGHUP",
         2 => "SIGINT",
