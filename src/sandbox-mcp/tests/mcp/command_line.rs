@@ -188,7 +188,8 @@ fn completions_and_man_pages_are_printed() {
         let output = sandbox_mcp(arguments, "");
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         let printed = text(&output.stdout);
-        assert!(printed.contains(part) && printed.contains("doctor"), "{arguments:?}: {printed}");
+        assert!(printed.contains(part), "{arguments:?}: {printed}");
+        assert!(printed.contains("doctor") && printed.contains("roots"), "{arguments:?}: {printed}");
     }
 }
 
@@ -197,7 +198,7 @@ fn man_with_a_directory_writes_a_page_for_each_command() {
     let directory = tempfile::tempdir().expect("make a directory");
     let path = directory.path().to_str().expect("a path of UTF-8");
     assert_eq!(sandbox_mcp(&["man", path], "").status.code(), Some(0));
-    for page in ["sandbox-mcp.1", "sandbox-mcp-run.1"] {
+    for page in ["sandbox-mcp.1", "sandbox-mcp-run.1", "sandbox-mcp-roots.1"] {
         assert!(directory.path().join(page).is_file(), "{page}");
     }
     assert_eq!(sandbox_mcp(&["man", "/no/such/directory"], "").status.code(), Some(125));
@@ -223,11 +224,12 @@ fn list_names_every_tool_and_below_why_some_cannot_run() {
         tools(&Server::ready(&[])).iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect();
     let output = text(&sandbox_mcp(&["list"], "").stdout);
     let (can, cannot) = output.split_once("\n\nCannot run here").unwrap_or((&output, ""));
+    // Below a title each.
     let names = |lines: &str| -> Vec<String> {
-        lines.lines().map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect()
+        lines.lines().skip(1).map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect()
     };
     assert_eq!(names(can), listed, "{output}");
-    let mut every = [names(can), names(cannot).into_iter().skip(1).collect()].concat();
+    let mut every = [names(can), names(cannot)].concat();
     every.sort();
     assert_eq!(every, EVERY, "{output}");
 }

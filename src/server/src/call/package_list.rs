@@ -22,6 +22,11 @@ pub fn tools_with(name: &str) -> Vec<&'static str> {
     tools(|set| find(set, name).is_some())
 }
 
+/// Returns the tools whose calls may ask for the packages of a set.
+pub fn tools_of(set: &'static PackageSet) -> Vec<&'static str> {
+    tools(|other| std::ptr::eq(set, other))
+}
+
 fn tools(is_meant: impl Fn(&'static PackageSet) -> bool) -> Vec<&'static str> {
     let takes = |sets: &[&'static PackageSet]| sets.iter().any(|set| is_meant(set));
     catalog().tools.iter().filter(|tool| takes(tool.sandbox.package_sets)).map(|tool| tool.sandbox.id).collect()
@@ -34,7 +39,7 @@ pub fn markdown() -> String {
          tool has anyway.\n"
     );
     for set in catalog().package_sets {
-        let tools = tools(|other| std::ptr::eq(*set, other));
+        let tools = tools_of(set);
         let tools = if tools.len() == catalog().tools.len() { "all tools".to_owned() } else { tools.join(", ") };
         // What is written to a string always succeeds.
         let _ = write!(text, "\n## {}, for {tools}\n\n", set.description);

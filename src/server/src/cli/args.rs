@@ -9,9 +9,12 @@ use clap::builder::{FalseyValueParser, OsStr, Resettable};
 use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::PROGRAM;
+use crate::call::catalog::Catalog;
 use crate::call::choice::{self, ExecutorChoice, Remote};
 use crate::call::options::OfferedOptions;
 use crate::call::packages::NoPackages;
+use crate::cli::logging::LogFormat;
+use crate::cli::server_info::ServerInfo;
 use crate::runner::Options;
 
 /// Runs code for AI agents in pinned Nix environments, isolated by Linux namespaces.
@@ -27,10 +30,10 @@ pub struct CommandLine {
     #[arg(long, conflicts_with = "stdio")]
     pub build: bool,
     /// Do nothing: sandboxes are compiled in. Kept for older configurations.
-    #[arg(long, conflicts_with_all = ["stdio", "build"])]
+    #[arg(long, conflicts_with_all = ["stdio", "build"], hide_short_help = true)]
     pub pull: bool,
     /// Do nothing. Kept for older configurations, which use it with --pull.
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub force: bool,
     /// Return each result's data as structured content, and give each tool an output schema, for programs that read
     /// them. Many agents then show their model neither images nor files. Without this option, the data is in the result's
@@ -42,6 +45,18 @@ pub struct CommandLine {
         overrides_with = "structured_results"
     )]
     pub structured_results: bool,
+    /// How the log on standard error is written: as text, or as a JSON object in each line.
+    ///
+    /// A call is one line. The variable SANDBOX_MCP_LOG says what is logged, as levels (`warn`) and targets with levels (`sandbox_mcp::call=off`).
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        env = "SANDBOX_MCP_LOG_FORMAT",
+        default_value = "text",
+        global = true,
+        overrides_with = "log_format"
+    )]
+    pub log_format: LogFormat,
     #[command(flatten)]
     pub settings: Settings,
     #[command(subcommand)]
@@ -51,14 +66,17 @@ pub struct CommandLine {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a tool, with its output and exit status as those of this process.
+    ///
+    /// The exit status is the program's own. Otherwise it is 124 if its time was over, 125 if the call was not carried out, 128+N
+    /// if signal N ended the program, 137 if it reached its limit of memory or processes, and 2 if this command line is wrong.
     Run {
         /// Name of the tool, as `list` shows it.
         tool: String,
         /// Files for the sandbox. The first one is the code to run, under any name; `-` reads it from standard input.
         #[arg(required = true)]
         files: Vec<PathBuf>,
-        /// A package to add to the tool's environment, as `packages` lists it. Can be repeated.
-        #[arg(short, long = "package", value_name = "PACKAGE")]
+        /// A package to add to the tool's environment, as `packages` lists it. Can be repeated, or several with commas between.
+        #[arg(short, long = "package", value_name = "PACKAGE", value_delimiter = ',')]
         packages: Vec<String>,
         /// Directory for the files that the program leaves in $OUT. It is created if it does not exist.
         #[arg(long, value_name = "DIRECTORY")]
@@ -74,7 +92,7 @@ pub enum Command {
         #[arg(required = true)]
         files: Vec<PathBuf>,
         /// A package, as for `run`.
-        #[arg(short, long = "package", value_name = "PACKAGE")]
+        #[arg(short, long = "package", value_name = "PACKAGE", value_delimiter = ',')]
         packages: Vec<String>,
         /// Write the derivation and the call's files into one file instead, which `reproduce` reads on another machine, and
         /// `nix-store --import`, too.
@@ -90,20 +108,50 @@ pub enum Command {
         /// Files for the sandbox, as for `run`.
         files: Vec<PathBuf>,
         /// A package, as for `run`.
-        #[arg(short, long = "package", value_name = "PACKAGE")]
+        #[arg(short, long = "package", value_name = "PACKAGE", value_delimiter = ',')]
         packages: Vec<String>,
     },
     /// List the tools that can be called on this machine, and why others cannot.
     List {
+        /// Print one JSON object: `server`, and of each tool in `tools` whether it is `available`, and the `reason` if not.
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         settings: Settings,
     },
-    /// List the packages that a call may ask for, in Markdown.
-    Packages,
-    /// Report what this machine offers, what is missing, and how to get it.
+    /// List the packages that a call may ask for, in Markdown. The exit status is 1 if there are none.
+    Packages {
+        /// Print one JSON object instead: `server`, and the `packages` of each set in `sets`.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Report what this machine offers, what is missing, and how to get it. The exit status is 0 if everything that this server
+    /// offers can be had here, and 1 otherwise.
     Doctor {
+        /// Print one JSON object: `server`, `works`, and in `sections` the `findings`, each with its `state`: `ok`, `missing`,
+        /// `unneeded` or `broken`.
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         settings: Settings,
+    },
+    /// List what keeps environments and packages from Nix's garbage collector, or let it go.
+    ///
+    /// Each environment and each package that a call has used has a link in sandbox-mcp/gcroots below $XDG_STATE_HOME, so that
+    /// it is not fetched again after a garbage collection. A later call makes a dropped one again.
+    Roots {
+        /// Drop the roots that are named, or all. `nix-collect-garbage` or `nix store gc` frees the space then.
+        #[arg(long, requires = "which")]
+        drop: bool,
+        /// All roots.
+        #[arg(long, requires = "drop", group = "which", conflicts_with = "names")]
+        all: bool,
+        /// Names of roots to drop, as this command lists them.
+        #[arg(value_name = "NAME", requires = "drop", group = "which")]
+        names: Vec<String>,
+        /// Print one JSON object: the `directory`, and in `roots` the ones that there are, or that were dropped.
+        #[arg(long)]
+        json: bool,
     },
     /// Print a script that completes the command line in a shell.
     Completions {
@@ -190,8 +238,13 @@ pub struct Settings {
 
 impl CommandLine {
     /// Reads this process's command line, and ends it if that is none. A variable that is empty is none, as if it were unset.
-    pub fn read() -> Self {
-        let matches = without_empty_variables(Self::command()).get_matches();
+    pub fn read(catalog: &Catalog) -> Self {
+        let mut command = without_empty_variables(Self::command());
+        // What it says takes a moment to find out.
+        if env::args_os().any(|argument| argument == "--version") {
+            command = command.long_version(&*ServerInfo::of(catalog).line().leak());
+        }
+        let matches = command.get_matches();
         Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 }

@@ -5,11 +5,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::runtime;
-use tracing_subscriber::EnvFilter;
 
 use crate::call::catalog::Catalog;
-use crate::call::package_list;
 use crate::mcp::stdio;
+use crate::nix::realise::Realiser;
 use crate::runner::{Options, Runner};
 
 mod args;
@@ -17,11 +16,17 @@ mod build_all;
 mod doctor;
 mod generated;
 mod list;
+mod logging;
+mod output;
+mod packages;
 mod reproduce;
+mod roots;
 mod run;
+mod server_info;
 mod surroundings;
 
 use args::{Command, CommandLine, Settings};
+use roots::Dropped;
 use run::CliCall;
 
 /// How long the runtime waits for its threads: a blocked read of standard input must not keep the process alive.
@@ -31,11 +36,13 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(200);
 pub fn main(catalog: &'static Catalog) -> ExitCode {
     catalog.install();
     surroundings::settle();
-    let line = CommandLine::read();
-    log_to_stderr(if line.command.is_some() { "warn" } else { "info,rmcp=warn" });
+    let line = CommandLine::read(catalog);
+    logging::begin(line.command.is_none(), line.log_format);
     match line.command {
-        Some(Command::List { settings }) => block_on(async { list::run(&Runner::new(settings.options())).await }),
-        Some(Command::Packages) => packages(),
+        Some(Command::List { settings, json }) => {
+            block_on(async { list::run(&Runner::new(settings.options()), json).await })
+        }
+        Some(Command::Packages { json }) => packages::run(json),
         Some(Command::Run { tool, files, packages, out, settings }) => {
             // After the one call nobody needs a sandbox.
             let options = Options { ready: Some(0), ..settings.options() };
@@ -49,7 +56,13 @@ pub fn main(catalog: &'static Catalog) -> ExitCode {
             let call = CliCall { tool: &tool, files: &files, packages: &packages };
             block_on(async { reproduce::run(call, Runner::new(line.settings.options())).await })
         }
-        Some(Command::Doctor { settings }) => block_on(async { doctor::run(&Runner::new(settings.options())).await }),
+        Some(Command::Doctor { settings, json }) => {
+            block_on(async { doctor::run(&Runner::new(settings.options()), json).await })
+        }
+        Some(Command::Roots { drop, all, names, json }) => {
+            let dropped = drop.then_some(if all { Dropped::All } else { Dropped::Named(&names) });
+            roots::run(&Realiser::from_environment(), dropped, json)
+        }
         Some(Command::Completions { shell }) => generated::completions(shell),
         Some(Command::Man { directory }) => generated::man(directory.as_deref()),
         None if line.build => block_on(async { build_all::run(Runner::new(line.settings.options())).await }),
@@ -79,15 +92,6 @@ fn serve(settings: &Settings, structured_results: bool) -> ExitCode {
     })
 }
 
-fn packages() -> ExitCode {
-    if package_list::is_empty() {
-        eprintln!("This server has no packages: they come with pinned environments, and it was built without Nix.");
-        return ExitCode::FAILURE;
-    }
-    print!("{}", package_list::markdown());
-    ExitCode::SUCCESS
-}
-
 fn block_on(future: impl Future<Output = ExitCode>) -> ExitCode {
     // Calls wait for other processes, hardly ever for a thread of this one.
     let runtime = match runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
@@ -100,12 +104,4 @@ fn block_on(future: impl Future<Output = ExitCode>) -> ExitCode {
     let code = runtime.block_on(future);
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     code
-}
-
-/// Standard output is the protocol's or the program's. rmcp logs whole requests below the level of a warning.
-fn log_to_stderr(usual: &str) {
-    let asked = std::env::var("SANDBOX_MCP_LOG").ok().filter(|asked| !asked.is_empty());
-    let filter = asked.and_then(|asked| EnvFilter::try_new(asked).ok());
-    let filter = filter.unwrap_or_else(|| EnvFilter::new(usual));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false).init();
 }
