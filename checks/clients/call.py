@@ -23,13 +23,21 @@ server, node, inspector = sys.argv[1:]
 counts = {"passed": 0, "failed": 0, "skipped": 0}
 
 
-# Tools whose environment can't be had here, each in a line with the reason.
-SKIPPED = dict(line.split(": ", 1) for line in os.environ.get("SANDBOX_MCP_SKIPPED_TOOLS", "").splitlines())
+# What the server itself says of its tools on this machine: which it lists to clients, and why not the others.
+told = json.loads(subprocess.run([server, "list", "--json"], stdout=subprocess.PIPE, check=True).stdout)["tools"]
+LISTED = [tool["name"] for tool in told if tool["available"]]
+# Tools that can't run here, with the reason: those that the server does not list, and those whose environment can't be had, each
+# in a line.
+SKIPPED = {tool["name"]: tool["reason"] for tool in told if not tool["available"]} | dict(
+    line.split(": ", 1) for line in os.environ.get("SANDBOX_MCP_SKIPPED_TOOLS", "").splitlines()
+)
 
 
 def main():
     # The first case of every tool says hello.
     cases = {path.stem: yaml.safe_load(path.read_text())[0]["arguments"] for path in sorted(CASES.glob("*.yaml"))}
+    every = sorted(tool["name"] for tool in told)
+    count("list --json", None if every == sorted(cases) else f"the tools are {every} instead of {sorted(cases)}")
     for era in ("legacy", "modern"):
         with_inspector(era, cases)
     for era in ("legacy", "auto", "2026-07-28"):
@@ -46,8 +54,8 @@ def count(name, problem):
     print(f"{name}: {what}" + (f": {problem}" if problem else ""), flush=True)
 
 
-def problem_of_list(names, cases):
-    return None if sorted(names) == sorted(cases) else f"the tools are {names} instead of {sorted(cases)}"
+def problem_of_list(names):
+    return None if sorted(names) == sorted(LISTED) else f"the tools are {names} instead of {sorted(LISTED)}"
 
 
 def problem_of_call(is_error, text, data):
@@ -77,7 +85,7 @@ def with_inspector(era, cases):
     # What it finds in the schemas is written there, grave or not.
     problem = listed.stderr.strip() or None
     if problem is None:
-        problem = problem_of_list([tool["name"] for tool in json.loads(listed.stdout)["result"]["tools"]], cases)
+        problem = problem_of_list([tool["name"] for tool in json.loads(listed.stdout)["result"]["tools"]])
     count(f"inspector, {era}: tools/list --strict", problem)
     for tool, arguments in cases.items():
         if tool in SKIPPED:
@@ -104,7 +112,7 @@ async def with_python_and(arguments, era, cases):
     parameters = StdioServerParameters(command=server, args=arguments)
     async with Client(parameters, mode=era, read_timeout_seconds=SECONDS) as client:
         tools = (await client.list_tools()).tools
-        count(f"{name}: tools/list", problem_of_list([tool.name for tool in tools], cases))
+        count(f"{name}: tools/list", problem_of_list([tool.name for tool in tools]))
         for tool, arguments in cases.items():
             if tool in SKIPPED:
                 count(f"{name}: {tool}", SKIPPED[tool])
