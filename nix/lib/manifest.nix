@@ -27,9 +27,8 @@ let
     else
       {
         archive = "${derivations}/archive";
-        nixpkgs =
-          # A set of packages that somebody has put together may lack it.
-          (pkgs.lib.trivial.revisionWithDefault or (default: default)) null;
+        # A set of packages that somebody has put together may lack the function.
+        nixpkgs = (pkgs.lib.trivial.revisionWithDefault or (default: default)) null;
       }
   );
 in

@@ -1,5 +1,7 @@
 //! Tests of realising with this machine's Nix: a .drv becomes a valid path that the garbage collector keeps.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -16,11 +18,12 @@ use tempfile::TempDir;
 
 type RealiseTest = fn() -> Result<(), Failed>;
 
-const TESTS: [(&str, RealiseTest); 11] = [
+const TESTS: [(&str, RealiseTest); 12] = [
     ("derivation_is_realised_and_its_lines_reported", derivation_is_realised_and_its_lines_reported),
     ("realised_environment_has_a_gc_root", realised_environment_has_a_gc_root),
     ("rooted_environment_needs_no_nix", rooted_environment_needs_no_nix),
     ("failing_build_reports_the_last_lines_of_nix", failing_build_reports_the_last_lines_of_nix),
+    ("nix_with_nobody_to_build_as_is_told_with_the_remedy", nix_with_nobody_to_build_as_is_told_with_the_remedy),
     ("content_with_another_hash_is_refused_with_both", content_with_another_hash_is_refused_with_both),
     ("derivations_of_the_archive_are_added_and_realised", derivations_of_the_archive_are_added_and_realised),
     ("derivations_are_added_by_command_without_a_daemon", derivations_are_added_by_command_without_a_daemon),
@@ -162,6 +165,31 @@ fn failing_build_reports_the_last_lines_of_nix() -> Result<(), Failed> {
     check(text.contains("this is why") && text.contains(environment.drv), &text)?;
     let cause = text.lines().nth(1).unwrap_or_default();
     check(cause.starts_with("error: "), format!("not with its cause: {text}"))
+}
+
+/// The longest that a refusal may be which a model reads, in bytes.
+const SHORT: usize = 600;
+
+fn nix_with_nobody_to_build_as_is_told_with_the_remedy() -> Result<(), Failed> {
+    // The machine's Nix, with a configuration of its own, in which a cache that is out of reach is tried again and again.
+    let settings = "build-users-group = no-such-group\nsubstituters = http://127.0.0.1:9\ndownload-attempts = 3";
+    let real = search_path().into_iter().map(|directory| directory.join("nix-store")).find(|path| path.is_file());
+    let real = real.ok_or("there is no nix-store")?;
+    let programs = tempfile::tempdir()?;
+    let script = format!("#!/bin/sh\nNIX_CONFIG='{settings}' exec {} \"$@\"\n", real.display());
+    fs::write(programs.path().join("nix-store"), script)?;
+    fs::set_permissions(programs.path().join("nix-store"), Permissions::from_mode(0o755))?;
+    let environment = instantiate("echo ok > $out")?;
+    let (realiser, _state) = realiser_with(vec![programs.path().to_owned()], &[])?;
+    match realise(&realiser, &environment) {
+        // Other users than root build as themselves, or have a daemon build.
+        Ok(_) => check(!rustix::process::geteuid().is_root(), "root has built as a group that does not exist"),
+        Err(error) => {
+            let text = error.to_string();
+            let is_told = text.contains("no-such-group") && text.contains("set `build-users-group =`");
+            check(is_told && !text.contains("warning:") && text.len() < SHORT, text)
+        }
+    }
 }
 
 fn content_with_another_hash_is_refused_with_both() -> Result<(), Failed> {

@@ -4,7 +4,7 @@ pub(crate) mod build_users;
 pub(crate) mod closure;
 pub(crate) mod exported;
 pub mod realise;
-mod realise_log;
+pub(crate) mod realise_log;
 pub mod receipt;
 pub mod roots;
 pub mod run_derivation;

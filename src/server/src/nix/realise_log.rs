@@ -9,6 +9,12 @@ const LAST_LINES: usize = 20;
 /// Begins a line that is no error: what Nix tries again, for one.
 const WARNING: &str = "warning: ";
 
+/// Tells whether a line says that Nix tries something again: after an error, no more than the last of these would matter, and that
+/// one says something else.
+pub fn is_retry(line: &str) -> bool {
+    line.contains("; retrying in ")
+}
+
 /// Counts what Nix has announced and begun.
 #[derive(Debug, Default)]
 pub struct RealiseLog {

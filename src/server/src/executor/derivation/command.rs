@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Built, Log, NixRunError, Remote, failure};
 use crate::call::file::File;
+use crate::nix::realise_log::is_retry;
 use crate::nix::run_derivation::{RunDerivation, builder_node, builder_path, files_node};
 use nix_store::export::Export;
 use nix_store::nar::Node;
@@ -94,7 +95,9 @@ impl NixCommands {
                 while let Ok(Some(line)) = stderr.next_segment().await {
                     let line = String::from_utf8_lossy(&line).into_owned();
                     log.line(&line);
-                    lines.push(line);
+                    if !is_retry(&line) {
+                        lines.push(line);
+                    }
                     let excess = lines.len().saturating_sub(ERROR_LINES);
                     lines.drain(..excess);
                 }

@@ -11,6 +11,7 @@ use nix_store::store_path::{STORE, StorePath, StorePathError};
 use thiserror::Error;
 
 use super::ADD_TIMEOUT;
+use crate::nix::build_users::remedy_of;
 
 /// Why a job was not carried out to its end.
 #[derive(Debug, Error)]
@@ -25,13 +26,13 @@ pub enum NixRunError {
     Path(#[from] StorePathError),
     #[error("{0}, or start the server with `--executor namespace`")]
     Unreachable(UnreachableNix),
-    #[error(transparent)]
-    Daemon(#[from] DaemonError),
+    #[error("{0}{}", remedy_of(&.0.to_string()))]
+    Daemon(DaemonError),
     /// The command failed, with its last lines.
-    #[error("cannot {operation}: {reason}")]
+    #[error("cannot {operation}: {reason}{}", remedy_of(.reason))]
     Command { operation: &'static str, reason: String },
     /// There was no build, or the builder refused.
-    #[error("Nix did not realise {derivation}: {reason}")]
+    #[error("Nix did not realise {derivation}: {reason}{}", remedy_of(.reason))]
     Build { derivation: StorePath, reason: String },
     /// The disk of the store is full. Nix's own words say so in many ways, or not at all.
     #[error(
@@ -69,6 +70,12 @@ pub enum NixRunError {
          finds what else is damaged"
     )]
     Damaged { path: &'static StorePath },
+}
+
+impl From<DaemonError> for NixRunError {
+    fn from(error: DaemonError) -> Self {
+        Self::Daemon(error)
+    }
 }
 
 impl From<ReachError> for NixRunError {

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::call::stage::{OnStage, Stage};
+use crate::nix::realise_log::is_retry;
 use nix_store::protocol::{ActivityKind, Event};
 
 /// Begins a line of the command nix-store that waits for a lock or a builder.
@@ -130,6 +131,9 @@ impl<'a> Log<'a> {
     }
 
     fn keep(&mut self, line: String) {
+        if is_retry(&line) {
+            return;
+        }
         if self.last.len() == ERROR_LINES {
             self.last.pop_front();
         }
