@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
+use textwrap::WordSplitter::NoHyphenation;
 
 /// Returns the width of the terminal in columns; `None` if standard output is none, where nothing is cut or wrapped.
 pub fn width() -> Option<usize> {
@@ -40,7 +41,7 @@ pub fn wrap(text: &str, indent: usize, width: Option<usize>) -> String {
     let below = " ".repeat(indent);
     let wrapped = |line: &str| match width {
         Some(width) if width >= indent + MIN_COLUMN => {
-            let options = textwrap::Options::new(width - indent).break_words(false);
+            let options = textwrap::Options::new(width - indent).break_words(false).word_splitter(NoHyphenation);
             textwrap::wrap(line, options).iter().map(ToString::to_string).collect()
         }
         _ => vec![line.to_owned()],

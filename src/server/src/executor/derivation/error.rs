@@ -26,7 +26,7 @@ pub enum NixRunError {
     Path(#[from] StorePathError),
     #[error("{0}, or start the server with `--executor namespace`")]
     Unreachable(UnreachableNix),
-    #[error("{0}{}", remedy_of(&.0.to_string()))]
+    #[error("{error}{remedy}", error = .0, remedy = remedy_of(&.0.to_string()))]
     Daemon(DaemonError),
     /// The command failed, with its last lines.
     #[error("cannot {operation}: {reason}{}", remedy_of(.reason))]
