@@ -1,6 +1,7 @@
 //! The loop over all sandboxes of a launcher: takes calls, gives each a sandbox, watches the sandboxes, and clears them
 //! away.
 
+use std::cmp::Reverse;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use sandbox_plan::{CALL_SIZE, Ending, Failure, Report, Usage};
 
 use crate::pool::ReadyPool;
+use crate::processors::ProcessorLoad;
 use crate::sandbox::{CallDescriptors, SandboxInstance, send_report};
 use crate::sys::{self, Wait};
 use crate::template::SandboxTemplate;
@@ -147,11 +149,13 @@ impl<'server> Keeper<'server> {
     pub fn begin(&mut self, descriptors: CallDescriptors) {
         self.pool.called(&self.sandboxes);
         let idle = self.sandboxes.iter().filter(|sandbox| sandbox.is_idle());
-        let best = idle.max_by_key(|sandbox| sandbox.ready).map(|sandbox| sandbox.pid);
+        let load = self.load();
+        let calls = |sandbox: &SandboxInstance| load.calls_on(sandbox.processors.as_deref().unwrap_or_default());
+        let best = idle.max_by_key(|sandbox| (sandbox.ready, Reverse(calls(sandbox)))).map(|sandbox| sandbox.pid);
         if let Some(sandbox) = self.sandboxes.iter_mut().find(|sandbox| Some(sandbox.pid) == best) {
             return sandbox.give(descriptors);
         }
-        match SandboxInstance::start(&mut self.template, false) {
+        match SandboxInstance::start(&mut self.template, &load, false) {
             Ok(mut sandbox) => {
                 sandbox.give(descriptors);
                 self.sandboxes.push(sandbox);
@@ -160,9 +164,19 @@ impl<'server> Keeper<'server> {
         }
     }
 
+    /// Returns how many sandboxes stay on each processor.
+    fn load(&self) -> ProcessorLoad {
+        let mut load = ProcessorLoad::default();
+        for sandbox in &self.sandboxes {
+            load.add(sandbox.processors.as_deref().unwrap_or_default(), !sandbox.is_idle());
+        }
+        load
+    }
+
     /// Starts making a sandbox ahead of its call.
     fn make_ready(&mut self) {
-        match SandboxInstance::start(&mut self.template, true) {
+        let load = self.load();
+        match SandboxInstance::start(&mut self.template, &load, true) {
             Ok(sandbox) => self.sandboxes.push(sandbox),
             Err(_) => self.pool.pause(),
         }

@@ -108,7 +108,7 @@
 //! |---|---|---|
 //! | memory | the kernel kills, the manager names the limit | the manager adds up the memory of the processes, their page tables, their tmpfs and the capacity of their sockets, more often the closer they are to the limit; seccomp refuses memory that belongs to no process |
 //! | processes | the kernel refuses | RLIMIT_NPROC, which counts the sandbox's user namespace only |
-//! | processors | a quota, of which a tenth of a second can be saved up | sched_setaffinity, which seccomp keeps the program from changing |
+//! | processors | sched_setaffinity, and a quota should the program widen that | sched_setaffinity, which seccomp keeps the program from changing |
 //! | disk | the size and number of files of a tmpfs | the same |
 //! | open files, core dumps | rlimits | the same |
 //!
@@ -137,6 +137,7 @@ mod keeper;
 mod landlock;
 mod pool;
 mod privileges;
+mod processors;
 mod sandbox;
 mod services;
 mod steps;

@@ -17,6 +17,7 @@ use crate::cgroup::Group;
 use crate::descendants;
 use crate::fault::failed;
 use crate::init;
+use crate::processors::ProcessorLoad;
 use crate::sys::{self, Signal, Wait};
 use crate::template::{InitArguments, SandboxTemplate, map_users};
 
@@ -28,6 +29,8 @@ pub struct SandboxInstance {
     channel: UnixStream,
     received: Vec<u8>,
     pid_namespace: bool,
+    /// The processors that its programs stay on; `None` if they may use all.
+    pub processors: Option<Vec<usize>>,
     group: Group,
     /// Keeps its mount namespace. When the last reference to a mount namespace is dropped, the kernel waits for all
     /// processors. Without this descriptor, pid 1 would do so before its end can be seen.
@@ -67,16 +70,17 @@ pub struct CallDescriptors {
 
 impl SandboxInstance {
     /// Starts making a sandbox, `ahead` of its call or for a call that is waiting.
-    pub fn start(template: &mut SandboxTemplate, ahead: bool) -> Result<Self, Failure> {
+    /// Others load the processors as `load` says.
+    pub fn start(template: &mut SandboxTemplate, load: &ProcessorLoad, ahead: bool) -> Result<Self, Failure> {
         let (channel, keeper) = UnixStream::pair().map_err(failed("make a socket pair"))?;
         channel.set_nonblocking(true).map_err(failed("make a socket pair"))?;
+        let processors = template.next_processors(load)?;
         let group = template.groups.make(template.made)?;
-        let processors = template.next_processors();
         let cloned = sys::clone_process(template.at_clone).map_err(failed("make the sandbox's namespaces"));
         let (pid, pidfd) = match cloned {
             Ok(Some(child)) => child,
             Ok(None) => {
-                let arguments = template.take_init_arguments(ahead, processors);
+                let arguments = template.take_init_arguments(ahead, processors.clone());
                 enter(arguments, &group, keeper, &template.null);
             }
             Err(failure) => {
@@ -92,6 +96,7 @@ impl SandboxInstance {
             channel,
             received: Vec::new(),
             pid_namespace,
+            processors,
             group,
             namespace: None,
             scratch: None,

@@ -83,7 +83,7 @@ impl StepRunner {
             }
             Step::Bind { source, target } => tree.bind(source, target),
             Step::Proc { target } => tree.proc(target),
-            Step::Mask { hidden, read_only } => tree.mask(hidden, read_only),
+            Step::Mask { hidden, replaced, read_only } => tree.mask(hidden, replaced, read_only),
             Step::Setting { name, value } => set(name, value),
             Step::Device { path } => tree.device(path),
             Step::Directory { path, mode, owned } => tree.directory(path, *mode, *owned),

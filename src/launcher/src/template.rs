@@ -7,6 +7,7 @@ use sandbox_plan::{Failure, Identity, Namespace, SandboxEnvironment};
 
 use crate::cgroup::Groups;
 use crate::fault::failed;
+use crate::processors::ProcessorLoad;
 use crate::sys;
 
 /// What all sandboxes of one keeper have in common.
@@ -19,8 +20,6 @@ pub struct SandboxTemplate {
     /// The namespaces that pid 1 makes itself, because creating these is slow and would block the keeper's loop.
     by_pid_1: i32,
     pub groups: Groups,
-    /// The processors that the launcher may use.
-    processors: Vec<usize>,
     pub null: File,
     /// The number of sandboxes that were made so far.
     pub made: u64,
@@ -43,19 +42,15 @@ impl SandboxTemplate {
         let all = environment.namespaces.iter().fold(0, |all, namespace| all | clone_flag(*namespace));
         let at_clone = all & (libc::CLONE_NEWUSER | libc::CLONE_NEWPID);
         let null = File::open("/dev/null").map_err(failed("open /dev/null"))?;
-        let processors = sys::processors().map_err(failed("count the processors"))?;
-        Ok(Self { environment, sole_user, at_clone, by_pid_1: all & !at_clone, groups, processors, null, made: 0 })
+        Ok(Self { environment, sole_user, at_clone, by_pid_1: all & !at_clone, groups, null, made: 0 })
     }
 
-    /// Returns the processors of the next sandbox, chosen so that it shares them with as few others as possible. `None`
-    /// if it may use all.
-    pub fn next_processors(&self) -> Option<Vec<usize>> {
-        let count = self.environment.watch.processors? as usize;
-        if count >= self.processors.len() {
-            return None;
-        }
-        let all = self.processors.iter().cycle();
-        Some(all.skip(self.made as usize * count % self.processors.len()).take(count).copied().collect())
+    /// Returns the processors of the next sandbox, beside others that load the processors so. They are among those that
+    /// this process may use just now, which can change. `None` if the sandbox may use all of them.
+    pub fn next_processors(&self, load: &ProcessorLoad) -> Result<Option<Vec<usize>>, Failure> {
+        let Some(count) = self.environment.watch.processors else { return Ok(None) };
+        let allowed = sys::processors().map_err(failed("count the processors"))?;
+        Ok(load.choose(count as usize, &allowed, sys::current_processor()))
     }
 
     /// Takes the arguments of a sandbox's first process out of this copy of the template, which the process has for

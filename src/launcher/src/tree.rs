@@ -14,7 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 
-use sandbox_plan::{Directory, Failure, Step};
+use sandbox_plan::{Directory, Failure, Replacement, Step};
 
 use crate::fault::failed;
 use crate::sys;
@@ -80,7 +80,7 @@ impl Tree {
 
     /// Carries out [`Step::Mask`], after the pivot: files are hidden by what the sandbox has already. Most paths cost
     /// one system call.
-    pub fn mask(&mut self, hidden: &[PathBuf], read_only: &[PathBuf]) -> io::Result<()> {
+    pub fn mask(&mut self, hidden: &[PathBuf], replaced: &[Replacement], read_only: &[PathBuf]) -> io::Result<()> {
         let mut empty: Option<CString> = None;
         for path in hidden {
             let path = c_string(path.as_os_str().as_bytes())?;
@@ -96,6 +96,13 @@ impl Tree {
                     }
                 },
                 result => result?,
+            }
+        }
+        for Replacement { path, by } in replaced {
+            let [path, by] = [path, by].map(|path| c_string(path.as_os_str().as_bytes()));
+            match sys::bind(&by?, &path?) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
             }
         }
         for path in read_only {

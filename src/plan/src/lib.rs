@@ -15,6 +15,7 @@ pub mod machine;
 mod message;
 mod phrase;
 pub mod plan;
+pub mod processors;
 pub mod record;
 pub mod seccomp;
 pub mod variables;
@@ -106,7 +107,7 @@ pub struct Alarm {
     pub limit: Limit,
 }
 
-/// Limits that the launcher enforces by looking at a sandbox again and again. `None` if there is no such limit.
+/// Limits that the launcher enforces by itself. `None` if there is no such limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Watch {
     /// Bytes of memory of all its processes, with their page tables, and of each tmpfs made by [`Step::Scratch`].
@@ -119,7 +120,8 @@ pub struct Watch {
     /// Whether the kernel does not enforce the limit on processes, so that the launcher kills a sandbox that exceeds
     /// it.
     pub ends_forks: bool,
-    /// Number of processors. Different sandboxes get different ones.
+    /// Number of processors, which a control group may bound as well: programs start as many threads as they have
+    /// processors. Different sandboxes get different ones.
     pub processors: Option<u32>,
 }
 
@@ -188,10 +190,11 @@ pub enum Step {
     Proc {
         target: PathBuf,
     },
-    /// Hides files and directories of a proc file system, and makes others read-only. Paths that this kernel does not
-    /// have are passed over.
+    /// Hides files and directories of a proc file system, puts others of the sandbox's own files in their place, and
+    /// makes others read-only. Paths that this kernel does not have are passed over.
     Mask {
         hidden: Vec<PathBuf>,
+        replaced: Vec<Replacement>,
         read_only: Vec<PathBuf>,
     },
     /// Writes a setting of the kernel that belongs to one of the sandbox's namespaces (`user/max_user_namespaces`), by
@@ -280,6 +283,14 @@ impl Route {
     pub fn contains(&self, address: Ipv4Addr) -> bool {
         (self.network.to_bits() ^ address.to_bits()).leading_zeros() >= self.prefix.into()
     }
+}
+
+/// A file that [`Step::Mask`] puts in the place of another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Replacement {
+    pub path: PathBuf,
+    /// A file of the sandbox.
+    pub by: PathBuf,
 }
 
 /// One place where a [`Step::Scratch`] appears.

@@ -73,7 +73,7 @@ impl Controlled {
             socket: (!self.memory).then(|| buffers.capacity()),
             processes: (!self.processes).then_some(resources.processes),
             ends_forks: !self.processes && is_root_of_the_machine(host_uid),
-            processors: (!self.processors).then_some(resources.cpu),
+            processors: Some(resources.cpu),
         }
     }
 }

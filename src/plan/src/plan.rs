@@ -8,9 +8,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::machine::{Controlled, Machine, SocketBuffers, kernel_bounds_pids};
+use crate::processors::ProcessorFiles;
 use crate::seccomp;
 use crate::view::{Bind, Link};
-use crate::{Call, Directory, Namespace, Plan, Program, Resource, Route, SandboxEnvironment, ServiceSpec, Step};
+use crate::{
+    Call, Directory, Namespace, Plan, Program, Replacement, Resource, Route, SandboxEnvironment, ServiceSpec, Step,
+};
 
 /// The specification of a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,6 +166,10 @@ pub fn plan(definition: &SandboxSpec, binds: &[Bind], links: &[Link], machine: M
 pub fn environment(definition: &SandboxSpec, binds: &[Bind], links: &[Link], machine: Machine) -> SandboxEnvironment {
     let mut namespaces =
         vec![Namespace::User, Namespace::Mount, Namespace::Pid, Namespace::Ipc, Namespace::Uts, Namespace::Cgroup];
+/// Files of /proc that count processors, each with the sandbox's own file that replaces it.
+const CPUINFO: [&str; 2] = ["/proc/cpuinfo", "/run/sandbox/cpuinfo"];
+const STAT: [&str; 2] = ["/proc/stat", "/run/sandbox/stat"];
+
     if definition.has_own_network() {
         namespaces.push(Namespace::Network);
     }
@@ -237,6 +244,10 @@ fn etc(definition: &SandboxSpec) -> Vec<(PathBuf, String)> {
             ),
         ),
         ("/etc/group".into(), format!("root:x:0:\n{user}:x:{USER}:\nnogroup:x:{NOBODY}:\n")),
+    let ProcessorFiles { cpuinfo, stat } = ProcessorFiles::of_this_machine(definition.resources.cpu);
+    for ([_, path], content) in [(CPUINFO, cpuinfo), (STAT, stat)] {
+        steps.push(Step::File { path: path.into(), content: content.into_bytes(), mode: 0o444, owned: false });
+    }
         ("/etc/hostname".into(), format!("{}\n", definition.id)),
         ("/etc/nsswitch.conf".into(), "passwd: files\ngroup: files\nhosts: files dns\n".into()),
     ];
@@ -307,7 +318,8 @@ fn sandbox_steps(
     steps.push(set("user/max_inotify_instances", INOTIFY_INSTANCES.to_string()));
     steps.push(set("user/max_inotify_watches", INOTIFY_WATCHES.to_string()));
     let below_proc = |names: &[&str]| names.iter().map(|name| Path::new("/proc").join(name)).collect();
-    steps.push(Step::Mask { hidden: below_proc(&HIDDEN), read_only: below_proc(&READ_ONLY) });
+    let replaced = [CPUINFO, STAT].map(|[path, by]| Replacement { path: path.into(), by: by.into() }).into();
+    steps.push(Step::Mask { hidden: below_proc(&HIDDEN), replaced, read_only: below_proc(&READ_ONLY) });
     steps
 }
 

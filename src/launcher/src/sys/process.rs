@@ -195,6 +195,11 @@ pub fn processors() -> io::Result<Vec<usize>> {
     Ok((0..CpuSet::MAX_CPU).filter(|index| set.is_set(*index)).collect())
 }
 
+/// Returns the processor that this process runs on just now.
+pub fn current_processor() -> usize {
+    rustix::thread::sched_getcpu()
+}
+
 /// Keeps this process and its descendants on these processors.
 pub fn run_on(processors: impl IntoIterator<Item = usize>) -> io::Result<()> {
     let mut set = CpuSet::new();

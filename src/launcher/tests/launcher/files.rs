@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sandbox_plan::{Resource, Step};
+use sandbox_plan::{Replacement, Resource, Step};
 
-use crate::support::{as_everybody, host_programs};
+use crate::support::{Change, as_everybody, host_programs};
 
 fn file(path: &str, content: impl Into<Vec<u8>>, mode: u32, owned: bool) -> Step {
     Step::File { path: path.into(), content: content.into(), mode, owned }
@@ -265,5 +265,21 @@ fn file_size_has_the_limit_of_the_plan() {
         let mut plan = caller.plan("trap '' XFSZ; head -c 3000000 /dev/zero > /tmp/a; stat -c %s /tmp/a");
         plan.environment.walls.insert(0, Step::Limit { resource: Resource::FileSize, value: 100_000 });
         assert_eq!(caller.run(&plan).text(), "100000");
+    });
+}
+
+#[test]
+fn files_of_proc_are_replaced_by_the_sandbox_s_own() {
+    as_everybody(|caller| {
+        let mut plan = caller.plan("cat /proc/stat; (echo x > /proc/stat) 2>/dev/null || echo refused");
+        let environment = &mut plan.environment;
+        let pivot = environment.view.iter().position(|step| *step == Step::PivotRoot).expect("a step");
+        let content = b"ours\n".to_vec();
+        let file = Step::File { path: "/run/stat".into(), content, mode: 0o444, owned: false };
+        environment.view.splice(pivot..pivot, [file]);
+        let replace = |path: &str, by: &str| Replacement { path: path.into(), by: by.into() };
+        let replaced = vec![replace("/proc/stat", "/run/stat"), replace("/proc/no-such-file", "/run/stat")];
+        environment.sandbox.push(Step::Mask { hidden: vec![], replaced, read_only: vec![] });
+        assert_eq!(caller.run(&plan).text(), "ours\nrefused");
     });
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sandbox_plan::{Directory, Ending, Limit, Namespace, Plan, Resource, Step, Watch};
 
-use crate::support::{Change, TestCaller, as_everybody};
+use crate::support::{Change, TestCaller, as_everybody, as_everybody_served};
 
 const MB: u64 = 1 << 20;
 
@@ -187,6 +187,43 @@ fn sandbox_runs_on_its_number_of_processors() {
         plan.environment.watch.processors = Some(1000);
         let all = std::thread::available_parallelism().unwrap().get();
         assert_eq!(caller.run(&plan).text(), all.to_string());
+    });
+}
+
+#[test]
+fn sandboxes_at_once_are_on_different_processors() {
+    if std::thread::available_parallelism().unwrap().get() < 2 {
+        return;
+    }
+    as_everybody_served(|caller| {
+        let mut plan = caller.plan("grep ^Cpus_allowed_list /proc/self/status; sleep 0.3");
+        plan.environment.watch.processors = Some(1);
+        for ready in [0, 2] {
+            let served = caller.serve(&plan.environment, ready);
+            for _ in 0..3 {
+                let calls = [0, 1].map(|_| served.begin(&plan.call));
+                let seen = calls.map(|call| call.finish().text().to_owned());
+                assert_ne!(seen[0], seen[1], "with {ready} ready");
+            }
+        }
+    });
+}
+
+#[test]
+fn sandbox_stays_on_the_processors_of_its_launcher() {
+    let own = rustix::thread::sched_getaffinity(None).expect("the own processors");
+    let Some(last) = (0..1024).rev().find(|processor| own.is_set(*processor)) else { return };
+    let mut only = rustix::thread::CpuSet::new();
+    only.set(last);
+    as_everybody(|caller| {
+        // Of this thread, which starts the launcher.
+        rustix::thread::sched_setaffinity(None, &only).expect("stay on one");
+        let mut plan = caller.plan("grep ^Cpus_allowed_list /proc/self/status");
+        for count in [1, 2] {
+            plan.environment.watch.processors = Some(count);
+            assert_eq!(caller.run(&plan).text(), format!("Cpus_allowed_list:\t{last}"));
+        }
+        rustix::thread::sched_setaffinity(None, &own).expect("leave it");
     });
 }
 

@@ -184,8 +184,8 @@ impl Controller {
             // Swapped memory counts towards the limit on memory.
             Self::All => vec![("memory.swap.max", 0), ("cpu.max.burst", quota)],
             Self::Memory => vec![("memory.memsw.limit_in_bytes", memory)],
-            // An unused quota carries over to the next period. Most programs run for less than one period, and use
-            // several processors while they start.
+            // An unused quota carries over to the next period. Most programs run for less than one period, and threads
+            // that wait for the rest of the machine have it to spare.
             Self::Processors => vec![("cpu.cfs_burst_us", quota)],
             Self::Processes => vec![],
         };
@@ -374,7 +374,7 @@ mod tests {
         assert_eq!((unavailable.watch(&resources, 65534), unavailable.cgroups(&resources)), (watch, vec![]));
         assert_eq!(unavailable.bounds(), Bounds { memory: false, processors: false });
         let all = Controls { directories: vec![(Controller::All, "/sys/fs/cgroup/x".into())], reason: None };
-        assert_eq!(all.watch(&resources, 0), Watch::default());
+        assert_eq!(all.watch(&resources, 0), Watch { processors: Some(1), ..Watch::default() });
         assert_eq!(all.bounds(), Bounds { memory: true, processors: true });
     }
 }
