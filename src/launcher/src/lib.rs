@@ -92,6 +92,7 @@
 //! | no further user namespaces | privileges over new namespaces, and the kernel code that only they reach |
 //! | mount namespace, new root, pivot_root | sight of any file that is not bound; the old root is detached, not hidden |
 //! | read-only, nosuid, nodev binds | changes to bound files, and the use of set-user-id programs and devices among them |
+//! | devpts of its own | terminals of others, the one that the server was started on included |
 //! | pid namespace | sight of and signals to other processes; survival of the program's end |
 //! | network namespace | all connections but those on its own loopback interface, also by abstract unix sockets |
 //! | ipc, uts, cgroup namespaces | use of the host's shared memory, queues, host name and cgroup paths |
@@ -111,6 +112,7 @@
 //! | processors | sched_setaffinity, and a quota should the program widen that | sched_setaffinity, which seccomp keeps the program from changing |
 //! | disk | the size and number of files of a tmpfs | the same |
 //! | open files, core dumps | rlimits | the same |
+//! | pseudo-terminals | their number in a devpts | the same |
 //!
 //! Without a control group, nothing limits the memory of shared mappings of /dev/zero; nor that of socket buffers, if
 //! the sandbox has no network namespace of its own.

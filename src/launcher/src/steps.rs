@@ -83,6 +83,7 @@ impl StepRunner {
             }
             Step::Bind { source, target } => tree.bind(source, target),
             Step::Proc { target } => tree.proc(target),
+            Step::Terminals { target, most } => tree.terminals(target, *most),
             Step::Mask { hidden, replaced, read_only } => tree.mask(hidden, replaced, read_only),
             Step::Setting { name, value } => set(name, value),
             Step::Device { path } => tree.device(path),

@@ -142,6 +142,16 @@ impl Tree {
         self.attach(&mount, target, false)
     }
 
+    /// Carries out [`Step::Terminals`].
+    pub fn terminals(&mut self, target: &Path, most: u32) -> io::Result<()> {
+        let options =
+            [(c"ptmxmode", c"0666".to_owned()), (c"mode", c"0620".to_owned()), (c"max", number(most.into())?)];
+        match sys::new_mount(c"devpts", &options, sys::NO_SET_UID | sys::NO_EXEC) {
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(()),
+            mount => self.attach(&mount?, target, false),
+        }
+    }
+
     /// Carries out [`Step::Directory`].
     pub fn directory(&mut self, path: &Path, mode: u32, owned: bool) -> io::Result<()> {
         let owner = owned.then_some(self.owner);

@@ -191,6 +191,11 @@ pub enum Step {
         target: PathBuf,
     },
     /// Hides files and directories of a proc file system, puts others of the sandbox's own files in their place, and
+    /// Mounts pseudo-terminals of the sandbox's own, at most so many at once. It is passed over if the kernel has none.
+    Terminals {
+        target: PathBuf,
+        most: u32,
+    },
     /// makes others read-only. Paths that this kernel does not have are passed over.
     Mask {
         hidden: Vec<PathBuf>,

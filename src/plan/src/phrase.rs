@@ -16,6 +16,7 @@ impl fmt::Display for Step {
             }
             Self::Bind { source, target } => write!(f, "bind {} at {}", source.display(), target.display()),
             Self::Proc { target } => write!(f, "mount proc at {}", target.display()),
+            Self::Terminals { target, .. } => write!(f, "mount pseudo-terminals at {}", target.display()),
             Self::Mask { .. } => f.write_str("mask the proc file system"),
             Self::Setting { name, value } => write!(f, "set {name} to {value}"),
             Self::Device { path } => write!(f, "bind the device {}", path.display()),

@@ -1,4 +1,4 @@
-//! Makes the plan of a sandbox from its specification: a pure function, except that it asks for the kernel's version.
+//! Makes the plan of a sandbox from its specification: a pure function, except that it asks what the kernel has.
 //!
 //! The server uses it for the sandboxes of its launchers, and the launcher when it is the builder of a derivation,
 //! whose variables hold the specification.
@@ -112,7 +112,12 @@ const SCRATCH_INODES: u64 = 65_536;
 const DATA_FACTOR: u64 = 16;
 
 /// Where Landlock allows writing, if the mount does. Threads name each other by writing to /proc.
-const WRITABLE: [&str; 8] = [HOME, OUT, "/tmp", "/dev/shm", "/proc", "/dev/null", "/dev/zero", "/dev/full"];
+const WRITABLE: [&str; 9] = [HOME, OUT, "/tmp", "/dev/shm", "/dev/pts", "/proc", "/dev/null", "/dev/zero", "/dev/full"];
+/// The device that stands for a process's own terminal, of which a program has none before it makes one.
+const OWN_TERMINAL: &str = "/dev/tty";
+/// Where pseudo-terminals are, and how many a sandbox can have at once. The kernel has a few thousand for all.
+const TERMINALS: &str = "/dev/pts";
+const MAX_TERMINALS: u32 = 64;
 /// Files of /proc with facts about the machine, which are hidden.
 const HIDDEN: [&str; 35] = [
     "acpi",
@@ -224,6 +229,11 @@ fn view_steps(definition: &SandboxSpec, binds: &[Bind], links: &[Link]) -> Vec<S
     steps.push(Step::Symlink { path: "/var/tmp".into(), target: "/tmp".into() });
     steps.push(Step::Directory { path: "/run".into(), mode: 0o755, owned: false });
     // A toolchain of the host may be there.
+    if has_own_terminal() {
+        steps.push(Step::Device { path: OWN_TERMINAL.into() });
+    }
+    steps.push(Step::Directory { path: TERMINALS.into(), mode: 0o755, owned: false });
+    steps.push(Step::Symlink { path: "/dev/ptmx".into(), target: "pts/ptmx".into() });
     if !binds.iter().any(|bind| bind.target.starts_with("/mnt")) {
         steps.push(Step::Symlink { path: OUT_ALIAS.into(), target: OUT.into() });
     }
@@ -291,6 +301,7 @@ fn sandbox_steps(
     }
     let set = |name: &str, value: String| Step::Setting { name: name.to_owned(), value };
     if definition.has_own_network() {
+        Step::Terminals { target: TERMINALS.into(), most: MAX_TERMINALS },
         steps.push(Step::Loopback);
         if let NetworkSpec::Gateway { routes, listeners, resolver, .. } = &definition.network {
             let (routes, listeners) = (routes.clone(), listeners.clone());
@@ -354,9 +365,15 @@ fn walls(resources: &Resources, controlled: Controlled) -> Vec<Step> {
     steps.extend([
         Step::NoNewPrivileges,
         Step::DropPrivileges,
-        Step::Landlock { read: paths(&["/"]), write: paths(&WRITABLE), scoped: true, required: false },
+        Step::Landlock {
+            read: paths(&["/"]),
+            write: paths(&[&WRITABLE, own_terminal].concat()),
+            scoped: true,
+            required: false,
+        },
         Step::Seccomp { program: seccomp::filter(controlled.bounds()) },
     ]);
+    let own_terminal: &[&str] = if has_own_terminal() { &[OWN_TERMINAL] } else { &[] };
     steps
 }
 
@@ -367,6 +384,11 @@ pub fn limits(resources: &Resources, controlled: Controlled) -> Vec<Step> {
         limits.push((Resource::Data, resources.memory_mb * MB * DATA_FACTOR));
     }
     if !controlled.processes {
+/// Returns whether the machine has the device. A container may lack it.
+fn has_own_terminal() -> bool {
+    Path::new(OWN_TERMINAL).exists()
+}
+
         limits.push((Resource::Processes, resources.processes));
     }
     limits.into_iter().map(|(resource, value)| Step::Limit { resource, value }).collect()

@@ -269,6 +269,25 @@ fn file_size_has_the_limit_of_the_plan() {
 }
 
 #[test]
+fn terminals_are_the_sandbox_s_own_and_few() {
+    as_everybody(|caller| {
+        let mut plan = caller.plan("ls /dev/pts; cat <> /dev/ptmx & sleep 0.2; ls /dev/pts; kill %1");
+        let environment = &mut plan.environment;
+        let pivot = environment.view.iter().position(|step| *step == Step::PivotRoot).expect("a step");
+        let made = [
+            Step::Directory { path: "/dev/pts".into(), mode: 0o755, owned: false },
+            Step::Symlink { path: "/dev/ptmx".into(), target: "pts/ptmx".into() },
+        ];
+        environment.view.splice(pivot..pivot, made);
+        environment.sandbox.push(Step::Terminals { target: "/dev/pts".into(), most: 1 });
+        assert_eq!(caller.run(&plan).text(), "ptmx\n0\nptmx");
+        plan.program().arguments[2] = "exec 3<> /dev/ptmx; exec 4<> /dev/ptmx; echo there".into();
+        let outcome = caller.run(&plan);
+        assert!(!outcome.stdout.contains("there") && outcome.stderr.contains("No space left"), "{outcome:?}");
+    });
+}
+
+#[test]
 fn files_of_proc_are_replaced_by_the_sandbox_s_own() {
     as_everybody(|caller| {
         let mut plan = caller.plan("cat /proc/stat; (echo x > /proc/stat) 2>/dev/null || echo refused");

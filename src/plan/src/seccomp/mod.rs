@@ -187,8 +187,9 @@ fn table(bounds: Bounds) -> Vec<RefusedSyscall> {
     let flags = |flags: &[i32]| flags.iter().map(|flag| vec![has(0, *flag)]).collect::<Vec<_>>();
     refuse(libc::SYS_clone, NOT_PERMITTED, flags(&NEW_NAMESPACES));
     refuse(libc::SYS_unshare, NOT_PERMITTED, flags(&[&NEW_NAMESPACES[..], &[CLONE_NEWTIME]].concat()));
-    // Writing to a terminal's input and to the console's selection.
-    refuse(libc::SYS_ioctl, NOT_PERMITTED, [TIOCSTI, TIOCLINUX].map(|request| vec![is(1, request)]).into());
+    // Writing to a terminal's input and to the console's selection, and protocols on a terminal, which are kernel code
+    // that few programs need, and that is loaded on demand.
+    refuse(libc::SYS_ioctl, NOT_PERMITTED, [TIOCSTI, TIOCLINUX, TIOCSETD].map(|request| vec![is(1, request)]).into());
     // 0 is the usual personality, and -1 asks for it.
     refuse(libc::SYS_personality, NOT_PERMITTED, vec![vec![is_not(0, 0), is_not(0, -1)]]);
     // A limit on processor time would kill the first process, which may be the same user's.
@@ -214,6 +215,7 @@ fn table(bounds: Bounds) -> Vec<RefusedSyscall> {
 
 const TIOCSTI: i32 = 0x5412;
 const TIOCLINUX: i32 = 0x541c;
+const TIOCSETD: i32 = 0x5423;
 
 /// Refuses all families but four. The others are kernel code that few programs need, and that is loaded on demand.
 fn families() -> Vec<Vec<Condition>> {
