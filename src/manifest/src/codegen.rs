@@ -9,8 +9,8 @@ use quote::{format_ident, quote};
 use crate::parameter::{PACKAGES_URI, ParameterKind};
 use crate::policy::{Entry, Pattern};
 use crate::{
-    Definition, Manifest, ManifestEnvironment, ManifestError, ManifestNetwork, ManifestPackageSet, ManifestPrograms,
-    ManifestSandbox, ManifestService, Ready,
+    Definition, Manifest, ManifestEnvironment, ManifestError, ManifestNetwork, ManifestPackage, ManifestPackageSet,
+    ManifestPrograms, ManifestSandbox, ManifestService, Ready,
 };
 
 /// The parameter that takes additional files.
@@ -331,12 +331,13 @@ fn package_set(id: &str, set: &ManifestPackageSet) -> TokenStream {
     let (name, description) = (set_name(id), &set.description);
     let search_paths: Vec<_> = set.search_paths.iter().map(|(name, directory)| quote!((#name, #directory))).collect();
     let packages = set.packages.iter().map(|(name, package)| {
-        let (version, description) = (&package.version, &package.description);
+        let ManifestPackage { version, description, provides, .. } = package;
         let environment = environment_value(&package.environment);
         quote! { Package {
             name: #name,
             version: #version,
             description: #description,
+            provides: &[#(#provides),*],
             search_paths: &[#(#search_paths),*],
             environment: #environment,
         } }

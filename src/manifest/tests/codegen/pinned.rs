@@ -252,6 +252,7 @@ static COMMANDS_PACKAGES: PackageSet = PackageSet {
             name: "c++filt",
             version: "2.44",
             description: "Says \"wörld\".",
+            provides: &[],
             search_paths: &[("PATH", "bin")],
             environment: Environment {
                 drv: "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-sandbox-mcp-commands-c++filt.drv",

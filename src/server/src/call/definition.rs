@@ -113,6 +113,8 @@ pub struct Package {
     pub version: &'static str,
     /// Empty if it has none.
     pub description: &'static str,
+    /// The commands or modules by which programs call it, as far as they are known.
+    pub provides: &'static [&'static str],
     /// The environment variables that lead programs to it, and the directory in its output that each names.
     pub search_paths: &'static [(&'static str, &'static str)],
     pub environment: Environment,

@@ -185,7 +185,14 @@ mod tests {
     use crate::call::definition::Environment;
 
     const fn package(name: &'static str, out: &'static str, search_paths: &'static [(&str, &str)]) -> Package {
-        Package { name, version: "", description: "", search_paths, environment: Environment { drv: "", out } }
+        Package {
+            name,
+            version: "",
+            description: "",
+            provides: &[],
+            search_paths,
+            environment: Environment { drv: "", out },
+        }
     }
 
     const PATH: &[(&str, &str)] = &[("PATH", "bin")];

@@ -69,6 +69,7 @@ mod tests {
             name: format!("{index:02}").leak(),
             version: "",
             description: "",
+            provides: &[],
             search_paths: &[],
             environment: Environment { drv: "", out: format!("{}/.", "/.".repeat(index)).leak() },
         };

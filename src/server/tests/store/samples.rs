@@ -62,7 +62,14 @@ const TABULATE: &str = "/nix/store/33333333333333333333333333333333-sandbox-mcp-
 
 const fn package(name: &'static str, out: &'static str) -> Package {
     let search_paths = &[("PATH", "bin"), ("PYTHONPATH", "lib/python3/site-packages"), ("SOMETHING_PATH", "lib")];
-    Package { name, version: "1", description: "", search_paths, environment: Environment { drv: out, out } }
+    Package {
+        name,
+        version: "1",
+        description: "",
+        provides: &[],
+        search_paths,
+        environment: Environment { drv: out, out },
+    }
 }
 
 pub fn packages(names: &[&str]) -> Packages {
