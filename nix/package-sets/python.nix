@@ -123,7 +123,11 @@ in
   ];
   renamed.opencv = "opencv4";
   paths = module: lib.subtractLists there (requiredPythonModules [ module ]);
-  searchPaths.PYTHONPATH = python.sitePackages;
+  searchPaths = {
+    # Programs that come with modules, such as pytest.
+    PATH = "bin";
+    PYTHONPATH = python.sitePackages;
+  };
   # What nixpkgs imports of a module to see that it works. Many have no such list.
   provided =
     module:
