@@ -243,6 +243,30 @@ fn hard_limit_on_file_sizes_is_named_with_its_remedy() {
 }
 
 #[test]
+fn proxies_and_certificates_of_the_server_reach_its_network() {
+    if crate::is_by_nix() {
+        // Nix's build sandbox has no network.
+        return;
+    }
+    let directory = tempfile::tempdir().expect("make a directory");
+    let certificates = directory.path().join("certificates");
+    fs::write(&certificates, "-----BEGIN CERTIFICATE-----\nours\n").expect("write a file");
+    let mut command = Command::new(program());
+    command.args(["--executor", crate::executor().as_deref().unwrap_or("auto")]);
+    command.env("https_proxy", "http://127.0.0.1:9").env("NO_PROXY", "a.org").env("SSL_CERT_FILE", &certificates);
+    command.env("SECRET", "x");
+    let server = Server::spawn(&mut command).greeted();
+    let script = "echo $https_proxy $NO_PROXY $SECRET; grep ours \"$SSL_CERT_FILE\" || true";
+    let reply = server.call("network-tools", json!({"main_sh": script}));
+    if reply.field("executor").is_null() {
+        // This host lacks the tool's programs.
+        return;
+    }
+    assert_eq!(reply.output(), "http://127.0.0.1:9 a.org\nours\n", "{reply}");
+    assert_eq!(server.sh("echo $https_proxy $NO_PROXY").output(), "\n");
+}
+
+#[test]
 fn kept_files_have_the_modes_of_the_users_umask() {
     let copy = Copy::new();
     fs::write(copy.0.path().join("script"), "mkdir $OUT/below; echo 1 > $OUT/below/file").expect("write a script");

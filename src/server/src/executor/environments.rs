@@ -9,8 +9,8 @@ use sandbox_plan::SandboxEnvironment;
 
 use crate::call::definition::{Network, Sandbox};
 use crate::sandbox::launch::Controls;
-use crate::sandbox::plan;
 use crate::sandbox::view::View;
+use crate::sandbox::{host_network, plan};
 
 /// Launcher environments by sandbox and view.
 #[derive(Default)]
@@ -23,24 +23,24 @@ struct CachedEnvironment {
     /// The inputs of the environment.
     sandbox: &'static Sandbox,
     view: Arc<View>,
-    resolver: Vec<(PathBuf, String)>,
+    host_files: Vec<(PathBuf, String)>,
 }
 
 impl Environments {
     /// Returns the environment of a sandbox with this view, in this machine's present state.
     pub fn of(&self, sandbox: &'static Sandbox, view: &Arc<View>) -> Arc<SandboxEnvironment> {
-        let resolver = match sandbox.network {
-            // The host's resolver can change while the server runs.
-            Network::Bridge => plan::resolver_files(),
+        let host_files = match sandbox.network {
+            // What the host has can change while the server runs.
+            Network::Bridge => host_network::files(),
             Network::None | Network::Allow(_) => Vec::new(),
         };
         let mut all = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         let matches = |cached: &CachedEnvironment| ptr::eq(cached.sandbox, sandbox) && Arc::ptr_eq(&cached.view, view);
-        if let Some(cached) = all.iter().find(|cached| matches(cached) && cached.resolver == resolver) {
+        if let Some(cached) = all.iter().find(|cached| matches(cached) && cached.host_files == host_files) {
             return cached.environment.clone();
         }
         let environment = Arc::new(plan::environment(Controls::of_this_machine(), sandbox, view));
-        let added = CachedEnvironment { environment: environment.clone(), sandbox, view: view.clone(), resolver };
+        let added = CachedEnvironment { environment: environment.clone(), sandbox, view: view.clone(), host_files };
         // A view that only this cache holds will not be asked for again.
         all.retain(|cached| !matches(cached) && Arc::strong_count(&cached.view) > 1);
         all.push(added);

@@ -4,6 +4,7 @@
 pub(crate) mod backend;
 pub(crate) mod confine;
 pub(crate) mod host;
+pub(crate) mod host_network;
 pub mod launch;
 pub mod plan;
 pub mod view;

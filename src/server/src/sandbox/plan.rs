@@ -11,11 +11,9 @@ use sandbox_plan::{Ahead, Call, Identity, Plan, SandboxEnvironment, ServiceReadi
 use crate::call::definition::{self, Network, Sandbox};
 use crate::call::job::Job;
 use crate::network::gateway::Gateway;
+use crate::sandbox::host_network;
 use crate::sandbox::launch::Controls;
 use crate::sandbox::view::{Origin, View};
-
-/// Files of the host that a program on the host's network needs to resolve names. They contain no secrets.
-const RESOLVER_FILES: [&str; 3] = ["/etc/resolv.conf", "/etc/hosts", "/etc/services"];
 
 /// Returns the plan of a sandbox with all namespaces, limited by the control groups of this machine.
 pub fn in_namespaces(job: &Job, view: &View) -> Plan {
@@ -27,12 +25,12 @@ pub(crate) fn with_controls(controls: &Controls, job: &Job, view: &View) -> Plan
     Plan { environment: environment(controls, job.sandbox, view), call: call(job, view) }
 }
 
-/// Returns the part of the plan that is the same for every call of a sandbox, as long as [`resolver_files`] do not change.
+/// Returns the part of the plan that is the same for every call of a sandbox, as long as [`host_network::files`] do not change.
 pub fn environment(controls: &Controls, sandbox: &Sandbox, view: &View) -> SandboxEnvironment {
     let machine = controls.machine(identity(), &sandbox.resources);
     let definition = definition(sandbox);
     let ahead = ahead(sandbox, view).map(|variables| Ahead {
-        program: plan::program(&definition, view.command(sandbox), view.variables(sandbox)),
+        program: plan::program(&definition, view.command(sandbox), all_variables(sandbox, view)),
         variables,
     });
     let mut environment =
@@ -62,11 +60,18 @@ pub fn call(job: &Job, view: &View) -> Call {
     let file = |file: &crate::call::file::File| (file.name.as_path().to_owned(), file.content.as_bytes().to_vec());
     let work = CallInput {
         command: view.command(sandbox),
-        variables: view.variables(sandbox),
+        variables: all_variables(sandbox, view),
         files: job.files.iter().map(file).collect(),
         deadline: job.deadline,
     };
     plan::call(&definition(sandbox), work)
+}
+
+/// Returns all variables of a program, those of the host included that one on its network gets.
+fn all_variables(sandbox: &Sandbox, view: &View) -> Vec<(String, String)> {
+    let mut variables = view.variables(sandbox);
+    host_network::add_variables(&mut variables, sandbox, true);
+    variables
 }
 
 fn definition(sandbox: &Sandbox) -> SandboxSpec<'static> {
@@ -79,7 +84,7 @@ fn definition(sandbox: &Sandbox) -> SandboxSpec<'static> {
         resources: sandbox.resources,
         network: match sandbox.network {
             Network::None => plan::NetworkSpec::None,
-            Network::Bridge => plan::NetworkSpec::Host { files: resolver_files() },
+            Network::Bridge => plan::NetworkSpec::Host { files: host_network::files() },
             Network::Allow(entries) => {
                 let Gateway { routes, listeners, resolver, hosts, resolv_conf } = Gateway::of(entries);
                 plan::NetworkSpec::Gateway { routes, listeners, resolver, hosts, resolv_conf }
@@ -105,11 +110,6 @@ pub fn services(sandbox: &Sandbox) -> Vec<ServiceSpec> {
         errors: texts(service.errors),
     };
     sandbox.services.iter().map(service).collect()
-}
-
-/// Reads the [`RESOLVER_FILES`]. Files that cannot be read are left out.
-pub(crate) fn resolver_files() -> Vec<(PathBuf, String)> {
-    RESOLVER_FILES.iter().filter_map(|path| Some((path.into(), fs::read_to_string(path).ok()?))).collect()
 }
 
 /// Returns the user that programs run as, inside and outside of the sandbox: nobody if the server is root.

@@ -17,10 +17,10 @@ use sandbox_plan::{Call, Plan, Program, Resource, SandboxEnvironment, ServiceRea
 pub use self::seccomp::{Filter, filter};
 use crate::call::definition::{Network, Sandbox};
 use crate::call::job::Job;
-use crate::sandbox::host;
 use crate::sandbox::launch::Controls;
 use crate::sandbox::plan::{self, HOME, OUT};
 use crate::sandbox::view::View;
+use crate::sandbox::{host, host_network};
 use sandbox_plan::landlock::Landlock;
 
 /// The directory for temporary files in a sandbox.
@@ -67,9 +67,11 @@ pub fn confined(job: &Job, view: &View, host_setup: &HostSetup) -> Plan {
     let paths = PathMap { directory: host_setup.directory };
     let (sandbox, controls) = (job.sandbox, host_setup.controls);
     let umask: &[&str] = if runs_as_server() { &UMASK_COMMAND } else { &[] };
+    let mut variables = view.variables(sandbox);
+    host_network::add_variables(&mut variables, sandbox, false);
     let program = Program {
         arguments: paths.map_command(umask, &view.command(sandbox)),
-        variables: view.variables(sandbox).into_iter().map(|variable| paths.map_variable(variable)).collect(),
+        variables: variables.into_iter().map(|variable| paths.map_variable(variable)).collect(),
         directory: paths.host_path(Path::new(sandbox.workdir)),
     };
     let services = plan::services(sandbox).into_iter().map(|service| paths.map_service(umask, service)).collect();
