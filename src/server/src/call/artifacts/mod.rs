@@ -10,6 +10,7 @@ pub(crate) mod name;
 mod natural;
 #[cfg(test)]
 mod tests;
+pub(crate) mod text;
 mod walk;
 
 use std::ffi::OsStr;
@@ -75,7 +76,7 @@ impl Caps {
     pub fn most(&self, kind: Kind) -> u64 {
         match kind {
             Kind::Image(_) => self.image,
-            Kind::Text => self.text,
+            Kind::Text(_) => self.text,
             Kind::Other(_) => self.other,
         }
     }
@@ -228,7 +229,7 @@ impl Artifacts {
     pub fn bound_for_failure(&mut self) {
         let mut total = 0;
         let is_kept = |file: &Artifact| {
-            let size = if file.kind == Kind::Text { 0 } else { file.size() };
+            let size = if file.kind.is_text() { 0 } else { file.size() };
             let fits = total + size <= OF_FAILURE;
             total += if fits { size } else { 0 };
             fits

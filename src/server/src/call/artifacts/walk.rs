@@ -68,7 +68,7 @@ impl Walk<'_> {
                     Ok((kind, content)) => {
                         self.total += content.len() as u64;
                         self.images += usize::from(matches!(kind, Kind::Image(_)));
-                        self.texts += if kind == Kind::Text { content.len() as u64 } else { 0 };
+                        self.texts += if kind.is_text() { content.len() as u64 } else { 0 };
                         self.found.files.push(Artifact { path: path_of(&path), kind, content });
                     }
                     Err(why) => self.leave_out(&path, Some(facts.st_size as u64), why),
@@ -143,7 +143,7 @@ impl Walk<'_> {
             return Err(Reason::Images { most: self.caps.images }.into());
         }
         // Its kind may differ from what its first bytes suggested.
-        let kind = Kind::of(&content, image);
+        let kind = Kind::of(&content, name.to_bytes(), image);
         let (most, beyond) = self.most(kind, content.len() as u64);
         if content.len() as u64 > most {
             return Err(beyond.into());
@@ -157,10 +157,10 @@ impl Walk<'_> {
         let (most, left, together) = match kind {
             Kind::Image(_) => (caps.image, caps.total - self.total, caps.total),
             Kind::Other(_) => (caps.other, caps.total - self.total, caps.total),
-            Kind::Text if caps.texts - self.texts < caps.total - self.total => {
+            Kind::Text(_) if caps.texts - self.texts < caps.total - self.total => {
                 (caps.text, caps.texts - self.texts, caps.texts)
             }
-            Kind::Text => (caps.text, caps.total - self.total, caps.total),
+            Kind::Text(_) => (caps.text, caps.total - self.total, caps.total),
         };
         // If the file alone is too large, the size of the others does not matter.
         if size > most || most <= left {

@@ -34,9 +34,9 @@ pub(super) fn items(artifacts: Artifacts, place: &str) -> Vec<Item> {
 fn item(artifact: Artifact) -> Item {
     match artifact.kind {
         Kind::Image(mime) => Item::Image { mime, data: artifact.content },
-        Kind::Text => {
-            // Its kind says that nothing of it is replaced.
-            Item::Text(format!("{}:\n{}", artifact.name(), String::from_utf8_lossy(&artifact.content)))
+        Kind::Text(format) => {
+            let decoded = format.encoding().map(|encoding| format!(" (decoded from {encoding})")).unwrap_or_default();
+            Item::Text(format!("{}{decoded}:\n{}", artifact.name(), format.decode(&artifact.content)))
         }
         Kind::Other(mime) => Item::Resource { uri: artifact.uri(Path::new(OUT)), mime, data: artifact.content },
     }

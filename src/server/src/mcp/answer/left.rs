@@ -49,6 +49,7 @@ fn of(left: &Left, artifacts: &Artifacts) -> Option<String> {
 /// Appends a sentence to the program's output.
 pub(super) fn append(text: &mut String, sentence: Option<&str>) {
     let Some(sentence) = sentence else { return };
+    use crate::call::artifacts::text::TextFormat;
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
@@ -82,7 +83,7 @@ mod tests {
 
     #[test]
     fn left_file_that_is_an_artifact_is_not_named() {
-        let file = |path: &str| Artifact { path: path.into(), kind: Kind::Text, content: vec![] };
+        let file = |path: &str| Artifact { path: path.into(), kind: Kind::Text(TextFormat::PLAIN), content: vec![] };
         let large = LeftOut { path: "large".into(), size: None, reason: Reason::TooLarge { most: 1 } };
         let artifacts =
             Artifacts { files: vec![file("plot.png"), file("tables/a.csv")], left_out: vec![large], not_named: 0 };

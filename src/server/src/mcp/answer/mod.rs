@@ -137,6 +137,7 @@ mod tests {
         let kept = kept.iter().map(|sentence| (*sentence).to_owned()).collect();
         answer_of(Artifacts::default(), Refusals { kept, left_out }, ending, stdout, stderr).await
     }
+    use crate::call::artifacts::text::TextFormat;
 
     async fn answer_of(artifacts: Artifacts, refused: Refusals, ending: Ending, stdout: &str, stderr: &str) -> Answer {
         Answer::of(outcome(artifacts, refused, ending, stdout, stderr).await, 60)
@@ -235,7 +236,7 @@ mod tests {
         Artifacts {
             files: vec![
                 file("a.png", Kind::Image("image/png"), b"png"),
-                file("b.txt", Kind::Text, b"text\n"),
+                file("b.txt", Kind::Text(TextFormat::PLAIN), b"text\n"),
                 file("c d", Kind::Other("application/zip"), b"\x00"),
             ],
             left_out: vec![link, large],
