@@ -9,6 +9,7 @@
 
 mod bytes;
 pub mod capture;
+pub mod disk;
 pub mod landlock;
 pub mod left;
 pub mod machine;
@@ -190,12 +191,12 @@ pub enum Step {
     Proc {
         target: PathBuf,
     },
-    /// Hides files and directories of a proc file system, puts others of the sandbox's own files in their place, and
     /// Mounts pseudo-terminals of the sandbox's own, at most so many at once. It is passed over if the kernel has none.
     Terminals {
         target: PathBuf,
         most: u32,
     },
+    /// Hides files and directories of a proc file system, puts others of the sandbox's own files in their place, and
     /// makes others read-only. Paths that this kernel does not have are passed over.
     Mask {
         hidden: Vec<PathBuf>,

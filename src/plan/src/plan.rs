@@ -45,6 +45,13 @@ pub struct Resources {
     pub files: u64,
 }
 
+impl Resources {
+    /// Returns the size of the private directories in bytes.
+    pub fn disk(&self) -> u64 {
+        self.memory_mb * MB / SCRATCH_DIVISOR
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NetworkSpec {
     /// Only a loopback interface of its own.
@@ -105,7 +112,7 @@ const TCP_MIN_BYTES: u64 = 4096;
 const TCP_SEND_BYTES: u64 = 16_384;
 const TCP_RECEIVE_BYTES: u64 = 131_072;
 /// The number of files and directories in the private directories.
-const SCRATCH_INODES: u64 = 65_536;
+pub const SCRATCH_INODES: u64 = 65_536;
 
 /// The limit on what one process may allocate, as a multiple of the sandbox's memory, if the launcher watches its use:
 /// most language runtimes allocate more than they use, and fail with misleading errors if they can't.
@@ -159,6 +166,10 @@ const HIDDEN: [&str; 35] = [
 /// The kernel uses pids below this number only once.
 const RESERVED_PIDS: u64 = 300;
 
+/// Files of /proc that count processors, each with the sandbox's own file that replaces it.
+const CPUINFO: [&str; 2] = ["/proc/cpuinfo", "/run/sandbox/cpuinfo"];
+const STAT: [&str; 2] = ["/proc/stat", "/run/sandbox/stat"];
+
 /// Files of /proc that would change the machine.
 const READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
 
@@ -171,10 +182,6 @@ pub fn plan(definition: &SandboxSpec, binds: &[Bind], links: &[Link], machine: M
 pub fn environment(definition: &SandboxSpec, binds: &[Bind], links: &[Link], machine: Machine) -> SandboxEnvironment {
     let mut namespaces =
         vec![Namespace::User, Namespace::Mount, Namespace::Pid, Namespace::Ipc, Namespace::Uts, Namespace::Cgroup];
-/// Files of /proc that count processors, each with the sandbox's own file that replaces it.
-const CPUINFO: [&str; 2] = ["/proc/cpuinfo", "/run/sandbox/cpuinfo"];
-const STAT: [&str; 2] = ["/proc/stat", "/run/sandbox/stat"];
-
     if definition.has_own_network() {
         namespaces.push(Namespace::Network);
     }
@@ -222,6 +229,11 @@ fn view_steps(definition: &SandboxSpec, binds: &[Bind], links: &[Link]) -> Vec<S
     for device in ["null", "zero", "full", "random", "urandom"] {
         steps.push(Step::Device { path: Path::new("/dev").join(device) });
     }
+    if has_own_terminal() {
+        steps.push(Step::Device { path: OWN_TERMINAL.into() });
+    }
+    steps.push(Step::Directory { path: TERMINALS.into(), mode: 0o755, owned: false });
+    steps.push(Step::Symlink { path: "/dev/ptmx".into(), target: "pts/ptmx".into() });
     for (name, target) in [("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")] {
         steps.push(Step::Symlink { path: Path::new("/dev").join(name), target: Path::new("/proc/self").join(target) });
     }
@@ -229,13 +241,12 @@ fn view_steps(definition: &SandboxSpec, binds: &[Bind], links: &[Link]) -> Vec<S
     steps.push(Step::Symlink { path: "/var/tmp".into(), target: "/tmp".into() });
     steps.push(Step::Directory { path: "/run".into(), mode: 0o755, owned: false });
     // A toolchain of the host may be there.
-    if has_own_terminal() {
-        steps.push(Step::Device { path: OWN_TERMINAL.into() });
-    }
-    steps.push(Step::Directory { path: TERMINALS.into(), mode: 0o755, owned: false });
-    steps.push(Step::Symlink { path: "/dev/ptmx".into(), target: "pts/ptmx".into() });
     if !binds.iter().any(|bind| bind.target.starts_with("/mnt")) {
         steps.push(Step::Symlink { path: OUT_ALIAS.into(), target: OUT.into() });
+    }
+    let ProcessorFiles { cpuinfo, stat } = ProcessorFiles::of_this_machine(definition.resources.cpu);
+    for ([_, path], content) in [(CPUINFO, cpuinfo), (STAT, stat)] {
+        steps.push(Step::File { path: path.into(), content: content.into_bytes(), mode: 0o444, owned: false });
     }
     steps.extend([Step::PivotRoot, Step::ReadOnly { target: "/".into() }]);
     steps
@@ -254,10 +265,6 @@ fn etc(definition: &SandboxSpec) -> Vec<(PathBuf, String)> {
             ),
         ),
         ("/etc/group".into(), format!("root:x:0:\n{user}:x:{USER}:\nnogroup:x:{NOBODY}:\n")),
-    let ProcessorFiles { cpuinfo, stat } = ProcessorFiles::of_this_machine(definition.resources.cpu);
-    for ([_, path], content) in [(CPUINFO, cpuinfo), (STAT, stat)] {
-        steps.push(Step::File { path: path.into(), content: content.into_bytes(), mode: 0o444, owned: false });
-    }
         ("/etc/hostname".into(), format!("{}\n", definition.id)),
         ("/etc/nsswitch.conf".into(), "passwd: files\ngroup: files\nhosts: files dns\n".into()),
     ];
@@ -292,8 +299,9 @@ fn sandbox_steps(
             })
             .into();
     let mut steps = vec![
-        Step::Scratch { size: resources.memory_mb * MB / SCRATCH_DIVISOR, inodes: SCRATCH_INODES, directories },
+        Step::Scratch { size: resources.disk(), inodes: SCRATCH_INODES, directories },
         Step::Proc { target: "/proc".into() },
+        Step::Terminals { target: TERMINALS.into(), most: MAX_TERMINALS },
         Step::Hostname { name: definition.id.into() },
     ];
     if definition.workdir != Path::new(HOME) {
@@ -301,7 +309,6 @@ fn sandbox_steps(
     }
     let set = |name: &str, value: String| Step::Setting { name: name.to_owned(), value };
     if definition.has_own_network() {
-        Step::Terminals { target: TERMINALS.into(), most: MAX_TERMINALS },
         steps.push(Step::Loopback);
         if let NetworkSpec::Gateway { routes, listeners, resolver, .. } = &definition.network {
             let (routes, listeners) = (routes.clone(), listeners.clone());
@@ -361,6 +368,7 @@ pub fn program(definition: &SandboxSpec, command: Vec<String>, variables: Vec<(S
 /// Returns the steps that confine the program, in their order.
 fn walls(resources: &Resources, controlled: Controlled) -> Vec<Step> {
     let mut steps = limits(resources, controlled);
+    let own_terminal: &[&str] = if has_own_terminal() { &[OWN_TERMINAL] } else { &[] };
     let paths = |paths: &[&str]| paths.iter().map(PathBuf::from).collect();
     steps.extend([
         Step::NoNewPrivileges,
@@ -373,8 +381,12 @@ fn walls(resources: &Resources, controlled: Controlled) -> Vec<Step> {
         },
         Step::Seccomp { program: seccomp::filter(controlled.bounds()) },
     ]);
-    let own_terminal: &[&str] = if has_own_terminal() { &[OWN_TERMINAL] } else { &[] };
     steps
+}
+
+/// Returns whether the machine has the device. A container may lack it.
+fn has_own_terminal() -> bool {
+    Path::new(OWN_TERMINAL).exists()
 }
 
 /// Returns the steps that limit each process.
@@ -384,11 +396,6 @@ pub fn limits(resources: &Resources, controlled: Controlled) -> Vec<Step> {
         limits.push((Resource::Data, resources.memory_mb * MB * DATA_FACTOR));
     }
     if !controlled.processes {
-/// Returns whether the machine has the device. A container may lack it.
-fn has_own_terminal() -> bool {
-    Path::new(OWN_TERMINAL).exists()
-}
-
         limits.push((Resource::Processes, resources.processes));
     }
     limits.into_iter().map(|(resource, value)| Step::Limit { resource, value }).collect()

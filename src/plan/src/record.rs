@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::disk::FullDisk;
 use crate::{Ending, Limit, Usage};
 
 pub const ENDING: &str = "ending";
@@ -39,12 +40,17 @@ pub const MAX_ARTIFACT_BYTES: u64 = 64 << 20;
 /// Bytes of a file's beginning that are enough to tell its kind.
 pub const BEGINNING_BYTES: u64 = 64;
 
+/// The words that stand for what a disk had no room for.
+const FULL: [(&str, FullDisk); 3] = [("no", FullDisk::No), ("space", FullDisk::Space), ("files", FullDisk::Files)];
+
 /// How a program ended, and the lengths of its output and errors, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunRecord {
     pub ending: Ending,
     pub stdout: u64,
     pub stderr: u64,
+    /// What its disk had no room for.
+    pub full: FullDisk,
 }
 
 impl fmt::Display for RunRecord {
@@ -57,7 +63,8 @@ impl fmt::Display for RunRecord {
             Ending::OverLimit { limit: Limit::Memory { bytes } } => writeln!(f, "over-memory {bytes}"),
             Ending::OverLimit { limit: Limit::Processes { count } } => writeln!(f, "over-processes {count}"),
         }?;
-        writeln!(f, "stdout {}\nstderr {}", self.stdout, self.stderr)
+        let full = FULL.iter().find(|(_, full)| *full == self.full).map_or("no", |(word, _)| word);
+        writeln!(f, "stdout {}\nstderr {}\nfull {full}", self.stdout, self.stderr)
     }
 }
 
@@ -81,9 +88,10 @@ impl FromStr for RunRecord {
             "over-processes" => Ending::OverLimit { limit: Limit::Processes { count: parse(number)? } },
             _ => return Err(ParseRecordError),
         };
-        match (lines.next(), lines.next(), lines.next()) {
-            (Some(("stdout", stdout)), Some(("stderr", stderr)), None) => {
-                Ok(Self { ending, stdout: parse(stdout)?, stderr: parse(stderr)? })
+        match (lines.next(), lines.next(), lines.next(), lines.next()) {
+            (Some(("stdout", stdout)), Some(("stderr", stderr)), Some(("full", word)), None) => {
+                let full = FULL.iter().find(|(known, _)| *known == word).ok_or(ParseRecordError)?.1;
+                Ok(Self { ending, stdout: parse(stdout)?, stderr: parse(stderr)?, full })
             }
             _ => Err(ParseRecordError),
         }
@@ -216,12 +224,18 @@ mod tests {
             Ending::OverLimit { limit: Limit::Memory { bytes: u64::MAX } },
             Ending::OverLimit { limit: Limit::Processes { count: 64 } },
         ] {
-            let record = RunRecord { ending, stdout: 0, stderr: u64::MAX };
+            let record = RunRecord {
+                ending,
+                stdout: 0,
+                stderr: u64::MAX,
+                full: if ending == Ending::TimedOut { FullDisk::Files } else { FullDisk::No },
+            };
             assert_eq!(record.to_string().parse(), Ok(record));
         }
         for text in
             ["", "exited", "exited x\nstdout 1\nstderr 2\n", "exited 0\nstdout 1\n", "exited 0\nstderr 1\nstdout 2\n"]
         {
+            let text = format!("{text}full no\n");
             assert_eq!(text.parse::<RunRecord>(), Err(ParseRecordError), "{text}");
         }
     }

@@ -35,6 +35,8 @@ struct Case {
     text: Option<Text>,
     stdout: Option<Text>,
     stderr: Option<Text>,
+    /// The limit that the program met without being ended by it.
+    limit: Option<Text>,
     /// The items after the text: a text; or an image's MIME type and data; or a resource's MIME type, data and URI.
     #[serde(default)]
     items: Vec<Text>,
@@ -76,10 +78,12 @@ impl Default for Exit {
 }
 
 impl Exit {
-    fn is_that_of(&self, reply: &Reply) -> bool {
+    /// `met`: whether a limit was met that did not end the program.
+    fn is_that_of(&self, reply: &Reply, met: bool) -> bool {
         let ends = ["exit_code", "signal", "limit", "not_run"];
+        let ends = || ends.iter().filter(|end| !met || **end != "limit");
         let only = |end: &str, value: Option<i64>| {
-            ends.iter().all(|other| reply.field(other).is_null() != (*other == end))
+            ends().all(|other| reply.field(other).is_null() != (*other == end))
                 && value.is_none_or(|value| *reply.field(end) == value)
         };
         match self {
@@ -90,7 +94,7 @@ impl Exit {
             Self::Word(Word::Limit) => only("limit", None),
             Self::Word(Word::NotRun) => only("not_run", None),
             Self::Word(Word::Refused) => reply.field("executor").is_null(),
-            Self::Any(exits) => exits.iter().any(|exit| exit.is_that_of(reply)),
+            Self::Any(exits) => exits.iter().any(|exit| exit.is_that_of(reply, met)),
         }
     }
 }
@@ -152,7 +156,7 @@ impl Case {
         if let Some(text) = &self.text {
             wrong.extend(text.mismatches("text", reply.content().0));
         }
-        if !self.exit.is_that_of(reply) {
+        if !self.exit.is_that_of(reply, self.limit.is_some()) {
             wrong.push(format!("its end is not {:?}", self.exit));
         }
         if let Exit::Word(Word::Refused) = self.exit {
@@ -169,7 +173,8 @@ impl Case {
         wrong.extend(test_support::schema::mismatches(&answer::schema().into(), reply.data()));
         let stream = |name| reply.field(name).as_str().unwrap_or_default();
         let (stdout, stderr) = (stream("stdout"), stream("stderr"));
-        for (name, text, found) in [("stdout", &self.stdout, stdout), ("stderr", &self.stderr, stderr)] {
+        let streams = [("stdout", &self.stdout, stdout), ("stderr", &self.stderr, stderr)];
+        for (name, text, found) in streams.into_iter().chain([("limit", &self.limit, stream("limit"))]) {
             wrong.extend(text.iter().flat_map(|text| text.mismatches(name, found)));
         }
         wrong.extend(composition(reply, stdout, stderr));
@@ -196,10 +201,13 @@ fn item(item: &Value) -> String {
 }
 
 /// Checks that the text holds both streams. The text of a success is fixed exactly, except that it may end with the files that
-/// are not returned.
+/// are not returned, and with the packages that have what was missing.
 fn composition(reply: &Reply, stdout: &str, stderr: &str) -> Option<String> {
     let text = reply.content().0;
-    let is_note = |note: &str| !note.contains('\n') && note.ends_with(" are returned");
+    let is_note = |note: &str| {
+        let is_one = |line: &str| line.ends_with(" are returned") || line.contains(" missing: ask for ");
+        note.lines().all(is_one)
+    };
     let is = |output: &str| {
         let rest = text.strip_prefix(output);
         rest.is_some_and(|rest| rest.is_empty() || is_note(rest.strip_prefix('\n').unwrap_or(rest)))

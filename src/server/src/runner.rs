@@ -16,6 +16,8 @@ use crate::call::catalog::catalog;
 use crate::call::choice::{Executor, ExecutorChoice, Remote};
 use crate::call::definition::{Environment, Network, Package, Sandbox};
 use crate::call::job::Job;
+use crate::call::met_limit::MetLimit;
+use crate::call::missed_packages::MissedPackages;
 use crate::call::options::OfferedOptions;
 use crate::call::outcome::{Fallback, Outcome};
 use crate::call::packages::{NoPackages, Packages};
@@ -362,8 +364,13 @@ impl Runner {
             }
         };
         let (result, receipt) = tokio::join!(run, receipt);
+        let result = result?;
+        let may_ask = executor.is_pinned() && self.offered_options().packages.is_ok();
+        let sets = if may_ask { job.sandbox.package_sets } else { &[] };
         Ok(Outcome {
-            result: result?,
+            met: MetLimit::of(&result, &job.sandbox.resources),
+            missed: MissedPackages::of(&result, sets, &job.options.packages),
+            result,
             workdir: job.sandbox.workdir,
             executor,
             fallback,

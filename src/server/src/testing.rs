@@ -11,6 +11,29 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
 
+use crate::call::capture::Captured;
+use crate::call::outcome::{Ending, RunResult};
+
+/// Returns the result of a program in a sandbox that has printed these errors and left nothing.
+pub fn run_result(ending: Ending, stderr: &str) -> RunResult {
+    let mut printed = Captured::default();
+    printed.push(stderr.as_bytes());
+    RunResult {
+        ending,
+        full: Default::default(),
+        stdout: Captured::default(),
+        stderr: printed,
+        artifacts: Default::default(),
+        left: Default::default(),
+        refused: Default::default(),
+        duration: Default::default(),
+        usage: Default::default(),
+        cached: false,
+        walls: vec!["namespaces"],
+        notes: Vec::new(),
+    }
+}
+
 /// The user that runs a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caller {

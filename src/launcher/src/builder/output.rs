@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use sandbox_plan::disk::FullDisk;
 use sandbox_plan::record::{
     ARTIFACTS, BEGINNING_BYTES, ENDING, LEFT, MAX_ARTIFACT_BYTES, MAX_DEPTH, MAX_ENTRIES, OMITTED, OmissionReason,
     Omitted, RunRecord, STDERR, STDOUT,
@@ -20,7 +21,12 @@ use super::{BuilderError, OUT, ProgramRun, system};
 /// Writes the result of a run.
 pub fn write(run: &ProgramRun) -> Result<(), BuilderError> {
     let out = PathBuf::from(env::var_os(OUT).unwrap_or_default());
-    let record = RunRecord { ending: run.ending, stdout: run.stdout.total(), stderr: run.stderr.total() };
+    let record = RunRecord {
+        ending: run.ending,
+        stdout: run.stdout.total(),
+        stderr: run.stderr.total(),
+        full: run.artifacts.as_ref().map_or(FullDisk::No, FullDisk::of),
+    };
     let write = || -> io::Result<()> {
         fs::create_dir(&out)?;
         fs::write(out.join(ENDING), record.to_string())?;

@@ -10,6 +10,8 @@ pub mod choice;
 pub mod definition;
 pub mod file;
 pub mod job;
+pub(crate) mod met_limit;
+pub(crate) mod missed_packages;
 pub(crate) mod missing;
 pub(crate) mod options;
 pub mod outcome;

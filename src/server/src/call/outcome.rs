@@ -3,12 +3,15 @@
 use std::fmt;
 use std::time::Duration;
 
+use sandbox_plan::disk::FullDisk;
 use sandbox_plan::left::Left;
 pub use sandbox_plan::{Ending, Usage};
 
 use crate::call::artifacts::Artifacts;
 use crate::call::capture::Captured;
 use crate::call::choice::Executor;
+use crate::call::met_limit::MetLimit;
+use crate::call::missed_packages::MissedPackages;
 use crate::call::missing::Missing;
 use crate::network::Refusals;
 use nix_store::store_path::StorePath;
@@ -17,6 +20,8 @@ use nix_store::store_path::StorePath;
 #[derive(Debug)]
 pub struct RunResult {
     pub ending: Ending,
+    /// What the disk that its sandbox had for itself had no room for.
+    pub full: FullDisk,
     pub stdout: Captured,
     pub stderr: Captured,
     /// The files that the program left for the caller, however it ended.
@@ -40,6 +45,10 @@ pub struct RunResult {
 #[derive(Debug)]
 pub struct Outcome {
     pub result: RunResult,
+    /// A limit that the program met, and that did not end it.
+    pub met: Option<MetLimit>,
+    /// The packages that have what the program missed.
+    pub missed: MissedPackages,
     /// The working directory of the program in the sandbox.
     pub workdir: &'static str,
     /// The executor that ran the program.
@@ -90,6 +99,11 @@ impl RunResult {
     /// Whether the program saw its files where a sandbox has them, and not in a directory of this machine.
     pub fn in_namespaces(&self) -> bool {
         self.walls.contains(&"namespaces")
+    }
+
+    /// Whether its sandbox had a disk for itself: a pinned environment is shown in namespaces only.
+    pub fn has_own_disk(&self) -> bool {
+        self.in_namespaces()
     }
 
     pub fn truncated(&self) -> bool {

@@ -113,6 +113,9 @@ pub async fn run(call: CliCall<'_>, out: Option<&Path>, runner: Runner) -> ExitC
             {
                 eprintln!("sandbox-mcp: {reason}");
             }
+            if let Some(met) = &outcome.met {
+                eprintln!("sandbox-mcp: {met}");
+            }
             for line in outcome.result.refused.lines() {
                 eprintln!("sandbox-mcp: {line}");
             }

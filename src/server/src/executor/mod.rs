@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use sandbox_plan::Step;
+use sandbox_plan::disk::FullDisk;
 use sandbox_plan::left::{self, Left};
 use thiserror::Error;
 use tokio::sync::OnceCell;
@@ -116,7 +117,9 @@ impl Executors {
         };
         let walls = self.walls().await.sandbox.names().into_iter().chain([RLIMITS]).collect();
         let left = left_in(run.workdir.take(), job.sandbox.workdir.into(), call.steps).await;
-        Ok(result(run, left, refused, walls, Vec::new()).await)
+        // Before anything of it is released.
+        let full = run.out.as_ref().map_or(FullDisk::No, FullDisk::of);
+        Ok(RunResult { full, ..result(run, left, refused, walls, Vec::new()).await })
     }
 }
 
@@ -136,7 +139,20 @@ async fn result(
         None => Artifacts::default(),
     };
     let SandboxRun { ending, stdout, stderr, duration, usage, .. } = run;
-    RunResult { ending, stdout, stderr, artifacts, left, refused, duration, usage, cached: false, walls, notes }
+    RunResult {
+        ending,
+        full: FullDisk::No,
+        stdout,
+        stderr,
+        artifacts,
+        left,
+        refused,
+        duration,
+        usage,
+        cached: false,
+        walls,
+        notes,
+    }
 }
 
 /// Returns what a program has left in its working directory, into which `steps` have written its files. All of these

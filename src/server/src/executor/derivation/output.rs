@@ -7,6 +7,7 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use sandbox_plan::Ending;
+use sandbox_plan::disk::FullDisk;
 use sandbox_plan::left::Left;
 use sandbox_plan::record::{self, ARTIFACTS, ENDING, LEFT, OMITTED, Omitted, RunRecord, STDERR, STDOUT};
 
@@ -19,6 +20,7 @@ const MAX_FILE_BYTES: u64 = 32 << 20;
 /// The record of a run.
 pub struct RecordedRun {
     pub ending: Ending,
+    pub full: FullDisk,
     pub stdout: Captured,
     pub stderr: Captured,
     pub artifacts: Option<OwnedFd>,
@@ -54,6 +56,7 @@ pub fn read(out: &Path) -> io::Result<RecordedRun> {
     };
     Ok(RecordedRun {
         ending: record.ending,
+        full: record.full,
         stdout: stream(STDOUT, record.stdout)?,
         stderr: stream(STDERR, record.stderr)?,
         artifacts,

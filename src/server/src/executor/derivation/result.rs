@@ -42,6 +42,7 @@ pub(super) async fn read(
     let cost = built.cost.unwrap_or(RunCost { duration: elapsed, usage: Default::default() });
     Ok(RunResult {
         ending: output.ending,
+        full: output.full,
         stdout: output.stdout,
         stderr: output.stderr,
         artifacts,

@@ -26,7 +26,8 @@ pub struct ResultData {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "i32")]
     pub signal: Option<i32>,
-    /// Which limit of the sandbox ended the command; absent if none did
+    /// Which limit of the sandbox the command met, and which ended it if there is neither an exit status nor a signal;
+    /// absent if none
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub limit: Option<String>,
@@ -143,7 +144,10 @@ impl ResultData {
             stderr,
             exit_code: if let Ending::Exited { code } = ending { Some(code) } else { None },
             signal: if let Ending::Signalled { signal } = ending { Some(signal) } else { None },
-            limit: if let Ending::OverLimit { limit } = ending { Some(limit.to_string()) } else { None },
+            limit: match ending {
+                Ending::OverLimit { limit } => Some(limit.to_string()),
+                _ => outcome.met.as_ref().map(ToString::to_string),
+            },
             not_run: ending == Ending::Unready,
             timed_out: ending == Ending::TimedOut,
             truncated: result.truncated(),

@@ -46,19 +46,10 @@ fn of(left: &Left, artifacts: &Artifacts) -> Option<String> {
     Some(format!("{listed} {were}"))
 }
 
-/// Appends a sentence to the program's output.
-pub(super) fn append(text: &mut String, sentence: Option<&str>) {
-    let Some(sentence) = sentence else { return };
-    use crate::call::artifacts::text::TextFormat;
-    if !text.is_empty() && !text.ends_with('\n') {
-        text.push('\n');
-    }
-    text.push_str(sentence);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::call::artifacts::text::TextFormat;
     use crate::call::artifacts::{Artifact, Kind, LeftOut, Reason};
 
     fn left(names: &[&str], more: u64) -> Left {

@@ -38,13 +38,25 @@ impl Answer {
         let mut text = match reason(outcome.result.ending, deadline_seconds) {
             None if stderr.is_empty() => stdout.clone(),
             None => format!("{stdout}\nStderr:\n{stderr}"),
-            Some(reason) => failure(reason, &stderr, &stdout),
+            Some(mut reason) => {
+                if let Some(met) = &outcome.met {
+                    reason.push_str(&format!(": {met}"));
+                }
+                if let Some(hint) = outcome.missed.hint() {
+                    reason.push_str(&format!("\n{hint}"));
+                }
+                failure(reason, &stderr, &stdout)
+            }
         };
         network::append(&mut text, &outcome.result.refused);
         if text.trim().is_empty() {
             text = silence(&text).to_owned();
         }
-        left::append(&mut text, left_sentence(&outcome).as_deref());
+        if !is_error {
+            append_line(&mut text, outcome.met.as_ref().map(ToString::to_string).as_deref());
+            append_line(&mut text, outcome.missed.hint().as_deref());
+        }
+        append_line(&mut text, left_sentence(&outcome).as_deref());
         if let Some(fallback) = &outcome.fallback {
             text = format!("{fallback}\n{text}");
         }
@@ -65,6 +77,15 @@ impl Answer {
 /// What stands for a text without a visible character, which model APIs refuse.
 fn silence(text: &str) -> &'static str {
     if text.is_empty() { "(no output)" } else { "(no output but white space)" }
+}
+
+/// Appends a line to the program's output.
+fn append_line(text: &mut String, line: Option<&str>) {
+    let Some(line) = line else { return };
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text.push_str(line);
 }
 
 /// The reason and standard error come first: some clients cut errors short.
@@ -116,6 +137,7 @@ pub(crate) fn signal_name(number: i32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::call::artifacts::text::TextFormat;
     use crate::call::artifacts::{Artifact, Artifacts, Kind, LeftOut, Reason};
     use crate::call::capture;
     use crate::call::choice::Executor;
@@ -137,7 +159,6 @@ mod tests {
         let kept = kept.iter().map(|sentence| (*sentence).to_owned()).collect();
         answer_of(Artifacts::default(), Refusals { kept, left_out }, ending, stdout, stderr).await
     }
-    use crate::call::artifacts::text::TextFormat;
 
     async fn answer_of(artifacts: Artifacts, refused: Refusals, ending: Ending, stdout: &str, stderr: &str) -> Answer {
         Answer::of(outcome(artifacts, refused, ending, stdout, stderr).await, 60)
@@ -146,6 +167,7 @@ mod tests {
     async fn outcome(artifacts: Artifacts, refused: Refusals, ending: Ending, stdout: &str, stderr: &str) -> Outcome {
         let result = RunResult {
             ending,
+            full: Default::default(),
             stdout: capture::read(stdout.as_bytes()).await.unwrap(),
             stderr: capture::read(stderr.as_bytes()).await.unwrap(),
             artifacts,
@@ -159,6 +181,8 @@ mod tests {
         };
         Outcome {
             result,
+            met: None,
+            missed: Default::default(),
             workdir: "/sandbox",
             executor: Executor::Namespace,
             fallback: None,
