@@ -252,7 +252,7 @@ static COMMANDS_PACKAGES: PackageSet = PackageSet {
             name: "c++filt",
             version: "2.44",
             description: "Says \"wörld\".",
-            provides: &[],
+            provides: &["c++filt", "demangle"],
             search_paths: &[("PATH", "bin")],
             environment: Environment {
                 drv: "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-sandbox-mcp-commands-c++filt.drv",

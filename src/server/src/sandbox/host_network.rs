@@ -12,7 +12,7 @@ const RESOLVER_FILES: [&str; 3] = ["/etc/resolv.conf", "/etc/hosts", "/etc/servi
 const PROXIES: [&str; 6] = ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
 /// The variable that names the certificates to trust, of the server and of programs, and where a sandbox has them.
 const CERTIFICATES: &str = "SSL_CERT_FILE";
-const CERTIFICATES_INSIDE: &str = "/etc/ssl/certs/host.crt";
+const CERTIFICATES_INSIDE: &str = "/etc/host-certificates.crt";
 /// The bytes of certificates that a sandbox's root has room for.
 const MAX_CERTIFICATES: usize = 1 << 20;
 
