@@ -29,7 +29,7 @@ in
     )
   }
   - Network: ${network}
-  - Limits: ${toString definition.timeout} s, ${toString resources.cpu} CPU, ${toString resources.memory} MB of memory, ${toString resources.processes} processes, ${toString resources.files} open files per process
+  - Limits: ${toString definition.timeout} s, ${toString resources.cpu} CPU, ${toString resources.memory} MB of memory, ${toString (resources.memory / 2)} MB of disk, ${toString resources.processes} processes, ${toString resources.files} open files per process
   - Packages: ${lib.concatMapStringsSep ", " (each: lib.trim (package each)) definition.packages}
   - Packages on demand: ${lib.concatMapStringsSep ", " (set: "`${set}`") definition.packageSets}
 ''

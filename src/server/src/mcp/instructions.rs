@@ -56,11 +56,12 @@ pub fn instructions(sandboxes: &[&Sandbox], mode: Mode) -> String {
     let bounded = |sandbox: &&Sandbox| sandbox.timeout.min(mode.longest.unwrap_or(Duration::MAX)).as_secs();
     let seconds = range(sandboxes.iter().map(bounded));
     let memory = range(sandboxes.iter().map(|sandbox| sandbox.resources.memory_mb));
+    let disk = range(sandboxes.iter().map(|sandbox| sandbox.resources.disk() >> 20));
     let before = format!("Each call runs code in a fresh sandbox; nothing is kept between calls. {tools}: ");
     let after = format!(
         ". The code goes into the tool's own parameter, other files into `files`. What the program prints is returned, and so \
          are files that it writes to `$OUT` (/sandbox/out), images as images.{packages}{host} {network}. Limits: {seconds} s, \
-         {memory} MB RAM."
+         {memory} MB RAM, {disk} MB disk."
     );
     let left = MAX_BYTES.saturating_sub(before.len() + after.len() + COUNT_BYTES);
     format!("{before}{}{after}", list(&all, left))
