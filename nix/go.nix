@@ -7,7 +7,7 @@ pkgs: {
   command = [
     "sh"
     "-c"
-    "for f in *.go; do case $f in main.go | *_test.go) continue ;; esac; if grep -q '^package main' \"$f\" && ! grep -q '^func main()' \"$f\"; then exec go run .; fi; done; exec go run main.go"
+    "[ -e go.mod ] || go mod init main 2> /dev/null; for f in *.go; do case $f in main.go | *_test.go) continue ;; esac; if grep -q '^package main' \"$f\" && ! grep -q '^func main()' \"$f\"; then exec go run . \"$@\"; fi; done; exec go run main.go \"$@\""
   ];
   hostPrograms = [
     "sh"
@@ -17,7 +17,8 @@ pkgs: {
   parameters.files = [
     {
       name = "go.mod";
-      description = "Go module file for dependencies";
+      description = "The default is that of a module `main`";
+      optional = true;
     }
   ];
   security.network = "none";

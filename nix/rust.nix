@@ -4,10 +4,11 @@ pkgs: {
   description = "Compile and run Rust code.";
   contents = "With a `Cargo.toml` in `files`, it is a Cargo package that may use anyhow, chrono, itertools, rand, rayon, regex, serde and serde_json.";
   entrypoint = "main.rs";
+  instead."src/main.rs" = "";
   command = [
     "sh"
     "-c"
-    "if [ -e Cargo.toml ]; then [ -e src ] || ln -s . src; [ -e src/main.rs ] || ln -s ../main.rs src; cargo run --quiet --offline; else rustc --edition 2021 -o main main.rs && ./main; fi"
+    "m=main.rs; [ -e $m ] || m=src/main.rs; if [ -e Cargo.toml ]; then [ -e src ] || ln -s . src; [ -e src/main.rs ] || ln -s ../main.rs src; cargo run --quiet --offline -- \"$@\"; else rustc --edition 2021 -o main $m && ./main \"$@\"; fi"
   ];
   # Cargo is missing on purpose: a host whose toolchain lacks it still runs single files.
   hostPrograms = [

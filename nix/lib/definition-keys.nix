@@ -21,6 +21,7 @@ let
     record
     scalar
     setOf
+    string
     stringOr
     text
     ;
@@ -175,11 +176,12 @@ record {
     example = "main.pl";
   };
   instead = {
-    type = setOf "a file name" "[A-Za-z_][A-Za-z0-9_.]*" text;
+    type = setOf "a file name" "[A-Za-z_][A-Za-z0-9_./]*" string;
     default = { };
     description = ''
       Files that may be given in place of the entrypoint, and for each the text of the entrypoint that then runs it. The
-      parameter of the entrypoint may be empty in that case.
+      parameter of the entrypoint may be left out in that case. With an empty text there is no entrypoint then: the command runs
+      the file itself.
     '';
     example."index.ts" = "import(\"./index.ts\");\n";
   };
@@ -211,7 +213,8 @@ record {
   command = {
     type = notEmpty (listOf text);
     description = ''
-      The program that runs the entrypoint, and its arguments. Its working directory is `mount.workdir`.
+      The program that runs the entrypoint, and its arguments. Its working directory is `mount.workdir`. Arguments of a call
+      follow; to a script of `sh -c` they are `"$@"`.
     '';
     example = [
       "perl"
@@ -292,9 +295,15 @@ record {
             description = "What the file is, for the agent.";
             example = "Go module file for dependencies";
           };
+          optional = {
+            type = boolean;
+            default = false;
+            description = "Whether a call may leave the file out.";
+            example = true;
+          };
         });
         default = [ ];
-        description = "Files that a call must have, each a parameter of its own.";
+        description = "Files that have a parameter of their own each.";
         example = [
           {
             name = "go.mod";

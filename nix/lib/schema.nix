@@ -80,6 +80,7 @@ rec {
   };
 
   text = scalar "a string that is not empty" (value: isString value && value != "");
+  string = scalar "a string" isString;
   # A text that may be wrapped: its line ends become spaces.
   prose =
     type:

@@ -9,6 +9,7 @@ let
     concatStringsSep
     elem
     elemAt
+    filter
     genList
     isList
     length
@@ -60,9 +61,9 @@ let
         [ ]
       else
         [
-          "`${parameterName entrypoint}` may be empty if `files` has ${
+          "Or give ${
             concatStringsSep " or " (map (name: "`${name}`") (attrNames instead))
-          }, which then runs."
+          } in `files` instead of `${parameterName entrypoint}`."
         ]
     )
   );
@@ -86,12 +87,10 @@ let
     "{environment}: ${cores}, ${toString resources.memory} MB RAM, ${toString resources.processes} processes, {timeout} seconds, ${network}, ${access} files.";
   files =
     let
-      required = "Requires ${enumeration (map (file: "`${file.name}`") parameters.files)}";
+      needed = filter (file: !file.optional) parameters.files;
+      required = "Requires ${enumeration (map (file: "`${file.name}`") needed)}";
     in
-    if parameters.files == [ ] then
-      (if parameters.additionalFiles then "Takes further files." else "")
-    else
-      (if parameters.additionalFiles then "${required}, takes further files." else "${required}.");
+    if needed == [ ] then "" else "${required}.";
 
   # The directory is that of src/plan/src/plan.rs.
   artifacts = "Files in `$OUT` (/sandbox/out) are returned: images (up to 3 MB), text (200 kB), others (1 MB).";

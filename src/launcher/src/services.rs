@@ -88,7 +88,15 @@ impl Services {
         }
         let printed = sys::unnamed_file(program.temporary_directory()).map(File::from).map_err(failed)?;
         let arguments = service.command.clone();
-        let pid = worker.start_beside(Program { arguments, ..program.clone() }, printed.as_fd())?;
+        let pid = worker.start_beside(
+            Program {
+                arguments,
+                variables: program.variables.clone(),
+                directory: program.directory.clone(),
+                input: Vec::new(),
+            },
+            printed.as_fd(),
+        )?;
         let pidfd = sys::open_pidfd(pid).map_err(failed)?;
         let ready = await_ready(&service, pid, pidfd).map_err(failed)?;
         self.started.push(Started { service, pid, printed, ending: None });

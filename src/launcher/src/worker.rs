@@ -1,7 +1,8 @@
 //! The process that becomes the program: confines itself ahead of the call, and waits.
 
 use std::ffi::CString;
-use std::io::{self, PipeReader, PipeWriter, Write};
+use std::fs::File;
+use std::io::{self, PipeReader, PipeWriter, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
@@ -258,12 +259,26 @@ fn become_program(program: &Program, [stdout, stderr]: &[impl AsFd; 2]) -> Failu
     if let Err(error) = connected {
         return failed("connect the program's output")(error);
     }
+    if let Err(error) = connect_input(program) {
+        return failed("connect the program's input")(error);
+    }
     let directory = &program.directory;
     if let Err(error) = std::env::set_current_dir(directory) {
         return failed(format!("enter {}", directory.display()))(error);
     }
     let name = program.arguments.first().map_or("a program without a name", String::as_str);
     failed(format!("start {name}"))(execute(program))
+}
+
+/// Leads standard input to a file without a name that holds the program's input. Without any it stays what it is.
+fn connect_input(program: &Program) -> io::Result<()> {
+    if program.input.is_empty() {
+        return Ok(());
+    }
+    let mut file = File::from(sys::unnamed_file(program.temporary_directory())?);
+    file.write_all(&program.input)?;
+    file.rewind()?;
+    sys::replace_stream(&file, StandardStream::Input)
 }
 
 fn execute(program: &Program) -> io::Error {
@@ -304,7 +319,12 @@ mod tests {
 
     fn program(name: &str, path: Option<&str>) -> Program {
         let variables = path.map(|path| ("PATH".to_owned(), path.to_owned()));
-        Program { arguments: vec![name.to_owned()], variables: variables.into_iter().collect(), directory: "/".into() }
+        Program {
+            arguments: vec![name.to_owned()],
+            variables: variables.into_iter().collect(),
+            directory: "/".into(),
+            input: vec![],
+        }
     }
 
     fn errno(program: &Program) -> Option<i32> {

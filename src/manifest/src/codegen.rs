@@ -10,7 +10,7 @@ use crate::parameter::{PACKAGES_URI, ParameterKind};
 use crate::policy::{Entry, Pattern};
 use crate::{
     Definition, Manifest, ManifestEnvironment, ManifestError, ManifestNetwork, ManifestPackage, ManifestPackageSet,
-    ManifestPrograms, ManifestSandbox, ManifestService, Ready,
+    ManifestPrograms, ManifestSandbox, ManifestService, ParameterFile, Ready,
 };
 
 /// The parameter that takes additional files.
@@ -64,36 +64,37 @@ pub fn generate(manifest: &Manifest) -> Result<String, ManifestError> {
 fn tool(id: &str, name: &Ident, sandbox: &ManifestSandbox, sets: Vec<Ident>) -> Result<TokenStream, ManifestError> {
     let definition = &sandbox.definition;
     let fields = fields(id, definition)?;
-    let declarations = fields.iter().map(|field| field.declaration(definition));
-    let filled = fields.iter().map(|field| field.filled(definition));
+    let declarations = fields.iter().map(Field::declaration);
+    let filled = fields.iter().map(Field::filled);
     let named = fields.iter().filter_map(|field| field.named(definition));
-    let [files, executor, cache, packages] =
-        [ParameterKind::Files, ParameterKind::Executor, ParameterKind::Cache, ParameterKind::Packages].map(|kind| {
-            match fields.iter().find(|field| field.kind == kind) {
-                Some(Field { ident, .. }) => quote!(self.#ident),
-                None => quote!(Default::default()),
-            }
-        });
+    let value_of = |kind| match fields.iter().find(|field| field.kind == kind) {
+        Some(Field { ident, .. }) => quote!(self.#ident),
+        None => quote!(Default::default()),
+    };
+    let files = value_of(ParameterKind::Files);
+    let options = OPTIONS.iter().map(|&(name, kind)| {
+        let (option, value) = (Ident::new(name, Span::call_site()), value_of(kind));
+        quote!(#option: #value)
+    });
     let finished = if definition.parameters.additional_files { quote!() } else { quote!(files.finish()?;) };
     let documentation = format!(" The arguments of `{id}`.");
     let value = sandbox_value(sandbox, &fields, &sets);
     Ok(quote! {
         #[doc = #documentation]
         #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-        #[serde(deny_unknown_fields)]
         pub struct #name { #(#declarations)* }
 
         impl Arguments for #name {
             const SANDBOX: Sandbox = #value;
 
-            fn from_files(mut files: NamedFiles, packages: Vec<String>) -> Result<Self, ArgumentError> {
+            fn from_files(mut files: NamedFiles, options: RequestedOptions) -> Result<Self, ArgumentError> {
                 let arguments = Self { #(#filled)* };
                 #finished
                 Ok(arguments)
             }
 
             fn into_parts(self) -> Result<(Vec<File>, RequestedOptions), ArgumentError> {
-                let options = RequestedOptions { executor: #executor, cache: #cache, packages: #packages };
+                let options = RequestedOptions { #(#options),* };
                 Ok((File::join([#(#named),*], #files)?, options))
             }
         }
@@ -104,25 +105,30 @@ fn tool(id: &str, name: &Ident, sandbox: &ManifestSandbox, sets: Vec<Ident>) -> 
 struct Field<'a> {
     ident: Ident,
     kind: ParameterKind<'a>,
+    required: bool,
     description: String,
 }
 
 impl Field<'_> {
     /// Returns the field of the struct, with the function that deserializes it.
-    fn declaration(&self, definition: &Definition) -> TokenStream {
-        let Self { ident, kind, description } = self;
+    fn declaration(&self) -> TokenStream {
+        let Self { ident, kind, required, description } = self;
         let documentation = match kind {
             ParameterKind::File(file) => format!(" {file}: {description}"),
+            _ if description.is_empty() => format!(" The parameter `{ident}`."),
             _ => format!(" {description}"),
         };
         let (function, default, ty) = match kind {
-            ParameterKind::File(file) if is_replaceable(definition, file) => {
-                ("field::optional_content", true, quote!(Option<String>))
-            }
-            ParameterKind::File(_) => ("field::content", false, quote!(String)),
+            ParameterKind::File(_) if *required => ("field::content", false, quote!(String)),
+            ParameterKind::File(_) => ("field::optional_content", true, quote!(Option<String>)),
+            ParameterKind::Stdin => ("field::text", true, quote!(Option<String>)),
+            ParameterKind::StdinEncoding => ("field::encoding", true, quote!(Encoding)),
+            ParameterKind::Args => ("field::args", true, quote!(Vec<String>)),
+            ParameterKind::Env => ("field::env", true, quote!(BTreeMap<String, String>)),
+            ParameterKind::Timeout => ("field::seconds", true, quote!(Option<u64>)),
             ParameterKind::Files => ("field::files", true, quote!(Vec<File>)),
             ParameterKind::Executor => ("field::executor", true, quote!(Option<Executor>)),
-            ParameterKind::Cache => ("field::cache", true, quote!(bool)),
+            ParameterKind::Cache => ("field::flag", true, quote!(bool)),
             ParameterKind::Packages => ("field::packages", true, quote!(Vec<String>)),
         };
         let default = if default { quote!(default,) } else { quote!() };
@@ -134,16 +140,14 @@ impl Field<'_> {
     }
 
     /// Returns the field's initializer in `from_files`.
-    fn filled(&self, definition: &Definition) -> TokenStream {
+    fn filled(&self) -> TokenStream {
         let ident = &self.ident;
         let parameter = ident.to_string();
         match self.kind {
-            ParameterKind::File(file) if is_replaceable(definition, file) => quote! { #ident: files.take(#file), },
-            ParameterKind::File(file) => quote! { #ident: files.require(#parameter, #file)?, },
+            ParameterKind::File(file) if self.required => quote! { #ident: files.require(#parameter, #file)?, },
+            ParameterKind::File(file) => quote! { #ident: files.take(#file)?, },
             ParameterKind::Files => quote! { #ident: files.rest()?, },
-            ParameterKind::Executor => quote! { #ident: None, },
-            ParameterKind::Cache => quote! { #ident: false, },
-            ParameterKind::Packages => quote! { #ident, },
+            _ => quote! { #ident: options.#ident, },
         }
     }
 
@@ -151,7 +155,8 @@ impl Field<'_> {
     fn named(&self, definition: &Definition) -> Option<TokenStream> {
         let ident = &self.ident;
         match self.kind {
-            ParameterKind::File(file) if is_replaceable(definition, file) => {
+            ParameterKind::File(file) if self.required => Some(quote! { (#file, Some(self.#ident)) }),
+            ParameterKind::File(file) if file == definition.entrypoint => {
                 let parameter = ident.to_string();
                 let instead = definition.instead.iter().map(|(name, content)| quote! { (#name, #content) });
                 let files = if definition.parameters.additional_files { quote!(&self.files) } else { quote!(&[]) };
@@ -164,21 +169,16 @@ impl Field<'_> {
 
     /// Returns the row of the table.
     fn row(&self) -> TokenStream {
-        let (name, description) = (self.ident.to_string(), &self.description);
+        let (name, required, description) = (self.ident.to_string(), self.required, &self.description);
         let kind = match self.kind {
             ParameterKind::File(file) => quote!(ParameterKind::File(#file)),
-            ParameterKind::Files => quote!(ParameterKind::Files),
-            ParameterKind::Executor => quote!(ParameterKind::Executor),
-            ParameterKind::Cache => quote!(ParameterKind::Cache),
-            ParameterKind::Packages => quote!(ParameterKind::Packages),
+            kind => {
+                let variant = format_ident!("{kind:?}");
+                quote!(ParameterKind::#variant)
+            }
         };
-        quote! { Parameter { name: #name, kind: #kind, description: #description } }
+        quote! { Parameter { name: #name, kind: #kind, required: #required, description: #description } }
     }
-}
-
-/// Returns whether another file may be given instead of this one.
-fn is_replaceable(definition: &Definition, file: &str) -> bool {
-    file == definition.entrypoint && !definition.instead.is_empty()
 }
 
 /// Returns the parameters of a tool: the entrypoint, the required files, additional files, and the options of a call. A
@@ -192,24 +192,15 @@ fn fields<'a>(id: &str, definition: &'a Definition) -> Result<Vec<Field<'a>>, Ma
     let entrypoint = &definition.entrypoint;
     let code = match &definition.command[..] {
         // The tool's description says what an agent has to know of it.
-        [shell, option, _script] if shell == "sh" && option == "-c" => {
-            format!("Code to be stored in a file named `{entrypoint}` and run.")
-        }
-        command => {
-            let command = command.join(" ");
-            format!("Code to be stored in a file named `{entrypoint}` and executed with the command `{command}`.")
-        }
+        [shell, option, _script] if shell == "sh" && option == "-c" => format!("Code, saved as `{entrypoint}` and run"),
+        command => format!("Code, saved as `{entrypoint}` and run by `{}`", command.join(" ")),
     };
-    let mut files = vec![("definition.entrypoint", definition.entrypoint.as_str(), code)];
-    files.extend(
-        definition
-            .parameters
-            .files
-            .iter()
-            .map(|file| ("definition.parameters.files", &*file.name, file.description.clone())),
-    );
+    let mut files = vec![("definition.entrypoint", entrypoint.as_str(), definition.instead.is_empty(), code)];
+    files.extend(definition.parameters.files.iter().map(|ParameterFile { name, description, optional }| {
+        ("definition.parameters.files", name.as_str(), !optional, description.clone())
+    }));
     let mut fields: Vec<Field> = Vec::new();
-    for (key, file, description) in files {
+    for (key, file, required, description) in files {
         let parameter = file.replace('.', "_");
         let Ok(ident) = syn::parse_str::<Ident>(&parameter) else {
             return refuse(key, format!("the file `{file}` gives the parameter `{parameter}`, which is no identifier"));
@@ -217,31 +208,43 @@ fn fields<'a>(id: &str, definition: &'a Definition) -> Result<Vec<Field<'a>>, Ma
         if parameter == FILES || fields.iter().any(|field| field.ident == ident) {
             return refuse(key, format!("the file `{file}` gives the parameter `{parameter}`, which is taken"));
         }
-        fields.push(Field { ident, kind: ParameterKind::File(file), description });
+        fields.push(Field { ident, kind: ParameterKind::File(file), required, description });
     }
-    let packages = format!("Names of packages to add; the resource {PACKAGES_URI} lists them");
-    let options = [
-        (FILES, ParameterKind::Files, "Files to be included in the sandbox"),
-        (
-            "executor",
-            ParameterKind::Executor,
-            "How the command is carried out: at once (namespace), or as a derivation that Nix realises",
-        ),
-        (
-            "cache",
-            ParameterKind::Cache,
-            "Return the result of an earlier call that was the same, if Nix still has it; implies derivation",
-        ),
-        ("packages", ParameterKind::Packages, &packages),
-    ];
-    for (name, kind, description) in options {
-        let is_left_out = kind == ParameterKind::Files && !definition.parameters.additional_files;
-        if !is_left_out && fields.iter().all(|field| field.ident != name) {
+    let files = definition.parameters.additional_files.then_some((FILES, ParameterKind::Files));
+    for (name, kind) in files.into_iter().chain(OPTIONS) {
+        if fields.iter().all(|field| field.ident != name) {
             let ident = Ident::new(name, Span::call_site());
-            fields.push(Field { ident, kind, description: description.to_owned() });
+            fields.push(Field { ident, kind, required: false, description: description(kind) });
         }
     }
     Ok(fields)
+}
+
+/// The parameters that every tool has, and that no file is: their names, which are those of the fields of the server's
+/// `RequestedOptions`.
+const OPTIONS: [(&str, ParameterKind); 8] = [
+    ("stdin", ParameterKind::Stdin),
+    ("stdin_encoding", ParameterKind::StdinEncoding),
+    ("args", ParameterKind::Args),
+    ("env", ParameterKind::Env),
+    ("timeout_seconds", ParameterKind::Timeout),
+    ("executor", ParameterKind::Executor),
+    ("cache", ParameterKind::Cache),
+    ("packages", ParameterKind::Packages),
+];
+
+/// Returns what a client is told of an option. It is empty where the name and the type say it all.
+fn description(kind: ParameterKind) -> String {
+    match kind {
+        ParameterKind::Files => "Further files".to_owned(),
+        ParameterKind::Args => "Program arguments".to_owned(),
+        ParameterKind::Executor => "At once (namespace), or as a derivation that Nix realises".to_owned(),
+        ParameterKind::Cache => {
+            "Return the result of an earlier call that was the same, if Nix still has it; implies derivation".to_owned()
+        }
+        ParameterKind::Packages => format!("Names of packages to add; the resource {PACKAGES_URI} lists them"),
+        _ => String::new(),
+    }
 }
 
 /// Returns the value of `SANDBOX`.

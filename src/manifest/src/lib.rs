@@ -132,14 +132,17 @@ pub struct Hints {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Parameters {
     pub additional_files: bool,
-    pub files: Vec<RequiredFile>,
+    pub files: Vec<ParameterFile>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RequiredFile {
+pub struct ParameterFile {
     pub name: String,
     pub description: String,
+    /// Whether a call may leave it out.
+    #[serde(default)]
+    pub optional: bool,
 }
 
 #[derive(Debug, Deserialize)]

@@ -19,7 +19,7 @@ use crate::Step;
 use crate::plan::OUT;
 
 /// Names that compilers and interpreters use for their own files.
-const TOOL_NAMES: [&str; 5] = ["Cargo.lock", "__pycache__", "go.sum", "node_modules", "target"];
+const TOOL_NAMES: [&str; 6] = ["Cargo.lock", "__pycache__", "go.mod", "go.sum", "node_modules", "target"];
 /// Extensions of compiled files.
 const COMPILED_EXTENSIONS: [&str; 3] = ["class", "o", "pyc"];
 

@@ -328,6 +328,9 @@ pub struct Program {
     pub arguments: Vec<String>,
     pub variables: Vec<(String, String)>,
     pub directory: PathBuf,
+    /// What it reads from its standard input, which is /dev/null if this is empty.
+    #[serde(with = "bytes")]
+    pub input: Vec<u8>,
 }
 
 /// A program that can be started before there is a call for it.

@@ -74,9 +74,27 @@ pub enum NetworkSpec {
 pub struct CallInput {
     pub command: Vec<String>,
     pub variables: Vec<(String, String)>,
-    /// The files of the working directory, by their names in it.
-    pub files: Vec<(PathBuf, Vec<u8>)>,
+    /// What the program reads from its standard input.
+    pub input: Vec<u8>,
+    pub files: Vec<CallFile>,
     pub deadline: Duration,
+}
+
+/// A file of the working directory.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CallFile {
+    /// Relative to the working directory.
+    pub name: PathBuf,
+    pub content: Vec<u8>,
+    /// Whether whoever may read it may also execute it.
+    pub executable: bool,
+}
+
+impl CallFile {
+    /// Returns the permissions of the file in a sandbox whose files have these.
+    pub fn mode(executable: bool, script_mode: u32) -> u32 {
+        if executable { script_mode | (script_mode & 0o444) >> 2 } else { script_mode }
+    }
 }
 
 /// The home of every sandbox.
@@ -84,6 +102,10 @@ pub const HOME: &str = "/sandbox";
 
 /// Where a program leaves files for its caller; the variable `OUT` names it.
 pub const OUT: &str = "/sandbox/out";
+
+/// The variables that every sandbox sets, some only in a pinned environment.
+pub const VARIABLES: [&str; 10] =
+    ["HOME", "LC_CTYPE", "LOCALE_ARCHIVE", "OUT", "PATH", "PWD", "SHELL", "TMPDIR", "TZDIR", "USER"];
 
 /// A link to [`OUT`], for programs that were written for another well-known sandbox.
 const OUT_ALIAS: &str = "/mnt/data";
@@ -348,21 +370,21 @@ fn directory(target: &str, mode: u32, owned: bool) -> Directory {
 /// Returns the part of a plan that is specific to one call.
 pub fn call(definition: &SandboxSpec, work: CallInput) -> Call {
     let workdir = definition.workdir;
-    let file = |(name, content): (PathBuf, Vec<u8>)| {
-        let (path, mode) = (workdir.join(name), definition.script_mode);
+    let file = |CallFile { name, content, executable }| {
+        let (path, mode) = (workdir.join(name), CallFile::mode(executable, definition.script_mode));
         Step::File { path, content, mode, owned: true }
     };
     let mut steps: Vec<Step> = work.files.into_iter().map(file).collect();
     if definition.read_only {
         steps.push(Step::ReadOnly { target: HOME.into() });
     }
-    let program = program(definition, work.command, work.variables);
+    let program = Program { input: work.input, ..program(definition, work.command, work.variables) };
     Call { steps, services: definition.services.clone(), program: Some(program), deadline: work.deadline }
 }
 
-/// Returns the program of a call.
+/// Returns the program of a call without input.
 pub fn program(definition: &SandboxSpec, command: Vec<String>, variables: Vec<(String, String)>) -> Program {
-    Program { arguments: command, variables, directory: definition.workdir.into() }
+    Program { arguments: command, variables, directory: definition.workdir.into(), input: Vec::new() }
 }
 
 /// Returns the steps that confine the program, in their order.

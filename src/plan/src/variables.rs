@@ -7,7 +7,10 @@
 //! | `environment` | the environment's output path; its file `closure` lists which other store paths the program sees |
 //! | `packages` | likewise the output paths of the packages that the call asks for, separated by spaces; absent without any |
 //! | `file:NAMEPath` | a file that holds the content of the file NAME of the working directory (Nix's `passAsFile`) |
+//! | `executables` | the names of those of them that are executable, separated by spaces; absent without any |
+//! | `stdinPath` | a file that holds what the program reads from its standard input (`passAsFile`); absent if that is empty |
 //! | `files` | instead of these, a store path that holds the files and directories of the working directory |
+//! | `inputs` | instead of all these, a store path that holds such a directory `files`, and the standard input as `stdin` |
 //! | `variable:NAME` | the program's variable NAME; it gets these and no others |
 //! | `timeout` | seconds by the wall clock |
 //! | `resources.cpu` | cores |
@@ -43,6 +46,11 @@ pub const NAME_PREFIX: &str = "sandbox-mcp-run-";
 pub const NONCE: &str = "nonce";
 
 const FILE: &str = "file:";
+const EXECUTABLES: &str = "executables";
+const STDIN: &str = "stdin";
+const FILES: &str = "files";
+/// The variable whose value is a store path with both files and a standard input.
+pub const INPUTS: &str = "inputs";
 const VARIABLE: &str = "variable:";
 /// What Nix appends to the name of a variable whose value it passes as a file.
 const AS_FILE: &str = "Path";
@@ -58,7 +66,7 @@ pub struct CallVariables {
     pub packages: Vec<String>,
     /// The variables of the program.
     pub variables: BTreeMap<String, String>,
-    pub files: CallFiles,
+    pub inputs: CallInputs,
     /// How long the program may run. Encoded in whole seconds, rounded up.
     pub timeout: Duration,
     pub resources: Resources,
@@ -76,15 +84,32 @@ pub struct CallVariables {
     pub nonce: Option<String>,
 }
 
-/// Where the files of the working directory are.
+/// Where the files of the working directory and the standard input are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CallFiles {
-    /// In the derivation itself, by their names: their contents when encoded; when decoded, the paths of files that Nix
-    /// has written their contents to.
-    Inline(BTreeMap<String, String>),
-    /// In a store path.
+pub enum CallInputs {
+    /// In the derivation itself. Contents are texts when encoded; when decoded, the paths of files that Nix has written
+    /// them to.
+    Inline {
+        /// The contents of the files by their names.
+        files: BTreeMap<String, String>,
+        /// The names of the executable files.
+        executables: BTreeSet<String>,
+        /// `None` if it is empty.
+        stdin: Option<String>,
+    },
+    /// In a store path that holds the files. The standard input is empty.
+    StoredFiles(String),
+    /// In a store path that holds [`STORED_FILES`] and [`STORED_STDIN`].
     Stored(String),
 }
+
+/// The directory of the working directory's files in [`CallInputs::Stored`].
+pub const STORED_FILES: &str = "files";
+/// The file of the standard input in [`CallInputs::Stored`].
+pub const STORED_STDIN: &str = "stdin";
+
+/// The variables of a derivation whose value is the store path of a call's inputs.
+pub const INPUT_PATHS: [&str; 2] = [FILES, INPUTS];
 
 /// A variable that was not written by [`CallVariables::encode`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -122,14 +147,24 @@ impl CallVariables {
             all.insert("packages".to_owned(), self.packages.join(" "));
         }
         all.extend(self.variables.iter().map(|(name, value)| (format!("{VARIABLE}{name}"), value.clone())));
-        match &self.files {
-            CallFiles::Inline(files) => {
-                all.extend(files.iter().map(|(name, content)| (format!("{FILE}{name}"), content.clone())));
-                let names: BTreeSet<String> = files.keys().map(|name| format!("{FILE}{name}")).collect();
-                all.insert("passAsFile".to_owned(), Vec::from_iter(names).join(" "));
+        match &self.inputs {
+            CallInputs::Inline { files, executables, stdin } => {
+                let files = files.iter().map(|(name, content)| (format!("{FILE}{name}"), content.clone()));
+                let passed: BTreeMap<_, _> =
+                    files.chain(stdin.clone().map(|stdin| (STDIN.to_owned(), stdin))).collect();
+                let names: Vec<&str> = passed.keys().map(String::as_str).collect();
+                all.insert("passAsFile".to_owned(), names.join(" "));
+                all.extend(passed);
+                if !executables.is_empty() {
+                    let names: Vec<&str> = executables.iter().map(String::as_str).collect();
+                    all.insert(EXECUTABLES.to_owned(), names.join(" "));
+                }
             }
-            CallFiles::Stored(path) => {
-                all.insert("files".to_owned(), path.clone());
+            CallInputs::StoredFiles(path) => {
+                all.insert(FILES.to_owned(), path.clone());
+            }
+            CallInputs::Stored(path) => {
+                all.insert(INPUTS.to_owned(), path.clone());
             }
         }
         for (index, service) in self.services.iter().enumerate() {
@@ -154,14 +189,7 @@ impl CallVariables {
                 .get("packages")
                 .map_or_else(Vec::new, |all| all.split(' ').map(str::to_owned).collect()),
             variables: variables.below(VARIABLE).collect(),
-            files: match variables.0.get("files") {
-                Some(path) => CallFiles::Stored(path.clone()),
-                None => {
-                    let passed = variables.below(FILE);
-                    let inline = passed.filter_map(|(name, path)| Some((name.strip_suffix(AS_FILE)?.to_owned(), path)));
-                    CallFiles::Inline(inline.collect())
-                }
-            },
+            inputs: decode_inputs(&variables),
             timeout: Duration::from_secs(variables.number("timeout")?),
             resources: Resources {
                 cpu: variables.number("resources.cpu")?,
@@ -177,6 +205,22 @@ impl CallVariables {
             services: decode_services(&variables)?,
             nonce: variables.0.get(NONCE).cloned(),
         })
+    }
+}
+
+fn decode_inputs(variables: &Variables) -> CallInputs {
+    let get = |name: &str| variables.0.get(name);
+    match (get(FILES), get(INPUTS)) {
+        (Some(path), _) => CallInputs::StoredFiles(path.clone()),
+        (None, Some(path)) => CallInputs::Stored(path.clone()),
+        (None, None) => {
+            let passed = variables.below(FILE);
+            CallInputs::Inline {
+                files: passed.filter_map(|(name, path)| Some((name.strip_suffix(AS_FILE)?.to_owned(), path))).collect(),
+                executables: get(EXECUTABLES).into_iter().flat_map(|all| all.split(' ')).map(str::to_owned).collect(),
+                stdin: get(&format!("{STDIN}{AS_FILE}")).cloned(),
+            }
+        }
     }
 }
 
@@ -291,7 +335,7 @@ impl Variables {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::collection::{btree_map, vec};
+    use proptest::collection::{btree_map, btree_set, vec};
     use proptest::option;
     use proptest::prelude::*;
 
@@ -345,10 +389,12 @@ mod tests {
         )
     }
 
-    fn files() -> impl Strategy<Value = CallFiles> {
+    fn inputs() -> impl Strategy<Value = CallInputs> {
         prop_oneof![
-            btree_map(NAME, ANY, 0..5).prop_map(CallFiles::Inline),
-            "/nix/store/[a-z]{5}".prop_map(CallFiles::Stored),
+            (btree_map(NAME, ANY, 0..5), btree_set(NAME, 0..3), option::of(ANY))
+                .prop_map(|(files, executables, stdin)| CallInputs::Inline { files, executables, stdin }),
+            "/nix/store/[a-z]{5}".prop_map(CallInputs::StoredFiles),
+            "/nix/store/[a-z]{5}".prop_map(CallInputs::Stored),
         ]
     }
 
@@ -357,7 +403,7 @@ mod tests {
             (id, environment, workdir, network, user) in (ANY, ANY, ANY, ANY, ANY),
             packages in vec("[^\0 ]{1,20}", 0..4),
             variables in btree_map(NAME, ANY, 0..5),
-            files in files(),
+            inputs in inputs(),
             resources in resources(),
             (timeout, script_mode, read_only) in (any::<u32>(), 0_u32..0o10000, any::<bool>()),
             services in vec(service(), 0..12),
@@ -365,8 +411,8 @@ mod tests {
         ) -> CallVariables {
             let timeout = Duration::from_secs(timeout.into());
             CallVariables {
-                id, environment, packages, variables, files, timeout, resources, workdir, script_mode, read_only, network,
-                user, services, nonce,
+                id, environment, packages, variables, inputs, timeout, resources, workdir, script_mode, read_only,
+                network, user, services, nonce,
             }
         }
     }
@@ -389,7 +435,7 @@ mod tests {
             environment: "/nix/store/e".to_owned(),
             packages: vec![],
             variables: BTreeMap::new(),
-            files: CallFiles::Stored("/nix/store/f".to_owned()),
+            inputs: CallInputs::StoredFiles("/nix/store/f".to_owned()),
             timeout: Duration::from_millis(1500),
             resources: Resources { cpu: 1, memory_mb: 2, processes: 3, files: 4 },
             workdir: "/sandbox".to_owned(),

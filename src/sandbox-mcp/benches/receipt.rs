@@ -1,5 +1,6 @@
 //! Measures the time to make a receipt: `cargo bench --bench receipt`.
 
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -7,8 +8,10 @@ use nix_store::store_path::StorePath;
 use sandbox_server::call::definition::Environment;
 use sandbox_server::call::file::File;
 use sandbox_server::call::packages::Packages;
+use sandbox_server::call::program_input::ProgramInput;
 use sandbox_server::call::tool::Tool;
-use sandbox_server::nix::run_derivation::{DerivationInputs, builder_path, fits_inline};
+use sandbox_server::nix::run_derivation::{DerivationInputs, builder_path};
+use sandbox_server::nix::stored_inputs::StoredInputs;
 
 const RUNS: usize = 500;
 
@@ -43,13 +46,16 @@ fn main() {
             })
             .collect();
         times.sort();
-        let stored = if fits_inline(&files) { "inline" } else { "separate" };
+        let stored = if (StoredInputs { files: &files, stdin: b"" }).fits_inline() { "inline" } else { "separate" };
         let at = |percent: usize| format!("{:.1?}", times[times.len() * percent / 100]);
         println!("{size:>9}  {stored:>8}  {:>9}  {:>9}", at(50), at(95));
     }
 }
 
+static NO_INPUT: ProgramInput = ProgramInput { args: Vec::new(), env: BTreeMap::new(), stdin: Vec::new() };
+
 fn run<'a>(builder: &'a StorePath, files: &'a [File], packages: &'a Packages) -> DerivationInputs<'a> {
     let sandbox = &Tool::by_name("python").expect("the tool exists").sandbox;
-    DerivationInputs { system: "x86_64-linux", sandbox, environment: &ENVIRONMENT, packages, builder, files }
+    let (system, environment, input, timeout) = ("x86_64-linux", &ENVIRONMENT, &NO_INPUT, sandbox.timeout);
+    DerivationInputs { system, sandbox, environment, packages, builder, files, input, timeout }
 }

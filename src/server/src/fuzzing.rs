@@ -15,7 +15,7 @@ pub use crate::mcp::json_id::{IdFinder, MAX_IDS};
 pub use crate::mcp::surrogates::replace_halves;
 use crate::network::dns::{DnsAnswer, InvalidQuestion, Question, refusal};
 use crate::nix::exported;
-use crate::nix::run_derivation::FILES_NAME;
+use crate::nix::stored_inputs;
 
 /// Returns the URI of a path in a sandbox.
 pub fn uri(path: &Path) -> String {
@@ -66,15 +66,15 @@ pub fn read_receipt(bytes: &[u8]) {
 }
 
 fn check_receipt(bytes: &[u8]) {
-    let Ok((receipt, files)) = exported::read(bytes) else { return };
+    let Ok((receipt, inputs)) = exported::read(bytes) else { return };
     let run = receipt.run().expect("a receipt names its derivation");
     let [one, other] = ["1", "2"].map(|nonce| receipt.apart(nonce).and_then(|receipt| receipt.run()));
     assert_ne!(one.expect("a receipt may have a nonce").path, other.expect("a receipt may have a nonce").path);
     // Without its files it is written as if it had none.
     if !files.is_empty() || run.files.is_none() {
         assert_eq!(
-            exported::read(&exported::write(&run, &files)).expect("what was written can be read"),
-            (receipt, files)
+            exported::read(&exported::write(&run, inputs.as_stored())).expect("what was written can be read"),
+            (receipt, inputs)
         );
     }
 }
@@ -90,8 +90,9 @@ fn with_right_paths(bytes: &[u8]) -> Option<Vec<u8>> {
     if !derivation.input_derivations.is_empty() {
         return None;
     }
-    let files =
-        paths.pop().and_then(|exported| Some((source_path(FILES_NAME, &exported.content).ok()?, exported.content)));
+    let files = paths
+        .pop()
+        .and_then(|exported| Some((source_path(stored_inputs::NAME, &exported.content).ok()?, exported.content)));
     if let Some((path, _)) = &files {
         derivation.environment.insert("files".into(), path.to_string());
     }

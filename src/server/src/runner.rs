@@ -376,6 +376,7 @@ impl Runner {
             fallback,
             environment: view.origin.to_string(),
             derivation: receipt.map_err(RunError::Receipt)?,
+            ignored: job.ignored.clone(),
         })
     }
 

@@ -1,11 +1,12 @@
 //! Makes the plan of a program from a builder's variables and arguments.
 
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::{env, fs, io};
 
 use sandbox_plan::machine::{Controlled, Machine, SocketBuffers};
-use sandbox_plan::plan::{self, CallInput, NetworkSpec, SandboxSpec, USER};
-use sandbox_plan::variables::{CallFiles, CallVariables, VariableError};
+use sandbox_plan::plan::{self, CallFile, CallInput, NetworkSpec, SandboxSpec, USER};
+use sandbox_plan::variables::{CallInputs, CallVariables, STORED_FILES, STORED_STDIN, VariableError};
 use sandbox_plan::view::{self, CLOSURE};
 use sandbox_plan::{Identity, Plan};
 
@@ -25,10 +26,12 @@ pub fn plan() -> Result<Plan, BuilderError> {
         network: network(&call.network)?,
         services: call.services,
     };
+    let (files, input) = read_inputs(&call.inputs).map_err(system("read the call's files"))?;
     let work = CallInput {
         command: command()?,
         variables: call.variables.into_iter().collect(),
-        files: read_files(&call.files).map_err(system("read the call's files"))?,
+        input,
+        files,
         deadline: call.timeout,
     };
     let environment = Path::new(&call.environment);
@@ -71,26 +74,40 @@ fn machine() -> Machine {
     }
 }
 
-/// Reads the files of the working directory, by their names in it.
-fn read_files(files: &CallFiles) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
-    match files {
-        CallFiles::Inline(files) => files.iter().map(|(name, path)| Ok((name.into(), fs::read(path)?))).collect(),
-        CallFiles::Stored(root) => {
-            let mut files = Vec::new();
-            read_below(Path::new(root), Path::new(""), &mut files)?;
-            Ok(files)
+/// Reads the files of the working directory, and the standard input.
+fn read_inputs(inputs: &CallInputs) -> io::Result<(Vec<CallFile>, Vec<u8>)> {
+    match inputs {
+        CallInputs::Inline { files, executables, stdin } => {
+            let file = |(name, path): (&String, &String)| {
+                let executable = executables.contains(name);
+                Ok(CallFile { name: name.into(), content: fs::read(path)?, executable })
+            };
+            let files = files.iter().map(file).collect::<io::Result<_>>()?;
+            Ok((files, stdin.as_ref().map(fs::read).transpose()?.unwrap_or_default()))
+        }
+        CallInputs::StoredFiles(root) => Ok((read_tree(Path::new(root))?, Vec::new())),
+        CallInputs::Stored(root) => {
+            let root = Path::new(root);
+            Ok((read_tree(&root.join(STORED_FILES))?, fs::read(root.join(STORED_STDIN))?))
         }
     }
 }
 
-fn read_below(root: &Path, directory: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) -> io::Result<()> {
+fn read_tree(root: &Path) -> io::Result<Vec<CallFile>> {
+    let mut files = Vec::new();
+    read_below(root, Path::new(""), &mut files)?;
+    Ok(files)
+}
+
+fn read_below(root: &Path, directory: &Path, files: &mut Vec<CallFile>) -> io::Result<()> {
     for entry in fs::read_dir(root.join(directory))? {
         let entry = entry?;
         let name = directory.join(entry.file_name());
         if entry.file_type()?.is_dir() {
             read_below(root, &name, files)?;
         } else {
-            files.push((name, fs::read(entry.path())?));
+            let executable = entry.metadata()?.permissions().mode() & 0o111 != 0;
+            files.push(CallFile { name, content: fs::read(entry.path())?, executable });
         }
     }
     Ok(())
@@ -107,14 +124,28 @@ mod tests {
     }
 
     #[test]
-    fn stored_files_are_read_with_their_directories() {
+    fn stored_inputs_are_read_with_directories_and_modes() {
         let root = env::temp_dir().join(format!("sandbox-launcher-call-{}", std::process::id()));
-        fs::create_dir_all(root.join("a/b")).unwrap();
-        fs::write(root.join("a/b/c"), "deep").unwrap();
-        fs::write(root.join("main"), "top").unwrap();
-        let mut files = read_files(&CallFiles::Stored(root.display().to_string())).unwrap();
-        files.sort();
-        assert_eq!(files, [("a/b/c".into(), b"deep".to_vec()), ("main".into(), b"top".to_vec())]);
+        let tree = root.join(STORED_FILES);
+        fs::create_dir_all(tree.join("a/b")).unwrap();
+        fs::write(tree.join("a/b/c"), "deep").unwrap();
+        fs::write(tree.join("main"), "top").unwrap();
+        fs::set_permissions(tree.join("main"), fs::Permissions::from_mode(0o555)).unwrap();
+        fs::write(root.join(STORED_STDIN), "input").unwrap();
+        let file = |name: &str, content: &[u8], executable| CallFile {
+            name: name.into(),
+            content: content.into(),
+            executable,
+        };
+        let expected = vec![file("a/b/c", b"deep", false), file("main", b"top", true)];
+        for (inputs, input) in [
+            (CallInputs::StoredFiles(tree.display().to_string()), &b""[..]),
+            (CallInputs::Stored(root.display().to_string()), b"input"),
+        ] {
+            let (mut files, read) = read_inputs(&inputs).unwrap();
+            files.sort();
+            assert_eq!((&files, &*read), (&expected, input));
+        }
         fs::remove_dir_all(root).unwrap();
     }
 }

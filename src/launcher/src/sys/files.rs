@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
+use rustix::io::Errno;
 
 /// Opens the file that `path` names when `root` is the root: no link and no `..` leads out of it. Nothing is read.
 pub fn open_in_root(root: BorrowedFd, path: &CStr, directory: bool) -> io::Result<OwnedFd> {
@@ -44,8 +45,17 @@ pub fn open_regular(path: &Path) -> io::Result<OwnedFd> {
 
 /// Makes a file in a directory without giving it a name there; it can be read, and written at its end.
 pub fn unnamed_file(directory: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::APPEND | OFlags::CLOEXEC;
-    Ok(rustix::fs::open(directory, flags, Mode::from_raw_mode(0o600))?)
+    let (flags, mode) = (OFlags::RDWR | OFlags::APPEND | OFlags::CLOEXEC, Mode::from_raw_mode(0o600));
+    match rustix::fs::open(directory, flags | OFlags::TMPFILE, mode) {
+        // Some file systems have only files with names.
+        Err(Errno::OPNOTSUPP | Errno::ISDIR) => {
+            let path = directory.join(format!(".unnamed-{}", std::process::id()));
+            let file = rustix::fs::open(&path, flags | OFlags::CREATE | OFlags::EXCL, mode)?;
+            rustix::fs::unlink(&path)?;
+            Ok(file)
+        }
+        opened => Ok(opened?),
+    }
 }
 
 /// Opens a directory that was made in `parent`; a link in its place is an error.

@@ -95,6 +95,19 @@ fn call_for_another_program_replaces_the_waiting_one() {
 }
 
 #[test]
+fn call_with_input_replaces_the_waiting_program_and_reads_it() {
+    as_everybody_served(|caller| {
+        let served = serve(&caller, PROGRAM);
+        for input in ["first\n", "second\n", &"a line\n".repeat(100_000)] {
+            let mut call = call(&caller, PROGRAM, "file\n");
+            call.program.as_mut().expect("the call has a program").input = input.into();
+            assert_eq!(served.run(&call).text(), format!("{input}file\nahead: no"));
+        }
+        assert_eq!(run(&served, &call(&caller, PROGRAM, "file\n")).stdout, "file\nahead: 1\n", "no input is left");
+    });
+}
+
+#[test]
 fn long_call_does_not_delay_the_next_waiting_program() {
     as_everybody_served(|caller| {
         let served = serve(&caller, "cat; . ./given");

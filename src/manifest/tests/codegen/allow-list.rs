@@ -8,19 +8,33 @@ pub const SYSTEM: Option<&str> = None;
 pub const NIXPKGS: Option<&str> = None;
 /// The arguments of `shell`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ShellArguments {
-    /// main.sh: Code to be stored in a file named `main.sh` and executed with the command `sh main.sh`.
+    /// main.sh: Code, saved as `main.sh` and run by `sh main.sh`
     #[serde(deserialize_with = "field::content")]
     pub main_sh: String,
-    /// Files to be included in the sandbox
+    /// Further files
     #[serde(default, deserialize_with = "field::files")]
     pub files: Vec<File>,
-    /// How the command is carried out: at once (namespace), or as a derivation that Nix realises
+    /// The parameter `stdin`.
+    #[serde(default, deserialize_with = "field::text")]
+    pub stdin: Option<String>,
+    /// The parameter `stdin_encoding`.
+    #[serde(default, deserialize_with = "field::encoding")]
+    pub stdin_encoding: Encoding,
+    /// Program arguments
+    #[serde(default, deserialize_with = "field::args")]
+    pub args: Vec<String>,
+    /// The parameter `env`.
+    #[serde(default, deserialize_with = "field::env")]
+    pub env: BTreeMap<String, String>,
+    /// The parameter `timeout_seconds`.
+    #[serde(default, deserialize_with = "field::seconds")]
+    pub timeout_seconds: Option<u64>,
+    /// At once (namespace), or as a derivation that Nix realises
     #[serde(default, deserialize_with = "field::executor")]
     pub executor: Option<Executor>,
     /// Return the result of an earlier call that was the same, if Nix still has it; implies derivation
-    #[serde(default, deserialize_with = "field::cache")]
+    #[serde(default, deserialize_with = "field::flag")]
     pub cache: bool,
     /// Names of packages to add; the resource sandbox-mcp://packages lists them
     #[serde(default, deserialize_with = "field::packages")]
@@ -41,26 +55,61 @@ impl Arguments for ShellArguments {
             Parameter {
                 name: "main_sh",
                 kind: ParameterKind::File("main.sh"),
-                description: "Code to be stored in a file named `main.sh` and executed with the command `sh main.sh`.",
+                required: true,
+                description: "Code, saved as `main.sh` and run by `sh main.sh`",
             },
             Parameter {
                 name: "files",
                 kind: ParameterKind::Files,
-                description: "Files to be included in the sandbox",
+                required: false,
+                description: "Further files",
+            },
+            Parameter {
+                name: "stdin",
+                kind: ParameterKind::Stdin,
+                required: false,
+                description: "",
+            },
+            Parameter {
+                name: "stdin_encoding",
+                kind: ParameterKind::StdinEncoding,
+                required: false,
+                description: "",
+            },
+            Parameter {
+                name: "args",
+                kind: ParameterKind::Args,
+                required: false,
+                description: "Program arguments",
+            },
+            Parameter {
+                name: "env",
+                kind: ParameterKind::Env,
+                required: false,
+                description: "",
+            },
+            Parameter {
+                name: "timeout_seconds",
+                kind: ParameterKind::Timeout,
+                required: false,
+                description: "",
             },
             Parameter {
                 name: "executor",
                 kind: ParameterKind::Executor,
-                description: "How the command is carried out: at once (namespace), or as a derivation that Nix realises",
+                required: false,
+                description: "At once (namespace), or as a derivation that Nix realises",
             },
             Parameter {
                 name: "cache",
                 kind: ParameterKind::Cache,
+                required: false,
                 description: "Return the result of an earlier call that was the same, if Nix still has it; implies derivation",
             },
             Parameter {
                 name: "packages",
                 kind: ParameterKind::Packages,
+                required: false,
                 description: "Names of packages to add; the resource sandbox-mcp://packages lists them",
             },
         ],
@@ -111,24 +160,34 @@ impl Arguments for ShellArguments {
     };
     fn from_files(
         mut files: NamedFiles,
-        packages: Vec<String>,
+        options: RequestedOptions,
     ) -> Result<Self, ArgumentError> {
         let arguments = Self {
             main_sh: files.require("main_sh", "main.sh")?,
             files: files.rest()?,
-            executor: None,
-            cache: false,
-            packages,
+            stdin: options.stdin,
+            stdin_encoding: options.stdin_encoding,
+            args: options.args,
+            env: options.env,
+            timeout_seconds: options.timeout_seconds,
+            executor: options.executor,
+            cache: options.cache,
+            packages: options.packages,
         };
         Ok(arguments)
     }
     fn into_parts(self) -> Result<(Vec<File>, RequestedOptions), ArgumentError> {
         let options = RequestedOptions {
+            stdin: self.stdin,
+            stdin_encoding: self.stdin_encoding,
+            args: self.args,
+            env: self.env,
+            timeout_seconds: self.timeout_seconds,
             executor: self.executor,
             cache: self.cache,
             packages: self.packages,
         };
-        Ok((File::join([("main.sh", self.main_sh)], self.files)?, options))
+        Ok((File::join([("main.sh", Some(self.main_sh))], self.files)?, options))
     }
 }
 /// Every tool, sorted by name.

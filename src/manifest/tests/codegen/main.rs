@@ -397,7 +397,7 @@ fn file_named_like_an_option_takes_the_place_of_the_option() {
     value["sandboxes"]["shell"]["definition"]["parameters"]["files"] = json!([{ "name": "cache", "description": "" }]);
     let generated = generate(&value.to_string()).unwrap();
     assert_eq!(generated.matches("name: \"cache\"").count(), 1);
-    assert!(generated.contains("cache: Default::default()") && generated.contains("(\"cache\", self.cache)"));
+    assert!(generated.contains("cache: Default::default()") && generated.contains("(\"cache\", Some(self.cache))"));
 }
 
 /// All identifiers that begin with a capital letter.

@@ -3,6 +3,7 @@
 use serde::de::{self, Expected, Unexpected};
 
 use crate::call::file::FileError;
+use crate::call::lenient::IgnoredParameter;
 use crate::call::packages::PackageError;
 
 /// Why arguments are refused; the text says what to change.
@@ -13,8 +14,20 @@ pub enum ArgumentError {
     Required { file: String, parameter: String, found: &'static str },
     #[error("parameter `{parameter}` must be {expected}, but is {found}")]
     WrongValue { parameter: String, expected: String, found: &'static str },
-    #[error("unknown parameter `{parameter}`: remove it, or see the tool's schema for its name")]
-    Unknown { parameter: String },
+    /// The tool takes no additional files.
+    #[error("file {file:?} is one too many: the tool takes no further files")]
+    NoFiles { file: String },
+    /// A command line names a program that is no text.
+    #[error("file {file:?} is the program, and is not UTF-8 text")]
+    NoText { file: String },
+    /// Both the entrypoint and a file that is the program instead of it.
+    #[error("parameter `{parameter}` and the file {file:?} are both the program: give only one of them")]
+    TwoPrograms { parameter: String, file: String },
+    #[error(
+        "parameter `timeout_seconds` must be at most {longest} here, but is {seconds}: only the server's operator can allow \
+         more"
+    )]
+    Timeout { seconds: u64, longest: u64 },
     /// The operator does not offer the option to clients.
     #[error(
         "parameter `{parameter}` is not offered by this server: leave it out, or ask its operator to start it with \
@@ -30,6 +43,21 @@ pub enum ArgumentError {
     Package(#[from] PackageError),
 }
 
+/// Everything that is wrong with a call's arguments.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", lines(.errors, .ignored))]
+pub struct ArgumentErrors {
+    /// At least one.
+    pub errors: Vec<ArgumentError>,
+    /// What may be misspelt, too.
+    pub ignored: Vec<IgnoredParameter>,
+}
+
+fn lines(errors: &[ArgumentError], ignored: &[IgnoredParameter]) -> String {
+    let errors = errors.iter().map(ToString::to_string);
+    errors.chain(ignored.iter().map(ToString::to_string)).collect::<Vec<_>>().join("\n")
+}
+
 /// What a deserializer found wrong with a value; the value's path is added by [`Mistake::at`].
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Mistake {
@@ -37,8 +65,6 @@ pub(super) enum Mistake {
     Wrong { expected: String, found: &'static str },
     #[error("`{field}` is missing")]
     Missing { field: &'static str },
-    #[error("it is unknown")]
-    Unknown,
     #[error("{0}")]
     Refused(String),
 }
@@ -54,7 +80,6 @@ impl Mistake {
                 let parameter = if is_top { field.to_owned() } else { format!("{parameter}.{field}") };
                 ArgumentError::WrongValue { parameter, expected: "a string".into(), found: "missing" }
             }
-            Self::Unknown => ArgumentError::Unknown { parameter },
             Self::Refused(reason) => ArgumentError::Refused { parameter, reason },
         }
     }
@@ -80,10 +105,6 @@ impl de::Error for Mistake {
 
     fn missing_field(field: &'static str) -> Self {
         Self::Missing { field }
-    }
-
-    fn unknown_field(_: &str, _: &'static [&'static str]) -> Self {
-        Self::Unknown
     }
 }
 

@@ -64,13 +64,21 @@ impl Sandbox {
         self.network == Network::None
     }
 
+    /// Returns the command with the arguments of a call. A script of the command gets its entrypoint's name as `$0` then.
+    pub(crate) fn command(&self, args: &[String]) -> Vec<String> {
+        let is_script = matches!(self.command, ["sh", "-c", _]) && !args.is_empty();
+        let zeroth = is_script.then_some(self.entrypoint);
+        let own = self.command.iter().copied().chain(zeroth).map(str::to_owned);
+        own.chain(args.iter().cloned()).collect()
+    }
+
     /// Returns whether a call may ask for packages.
     pub(crate) fn has_packages(&self) -> bool {
         self.package_sets.iter().any(|set| !set.packages.is_empty())
     }
 
-    /// Returns each required file, the entrypoint first, with the name of its parameter.
-    pub fn required_files(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+    /// Returns each file that has a parameter of its own, the entrypoint first, with the name of that parameter.
+    pub fn named_files(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         self.parameters.iter().filter_map(|parameter| match parameter.kind {
             ParameterKind::File(file) => Some((parameter.name, file)),
             _ => None,

@@ -5,6 +5,9 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::call::encoding::Encoding;
+use crate::call::field;
+
 /// The longest name of one file or directory on Linux's file systems, in bytes.
 const MAX_COMPONENT_BYTES: usize = 255;
 /// The longest file name, in bytes: what system calls accept, less the working directory.
@@ -12,11 +15,35 @@ const MAX_PATH_BYTES: usize = 4000;
 
 /// A file for the working directory.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an object of filename and content")]
+#[serde(try_from = "GivenFile")]
 pub struct File {
-    #[serde(rename = "filename")]
     pub name: FileName,
-    pub content: String,
+    pub content: Vec<u8>,
+    /// Whether the program may execute it, whatever the permissions of the sandbox's files are.
+    pub executable: bool,
+}
+
+/// A file as a client gives it.
+#[derive(Deserialize)]
+#[serde(expecting = "an object of filename and content")]
+struct GivenFile {
+    filename: FileName,
+    content: String,
+    #[serde(default, deserialize_with = "field::encoding")]
+    encoding: Encoding,
+    #[serde(default, deserialize_with = "field::flag")]
+    executable: bool,
+}
+
+impl TryFrom<GivenFile> for File {
+    type Error = FileError;
+
+    fn try_from(GivenFile { filename, content, encoding, executable }: GivenFile) -> Result<Self, FileError> {
+        match encoding.decode(content) {
+            Ok(content) => Ok(Self { name: filename, content, executable }),
+            Err(error) => Err(FileError::Base64 { name: filename.0.display().to_string(), error }),
+        }
+    }
 }
 
 /// A relative path without `..`, `.` and repeated `/`.
@@ -34,10 +61,11 @@ impl TryFrom<String> for FileName {
 
 /// Why a file is refused; the text names the file and what to change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("file name {} {reason}", shown(name))]
-pub struct FileError {
-    name: String,
-    reason: String,
+pub enum FileError {
+    #[error("file name {} {reason}", shown(name))]
+    Name { name: String, reason: String },
+    #[error("the content of file {} is not base64: {error}", shown(name))]
+    Base64 { name: String, error: base64::DecodeError },
 }
 
 /// Quotes a name, or the beginning of a long one.
@@ -51,7 +79,7 @@ fn shown(name: &str) -> String {
 impl FileError {
     /// Returns the error of a name that the sandbox uses itself.
     pub fn taken(name: &FileName, by: &str) -> Self {
-        Self { name: name.0.display().to_string(), reason: format!("is that of {by}: choose another one") }
+        Self::Name { name: name.0.display().to_string(), reason: format!("is that of {by}: choose another one") }
     }
 }
 
@@ -62,7 +90,7 @@ impl FileName {
     ///
     /// Fails with what to change if the name is empty, too long, absolute, a directory, or leads upwards.
     pub fn parse(name: &str) -> Result<Self, FileError> {
-        let refuse = |reason: &str| Err(FileError { name: name.to_owned(), reason: reason.to_owned() });
+        let refuse = |reason: &str| Err(FileError::Name { name: name.to_owned(), reason: reason.to_owned() });
         if name.is_empty() {
             return refuse("is empty: give each file a name");
         }
@@ -108,27 +136,36 @@ impl FileName {
 }
 
 impl File {
-    pub fn parse(name: &str, content: String) -> Result<Self, FileError> {
-        Ok(Self { name: FileName::parse(name)?, content })
+    /// Returns a file that is not executable.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`FileName::parse`].
+    pub fn parse(name: &str, content: impl Into<Vec<u8>>) -> Result<Self, FileError> {
+        Ok(Self { name: FileName::parse(name)?, content: content.into(), executable: false })
     }
 
-    /// Joins the files that have parameters of their own with the additional ones.
+    /// Joins the files that have parameters of their own, as far as those were given, with the additional ones.
     ///
     /// # Errors
     ///
     /// Fails if two files have the same name, or if one file is a directory of another.
-    pub fn join<const N: usize>(named: [(&str, String); N], additional: Vec<File>) -> Result<Vec<File>, FileError> {
+    pub fn join<const N: usize>(
+        named: [(&str, Option<String>); N],
+        additional: Vec<File>,
+    ) -> Result<Vec<File>, FileError> {
         let mut files = Vec::with_capacity(N + additional.len());
         for (name, content) in named {
-            files.push(File::parse(name, content)?);
+            files.extend(content.map(|content| File::parse(name, content)).transpose()?);
         }
+        let named = files.len();
         files.extend(additional);
         let mut names = BTreeSet::new();
         for file in &files {
             let name = file.name.as_path();
-            let refuse = |reason: String| Err(FileError { name: name.display().to_string(), reason });
+            let refuse = |reason: String| Err(FileError::Name { name: name.display().to_string(), reason });
             if !names.insert(name) {
-                return match files[..N].iter().any(|named| named.name == file.name) {
+                return match files[..named].iter().any(|named| named.name == file.name) {
                     true => refuse("has a parameter of its own: do not repeat it among the additional files".into()),
                     false => refuse("is given twice: give each file once".into()),
                 };
@@ -136,7 +173,7 @@ impl File {
         }
         for file in &files {
             if let Some(directory) = file.name.directories().find(|directory| names.contains(directory)) {
-                return Err(FileError {
+                return Err(FileError::Name {
                     name: file.name.as_path().display().to_string(),
                     reason: format!("needs a directory {directory:?}, which is also given as a file: rename one"),
                 });
@@ -181,12 +218,16 @@ mod tests {
 
     #[test]
     fn names_that_meet_are_refused() {
-        let file = |name: &str| File::parse(name, String::new()).unwrap();
+        let file = |name: &str| File::parse(name, "").unwrap();
         let join = |additional: &[&str]| {
-            File::join([("main.py", String::new())], additional.iter().map(|name| file(name)).collect())
-                .map_err(|error| error.to_string())
+            File::join(
+                [("main.py", Some(String::new())), ("go.mod", None)],
+                additional.iter().map(|name| file(name)).collect(),
+            )
+            .map_err(|error| error.to_string())
         };
         assert_eq!(join(&["a.py", "b/a.py"]).unwrap().len(), 3);
+        assert_eq!(join(&["go.mod"]).unwrap().len(), 2, "its parameter was left out");
         assert!(join(&["main.py"]).unwrap_err().contains("parameter of its own"));
         assert!(join(&["./main.py"]).unwrap_err().contains("parameter of its own"));
         assert!(join(&["a", "a"]).unwrap_err().contains("given twice"));

@@ -1,5 +1,7 @@
 //! The options of a call: which ones the operator offers to clients, and what a call's arguments make of them.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 
 use sandbox_manifest::parameter::{Parameter, ParameterKind};
@@ -11,6 +13,7 @@ use crate::call::definition::Sandbox;
 use crate::call::job::CallOptions;
 use crate::call::package_list;
 use crate::call::packages::{NoPackages, PackageError, Packages};
+use crate::call::program_input::ProgramInput;
 
 /// The options that clients are offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,38 +31,44 @@ impl OfferedOptions {
         sandbox.parameters.iter().filter(move |parameter| match parameter.kind {
             ParameterKind::Executor | ParameterKind::Cache => self.executor && by_nix,
             ParameterKind::Packages => self.packages.is_ok() && packages,
-            ParameterKind::File(_) | ParameterKind::Files => true,
+            _ => true,
         })
     }
 
-    /// Refuses an option that clients are not offered, unless its value is what some clients send for a parameter that
-    /// they leave out: `null`, `false` or an empty list.
-    pub(super) fn check(self, sandbox: &Sandbox, arguments: &Map<String, Value>) -> Result<(), ArgumentError> {
+    /// Takes out options that clients are not offered, and returns an error for each, unless its value is what some clients
+    /// send for a parameter that they leave out: `null`, `false` or an empty list.
+    pub(super) fn take_others(self, sandbox: &Sandbox, arguments: &mut Map<String, Value>) -> Vec<ArgumentError> {
+        let mut errors = Vec::new();
         for parameter in sandbox.parameters {
-            let is_left_out = match arguments.get(parameter.name) {
-                None | Some(Value::Null | Value::Bool(false)) => true,
-                Some(value) => value.as_array().is_some_and(Vec::is_empty),
-            };
-            match parameter.kind {
-                ParameterKind::Packages if !is_left_out => self.packages.map_err(PackageError::None)?,
-                ParameterKind::Executor | ParameterKind::Cache if !self.executor && !is_left_out => {
-                    return Err(ArgumentError::NotOffered { parameter: parameter.name });
+            let error = match (parameter.kind, self.packages) {
+                (ParameterKind::Packages, Err(reason)) => ArgumentError::Package(PackageError::None(reason)),
+                (ParameterKind::Executor | ParameterKind::Cache, _) if !self.executor => {
+                    ArgumentError::NotOffered { parameter: parameter.name }
                 }
-                _ => {}
+                _ => continue,
+            };
+            match arguments.remove(parameter.name) {
+                None | Some(Value::Null | Value::Bool(false)) => {}
+                Some(Value::Array(items)) if items.is_empty() => {}
+                Some(_) => errors.push(error),
             }
         }
-        Ok(())
+        errors
     }
 }
 
 impl RequestedOptions {
-    /// Returns the options of a call of this sandbox.
+    /// Returns the options of a call of this sandbox, whose programs may run for `longest`, and what the program is given.
     ///
     /// # Errors
     ///
-    /// Fails if two options contradict each other, if Nix cannot carry out the sandbox's calls, and if a package is
-    /// unknown.
-    pub(super) fn resolve(self, sandbox: &Sandbox) -> Result<CallOptions, ArgumentError> {
+    /// Fails if two options contradict each other, if Nix cannot carry out the sandbox's calls, if a package is unknown, if
+    /// the time is too long, and as [`ProgramInput::of`] does.
+    pub(super) fn resolve(
+        mut self,
+        sandbox: &Sandbox,
+        longest: Duration,
+    ) -> Result<(CallOptions, ProgramInput), ArgumentError> {
         const BY_NIX: Executor = Executor::Derivation;
         const NETWORK: &str = "left out, because the tool has network access, which Nix's build sandbox can't give";
         let wrong = |parameter: &str, expected: &str, found| {
@@ -76,7 +85,12 @@ impl RequestedOptions {
             executor => executor,
         };
         let packages = Packages::choose(&self.packages, sandbox.package_sets, package_list::tools_with)?;
-        Ok(CallOptions { executor, cache: self.cache, packages })
+        if let Some(seconds) = self.timeout_seconds.filter(|seconds| Duration::from_secs(*seconds) > longest) {
+            return Err(ArgumentError::Timeout { seconds, longest: longest.as_secs() });
+        }
+        let timeout = self.timeout_seconds.map(Duration::from_secs);
+        let input = ProgramInput::of(&mut self, sandbox, &packages)?;
+        Ok((CallOptions { executor, cache: self.cache, packages, timeout }, input))
     }
 }
 
@@ -92,11 +106,11 @@ mod tests {
 
     fn options(tool: &str, offered: OfferedOptions, mut arguments: Value) -> Result<CallOptions, String> {
         let tool = Tool::by_name(tool).expect("the tool exists");
-        for (parameter, _) in tool.sandbox.required_files() {
+        for (parameter, _) in tool.sandbox.named_files() {
             arguments[parameter] = "1".into();
         }
         let Value::Object(arguments) = arguments else { unreachable!("arguments are an object") };
-        tool.job(arguments, offered).map(|job| job.options).map_err(|error| error.to_string())
+        tool.job(arguments, offered, tool.sandbox.timeout).map(|job| job.options).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -111,7 +125,7 @@ mod tests {
             (json!({"cache": false, "executor": null, "packages": null}), None, false),
             (json!({"packages": []}), None, false),
         ] {
-            let expected = CallOptions { executor, cache, packages: Packages::default() };
+            let expected = CallOptions { executor, cache, packages: Packages::default(), timeout: None };
             assert_eq!(options("python", ALL, given), Ok(expected));
         }
     }
@@ -122,6 +136,12 @@ mod tests {
             (json!({"executor": "direct"}), "`executor` must be `namespace` or `derivation`, but is another string"),
             (json!({"executor": 1}), "`executor` must be `namespace` or `derivation`, but is a number"),
             (json!({"cache": "yes"}), "`cache` must be a boolean, but is a string"),
+            (json!({"timeout_seconds": 61}), "`timeout_seconds` must be at most 60 here, but is 61"),
+            (json!({"timeout_seconds": 1.5}), "`timeout_seconds` must be a whole number of seconds, at least 1"),
+            (json!({"timeout_seconds": -1}), "`timeout_seconds` must be a whole number of seconds, at least 1"),
+            (json!({"stdin": 7}), "`stdin` must be a string, but is a number"),
+            (json!({"args": "-n 3"}), "`args` must be an array of strings, but is a string"),
+            (json!({"env": ["A"]}), "`env` must be an object of strings, but is an array"),
             (json!({"cache": true, "executor": "namespace"}), "must be `derivation` with `cache`"),
             (json!({"packages": "lua"}), "`packages` must be an array of names, but is a string"),
             (json!({"packages": ["lua", 7]}), "`packages[1]` must be a string, but is a number"),

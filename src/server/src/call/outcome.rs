@@ -10,6 +10,7 @@ pub use sandbox_plan::{Ending, Usage};
 use crate::call::artifacts::Artifacts;
 use crate::call::capture::Captured;
 use crate::call::choice::Executor;
+use crate::call::lenient::IgnoredParameter;
 use crate::call::met_limit::MetLimit;
 use crate::call::missed_packages::MissedPackages;
 use crate::call::missing::Missing;
@@ -60,6 +61,8 @@ pub struct Outcome {
     pub environment: String,
     /// The receipt: the path of the call's `.drv` file. `None` for toolchains of the host.
     pub derivation: Option<StorePath>,
+    /// What the client gave and the tool does not know.
+    pub ignored: Vec<IgnoredParameter>,
 }
 
 /// Why a call was carried out otherwise than in a sandbox in namespaces, though nobody has chosen that.

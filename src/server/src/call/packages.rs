@@ -7,13 +7,12 @@ use std::collections::BTreeSet;
 use std::iter;
 
 use crate::call::definition::{Package, PackageSet};
+use crate::call::nearest::nearest;
 use crate::call::package_list;
 
 /// How many packages one call may ask for.
 pub const MAX_PACKAGES: usize = 16;
 
-/// How many names are suggested in place of an unknown one.
-const MAX_SUGGESTIONS: usize = 3;
 /// How many characters of an unknown name are repeated.
 const MAX_SHOWN_CHARACTERS: usize = 64;
 
@@ -144,39 +143,6 @@ impl Packages {
 pub fn find(set: &'static PackageSet, name: &str) -> Option<&'static Package> {
     let index = set.packages.binary_search_by_key(&name, |package| package.name).ok()?;
     Some(&set.packages[index])
-}
-
-/// The names that may be meant by an unknown one, the likeliest first: those that few typing errors lead to, then those
-/// that hold it or that it holds, then those that abbreviate it or that it abbreviates.
-fn nearest(name: &str, known: &[&'static str]) -> Vec<&'static str> {
-    let plain = |name: &str| {
-        name.chars().take(MAX_SHOWN_CHARACTERS).collect::<String>().to_lowercase().replace(['_', '.', ' '], "-")
-    };
-    let wanted = plain(name);
-    let length = wanted.chars().count();
-    let rank = |known: &str| {
-        let (known, errors) = (plain(known), strsim::osa_distance(&wanted, &plain(known)));
-        if errors <= length.div_ceil(4) {
-            Some(errors)
-        } else if length > 2 && (known.contains(&wanted) || known.len() > 2 && wanted.contains(&known)) {
-            Some(MAX_SHOWN_CHARACTERS + known.len().abs_diff(wanted.len()))
-        } else if abbreviates(&wanted, &known) || abbreviates(&known, &wanted) {
-            Some(2 * MAX_SHOWN_CHARACTERS + known.len().abs_diff(wanted.len()))
-        } else {
-            None
-        }
-    };
-    let mut ranked: Vec<(usize, &str)> = known.iter().filter_map(|known| Some((rank(known)?, *known))).collect();
-    ranked.sort_unstable();
-    ranked.into_iter().map(|(_, name)| name).take(MAX_SUGGESTIONS).collect()
-}
-
-/// Whether both begin alike and the letters of `short` come in the same order in `long`, as those of sklearn do in
-/// scikit-learn.
-fn abbreviates(short: &str, long: &str) -> bool {
-    let mut letters = long.chars();
-    let alike = short.chars().next() == long.chars().next();
-    short.len() > 3 && alike && short.chars().all(|letter| letters.any(|other| other == letter))
 }
 
 #[cfg(test)]

@@ -2,16 +2,20 @@
 
 use std::path::Path;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 
 use sandbox_plan::plan::OUT;
 
-use crate::call::argument_error::ArgumentError;
+use crate::call::argument_error::{ArgumentError, ArgumentErrors};
 use crate::call::arguments::{self, Arguments, NamedFiles, RequestedOptions};
 use crate::call::catalog::catalog;
 use crate::call::definition::Sandbox;
 use crate::call::file::{File, FileError};
 use crate::call::job::Job;
+use crate::call::lenient;
 use crate::call::options::OfferedOptions;
 
 /// The files and the options of a call.
@@ -21,10 +25,10 @@ type Parts = (Vec<File>, RequestedOptions);
 #[derive(Debug)]
 pub struct Tool {
     pub sandbox: Sandbox,
-    /// Deserializes a client's arguments into the tool's struct.
-    parse: fn(Map<String, Value>) -> Result<Parts, ArgumentError>,
-    /// Fills the tool's struct with files that a command line names.
-    fill: fn(NamedFiles, Vec<String>) -> Result<Parts, ArgumentError>,
+    /// Deserializes a client's arguments into the tool's struct, and collects what is wrong with them.
+    parse: fn(Map<String, Value>, &mut Vec<ArgumentError>) -> Option<Parts>,
+    /// Fills the tool's struct with what a command line names.
+    fill: fn(NamedFiles, RequestedOptions) -> Result<Parts, ArgumentError>,
 }
 
 impl Tool {
@@ -32,36 +36,62 @@ impl Tool {
     pub const fn of<A: Arguments>() -> Self {
         Self {
             sandbox: A::SANDBOX,
-            parse: |arguments| arguments::parse::<A>(arguments)?.into_parts(),
-            fill: |files, packages| A::from_files(files, packages)?.into_parts(),
+            parse: |arguments, errors| {
+                let parts = arguments::parse::<A>(arguments, errors)?.into_parts();
+                let is_first = errors.is_empty();
+                // Files that were left out because they are wrong may lead to further errors.
+                parts.map_err(|error| is_first.then(|| errors.push(error))).ok()
+            },
+            fill: |files, options| A::from_files(files, options)?.into_parts(),
         }
     }
 
-    /// Returns the job of a call with a client's arguments.
+    /// Returns the job of a call with a client's arguments, whose program may run for `longest`.
     ///
     /// # Errors
     ///
-    /// Fails if an argument is missing, wrong, unknown, or an option that clients are not offered.
-    pub fn job(&'static self, arguments: Map<String, Value>, offered: OfferedOptions) -> Result<Job, ArgumentError> {
-        offered.check(&self.sandbox, &arguments)?;
-        self.job_of((self.parse)(arguments)?)
+    /// Fails with everything that is missing, wrong, or an option that clients are not offered.
+    pub fn job(
+        &'static self,
+        mut arguments: Map<String, Value>,
+        offered: OfferedOptions,
+        longest: Duration,
+    ) -> Result<Job, ArgumentErrors> {
+        let ignored = lenient::tidy(&mut arguments, self.sandbox.parameters);
+        let mut errors = offered.take_others(&self.sandbox, &mut arguments);
+        let parts = (self.parse)(arguments, &mut errors);
+        match parts.map(|parts| self.job_of(parts, longest)) {
+            Some(Ok(job)) if errors.is_empty() => Ok(Job { ignored, ..job }),
+            Some(Err(error)) => {
+                errors.push(error);
+                Err(ArgumentErrors { errors, ignored })
+            }
+            _ => Err(ArgumentErrors { errors, ignored }),
+        }
     }
 
-    /// Returns the job of a call with files and packages that a command line names.
+    /// Returns the job of a call with files and options that a command line names, whose program may run for `longest`.
     ///
     /// # Errors
     ///
-    /// Fails as [`Tool::job`] does.
-    pub fn job_of_files(&'static self, files: NamedFiles, packages: Vec<String>) -> Result<Job, ArgumentError> {
-        self.job_of((self.fill)(files, packages)?)
+    /// Fails as [`Tool::job`] does, with the first that is wrong.
+    pub fn job_of_files(
+        &'static self,
+        files: NamedFiles,
+        options: RequestedOptions,
+        longest: Duration,
+    ) -> Result<Job, ArgumentError> {
+        self.job_of((self.fill)(files, options)?, longest)
     }
 
-    fn job_of(&'static self, (files, options): Parts) -> Result<Job, ArgumentError> {
+    fn job_of(&'static self, (files, options): Parts, longest: Duration) -> Result<Job, ArgumentError> {
         let workdir = Path::new(self.sandbox.workdir);
         if let Some(file) = files.iter().find(|file| workdir.join(file.name.as_path()) == Path::new(OUT)) {
             return Err(FileError::taken(&file.name, "the directory whose files are returned").into());
         }
-        Ok(Job { options: options.resolve(&self.sandbox)?, ..Job::new(&self.sandbox, files) })
+        let (options, input) = options.resolve(&self.sandbox, longest)?;
+        let deadline = options.timeout.unwrap_or(self.sandbox.timeout);
+        Ok(Job { options, deadline, input: Arc::new(input), ..Job::new(&self.sandbox, files) })
     }
 
     /// Returns the tool of this name.
@@ -86,7 +116,7 @@ mod tests {
     fn files(tool: &str, arguments: Value) -> Result<Vec<File>, String> {
         let Value::Object(arguments) = arguments else { unreachable!("arguments are an object") };
         let offered = OfferedOptions { executor: false, packages: Err(NoPackages::SwitchedOff) };
-        let job = Tool::by_name(tool).expect("the tool exists").job(arguments, offered);
+        let job = Tool::by_name(tool).expect("the tool exists").job(arguments, offered, Duration::from_secs(60));
         job.map(|job| job.files.to_vec()).map_err(|error| error.to_string())
     }
 
@@ -102,9 +132,11 @@ mod tests {
     #[test]
     fn table_names_the_entrypoint_first_and_every_option() {
         for Tool { sandbox, .. } in catalog().tools {
-            assert_eq!(sandbox.required_files().next().expect("an entrypoint").1, sandbox.entrypoint);
+            assert_eq!(sandbox.named_files().next().expect("an entrypoint").1, sandbox.entrypoint);
             let names: Vec<_> = sandbox.parameters.iter().map(|parameter| parameter.name).collect();
-            assert!(names.ends_with(&["files", "executor", "cache", "packages"]), "{names:?}");
+            let options =
+                ["stdin", "stdin_encoding", "args", "env", "timeout_seconds", "executor", "cache", "packages"];
+            assert!(names.ends_with(&[&["files"], &options[..]].concat()), "{names:?}");
         }
     }
 
@@ -127,7 +159,46 @@ mod tests {
             let error = files("python", given).unwrap_err();
             assert!(error.starts_with("main.py file is required") && error.ends_with(found), "{error}");
         }
-        assert!(files("go", json!({"main_go": "package main"})).unwrap_err().starts_with("go.mod file is required"));
+        assert!(files("go", json!({"go_mod": "module m"})).unwrap_err().starts_with("main.go file is required"));
+    }
+
+    #[test]
+    fn optional_file_is_left_out_or_given_in_either_way() {
+        for (given, count) in [
+            (json!({"main_go": "package main"}), 1),
+            (json!({"main_go": "package main", "go_mod": null}), 1),
+            (json!({"main_go": "package main", "go_mod": "module m"}), 2),
+            (json!({"main_go": "package main", "files": {"go.mod": "module m"}}), 2),
+        ] {
+            assert_eq!(files("go", given).unwrap().len(), count);
+        }
+    }
+
+    #[test]
+    fn file_that_is_the_program_itself_takes_the_place_of_the_entrypoint() {
+        let cargo = json!({"Cargo.toml": "", "src/main.rs": "fn main() {}"});
+        let given = files("rust", json!({"files": cargo})).unwrap();
+        assert_eq!(given.len(), 2, "main.rs is not written");
+        let error = files("rust", json!({"main_rs": "fn main() {}", "files": cargo})).unwrap_err();
+        assert!(
+            error.contains("`main_rs`") && error.contains("\"src/main.rs\"") && error.contains("only one"),
+            "{error}"
+        );
+        assert!(files("rust", json!({"files": {"a.rs": ""}})).unwrap_err().starts_with("main.rs file is required"));
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told_at_once() {
+        let error = files(
+            "python",
+            json!({"args": 7, "env": {"A": null}, "timeout_seconds": 0, "main.py": "1", "packages": ["x"]}),
+        );
+        let error = error.unwrap_err();
+        for part in
+            ["main_py", "`args`", "`env.A`", "`timeout_seconds`", "`main.py`", "did you mean `main_py`", "packages"]
+        {
+            assert!(error.contains(part), "{part}: {error}");
+        }
     }
 
     #[test]
@@ -138,11 +209,11 @@ mod tests {
             let files = files("javascript", given).unwrap();
             assert_eq!(
                 (files[0].name.as_path(), &*files[0].content),
-                (Path::new("index.js"), "import(\"./index.ts\");\n")
+                (Path::new("index.js"), &b"import(\"./index.ts\");\n"[..])
             );
         }
         let both = files("javascript", json!({"index_js": "1", "files": typescript})).unwrap();
-        assert_eq!(both[0].content, "1");
+        assert_eq!(both[0].content, b"1");
         let other = json!({"files": [{"filename": "other.ts", "content": ""}]});
         assert!(files("javascript", other).unwrap_err().starts_with("index.js file is required"));
     }
@@ -153,7 +224,14 @@ mod tests {
             (json!("a"), "parameter `files` must be an array of {filename, content}, but is a string"),
             (json!(["a"]), "parameter `files[0]` must be an object of filename and content, but is a string"),
             (json!([{"filename": "a"}]), "parameter `files[0].content` must be a string, but is missing"),
-            (json!([{"filename": "a", "content": "", "mode": 7}]), "unknown parameter `files[0].mode`"),
+            (
+                json!([{"filename": "a", "content": "", "encoding": "hex"}]),
+                "parameter `files[0].encoding` must be `utf-8` or `base64`",
+            ),
+            (
+                json!([{"filename": "a", "content": "%", "encoding": "base64"}]),
+                "the content of file \"a\" is not base64",
+            ),
         ] {
             let refused = files("python", json!({"main_py": "1", "files": given})).unwrap_err();
             assert!(refused.starts_with(error), "{refused}");
@@ -174,8 +252,11 @@ mod tests {
     }
 
     #[test]
-    fn unknown_parameter_is_refused_by_its_name() {
-        let error = files("python", json!({"main_py": "1", "main.py": "2"})).unwrap_err();
-        assert!(error.contains("`main.py`"), "{error}");
+    fn unknown_parameter_is_ignored_and_told() {
+        let Value::Object(arguments) = json!({"main_py": "1", "main.py": "2"}) else { unreachable!() };
+        let offered = OfferedOptions { executor: false, packages: Ok(()) };
+        let job = Tool::by_name("python").unwrap().job(arguments, offered, Duration::from_secs(60)).unwrap();
+        let words: Vec<String> = job.ignored.iter().map(ToString::to_string).collect();
+        assert_eq!(words, ["unknown parameter `main.py` was ignored; did you mean `main_py`?"]);
     }
 }

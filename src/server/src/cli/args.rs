@@ -13,6 +13,7 @@ use crate::call::catalog::Catalog;
 use crate::call::choice::{self, ExecutorChoice, Remote};
 use crate::call::options::OfferedOptions;
 use crate::call::packages::NoPackages;
+use crate::cli::given::Given;
 use crate::cli::logging::LogFormat;
 use crate::cli::server_info::ServerInfo;
 use crate::runner::Options;
@@ -82,6 +83,8 @@ pub enum Command {
         #[arg(long, value_name = "DIRECTORY")]
         out: Option<PathBuf>,
         #[command(flatten)]
+        given: Given,
+        #[command(flatten)]
         settings: Settings,
     },
     /// Print the derivation of a call: the text of its .drv file. The path of that file goes to standard error.
@@ -98,6 +101,8 @@ pub enum Command {
         /// `nix-store --import`, too.
         #[arg(long, value_name = "FILE")]
         export: Option<PathBuf>,
+        #[command(flatten)]
+        given: Given,
     },
     /// Run a call twice by Nix and compare the results.
     Reproduce {
@@ -110,6 +115,8 @@ pub enum Command {
         /// A package, as for `run`.
         #[arg(short, long = "package", value_name = "PACKAGE", value_delimiter = ',')]
         packages: Vec<String>,
+        #[command(flatten)]
+        given: Given,
     },
     /// List the tools that can be called on this machine, and why others cannot.
     List {

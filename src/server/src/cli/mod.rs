@@ -15,6 +15,7 @@ mod args;
 mod build_all;
 mod doctor;
 mod generated;
+mod given;
 mod list;
 mod logging;
 mod output;
@@ -43,17 +44,18 @@ pub fn main(catalog: &'static Catalog) -> ExitCode {
             block_on(async { list::run(&Runner::new(settings.options()), json).await })
         }
         Some(Command::Packages { json }) => packages::run(json),
-        Some(Command::Run { tool, files, packages, out, settings }) => {
+        Some(Command::Run { tool, files, packages, out, given, settings }) => {
             // After the one call nobody needs a sandbox.
             let options = Options { ready: Some(0), ..settings.options() };
-            let call = CliCall { tool: &tool, files: &files, packages: &packages };
+            let call = CliCall { tool: &tool, files: &files, packages: &packages, given: &given };
             block_on(async { run::run(call, out.as_deref(), Runner::new(options)).await })
         }
-        Some(Command::ShowDerivation { tool, files, packages, export }) => {
-            run::show_derivation(CliCall { tool: &tool, files: &files, packages: &packages }, export.as_deref())
+        Some(Command::ShowDerivation { tool, files, packages, export, given }) => {
+            let call = CliCall { tool: &tool, files: &files, packages: &packages, given: &given };
+            run::show_derivation(call, export.as_deref())
         }
-        Some(Command::Reproduce { tool, files, packages }) => {
-            let call = CliCall { tool: &tool, files: &files, packages: &packages };
+        Some(Command::Reproduce { tool, files, packages, given }) => {
+            let call = CliCall { tool: &tool, files: &files, packages: &packages, given: &given };
             block_on(async { reproduce::run(call, Runner::new(line.settings.options())).await })
         }
         Some(Command::Doctor { settings, json }) => {

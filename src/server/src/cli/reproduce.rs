@@ -4,16 +4,14 @@ use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::{fs, io};
 
 use crate::call::catalog::catalog;
 use crate::call::definition::Package;
-use crate::call::file::File;
 use crate::call::stage::{OnStage, Stage};
 use crate::cli::run::{CliCall, CliCallError, OWN_FAILURE, ReceiptOfCallError, derivation};
 use crate::executor::derivation::{NixRunError, nonce};
-use crate::nix::exported::{self, ExportedError};
+use crate::nix::exported::{self, ExportedError, ExportedInputs};
 use crate::nix::receipt::{Receipt, ReceiptError};
 use crate::runner::{RunError, Runner};
 use nix_store::store_path::StorePath;
@@ -64,7 +62,7 @@ pub async fn run(call: CliCall<'_>, runner: Runner) -> ExitCode {
 }
 
 async fn reproduce(call: CliCall<'_>, runner: &Runner) -> Result<Vec<String>, ReproduceError> {
-    let (receipt, files) = match call.files {
+    let (receipt, inputs) = match call.files {
         [] => read(Path::new(call.tool))?,
         _ => make(call)?,
     };
@@ -88,38 +86,39 @@ async fn reproduce(call: CliCall<'_>, runner: &Runner) -> Result<Vec<String>, Re
     let failed = |cause| ReproduceError::Receipt { path: call.tool.into(), cause };
     let (first, second) =
         (receipt.run().map_err(failed)?, receipt.apart(&nonce()).and_then(|run| run.run()).map_err(failed)?);
-    if let Some(path) = first.files.iter().find(|path| files.is_empty() && !Path::new(path.as_str()).exists()) {
+    if let Some(path) =
+        first.stored.iter().find(|path| inputs.as_stored().is_empty() && !Path::new(path.as_str()).exists())
+    {
         return Err(ReproduceError::NoFiles { path: path.clone() });
     }
     eprintln!("{}", first.path);
     let derivations = runner.executors().derivations();
-    derivations.realise(&first, &files, quiet).await?;
+    derivations.realise(&first, inputs.as_stored(), quiet).await?;
     println!("{}", first.out);
-    let again = derivations.realise(&second, &files, quiet).await;
+    let again = derivations.realise(&second, inputs.as_stored(), quiet).await;
     let compared = again.map_err(ReproduceError::Derivation).and_then(|()| {
         let [one, other] = [&first.out, &second.out].map(|out| PathBuf::from(out.as_str()));
         differences(&one, &other).map_err(|cause| ReproduceError::Read { path: other, cause })
     });
     // The first is what was asked for; files that both have stay for it.
-    derivations.forget(crate::nix::run_derivation::RunDerivation { files: None, ..second });
+    derivations.forget(crate::nix::run_derivation::RunDerivation { stored: None, ..second });
     compared
 }
 
-fn make(call: CliCall) -> Result<(Receipt, Arc<[File]>), ReproduceError> {
-    let (derivation, files) = derivation(call)?;
+fn make(call: CliCall) -> Result<(Receipt, ExportedInputs), ReproduceError> {
+    let (derivation, job) = derivation(call)?;
     let parsed = Receipt::parse(&derivation.text);
     let receipt = parsed.map_err(|cause| ReproduceError::Receipt { path: derivation.path.as_str().into(), cause })?;
-    Ok((receipt, files))
+    Ok((receipt, ExportedInputs { files: job.files.to_vec(), stdin: job.input.stdin.clone() }))
 }
 
-fn read(path: &Path) -> Result<(Receipt, Arc<[File]>), ReproduceError> {
+fn read(path: &Path) -> Result<(Receipt, ExportedInputs), ReproduceError> {
     if !path.is_file() {
         let name = path.display().to_string();
         return Err(ReceiptOfCallError::Call(CliCallError::NoReceipt { name }).into());
     }
     let bytes = fs::read(path).map_err(|cause| ReproduceError::Read { path: path.into(), cause })?;
-    let read = exported::read(&bytes).map_err(|cause| ReproduceError::Exported { path: path.into(), cause });
-    read.map(|(receipt, files)| (receipt, files.into()))
+    exported::read(&bytes).map_err(|cause| ReproduceError::Exported { path: path.into(), cause })
 }
 
 /// What is different in two outputs, a line for each file.

@@ -1,9 +1,10 @@
 //! One call from a shell: the command `run`, with the program's own output and exit status, and `show-derivation`.
 
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::time::Duration;
 use std::{fs, io};
 
 use tokio_util::sync::CancellationToken;
@@ -13,13 +14,13 @@ use crate::call::arguments::NamedFiles;
 use crate::call::artifacts::{Artifact, Artifacts};
 use crate::call::capture::Captured;
 use crate::call::definition::Sandbox;
-use crate::call::file::File;
 use crate::call::job::{Job, Output};
 use crate::call::outcome::{Ending, Outcome};
 use crate::call::package_list;
 use crate::call::packages::{NoPackages, PackageError};
 use crate::call::stage::Stage;
 use crate::call::tool::Tool;
+use crate::cli::given::{Given, STDIN, reads_a_file_from_stdin};
 use crate::cli::surroundings::with_inherited_mask;
 use crate::mcp::answer;
 use crate::nix::exported;
@@ -31,15 +32,13 @@ use nix_store::store_path::StorePathError;
 /// The status of a call that could not be carried out, as `env` and `timeout` have it.
 pub const OWN_FAILURE: u8 = 125;
 
-/// The name that stands for standard input.
-const STDIN: &str = "-";
-
 /// A call as a command line names it.
 #[derive(Debug, Clone, Copy)]
 pub struct CliCall<'a> {
     pub tool: &'a str,
     pub files: &'a [PathBuf],
     pub packages: &'a [String],
+    pub given: &'a Given,
 }
 
 /// The reason why a tool and files make no call.
@@ -48,8 +47,10 @@ pub enum CliCallError {
     /// Names the tools whose calls have a derivation. [`run`] instead names those that this machine can run.
     #[error("unknown tool `{name}`: {}", pinned_tools(&Tool::pinned_names()))]
     UnknownTool { name: String },
-    #[error("cannot read {}: {}", path.display(), read_failure(.cause))]
+    #[error("cannot read {}: {cause}", path.display())]
     Read { path: PathBuf, cause: io::Error },
+    #[error("cannot read standard input for the program: {0}")]
+    Stdin(io::Error),
     /// It is neither files nor a receipt.
     #[error("{name} is no file that holds a receipt, and without files it is no call of a tool")]
     NoReceipt { name: String },
@@ -65,16 +66,9 @@ fn pinned_tools(names: &[&str]) -> String {
     }
 }
 
-fn read_failure(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::InvalidData => "it is not UTF-8 text".to_owned(),
-        _ => error.to_string(),
-    }
-}
-
 /// Runs the tool on the files and gives the program's exit status.
 pub async fn run(call: CliCall<'_>, out: Option<&Path>, runner: Runner) -> ExitCode {
-    let job = match job(call) {
+    let job = match job(call, |sandbox| runner.longest(sandbox)) {
         Ok(job) => job,
         Err(CliCallError::UnknownTool { name }) => {
             let names = runner.available().await.join(", ");
@@ -139,10 +133,10 @@ pub async fn run(call: CliCall<'_>, out: Option<&Path>, runner: Runner) -> ExitC
 
 /// Prints the text of the derivation that the call is, or exports it.
 pub fn show_derivation(call: CliCall, export: Option<&Path>) -> ExitCode {
-    let shown = derivation(call).and_then(|(derivation, files)| {
+    let shown = derivation(call).and_then(|(derivation, job)| {
         match export {
             None => print!("{}", derivation.text),
-            Some(path) => with_inherited_mask(|| fs::write(path, exported::write(&derivation, &files)))
+            Some(path) => with_inherited_mask(|| fs::write(path, exported::write(&derivation, job.stored_inputs())))
                 .map_err(|cause| ReceiptOfCallError::Write { path: path.to_owned(), cause })?,
         }
         Ok(derivation.path)
@@ -159,16 +153,16 @@ pub fn show_derivation(call: CliCall, export: Option<&Path>) -> ExitCode {
     }
 }
 
-/// Returns the derivation that the call is, and its files.
+/// Returns the derivation that the call is, and its job.
 ///
 /// # Errors
 ///
 /// Fails if the call is refused, or if its tool has no pinned environment.
-pub fn derivation(call: CliCall) -> Result<(RunDerivation, Arc<[File]>), ReceiptOfCallError> {
-    let job = job(call)?;
+pub fn derivation(call: CliCall) -> Result<(RunDerivation, Job), ReceiptOfCallError> {
+    let job = job(call, |sandbox| sandbox.timeout)?;
     let derivation = receipt(&job).map_err(ReceiptOfCallError::Path)?;
     let derivation = derivation.ok_or(ReceiptOfCallError::NotPinned(NotPinned { tool: job.sandbox.id }))?;
-    Ok((derivation, job.files))
+    Ok((derivation, job))
 }
 
 /// The reason why a call has no derivation.
@@ -220,33 +214,37 @@ fn keep(artifacts: &Artifacts, out: Option<&Path>) -> Result<(), (PathBuf, io::E
     Ok(())
 }
 
-/// Returns the job of a call, whose program prints to this process's own output.
+/// Returns the job of a call, whose program prints to this process's own output, and may run for `longest`.
 ///
 /// The first file becomes the entrypoint, whatever it is called, or, by the extension of its name, the file that may be
 /// given instead. The others keep their names; a path that leads out of the working directory keeps its last component.
 ///
 /// # Errors
 ///
-/// Fails if the tool is unknown, if a file cannot be read, and if the tool refuses the files or packages.
-pub fn job(call: CliCall) -> Result<Job, CliCallError> {
+/// Fails if the tool is unknown, if a file or standard input cannot be read, and if the tool refuses what it is given.
+pub fn job(call: CliCall, longest: impl FnOnce(&Sandbox) -> Duration) -> Result<Job, CliCallError> {
     let tool = Tool::by_name(call.tool).ok_or_else(|| CliCallError::UnknownTool { name: call.tool.to_owned() })?;
     if !call.packages.is_empty() && package_list::is_empty() {
         return Err(ArgumentError::from(PackageError::None(NoPackages::Unpinned)).into());
     }
     let mut files = NamedFiles::default();
     for (index, path) in call.files.iter().enumerate() {
-        let content = read(path).map_err(|cause| CliCallError::Read { path: path.clone(), cause })?;
+        let (content, executable) = read(path).map_err(|cause| CliCallError::Read { path: path.clone(), cause })?;
         let name = if index == 0 { first_name(&tool.sandbox, path).to_owned() } else { name_inside(path) };
-        files.add(name, content);
+        files.add(name, content, executable);
     }
-    let job = tool.job_of_files(files, call.packages.to_vec())?;
+    let reads_stdin = !reads_a_file_from_stdin(call.files);
+    let options = call.given.options(call.packages, reads_stdin).map_err(CliCallError::Stdin)?;
+    let job = tool.job_of_files(files, options, longest(&tool.sandbox))?;
     Ok(Job { output: Output::Inherited, ..job })
 }
 
 /// The name that a call's first file gets in the sandbox.
 fn first_name(sandbox: &Sandbox, path: &Path) -> &'static str {
     let ending = |name: &&str| path.extension().is_some_and(|ending| Path::new(name).extension() == Some(ending));
-    sandbox.instead.iter().copied().find(ending).unwrap_or(sandbox.entrypoint)
+    // The files that may be given instead can end like the entrypoint.
+    let all = [sandbox.entrypoint].into_iter().chain(sandbox.instead.iter().copied());
+    all.into_iter().find(|name| ending(name)).unwrap_or(sandbox.entrypoint)
 }
 
 fn name_inside(path: &Path) -> String {
@@ -255,13 +253,17 @@ fn name_inside(path: &Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
-fn read(path: &Path) -> io::Result<String> {
+/// Returns the content of a file, and whether it is executable.
+fn read(path: &Path) -> io::Result<(Vec<u8>, bool)> {
     if path != Path::new(STDIN) {
-        return fs::read_to_string(path);
+        let mut file = fs::File::open(path)?;
+        let mut content = Vec::new();
+        file.read_to_end(&mut content)?;
+        return Ok((content, file.metadata()?.permissions().mode() & 0o111 != 0));
     }
-    let mut content = String::new();
-    io::stdin().lock().read_to_string(&mut content)?;
-    Ok(content)
+    let mut content = Vec::new();
+    io::stdin().lock().read_to_end(&mut content)?;
+    Ok((content, false))
 }
 
 #[cfg(test)]
@@ -272,7 +274,9 @@ mod tests {
     fn unknown_tool_is_refused_with_the_pinned_tools() {
         assert_eq!(pinned_tools(&["go", "rust"]), "the tools with a pinned environment are go, rust");
         // The catalog of unit tests has no pinned environments.
-        let error = derivation(CliCall { tool: "perl", files: &[], packages: &[] }).unwrap_err().to_string();
+        let error = derivation(CliCall { tool: "perl", files: &[], packages: &[], given: &Given::default() })
+            .unwrap_err()
+            .to_string();
         assert!(error.starts_with("unknown tool `perl`: this server was built without Nix"), "{error}");
     }
 
@@ -282,12 +286,14 @@ mod tests {
         let names = |tool: &str, files: &[&str]| {
             let paths: Vec<PathBuf> = files.iter().map(|name| directory.path().join(name)).collect();
             paths.iter().for_each(|path| fs::write(path, path.to_string_lossy().as_bytes()).unwrap());
-            let job = job(CliCall { tool, files: &paths, packages: &[] }).unwrap();
+            let call = CliCall { tool, files: &paths, packages: &[], given: &Given::default() };
+            let job = job(call, |sandbox| sandbox.timeout).unwrap();
             job.files.iter().map(|file| file.name.as_path().display().to_string()).collect::<Vec<_>>()
         };
         assert_eq!(names("javascript", &["program.js", "data.txt"]), ["index.js", "data.txt"]);
         assert_eq!(names("javascript", &["program.ts"]), ["index.js", "index.ts"]);
         assert_eq!(names("javascript", &["index.js", "index.ts"]), ["index.js", "index.ts"]);
+        assert_eq!(names("rust", &["src.rs", "data.bin"]), ["main.rs", "data.bin"]);
         assert_eq!(names("java", &["Main.java", "Helper.java"]), ["main.java", "Helper.java"]);
     }
 }

@@ -146,7 +146,8 @@ impl McpServer {
             true => self.runner.offered_options(),
             false => OfferedOptions { executor: false, packages: Err(NoPackages::Direct) },
         };
-        let input_schema = input_schema(offered.parameters(sandbox));
+        let longest = self.runner.longest(sandbox);
+        let input_schema = input_schema(offered.parameters(sandbox), longest.as_secs());
         let description = description(sandbox, backend, self.runner.longest(sandbox));
         let mut tool = McpTool::new(sandbox.id, description, Arc::new(input_schema))
             .with_title(sandbox.name)
@@ -352,7 +353,8 @@ impl ServerHandler for McpServer {
             return Err(ErrorData::invalid_params(message, None));
         };
         let client = context.client_info();
-        let result = match tool.job(request.arguments.unwrap_or_default(), self.runner.offered_options()) {
+        let (offered, longest) = (self.runner.offered_options(), self.runner.longest(&tool.sandbox));
+        let result = match tool.job(request.arguments.unwrap_or_default(), offered, longest) {
             Err(error) => {
                 log.refused();
                 refusal(error.to_string())

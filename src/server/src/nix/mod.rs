@@ -8,4 +8,5 @@ pub(crate) mod realise_log;
 pub mod receipt;
 pub mod roots;
 pub mod run_derivation;
+pub mod stored_inputs;
 pub(crate) mod unpack;

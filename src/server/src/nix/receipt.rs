@@ -3,10 +3,9 @@
 use thiserror::Error;
 use tokio::task::spawn_blocking;
 
-use sandbox_plan::variables::{NAME_PREFIX, NONCE};
+use sandbox_plan::variables::{INPUT_PATHS, INPUTS, NAME_PREFIX, NONCE};
 
 use crate::call::catalog::catalog;
-use crate::call::file::File;
 use crate::call::job::Job;
 use crate::nix::run_derivation::{CallDerivation, DerivationInputs, RunDerivation, builder_path};
 use nix_store::derivation::{Derivation, DerivationSyntaxError};
@@ -27,7 +26,7 @@ const INLINE_HASH_LIMIT: usize = 1 << 20;
 ///
 /// The sandbox has no pinned environment.
 pub async fn derive(job: &Job) -> Result<CallDerivation, StorePathError> {
-    if size(&job.files) <= INLINE_HASH_LIMIT {
+    if job.stored_inputs().size() <= INLINE_HASH_LIMIT {
         return inputs(job).expect(PINNED).derive();
     }
     let job = job.clone();
@@ -37,11 +36,7 @@ pub async fn derive(job: &Job) -> Result<CallDerivation, StorePathError> {
 
 const PINNED: &str = "only jobs with a pinned environment have a derivation";
 
-fn size(files: &[File]) -> usize {
-    files.iter().map(|file| file.content.len()).sum()
-}
-
-/// Computes a call's receipt: its derivation with the sandbox's own time limit and no nonce, which is the same for
+/// Computes a call's receipt: its derivation with the call's own time limit and no nonce, which is the same for
 /// every such call. Returns `None` if the sandbox has no pinned environment.
 ///
 /// # Errors
@@ -53,8 +48,9 @@ pub fn receipt(job: &Job) -> Result<Option<RunDerivation>, StorePathError> {
 
 fn inputs(job: &Job) -> Option<DerivationInputs<'_>> {
     let (system, environment) = (catalog().system?, job.sandbox.environment.as_ref()?);
-    let (packages, files, builder) = (&job.options.packages, &job.files, builder_path());
-    Some(DerivationInputs { system, sandbox: job.sandbox, environment, packages, builder, files })
+    let (packages, files, input, builder) = (&job.options.packages, &job.files, &job.input, builder_path());
+    let timeout = job.timeout();
+    Some(DerivationInputs { system, sandbox: job.sandbox, environment, packages, builder, files, input, timeout })
 }
 
 /// Why a text is not a receipt.
@@ -115,6 +111,11 @@ impl Receipt {
         self.variable("packages").into_iter().flat_map(|packages| packages.split(' '))
     }
 
+    /// Returns whether the store path of its inputs holds a standard input.
+    pub fn stores_stdin(&self) -> bool {
+        self.variable(INPUTS).is_some()
+    }
+
     /// Returns the derivation, ready to be added to a store.
     ///
     /// # Errors
@@ -127,7 +128,7 @@ impl Receipt {
             out: StorePath::parse(&self.derivation.outputs["out"].path)?,
             text,
             references: self.derivation.input_sources.clone(),
-            files: self.variable("files").map(StorePath::parse).transpose()?,
+            stored: INPUT_PATHS.iter().find_map(|name| self.variable(name)).map(StorePath::parse).transpose()?,
         })
     }
 

@@ -16,9 +16,10 @@
 //! | those of [`CallVariables`] | the call |
 //! | `out` | where to write the result |
 //!
-//! Files are given by `files` if Nix would not pass them on unchanged, or if they are large (see [`fits_inline`]).
+//! Files and the standard input are given by a store path if Nix would not pass them on unchanged, or if they are large (see
+//! [`StoredInputs::fits_inline`]).
 //!
-//! The inputs are the builder, the outputs of the environment and of the packages, and `files`, as sources: they must
+//! The inputs are the builder, the outputs of the environment and of the packages, and that path, as sources: they must
 //! be valid before the derivation is added to a store. The environment's own derivation is not an input, because Nix
 //! would traverse everything that it was built from, which costs more than the run. The server realises that derivation
 //! first.
@@ -27,33 +28,27 @@
 //! `allowSubstitutes`, no binary cache is asked for outputs that none can have.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Component, PathBuf};
+use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use sandbox_plan::variables::{CallFiles, CallVariables, encode_bool};
+use sandbox_plan::variables::{CallInputs, CallVariables, encode_bool};
 
 use crate::call::definition::{Environment, Network, Sandbox};
 use crate::call::file::File;
 use crate::call::packages::Packages;
+use crate::call::program_input::ProgramInput;
+use crate::nix::stored_inputs::StoredInputs;
 use crate::sandbox::launch::LAUNCHER;
 use crate::sandbox::plan::services;
 use crate::sandbox::view::{Origin, View};
 use nix_store::derivation::{Derivation, DerivationOutput};
-use nix_store::hash::{derivation_path, fill_outputs, placeholder, source_path};
+use nix_store::hash::{derivation_path, fill_outputs, source_path};
 use nix_store::nar::Node;
 use nix_store::store_path::{StorePath, StorePathError};
 
-/// The bytes of files that a derivation holds itself. Nix reads the text of a `.drv` several times.
-const MAX_INLINE_BYTES: usize = 128 << 10;
-/// The number of files that a derivation holds itself. Each is a variable of the builder, and a file that Nix writes.
-const MAX_INLINE_FILES: usize = 64;
-
 /// The name of the launcher in the store.
 const BUILDER_NAME: &str = "sandbox-launcher";
-/// The name of the files in the store, where the derivation does not hold them.
-pub(crate) const FILES_NAME: &str = "sandbox-mcp-files";
-
 /// What the derivation of a call is made of.
 #[derive(Debug, Clone, Copy)]
 pub struct DerivationInputs<'a> {
@@ -65,6 +60,9 @@ pub struct DerivationInputs<'a> {
     /// The store path of the launcher.
     pub builder: &'a StorePath,
     pub files: &'a [File],
+    pub input: &'a ProgramInput,
+    /// The time limit of the call, which is the sandbox's own unless it names another one.
+    pub timeout: Duration,
 }
 
 /// What tells the runs of one call apart.
@@ -81,11 +79,11 @@ pub struct RunOptions<'a> {
 /// The derivation of a call without its [`RunOptions`]. Its files, which may be many megabytes, are hashed already.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallDerivation {
-    /// With the sandbox's own time limit and without a nonce.
+    /// With the call's own time limit and without a nonce.
     call: CallVariables,
     /// Without variables and output paths.
     derivation: Derivation,
-    files: Option<StorePath>,
+    stored: Option<StorePath>,
 }
 
 /// The derivation of one run, ready to be added to a store.
@@ -99,8 +97,8 @@ pub struct RunDerivation {
     pub text: String,
     /// The paths that the `.drv` file refers to, which must be valid before it is added.
     pub references: BTreeSet<StorePath>,
-    /// The store path of [`files_node`], if the derivation does not hold the files itself.
-    pub files: Option<StorePath>,
+    /// The store path of the call's [`StoredInputs`], if the derivation does not hold them itself.
+    pub stored: Option<StorePath>,
 }
 
 impl DerivationInputs<'_> {
@@ -116,34 +114,38 @@ impl DerivationInputs<'_> {
         for out in self.packages.outs() {
             input_sources.insert(StorePath::parse(out)?);
         }
-        let files = if fits_inline(self.files) { None } else { Some(files_path(self.files)?) };
-        input_sources.extend(files.clone());
+        let inputs = StoredInputs { files: self.files, stdin: &self.input.stdin };
+        let stored = if inputs.fits_inline() { None } else { Some(inputs.path()?) };
+        input_sources.extend(stored.clone());
         let derivation = Derivation {
             outputs: BTreeMap::from([("out".into(), DerivationOutput::input_addressed(String::new()))]),
             input_derivations: BTreeMap::new(),
             input_sources,
             system: self.system.into(),
             builder: self.builder.to_string(),
-            arguments: self.sandbox.command.iter().map(|argument| (*argument).into()).collect(),
+            arguments: self.sandbox.command(&self.input.args),
             environment: BTreeMap::new(),
         };
-        Ok(CallDerivation { call: self.call(&environment, files.as_ref()), derivation, files })
+        Ok(CallDerivation { call: self.call(&environment, inputs, stored.as_ref()), derivation, stored })
     }
 
     /// Returns the call as its builder finds it.
-    fn call(&self, environment: &StorePath, files: Option<&StorePath>) -> CallVariables {
+    fn call(&self, environment: &StorePath, inputs: StoredInputs, stored: Option<&StorePath>) -> CallVariables {
         let sandbox = self.sandbox;
-        let inline = |file: &File| (file.name.as_path().display().to_string(), file.content.clone());
+        let mut variables = self.input.env.clone();
+        // None of them is one of the call's.
+        variables.extend(program_variables(sandbox, environment, self.packages));
         CallVariables {
             id: sandbox.id.into(),
             environment: environment.to_string(),
             packages: self.packages.outs().map(Into::into).collect(),
-            variables: program_variables(sandbox, environment, self.packages).into_iter().collect(),
-            files: match files {
-                Some(path) => CallFiles::Stored(path.to_string()),
-                None => CallFiles::Inline(self.files.iter().map(inline).collect()),
+            variables,
+            inputs: match stored {
+                Some(path) if inputs.stdin.is_empty() => CallInputs::StoredFiles(path.to_string()),
+                Some(path) => CallInputs::Stored(path.to_string()),
+                None => inputs.inline(),
             },
-            timeout: sandbox.timeout,
+            timeout: self.timeout,
             resources: sandbox.resources,
             workdir: sandbox.workdir.into(),
             script_mode: sandbox.script_mode,
@@ -161,7 +163,7 @@ impl DerivationInputs<'_> {
 }
 
 impl CallDerivation {
-    /// Computes the call's receipt: the derivation with the sandbox's own time limit, which is the same for every such
+    /// Computes the call's receipt: the derivation with the call's own time limit, which is the same for every such
     /// call. A run with another deadline is another derivation.
     ///
     /// # Errors
@@ -198,7 +200,7 @@ impl CallDerivation {
             out: StorePath::parse(&derivation.outputs["out"].path)?,
             text,
             references: derivation.input_sources,
-            files: self.files.clone(),
+            stored: self.stored.clone(),
         })
     }
 }
@@ -214,46 +216,6 @@ pub fn builder_path() -> &'static StorePath {
 pub fn builder_node() -> Node<'static> {
     Node::File { content: LAUNCHER, executable: true }
 }
-
-/// Returns the files as they are added to the store, if the derivation does not hold them.
-pub fn files_node(files: &[File]) -> Node<'_> {
-    let mut root = BTreeMap::new();
-    for file in files {
-        let path = file.name.as_path();
-        let directories = path.parent().into_iter().flat_map(|parent| parent.components());
-        let mut directory = &mut root;
-        for component in directories {
-            let entry = directory.entry(bytes(component)).or_insert_with(|| Node::Directory(BTreeMap::new()));
-            let Node::Directory(entries) = entry else { unreachable!("File::join refuses files below files") };
-            directory = entries;
-        }
-        let node = Node::File { content: file.content.as_bytes(), executable: false };
-        directory.extend(path.components().next_back().map(|name| (bytes(name), node)));
-    }
-    Node::Directory(root)
-}
-
-/// Computes the store path of [`files_node`].
-pub fn files_path(files: &[File]) -> Result<StorePath, StorePathError> {
-    source_path(FILES_NAME, &files_node(files))
-}
-
-fn bytes(component: Component<'_>) -> &[u8] {
-    component.as_os_str().as_encoded_bytes()
-}
-
-/// Tells whether the derivation holds the files itself. Its contents pass through Nix, which splits names at white
-/// space, ends contents at a NUL, and replaces the placeholder of an output.
-pub fn fits_inline(files: &[File]) -> bool {
-    let named_well =
-        |file: &File| file.name.as_path().to_str().is_some_and(|name| !name.contains(['=', ' ', '\t', '\n', '\r']));
-    let unchanged = |file: &File| !file.content.contains('\0') && !file.content.contains(&*OUT_PLACEHOLDER);
-    files.len() <= MAX_INLINE_FILES
-        && files.iter().map(|file| file.content.len()).sum::<usize>() <= MAX_INLINE_BYTES
-        && files.iter().all(|file| named_well(file) && unchanged(file))
-}
-
-static OUT_PLACEHOLDER: LazyLock<String> = LazyLock::new(|| placeholder("out"));
 
 /// Returns the variables of the program, as in every other executor.
 fn program_variables(sandbox: &Sandbox, environment: &StorePath, packages: &Packages) -> Vec<(String, String)> {

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sandbox_plan::plan::{self, CallInput, NOBODY, SandboxSpec, USER};
+use sandbox_plan::plan::{self, CallFile, CallInput, NOBODY, SandboxSpec, USER};
 pub use sandbox_plan::plan::{HOME, OUT};
 use sandbox_plan::{Ahead, Call, Identity, Plan, SandboxEnvironment, ServiceReadiness, ServiceSpec, Step};
 
@@ -13,7 +13,7 @@ use crate::call::job::Job;
 use crate::network::gateway::Gateway;
 use crate::sandbox::host_network;
 use crate::sandbox::launch::Controls;
-use crate::sandbox::view::{Origin, View};
+use crate::sandbox::view::{Origin, View, with_env};
 
 /// Returns the plan of a sandbox with all namespaces, limited by the control groups of this machine.
 pub fn in_namespaces(job: &Job, view: &View) -> Plan {
@@ -30,7 +30,7 @@ pub fn environment(controls: &Controls, sandbox: &Sandbox, view: &View) -> Sandb
     let machine = controls.machine(identity(), &sandbox.resources);
     let definition = definition(sandbox);
     let ahead = ahead(sandbox, view).map(|variables| Ahead {
-        program: plan::program(&definition, view.command(sandbox), all_variables(sandbox, view)),
+        program: plan::program(&definition, view.command(sandbox, &[]), all_variables(sandbox, view)),
         variables,
     });
     let mut environment =
@@ -57,10 +57,15 @@ fn ahead(sandbox: &Sandbox, view: &View) -> Option<Vec<(String, String)>> {
 /// Returns the part of the plan that differs from call to call.
 pub fn call(job: &Job, view: &View) -> Call {
     let sandbox = job.sandbox;
-    let file = |file: &crate::call::file::File| (file.name.as_path().to_owned(), file.content.as_bytes().to_vec());
+    let file = |file: &crate::call::file::File| CallFile {
+        name: file.name.as_path().to_owned(),
+        content: file.content.clone(),
+        executable: file.executable,
+    };
     let work = CallInput {
-        command: view.command(sandbox),
-        variables: all_variables(sandbox, view),
+        command: view.command(sandbox, &job.input.args),
+        variables: with_env(all_variables(sandbox, view), &job.input.env),
+        input: job.input.stdin.clone(),
         files: job.files.iter().map(file).collect(),
         deadline: job.deadline,
     };

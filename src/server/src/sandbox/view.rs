@@ -1,5 +1,6 @@
 //! The read-only files that a program sees: its environment, which is either pinned or the host's.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
 
@@ -119,10 +120,10 @@ impl View {
         }
     }
 
-    /// Returns the command of a sandbox's program.
-    pub fn command(&self, sandbox: &Sandbox) -> Vec<String> {
-        let mut command: Vec<String> = sandbox.command.iter().map(|argument| (*argument).to_owned()).collect();
-        let before_last = command.len().saturating_sub(1);
+    /// Returns the command of a sandbox's program, with the arguments of a call.
+    pub fn command(&self, sandbox: &Sandbox, args: &[String]) -> Vec<String> {
+        let mut command = sandbox.command(args);
+        let before_last = sandbox.command.len().saturating_sub(1);
         command.splice(before_last..before_last, self.launch.arguments.iter().cloned());
         command
     }
@@ -168,6 +169,17 @@ impl View {
         }
         variables
     }
+}
+
+/// Adds the variables of a call to those of its sandbox, which take precedence.
+pub fn with_env(mut own: Vec<(String, String)>, env: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    let count = own.len();
+    for (name, value) in env {
+        if own[..count].iter().all(|(known, _)| known != name) {
+            own.push((name.clone(), value.clone()));
+        }
+    }
+    own
 }
 
 /// Reads the closure of an environment or package from its list of store paths.

@@ -136,6 +136,7 @@ fn without_namespaces(wall: Step) -> Plan {
                 arguments: vec!["/proc/self/exe".to_owned()],
                 variables: vec![],
                 directory: "/".into(),
+                input: vec![],
             }),
             deadline: PROBE_TIMEOUT,
         },

@@ -1,5 +1,6 @@
 //! Sample calls, of which the tests make derivations.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use sandbox_server::call::definition::{
 };
 use sandbox_server::call::file::File;
 use sandbox_server::call::packages::Packages;
+use sandbox_server::call::program_input::ProgramInput;
 use sandbox_server::nix::run_derivation::DerivationInputs;
 
 pub const SYSTEM: &str = "x86_64-linux";
@@ -107,10 +109,37 @@ pub fn files(files: &[(&str, &str)]) -> Vec<File> {
 }
 
 static NONE: LazyLock<Packages> = LazyLock::new(Packages::default);
+static NO_INPUT: LazyLock<ProgramInput> = LazyLock::new(ProgramInput::default);
 
 /// Returns the inputs of a call with these files in [`SANDBOX`].
 pub fn run<'a>(builder: &'a StorePath, files: &'a [File]) -> DerivationInputs<'a> {
-    DerivationInputs { system: SYSTEM, sandbox: &SANDBOX, environment: &ENVIRONMENT, packages: &NONE, builder, files }
+    let (system, sandbox, packages, input) = (SYSTEM, &SANDBOX, &NONE, &NO_INPUT);
+    DerivationInputs {
+        system,
+        sandbox,
+        environment: &ENVIRONMENT,
+        packages,
+        builder,
+        files,
+        input,
+        timeout: SANDBOX.timeout,
+    }
+}
+
+/// Returns what a call may give its program besides files, with this standard input.
+pub fn input(stdin: &[u8]) -> ProgramInput {
+    ProgramInput {
+        args: ["-n", "a b", ""].map(str::to_owned).into(),
+        env: BTreeMap::from([("LANG".to_owned(), "ß\n".to_owned())]),
+        stdin: stdin.to_vec(),
+    }
+}
+
+/// Returns files of which one is executable.
+pub fn executable() -> Vec<File> {
+    let mut files = files(&[("main.py", "print(1)\n"), ("bin/tool", "#!/bin/sh\n")]);
+    files[1].executable = true;
+    files
 }
 
 /// Returns files that fit into the derivation, and files that do not.

@@ -138,5 +138,6 @@ pub fn program(script: &str, directory: impl Into<PathBuf>) -> Program {
         arguments: ["sh", "-c", script].map(str::to_owned).into(),
         variables: vec![("PATH".to_owned(), path), ("LANG".to_owned(), "C".to_owned())],
         directory: directory.into(),
+        input: Vec::new(),
     }
 }

@@ -79,7 +79,7 @@ async fn delete_all(connections: Connections, mut queue: UnboundedReceiver<RunDe
 }
 
 fn paths(derivation: RunDerivation) -> Vec<StorePath> {
-    [Some(derivation.out), Some(derivation.path), derivation.files].into_iter().flatten().collect()
+    [Some(derivation.out), Some(derivation.path), derivation.stored].into_iter().flatten().collect()
 }
 
 /// Deletes those of the paths that are valid. Paths that are in use remain in the list.

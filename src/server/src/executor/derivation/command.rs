@@ -10,9 +10,9 @@ use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
 use super::{Built, Log, NixRunError, Remote, failure};
-use crate::call::file::File;
 use crate::nix::realise_log::is_retry;
-use crate::nix::run_derivation::{RunDerivation, builder_node, builder_path, files_node};
+use crate::nix::run_derivation::{RunDerivation, builder_node, builder_path};
+use crate::nix::stored_inputs::StoredInputs;
 use nix_store::export::Export;
 use nix_store::nar::Node;
 
@@ -35,11 +35,11 @@ impl NixCommands {
     pub(super) async fn realise(
         &self,
         derivation: &RunDerivation,
-        files: &[File],
+        inputs: StoredInputs<'_>,
         log: &mut Log<'_>,
         cancelled: &CancellationToken,
     ) -> Result<Option<Built>, NixRunError> {
-        let export = export(derivation, files);
+        let export = export(derivation, inputs);
         if !self.run("add to the store", &["--import"], &export, log, cancelled).await? {
             return Ok(None);
         }
@@ -129,13 +129,13 @@ async fn end(child: &mut Child) {
 }
 
 /// Returns everything that must be in the store, for `nix-store --import`, which skips paths that are valid.
-fn export(derivation: &RunDerivation, files: &[File]) -> Vec<u8> {
+fn export(derivation: &RunDerivation, inputs: StoredInputs<'_>) -> Vec<u8> {
     let mut export = Export::default();
     if !Path::new(builder_path().as_str()).exists() {
         export.add(builder_path(), &builder_node(), []);
     }
-    if let Some(path) = &derivation.files {
-        export.add(path, &files_node(files), []);
+    if let Some(path) = &derivation.stored {
+        export.add(path, &inputs.node(), []);
     }
     let text = Node::File { content: derivation.text.as_bytes(), executable: false };
     export.add(&derivation.path, &text, &derivation.references);

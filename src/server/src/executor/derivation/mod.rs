@@ -36,10 +36,10 @@ use super::{CallContext, ExecutorError};
 use crate::call::cancelled::Cancelled;
 use crate::call::choice::Remote;
 use crate::call::definition::{Network, Sandbox};
-use crate::call::file::File;
 use crate::call::outcome::RunResult;
 use crate::call::stage::OnStage;
-use crate::nix::run_derivation::{RunDerivation, RunOptions, builder_path, files_node};
+use crate::nix::run_derivation::{RunDerivation, RunOptions, builder_path};
+use crate::nix::stored_inputs::StoredInputs;
 use crate::sandbox::launch::LAUNCHER;
 use nix_store::daemon::{Connection, DaemonError};
 use nix_store::protocol::BuildStatus;
@@ -160,8 +160,8 @@ impl Derivations {
         let (waits, is_silent) = (log.waits_for(queue_limit), log.is_silent_for(silence_limit));
         let built = async {
             match transport {
-                NixTransport::Daemon => self.build(derivation, &job.files, &mut log).await.map(Some),
-                NixTransport::Cli => self.commands.realise(derivation, &job.files, &mut log, cancelled).await,
+                NixTransport::Daemon => self.build(derivation, job.stored_inputs(), &mut log).await.map(Some),
+                NixTransport::Cli => self.commands.realise(derivation, job.stored_inputs(), &mut log, cancelled).await,
             }
         };
         tokio::select! {
@@ -185,10 +185,10 @@ impl Derivations {
     pub async fn realise(
         &self,
         derivation: &RunDerivation,
-        files: &[File],
+        inputs: StoredInputs<'_>,
         on_stage: OnStage<'_>,
     ) -> Result<(), NixRunError> {
-        self.build(derivation, files, &mut Log::new(on_stage)).await.map(drop)
+        self.build(derivation, inputs, &mut Log::new(on_stage)).await.map(drop)
     }
 
     /// Has the store paths of a run deleted, when there is time.
@@ -196,12 +196,17 @@ impl Derivations {
         self.cleanup.add(derivation);
     }
 
-    async fn build(&self, derivation: &RunDerivation, files: &[File], log: &mut Log<'_>) -> Result<Built, NixRunError> {
-        match self.build_once(derivation, files, log).await {
+    async fn build(
+        &self,
+        derivation: &RunDerivation,
+        inputs: StoredInputs<'_>,
+        log: &mut Log<'_>,
+    ) -> Result<Built, NixRunError> {
+        match self.build_once(derivation, inputs, log).await {
             Err(error @ NixRunError::Damaged { .. }) => match self.connections.repair().await {
                 Ok(()) => {
                     tracing::warn!("{error}; it was repaired");
-                    self.build_once(derivation, files, log).await
+                    self.build_once(derivation, inputs, log).await
                 }
                 Err(_) => Err(error),
             },
@@ -212,11 +217,12 @@ impl Derivations {
     async fn build_once(
         &self,
         derivation: &RunDerivation,
-        files: &[File],
+        inputs: StoredInputs<'_>,
         log: &mut Log<'_>,
     ) -> Result<Built, NixRunError> {
-        let mut connection =
-            tokio::time::timeout(ADD_TIMEOUT, self.added(derivation, files)).await.map_err(|_| NixRunError::Slow)??;
+        let mut connection = tokio::time::timeout(ADD_TIMEOUT, self.added(derivation, inputs))
+            .await
+            .map_err(|_| NixRunError::Slow)??;
         let result = connection.build(&derivation.path, &mut |event| log.hear(event)).await;
         let result = result.map_err(|error| match error {
             DaemonError::Refused { operation, reason } => {
@@ -231,13 +237,13 @@ impl Derivations {
     }
 
     /// Adds a derivation and returns the connection that keeps it, which is for this run only.
-    async fn added(&self, derivation: &RunDerivation, files: &[File]) -> Result<Connection, NixRunError> {
+    async fn added(&self, derivation: &RunDerivation, inputs: StoredInputs<'_>) -> Result<Connection, NixRunError> {
         let (mut connection, is_pooled) = self.connections.take().await?;
-        match add(&mut connection, derivation, files).await {
+        match add(&mut connection, derivation, inputs).await {
             // The daemon may have been restarted since the connection was made. Nothing has run yet.
             Err(NixRunError::Daemon(DaemonError::Lost { .. })) if is_pooled => {
                 let mut connection = self.connections.open().await?;
-                add(&mut connection, derivation, files).await?;
+                add(&mut connection, derivation, inputs).await?;
                 Ok(connection)
             }
             Err(error) => Err(error),
@@ -255,9 +261,13 @@ pub fn check(sandbox: &Sandbox) -> Result<(), NixRunError> {
 }
 
 /// Adds the derivation, and the files that it does not hold, unless those must be there already.
-async fn add(connection: &mut Connection, derivation: &RunDerivation, files: &[File]) -> Result<(), NixRunError> {
-    if let (Some(path), false) = (&derivation.files, files.is_empty()) {
-        connection.add_files(path.name(), &files_node(files)).await?;
+async fn add(
+    connection: &mut Connection,
+    derivation: &RunDerivation,
+    inputs: StoredInputs<'_>,
+) -> Result<(), NixRunError> {
+    if let (Some(path), false) = (&derivation.stored, inputs.is_empty()) {
+        connection.add_files(path.name(), &inputs.node()).await?;
     }
     connection.add_text(derivation.path.name(), &derivation.text, &derivation.references).await?;
     Ok(())

@@ -64,6 +64,9 @@ pub struct ResultData {
     /// What was not as promised, on a host without namespaces; absent if all was
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// What was given and is no parameter of the tool; absent if all is
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ignored: Vec<String>,
     /// Connections that the allow-list of the sandbox refused, or that failed, and why; absent if none
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<String>,
@@ -159,6 +162,7 @@ impl ResultData {
             cached: result.cached,
             walls: result.walls.clone(),
             notes: result.notes.clone(),
+            ignored: outcome.ignored.iter().map(ToString::to_string).collect(),
             refused: result.refused.kept.clone(),
             refused_left_out: result.refused.left_out,
             artifacts: result.artifacts.files.iter().map(returned).collect(),

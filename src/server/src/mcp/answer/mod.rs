@@ -57,6 +57,9 @@ impl Answer {
             append_line(&mut text, outcome.missed.hint().as_deref());
         }
         append_line(&mut text, left_sentence(&outcome).as_deref());
+        for ignored in &outcome.ignored {
+            append_line(&mut text, Some(&format!("Note: {ignored}")));
+        }
         if let Some(fallback) = &outcome.fallback {
             text = format!("{fallback}\n{text}");
         }
@@ -188,6 +191,7 @@ mod tests {
             fallback: None,
             environment: "/nix/store/x".into(),
             derivation: None,
+            ignored: vec![],
         }
     }
 

@@ -12,6 +12,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+use sandbox_plan::plan::CallFile;
 use sandbox_plan::{Call, Plan, Program, Resource, SandboxEnvironment, ServiceReadiness, ServiceSpec, Step};
 
 pub use self::seccomp::{Filter, filter};
@@ -19,7 +20,7 @@ use crate::call::definition::{Network, Sandbox};
 use crate::call::job::Job;
 use crate::sandbox::launch::Controls;
 use crate::sandbox::plan::{self, HOME, OUT};
-use crate::sandbox::view::View;
+use crate::sandbox::view::{View, with_env};
 use crate::sandbox::{host, host_network};
 use sandbox_plan::landlock::Landlock;
 
@@ -69,10 +70,15 @@ pub fn confined(job: &Job, view: &View, host_setup: &HostSetup) -> Plan {
     let umask: &[&str] = if runs_as_server() { &UMASK_COMMAND } else { &[] };
     let mut variables = view.variables(sandbox);
     host_network::add_variables(&mut variables, sandbox, false);
+    // The call's own arguments and variables are passed as they are.
+    let mut own = view.command(sandbox, &job.input.args);
+    let args = own.split_off(own.len() - job.input.args.len());
+    let map = |variable| paths.map_variable(variable);
     let program = Program {
-        arguments: paths.map_command(umask, &view.command(sandbox)),
-        variables: variables.into_iter().map(|variable| paths.map_variable(variable)).collect(),
+        arguments: [paths.map_command(umask, &own), args.to_vec()].concat(),
+        variables: with_env(variables.into_iter().map(map).collect(), &job.input.env),
         directory: paths.host_path(Path::new(sandbox.workdir)),
+        input: job.input.stdin.clone(),
     };
     let services = plan::services(sandbox).into_iter().map(|service| paths.map_service(umask, service)).collect();
     Plan {
@@ -188,8 +194,8 @@ fn private_directory(job: &Job, view: &View, paths: PathMap) -> Vec<Step> {
     }
     steps.extend(job.files.iter().map(|file| Step::File {
         path: paths.host_path(&workdir.join(file.name.as_path())),
-        content: file.content.as_bytes().to_vec(),
-        mode: sandbox.script_mode & !umask,
+        content: file.content.clone(),
+        mode: CallFile::mode(file.executable, sandbox.script_mode) & !umask,
         owned: true,
     }));
     // The view's other links exist on the host already.

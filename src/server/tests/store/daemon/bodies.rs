@@ -10,7 +10,8 @@ use nix_store::derivation::{Derivation, DerivationOutput};
 use nix_store::hash::{derivation_path, fill_outputs, flat_path, source_path, text_path};
 use nix_store::nar::Node;
 use nix_store::protocol::{BuildStatus, Event, is_invalid_path};
-use sandbox_server::nix::run_derivation::{builder_node, builder_path, files_node};
+use sandbox_server::nix::run_derivation::{builder_node, builder_path};
+use sandbox_server::nix::stored_inputs::StoredInputs;
 
 use crate::samples;
 use test_support::daemon_fixture::{Fixture, Script};
@@ -34,11 +35,12 @@ pub fn added(fixture: Fixture) -> Result<(), Failed> {
         let builder = connection.add_files("sandbox-launcher", &builder_node()).await?;
         assert_eq!(builder, *builder_path());
         let files = samples::apart();
-        let tree = connection.add_files("tree", &files_node(&files)).await?;
-        assert_eq!(tree, source_path("tree", &files_node(&files))?);
+        let node = StoredInputs { files: &files, stdin: b"" }.node();
+        let tree = connection.add_files("tree", &node).await?;
+        assert_eq!(tree, source_path("tree", &node)?);
         for file in &files {
             let there = fs::read(fixture.store.physical(&tree).join(file.name.as_path()))?;
-            assert_eq!(there, file.content.as_bytes());
+            assert_eq!(there, file.content);
         }
         let references = BTreeSet::from([builder, tree]);
         for text in ["", "a\0ß\n", &"x".repeat(10_000_000)] {

@@ -9,7 +9,9 @@ use nix_store::derivation::Derivation;
 use nix_store::store_path::StorePath;
 use sandbox_manifest::policy::{Entry, Pattern};
 use sandbox_server::call::definition::{Environment, Network, Resources, Sandbox};
-use sandbox_server::nix::run_derivation::{DerivationInputs, RunDerivation, RunOptions, fits_inline};
+use sandbox_server::call::program_input::ProgramInput;
+use sandbox_server::nix::run_derivation::{DerivationInputs, RunDerivation, RunOptions};
+use sandbox_server::nix::stored_inputs::StoredInputs;
 
 use crate::samples::{self, builder, files, run};
 
@@ -18,14 +20,18 @@ const RENEW: &str = "SANDBOX_MCP_RENEW_GOLDENS";
 
 pub fn samples() -> Result<(), Failed> {
     let (none, packages) = (samples::packages(&[]), samples::packages(&["tabulate", "attrs"]));
-    for (name, sandbox, files, packages) in [
-        ("inline", &samples::SANDBOX, samples::inline(), &none),
-        ("apart", &samples::SANDBOX, samples::apart(), &none),
-        ("services", &samples::WITH_SERVICES, samples::inline(), &none),
-        ("packages", &samples::SANDBOX, vec![], &packages),
+    let script = Sandbox { command: &["sh", "-c", "exec python main.py \"$@\""], ..samples::SANDBOX };
+    let nothing = ProgramInput::default();
+    for (name, sandbox, files, packages, input) in [
+        ("inline", &samples::SANDBOX, samples::inline(), &none, &nothing),
+        ("apart", &samples::SANDBOX, samples::apart(), &none, &nothing),
+        ("services", &samples::WITH_SERVICES, samples::inline(), &none, &nothing),
+        ("packages", &samples::SANDBOX, vec![], &packages, &nothing),
+        ("given", &samples::SANDBOX, samples::executable(), &none, &samples::input("ß\n".as_bytes())),
+        ("given-apart", &script, samples::executable(), &none, &samples::input(b"\xff\0")),
     ] {
         let RunDerivation { path, text, .. } =
-            DerivationInputs { sandbox, packages, ..run(&builder(), &files) }.derive()?.receipt()?;
+            DerivationInputs { sandbox, packages, input, ..run(&builder(), &files) }.derive()?.receipt()?;
         let golden = Path::new("tests/store/derivation").join(name).with_extension("golden");
         // The receipt's path in the first line, and the content of its .drv file below.
         let made = format!("{path}\n{text}\n");
@@ -92,6 +98,24 @@ pub fn distinct() -> Result<(), Failed> {
         DerivationInputs { files: &more, ..base },
         DerivationInputs { files: &more[..1], ..base },
     ];
+    let input = |args: &[&str], env: &[(&str, &str)], stdin: &[u8]| ProgramInput {
+        args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+        env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        stdin: stdin.to_vec(),
+    };
+    let inputs = [
+        input(&["a"], &[], b""),
+        input(&["a", ""], &[], b""),
+        input(&[], &[("A", "")], b""),
+        input(&[], &[("A", "b")], b""),
+        input(&[], &[], b"a"),
+        input(&[], &[], b"\0"),
+    ];
+    let mut executable = files.clone();
+    executable[0].executable = true;
+    runs.push(DerivationInputs { files: &executable, ..base });
+    runs.push(DerivationInputs { timeout: Duration::from_secs(59), ..base });
+    runs.extend(inputs.iter().map(|input| DerivationInputs { input, ..base }));
     runs.extend(sandboxes.iter().map(|sandbox| DerivationInputs { sandbox, ..base }));
     let mut paths = Vec::new();
     let short = RunOptions { deadline: Duration::from_millis(1), nonce: None, remote: false };
@@ -141,12 +165,21 @@ pub fn inline() -> Result<(), Failed> {
         (&[("main.sh", &placeholder)], false),
     ] {
         let given = files(given);
-        assert_eq!(fits_inline(&given), inline, "{:?}", given[0].name);
+        assert_eq!(StoredInputs { files: &given, stdin: b"" }.fits_inline(), inline, "{:?}", given[0].name);
         let derivation = run(&builder(), &given).derive()?.receipt()?;
         let variables = Derivation::parse(&derivation.text)?.environment;
         assert_eq!(variables.contains_key("passAsFile"), inline);
-        assert_eq!(variables.get("files").map(String::as_str), derivation.files.as_ref().map(StorePath::as_str));
+        assert_eq!(variables.get("files").map(String::as_str), derivation.stored.as_ref().map(StorePath::as_str));
         assert_eq!(derivation.references.len(), if inline { 2 } else { 3 });
+    }
+    for (stdin, inline) in
+        [("ß\n".as_bytes(), true), (b"\xff", false), (b"\0", false), (&[b'x'; (128 << 10) + 1], false)]
+    {
+        let (builder, given) = (builder(), files(&[("main.py", "")]));
+        let derivation =
+            DerivationInputs { input: &samples::input(stdin), ..run(&builder, &given) }.derive()?.receipt()?;
+        let variables = Derivation::parse(&derivation.text)?.environment;
+        assert_eq!((variables.contains_key("stdin"), variables.contains_key("inputs")), (inline, !inline));
     }
     Ok(())
 }

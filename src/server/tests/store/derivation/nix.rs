@@ -10,7 +10,8 @@ use nix_store::nar::Node;
 use nix_store::store_path::StorePath;
 use sandbox_server::call::definition::{Environment, Sandbox};
 use sandbox_server::call::file::File;
-use sandbox_server::nix::run_derivation::{DerivationInputs, RunDerivation, builder_node, builder_path, files_node};
+use sandbox_server::nix::run_derivation::{DerivationInputs, RunDerivation, builder_node, builder_path};
+use sandbox_server::nix::stored_inputs::StoredInputs;
 use serde_json::{Value, json};
 
 use crate::samples;
@@ -20,8 +21,9 @@ use test_support::own_store::{Store, said};
 fn prepared(store: &Store, files: &[File]) -> Result<RunDerivation, Failed> {
     let builder = store.add("sandbox-launcher", &builder_node())?;
     let environment = environment(store)?;
-    if !sandbox_server::nix::run_derivation::fits_inline(files) {
-        store.add("sandbox-mcp-files", &files_node(files))?;
+    let inputs = StoredInputs { files, stdin: b"" };
+    if !inputs.fits_inline() {
+        store.add("sandbox-mcp-files", &inputs.node())?;
     }
     Ok(DerivationInputs { environment: &environment, ..samples::run(&builder, files) }.derive()?.receipt()?)
 }
@@ -40,7 +42,8 @@ pub fn added() -> Result<(), Failed> {
     let store = Store::new();
     assert_eq!(store.add("sandbox-launcher", &builder_node())?, *builder_path());
     let files = samples::apart();
-    assert_eq!(Some(store.add("sandbox-mcp-files", &files_node(&files))?), prepared(&Store::new(), &files)?.files);
+    let node = StoredInputs { files: &files, stdin: b"" }.node();
+    assert_eq!(Some(store.add("sandbox-mcp-files", &node)?), prepared(&Store::new(), &files)?.stored);
     // Empty files and directories, and lengths around a multiple of eight.
     for length in 0..=9 {
         let content = vec![b'x'; length];
@@ -165,9 +168,10 @@ pub fn realised() -> Result<(), Failed> {
     ]
     .map(str::to_owned)
     .into();
-    expected.extend(
-        files.iter().map(|file| format!("content:file:{}Path={}", file.name.as_path().display(), file.content)),
-    );
+    expected.extend(files.iter().map(|file| {
+        let content = String::from_utf8_lossy(&file.content);
+        format!("content:file:{}Path={content}", file.name.as_path().display())
+    }));
     for line in &expected {
         // The shell's `read` drops white space at the end of what it reads.
         assert!(shown.iter().any(|shown| shown.trim_end() == line.trim_end()), "no {line:?} in {shown:#?}");
