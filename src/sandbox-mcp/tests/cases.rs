@@ -66,6 +66,9 @@ enum Word {
     /// A service that it needs did not start.
     #[serde(rename = "not run")]
     NotRun,
+    /// It ran for too long.
+    #[serde(rename = "time limit")]
+    TimedOut,
     /// It was not started.
     #[serde(rename = "refused")]
     Refused,
@@ -93,6 +96,7 @@ impl Exit {
             Self::Word(Word::Segv) => only("signal", Some(11)),
             Self::Word(Word::Limit) => only("limit", None),
             Self::Word(Word::NotRun) => only("not_run", None),
+            Self::Word(Word::TimedOut) => *reply.field("timed_out") == true && reply.field("exit_code").is_null(),
             Self::Word(Word::Refused) => reply.field("executor").is_null(),
             Self::Any(exits) => exits.iter().any(|exit| exit.is_that_of(reply, met)),
         }
@@ -167,7 +171,7 @@ impl Case {
                 wrong.push(format!("{name} is {} instead of {expected}", reply.field(name)));
             }
         };
-        field("timed_out", false.into());
+        field("timed_out", matches!(self.exit, Exit::Word(Word::TimedOut)).into());
         field("truncated", false.into());
         field("executor", executor.into());
         wrong.extend(test_support::schema::mismatches(&answer::schema().into(), reply.data()));
@@ -201,9 +205,16 @@ fn item(item: &Value) -> String {
 }
 
 /// Checks that the text holds both streams. The text of a success is fixed exactly, except that it may end with the files that
-/// are not returned, and with the packages that have what was missing.
+/// are not returned, with the packages that have what was missing, and with parameters that were ignored.
 fn composition(reply: &Reply, stdout: &str, stderr: &str) -> Option<String> {
-    let text = reply.content().0;
+    let mut text = reply.content().0;
+    for ignored in reply.field("ignored").as_array().into_iter().flatten().rev().filter_map(Value::as_str) {
+        let rest = text.strip_suffix(ignored).and_then(|rest| rest.strip_suffix("Note: "));
+        let Some(rest) = rest else { return Some(format!("the text does not end with what was ignored: {ignored}")) };
+        text = rest;
+    }
+    // The line end may be the one before a note.
+    let text = text;
     let is_note = |note: &str| {
         let is_one = |line: &str| line.ends_with(" are returned") || line.contains(" missing: ask for ");
         note.lines().all(is_one)

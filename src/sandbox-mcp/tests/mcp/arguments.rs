@@ -17,7 +17,7 @@ fn refusal_of_name(name: &str) -> String {
 }
 
 #[track_caller]
-fn assert_says(text: &str, parts: &[&str]) {
+pub fn assert_says(text: &str, parts: &[&str]) {
     for part in parts {
         assert!(text.contains(part), "{part:?} is not in {text:?}");
     }
@@ -49,7 +49,6 @@ fn missing_parameter_is_refused_by_the_name_of_its_file() {
     for (tool, arguments, file) in [
         ("python", json!({}), "main.py file is required"),
         ("go", json!({"go_mod": "module m"}), "main.go file is required"),
-        ("go", json!({"main_go": "package main"}), "go.mod file is required"),
     ] {
         assert_says(server.call(tool, arguments).refusal(), &[file, "missing"]);
     }
@@ -93,21 +92,36 @@ fn arguments_that_are_no_object_are_answered_with_an_error() {
 }
 
 #[test]
-fn unknown_parameter_is_refused_by_its_name() {
-    let arguments = json!({"main_sh": "echo ran", "main.sh": "echo ran"});
-    assert_says(server().call("shell", arguments).refusal(), &["unknown parameter", "main.sh"]);
+fn unknown_parameter_is_ignored_and_told() {
+    let server = server();
+    let reply = server.call("shell", json!({"main_sh": "echo ran", "main.sh": "x", "toolCallId": "1"}));
+    let notes = "Note: unknown parameter `main.sh` was ignored; did you mean `main_sh`?\n\
+                 Note: unknown parameter `toolCallId` was ignored";
+    assert_eq!(reply.content().0, format!("ran\n{notes}"));
+    assert_eq!(reply.field("ignored").as_array().map(Vec::len), Some(2), "{reply}");
+    assert_says(server.call("shell", json!({"main.sh": "x"})).refusal(), &["main.sh file is required", "`main_sh`?"]);
+}
+
+#[test]
+fn everything_wrong_with_a_call_is_told_at_once() {
+    let arguments = json!({"args": 1, "timeout_seconds": "soon", "files": [{"filename": "a"}], "stdinn": "x"});
+    let reply = server().call("shell", arguments);
+    let parts = ["main_sh", "`args`", "`timeout_seconds`", "`files[0].content`", "`stdinn`"];
+    assert_says(reply.refusal(), &parts);
 }
 
 #[test]
 fn files_that_are_no_list_of_files_are_refused_with_the_place() {
     for (files, place) in [
         (json!("a.txt"), "`files`"),
-        (json!({"a.txt": "content"}), "`files`"),
+        (json!({"a.txt": 7}), "`files[0].content`"),
         (json!([["a.txt", "content"]]), "`files[0]`"),
         (json!([{"filename": "a.txt", "content": "x"}, {"filename": "b.txt"}]), "`files[1].content`"),
         (json!([{"filename": 7, "content": "x"}]), "`files[0].filename`"),
         (json!([{"filename": "a.txt", "content": null}]), "`files[0].content`"),
-        (json!([{"filename": "a.txt", "content": "x", "mode": "0777"}]), "`files[0].mode`"),
+        (json!([{"filename": "a.txt", "content": "x", "encoding": "hex"}]), "`files[0].encoding`"),
+        (json!([{"filename": "a.txt", "content": "?", "encoding": "base64"}]), "\"a.txt\" is not base64"),
+        (json!([{"filename": "a.txt", "content": "x", "executable": "often"}]), "`files[0].executable`"),
     ] {
         assert_says(&refusal_of_files(files), &[place]);
     }

@@ -1,6 +1,7 @@
 //! The same program from a shell.
 
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output, Stdio};
 
 use nix_store::derivation::Derivation;
@@ -108,6 +109,33 @@ fn run_renames_the_first_file_to_the_entrypoint() {
 }
 
 #[test]
+fn run_passes_arguments_variables_and_stdin_on() {
+    let directory = tempfile::tempdir().expect("make a directory");
+    let write = |name: &str, content: &[u8], mode: u32| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, content).expect("write a file");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("set its mode");
+        path.into_os_string().into_string().expect("a path of UTF-8")
+    };
+    let script = write("main.sh", b"cat; printf '%s|' \"$@\"; echo \"$NAME\"; ./tool; wc -c < data.bin", 0o644);
+    let (tool, data) = (write("tool", b"#!/bin/sh\necho tool\n", 0o755), write("data.bin", b"\xff\x00\xfe", 0o644));
+    let arguments = ["run", "--env", "NAME=a=b", "shell", &script, &tool, &data, "--", "-n", "a b", "", "--", "-p"];
+    let output = sandbox_mcp(&arguments, "in\n");
+    assert_eq!(text(&output.stdout).replace(' ', "").trim_end(), "in\n-n|ab||--|-p|a=b\ntool\n3", "{output:?}");
+    // The program is read from there.
+    let output = sandbox_mcp(&["run", "shell", "-", "--", "x"], "cat; echo $1");
+    assert_eq!(text(&output.stdout), "x\n", "{output:?}");
+    for (option, value) in [("--env", "PATH=/"), ("--timeout-seconds", "61")] {
+        let refused = sandbox_mcp(&["run", option, value, "shell", &script], "");
+        assert_eq!(refused.status.code(), Some(125), "{refused:?}");
+    }
+    let output = sandbox_mcp(&["run", "--timeout-seconds", "1", "shell", "-"], "sleep 900");
+    assert_eq!(output.status.code(), Some(124), "{output:?}");
+    let refused = sandbox_mcp(&["run", "shell", &data], "");
+    assert!(text(&refused.stderr).contains("not UTF-8 text"), "{refused:?}");
+}
+
+#[test]
 fn run_prints_a_flood_whole() {
     let output = sandbox_mcp(&["run", "shell", "-"], "yes | head -c 1000000");
     assert_eq!(output.status.code(), Some(0));
@@ -123,7 +151,6 @@ fn run_of_an_invalid_call_exits_with_status_125() {
     for (arguments, reason) in [
         (&["run", "perl", "-"][..], "unknown tool `perl`"),
         (&["run", "shell", "/no/such/file.sh"], "/no/such/file.sh"),
-        (&["run", "go", "-"], "go.mod file is required"),
     ] {
         let output = sandbox_mcp(arguments, "x");
         assert_eq!(output.status.code(), Some(125), "{output:?}");
@@ -164,6 +191,12 @@ fn show_derivation_prints_the_derivation_that_results_name() {
     assert_eq!(path.as_str(), derivation);
     let other = sandbox_mcp(&["show-derivation", "shell", "-"], "echo 2");
     assert_ne!(text(&other.stderr).trim(), derivation);
+    // What else a call gives its program is a part of it.
+    let given = json!({"main_sh": "echo 1", "args": ["a"], "env": {"B": "c"}, "timeout_seconds": 9});
+    let given = Server::ready(&[]).call("shell", given);
+    let options = ["show-derivation", "--env", "B=c", "--timeout-seconds", "9", "shell", "-", "--", "a"];
+    assert_eq!(text(&sandbox_mcp(&options, "echo 1").stderr).trim(), *given.field("derivation"));
+    assert_ne!(*given.field("derivation"), derivation);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod calls;
 mod command_line;
 mod endings;
 mod floods;
+mod inputs;
 mod leaks;
 mod lines;
 mod log;

@@ -59,7 +59,7 @@ fn tools_that_cannot_run_here_are_not_listed_and_say_why() {
     let is_listed = |name: &Value| listed.iter().any(|tool| tool["name"] == *name);
     for tool in manifest().iter().filter(|tool| !is_listed(&tool["name"])) {
         let name = tool["name"].as_str().expect("a name");
-        let required = sandbox_server::call::tool::Tool::by_name(name).expect("a tool").sandbox.required_files();
+        let required = sandbox_server::call::tool::Tool::by_name(name).expect("a tool").sandbox.named_files();
         let arguments = required.map(|(parameter, _)| (parameter.to_owned(), json!("x")));
         let reply = server.call(name, Value::Object(arguments.collect()));
         assert!(reply.is_unavailable(), "{reply}");
@@ -177,7 +177,7 @@ fn tools_list_stays_small() {
         let (description, schema) = (description(tool).len(), bytes(&tool["inputSchema"]));
         // A host's own programs are named with their paths.
         if is_pinned_description(tool) {
-            assert!(description + schema <= 1200, "{}: {description} and {schema} bytes", tool["name"]);
+            assert!(description + schema <= 1450, "{}: {description} and {schema} bytes", tool["name"]);
         }
     }
     assert!(listed.iter().map(bytes).sum::<usize>() <= 14_000);
