@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use nix_store::store_path::STORE;
 use sandbox_plan::view;
-use sandbox_server::call::arguments::NamedFiles;
+use sandbox_server::call::arguments::{NamedFiles, RequestedOptions};
 use sandbox_server::call::choice::Executor;
 use sandbox_server::call::choice::Remote;
 use sandbox_server::call::tool::Tool;
@@ -85,8 +85,9 @@ fn view(environment: &Path, paths: &BTreeSet<String>, bin: &Path) -> View {
 async fn call(executors: &Executors, view: &Arc<View>) {
     let tool = Tool::by_name("shell").expect("the tool exists");
     let mut files = NamedFiles::default();
-    files.add("main.sh".to_owned(), "echo hello".to_owned());
-    let job = tool.job_of_files(files, Vec::new()).expect("the arguments are right");
+    files.add("main.sh".to_owned(), b"echo hello".to_vec(), false);
+    let job =
+        tool.job_of_files(files, RequestedOptions::default(), tool.sandbox.timeout).expect("the arguments are right");
     let never = CancellationToken::new();
     let outcome =
         executors.run(Executor::Namespace, &CallContext::new(&job, view, &drop, &never)).await.expect("it runs");

@@ -209,12 +209,11 @@ fn item(item: &Value) -> String {
 fn composition(reply: &Reply, stdout: &str, stderr: &str) -> Option<String> {
     let mut text = reply.content().0;
     for ignored in reply.field("ignored").as_array().into_iter().flatten().rev().filter_map(Value::as_str) {
-        let rest = text.strip_suffix(ignored).and_then(|rest| rest.strip_suffix("Note: "));
+        let lines = text.strip_suffix('\n').unwrap_or(text);
+        let rest = lines.strip_suffix(ignored).and_then(|rest| rest.strip_suffix("Note: "));
         let Some(rest) = rest else { return Some(format!("the text does not end with what was ignored: {ignored}")) };
         text = rest;
     }
-    // The line end may be the one before a note.
-    let text = text;
     let is_note = |note: &str| {
         let is_one = |line: &str| line.ends_with(" are returned") || line.contains(" missing: ask for ");
         note.lines().all(is_one)

@@ -70,8 +70,8 @@ fn check_receipt(bytes: &[u8]) {
     let run = receipt.run().expect("a receipt names its derivation");
     let [one, other] = ["1", "2"].map(|nonce| receipt.apart(nonce).and_then(|receipt| receipt.run()));
     assert_ne!(one.expect("a receipt may have a nonce").path, other.expect("a receipt may have a nonce").path);
-    // Without its files it is written as if it had none.
-    if !files.is_empty() || run.files.is_none() {
+    // Without what it has in the store it is written as if it had nothing.
+    if !inputs.as_stored().is_empty() || run.stored.is_none() {
         assert_eq!(
             exported::read(&exported::write(&run, inputs.as_stored())).expect("what was written can be read"),
             (receipt, inputs)

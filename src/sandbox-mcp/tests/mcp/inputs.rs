@@ -93,7 +93,7 @@ fn variable_of_the_sandbox_and_a_longer_time_are_refused() {
 #[test]
 fn time_that_a_call_names_ends_it() {
     let reply = server().call("shell", json!({"main_sh": "echo begun; sleep 900", "timeout_seconds": 1}));
-    assert_says(&reply.content().0, &["timeout after 1 seconds", "begun"]);
+    assert_says(reply.content().0, &["timeout after 1 seconds", "begun"]);
 }
 
 #[test]

@@ -160,6 +160,7 @@ mod tests {
 
     #[test]
     fn binary_file_has_the_type_of_its_content() {
+        let elf = [&b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0>\0"[..], &[0; 44]].concat();
         for (content, mime) in [
             (&b"PAR1\x15\x04PAR1"[..], "application/vnd.apache.parquet"),
             (b"BM\x0e\0\0\0\0\0\0\0\x36\0\0\0", "image/bmp"),
@@ -169,7 +170,7 @@ mod tests {
             (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", "video/mp4"),
             (b"SQLite format 3\0\x10\0", "application/vnd.sqlite3"),
             (b"\x93NUMPY\x01\0v\0{'descr'", "application/x-npy"),
-            (b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0>\0", "application/x-executable"),
+            (&elf, "application/x-executable"),
             (b"\0\x01\x02", UNKNOWN),
         ] {
             assert_eq!(kind(content), Kind::Other(mime), "{content:?}");

@@ -45,8 +45,8 @@ const BY_EXTENSION: &[(&str, &str)] = &[
     ("py", "text/x-python"),
     ("rst", PLAIN),
     ("rtf", "application/rtf"),
-    ("srt", PLAIN),
     ("sql", "application/sql"),
+    ("srt", PLAIN),
     ("svg", PLAIN),
     ("tex", PLAIN),
     ("text", PLAIN),
@@ -118,6 +118,9 @@ fn utf_16(content: &[u8]) -> Option<&'static Encoding> {
 
 /// Returns the encoding of a text in one of those before Unicode, as its letters suggest.
 fn older(content: &[u8]) -> Option<&'static Encoding> {
+    if MARKS.iter().any(|(mark, _)| content.starts_with(mark)) {
+        return None;
+    }
     let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
     detector.feed(content, true);
     let encoding = detector.guess(None, Utf8Detection::Deny);

@@ -75,7 +75,7 @@ pub fn confined(job: &Job, view: &View, host_setup: &HostSetup) -> Plan {
     let args = own.split_off(own.len() - job.input.args.len());
     let map = |variable| paths.map_variable(variable);
     let program = Program {
-        arguments: [paths.map_command(umask, &own), args.to_vec()].concat(),
+        arguments: [paths.map_command(umask, &own), args].concat(),
         variables: with_env(variables.into_iter().map(map).collect(), &job.input.env),
         directory: paths.host_path(Path::new(sandbox.workdir)),
         input: job.input.stdin.clone(),
