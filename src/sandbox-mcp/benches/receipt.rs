@@ -9,9 +9,9 @@ use sandbox_server::call::definition::Environment;
 use sandbox_server::call::file::File;
 use sandbox_server::call::packages::Packages;
 use sandbox_server::call::program_input::ProgramInput;
+use sandbox_server::call::stored_inputs::StoredInputs;
 use sandbox_server::call::tool::Tool;
 use sandbox_server::nix::run_derivation::{DerivationInputs, builder_path};
-use sandbox_server::nix::stored_inputs::StoredInputs;
 
 const RUNS: usize = 500;
 

@@ -10,12 +10,12 @@ use nix_store::nar::Node;
 
 pub use crate::call::artifacts::shown as shown_name;
 use crate::call::artifacts::{image, name};
+use crate::call::stored_inputs;
 pub use crate::mcp::framing::{Line, Lines};
 pub use crate::mcp::json_id::{IdFinder, MAX_IDS};
 pub use crate::mcp::surrogates::replace_halves;
 use crate::network::dns::{DnsAnswer, InvalidQuestion, Question, refusal};
 use crate::nix::exported;
-use crate::nix::stored_inputs;
 
 /// Returns the URI of a path in a sandbox.
 pub fn uri(path: &Path) -> String {

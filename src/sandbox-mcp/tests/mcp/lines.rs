@@ -128,9 +128,25 @@ fn json_that_is_no_request_is_answered_by_its_id() {
     let server = server();
     server.send_line(br#"{"jsonrpc": "1.0", "id": 700, "method": "ping"}"#);
     assert_eq!(server.receive(|message| message["id"] == 700)["error"]["code"], -32600);
-    server.send_line(br#"[{"jsonrpc": "2.0", "id": 701, "method": "ping"}]"#);
-    let batch = server.receive(|message| message.get("error").is_some());
-    assert_eq!((&batch["error"]["code"], batch.get("id")), (&json!(-32600), None));
+    server.send_line(b"[701]");
+    let array = server.receive(|message| message.get("error").is_some());
+    assert_eq!((&array["error"]["code"], array.get("id")), (&json!(-32600), None));
+}
+
+#[test]
+fn messages_in_an_array_are_answered_one_by_one() {
+    let server = server();
+    let call = json!({"name": "shell", "arguments": {"main_sh": "echo batch"}});
+    let batch = json!([
+        {"jsonrpc": "2.0", "id": 702, "method": "ping"},
+        {"jsonrpc": "2.0", "method": "notifications/x"},
+        {"jsonrpc": "1.0", "id": 703, "method": "ping"},
+        {"jsonrpc": "2.0", "id": 704, "method": "tools/call", "params": call},
+    ]);
+    server.send_line(batch.to_string().as_bytes());
+    assert_eq!(server.receive(|message| message["id"] == 702)["result"], json!({}));
+    assert_eq!(server.receive(|message| message["id"] == 703)["error"]["code"], -32600);
+    assert_eq!(server.reply(704).output(), "batch\n");
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub fn optional_content<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Op
 
 /// A text.
 pub fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    deserializer.deserialize_any(Text)
+    deserializer.deserialize_any(OptionalString)
 }
 
 /// An encoding.
@@ -38,7 +38,7 @@ pub fn args<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D
 
 /// Environment variables.
 pub fn env<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
-    deserializer.deserialize_any(Variables)
+    deserializer.deserialize_any(StringMap)
 }
 
 /// A number of seconds.
@@ -117,9 +117,9 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for List<T> {
     }
 }
 
-struct Text;
+struct OptionalString;
 
-impl Visitor<'_> for Text {
+impl Visitor<'_> for OptionalString {
     type Value = Option<String>;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -175,9 +175,9 @@ impl Visitor<'_> for ExecutorName {
     }
 }
 
-struct Variables;
+struct StringMap;
 
-impl<'de> Visitor<'de> for Variables {
+impl<'de> Visitor<'de> for StringMap {
     type Value = BTreeMap<String, String>;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {

@@ -9,7 +9,7 @@ use crate::call::file::File;
 use crate::call::lenient::IgnoredParameter;
 use crate::call::packages::Packages;
 use crate::call::program_input::ProgramInput;
-use crate::nix::stored_inputs::StoredInputs;
+use crate::call::stored_inputs::StoredInputs;
 
 #[derive(Debug, Clone)]
 pub struct Job {

@@ -23,4 +23,5 @@ pub(crate) mod package_list;
 pub mod packages;
 pub mod program_input;
 pub mod stage;
+pub mod stored_inputs;
 pub mod tool;

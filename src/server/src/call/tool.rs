@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn file_that_is_the_program_itself_takes_the_place_of_the_entrypoint() {
+    fn file_that_is_the_program_replaces_the_entrypoint() {
         let cargo = json!({"Cargo.toml": "", "src/main.rs": "fn main() {}"});
         let given = files("rust", json!({"files": cargo})).unwrap();
         assert_eq!(given.len(), 2, "main.rs is not written");

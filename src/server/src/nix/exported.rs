@@ -7,9 +7,9 @@
 use thiserror::Error;
 
 use crate::call::file::{File, FileError};
+use crate::call::stored_inputs::StoredInputs;
 use crate::nix::receipt::{Receipt, ReceiptError};
 use crate::nix::run_derivation::RunDerivation;
-use crate::nix::stored_inputs::StoredInputs;
 use nix_store::export::{self, Export};
 use nix_store::nar::{MalformedNar, Node};
 use nix_store::store_path::StorePathError;

@@ -8,5 +8,4 @@ pub(crate) mod realise_log;
 pub mod receipt;
 pub mod roots;
 pub mod run_derivation;
-pub mod stored_inputs;
 pub(crate) mod unpack;

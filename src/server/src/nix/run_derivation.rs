@@ -38,7 +38,7 @@ use crate::call::definition::{Environment, Network, Sandbox};
 use crate::call::file::File;
 use crate::call::packages::Packages;
 use crate::call::program_input::ProgramInput;
-use crate::nix::stored_inputs::StoredInputs;
+use crate::call::stored_inputs::StoredInputs;
 use crate::sandbox::launch::LAUNCHER;
 use crate::sandbox::plan::services;
 use crate::sandbox::view::{Origin, View};

@@ -191,3 +191,21 @@ fn closure(out: &Path) -> Result<String, ViewError> {
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::catalog::catalog;
+    use crate::call::program_input::own_variables;
+    use crate::call::tool::Tool;
+
+    #[test]
+    fn sandbox_sets_no_variable_that_could_be_given() {
+        for Tool { sandbox, .. } in catalog().tools {
+            let own = own_variables(sandbox, &Packages::default());
+            for (name, _) in View::empty().variables(sandbox) {
+                assert!(own.contains(&*name), "{name}");
+            }
+        }
+    }
+}

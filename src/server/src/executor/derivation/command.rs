@@ -10,9 +10,9 @@ use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
 use super::{Built, Log, NixRunError, Remote, failure};
+use crate::call::stored_inputs::StoredInputs;
 use crate::nix::realise_log::is_retry;
 use crate::nix::run_derivation::{RunDerivation, builder_node, builder_path};
-use crate::nix::stored_inputs::StoredInputs;
 use nix_store::export::Export;
 use nix_store::nar::Node;
 

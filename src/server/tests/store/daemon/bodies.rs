@@ -10,8 +10,8 @@ use nix_store::derivation::{Derivation, DerivationOutput};
 use nix_store::hash::{derivation_path, fill_outputs, flat_path, source_path, text_path};
 use nix_store::nar::Node;
 use nix_store::protocol::{BuildStatus, Event, is_invalid_path};
+use sandbox_server::call::stored_inputs::StoredInputs;
 use sandbox_server::nix::run_derivation::{builder_node, builder_path};
-use sandbox_server::nix::stored_inputs::StoredInputs;
 
 use crate::samples;
 use test_support::daemon_fixture::{Fixture, Script};

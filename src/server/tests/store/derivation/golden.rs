@@ -10,8 +10,8 @@ use nix_store::store_path::StorePath;
 use sandbox_manifest::policy::{Entry, Pattern};
 use sandbox_server::call::definition::{Environment, Network, Resources, Sandbox};
 use sandbox_server::call::program_input::ProgramInput;
+use sandbox_server::call::stored_inputs::StoredInputs;
 use sandbox_server::nix::run_derivation::{DerivationInputs, RunDerivation, RunOptions};
-use sandbox_server::nix::stored_inputs::StoredInputs;
 
 use crate::samples::{self, builder, files, run};
 

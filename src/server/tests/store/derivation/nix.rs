@@ -10,8 +10,8 @@ use nix_store::nar::Node;
 use nix_store::store_path::StorePath;
 use sandbox_server::call::definition::{Environment, Sandbox};
 use sandbox_server::call::file::File;
+use sandbox_server::call::stored_inputs::StoredInputs;
 use sandbox_server::nix::run_derivation::{DerivationInputs, RunDerivation, builder_node, builder_path};
-use sandbox_server::nix::stored_inputs::StoredInputs;
 use serde_json::{Value, json};
 
 use crate::samples;

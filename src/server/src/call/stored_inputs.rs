@@ -69,7 +69,7 @@ impl<'a> StoredInputs<'a> {
     }
 
     /// Returns them as the derivation holds them, if they fit.
-    pub(super) fn inline(&self) -> CallInputs {
+    pub(crate) fn inline(&self) -> CallInputs {
         let text = |content: &[u8]| String::from_utf8_lossy(content).into_owned();
         let name = |file: &File| file.name.as_path().display().to_string();
         CallInputs::Inline {
