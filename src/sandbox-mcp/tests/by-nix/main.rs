@@ -146,7 +146,7 @@ fn realised() -> Result<(), Failed> {
     let content = |name: &str| fs::read_to_string(Path::new(out.trim()).join(name));
     assert_eq!(content("stdout")?, reply.field("stdout").as_str().unwrap_or_default());
     assert_eq!(content("stderr")?, reply.field("stderr").as_str().unwrap_or_default());
-    assert_eq!(content("ending")?, "exited 3\nstdout 4\nstderr 4\n");
+    assert_eq!(content("ending")?, "exited 3\nstdout 4\nstderr 4\nfull no\n");
     assert_eq!(content("artifacts/one")?, "1");
     Ok(())
 }
