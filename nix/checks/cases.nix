@@ -13,6 +13,7 @@ let
     python = [
       modules.jinja2
       modules.pandas
+      modules.pytest
       modules.regex
       modules.rich
       modules.tabulate
