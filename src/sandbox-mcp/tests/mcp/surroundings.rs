@@ -129,6 +129,17 @@ fn has_pinned(tools: &[Value]) -> bool {
 }
 
 #[test]
+fn log_that_cannot_be_written_ends_no_server() {
+    let copy = Copy::new();
+    for preparation in ["exec 2> /dev/full", "exec 2> >(exec true); sleep 0.5", "exec 2>&-"] {
+        let server = Server::spawn(&mut copy.after(preparation, false, &[])).greeted();
+        server.send_line(b"{\"jsonrpc\":\"2.0\",\"id\":0,\"method\":\"ping\",}");
+        assert_eq!(server.receive(|message| message["id"] == 0)["error"]["code"], -32700, "{preparation}");
+        assert_eq!(server.sh("echo on").output(), "on\n", "{preparation}");
+    }
+}
+
+#[test]
 fn list_that_turns_out_otherwise_is_told_to_the_client() {
     let Some((server, _directory)) = with_a_slow_nix_that_fails() else { return };
     assert_eq!(server.initialize(SESSIONS)["capabilities"]["tools"]["listChanged"], true);

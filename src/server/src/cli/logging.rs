@@ -31,7 +31,12 @@ pub fn begin(is_serving: bool, format: LogFormat) {
         Some(Err(reason)) => (EnvFilter::new(usual), Some(reason)),
         None => (EnvFilter::new(usual), None),
     };
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false);
+    // A line that cannot be written is lost: telling so would need the same stream.
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .log_internal_errors(false);
     match format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().flatten_event(true).with_current_span(false).with_span_list(false).init(),
