@@ -5,6 +5,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
+use super::png::{SIGNATURE as PNG, crc};
 use super::*;
 
 /// The MIME type, a description, and the bytes in hexadecimal.
