@@ -7,6 +7,8 @@ pub(crate) mod description;
 pub(crate) mod framing;
 pub(crate) mod instructions;
 pub(crate) mod json_id;
+mod progress;
+pub(crate) mod reading;
 pub(crate) mod server;
 pub(crate) mod stdio;
 pub(crate) mod surrogates;

@@ -9,11 +9,11 @@ use base64::prelude::BASE64_STANDARD as BASE64;
 use rmcp::model::{
     CallToolRequestMethod, CallToolRequestParams, CallToolResponse, CallToolResult, ConstString, ContentBlock,
     CustomRequest, CustomResult, DiscoverResult, ErrorData, Implementation, InitializeRequestParams, InitializeResult,
-    ListResourcesResult, ListToolsResult, MetaObject, PaginatedRequestParams, ProgressNotificationParam, ProgressToken,
-    ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, Resource, ResourceContents,
-    ServerCapabilities, ServerConfig, SubscriptionFilter, Tool as McpTool, ToolAnnotations,
+    ListResourcesResult, ListToolsResult, MetaObject, PaginatedRequestParams, ReadResourceRequestParams,
+    ReadResourceResponse, ReadResourceResult, Resource, ResourceContents, ServerCapabilities, ServerConfig,
+    SubscriptionFilter, Tool as McpTool, ToolAnnotations,
 };
-use rmcp::service::{Peer, RequestContext, SubscriptionContext};
+use rmcp::service::{RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler};
 use serde_json::{Map, Value};
 use tokio::sync::{OnceCell, mpsc, watch};
@@ -30,13 +30,13 @@ use crate::call::options::OfferedOptions;
 use crate::call::outcome::Outcome;
 use crate::call::package_list;
 use crate::call::packages::NoPackages;
-use crate::call::stage::Stage;
 use crate::call::tool::Tool;
 use crate::mcp::answer::{self, Answer, Item};
 use crate::mcp::call_log::CallLog;
 use crate::mcp::clients;
 use crate::mcp::description::description;
 use crate::mcp::instructions::{Mode, instructions};
+use crate::mcp::progress::Progress;
 use crate::runner::{RunError, Runner};
 use crate::sandbox::backend::Backend;
 
@@ -188,36 +188,6 @@ impl McpServer {
                 () = context.ct.cancelled(), if !cancelled.is_cancelled() => cancelled.cancel(),
                 _ = heartbeat.tick() => progress.beat().await,
             }
-        }
-    }
-}
-
-/// Sends progress to a client that gave a token.
-struct Progress {
-    to: Option<(Peer<RoleServer>, ProgressToken)>,
-    tool: &'static Tool,
-    stage: Option<Stage>,
-    sent: u32,
-}
-
-impl Progress {
-    fn new(tool: &'static Tool, context: &RequestContext<RoleServer>) -> Self {
-        let to = context.meta.get_progress_token().map(|token| (context.peer.clone(), token));
-        Self { to, tool, stage: None, sent: 0 }
-    }
-
-    async fn enter(&mut self, stage: Stage) {
-        self.stage = Some(stage);
-        self.beat().await;
-    }
-
-    async fn beat(&mut self) {
-        if let (Some((peer, token)), Some(stage)) = (&self.to, &self.stage) {
-            self.sent += 1;
-            let message = format!("{}: {stage}", self.tool.sandbox.id);
-            let progress = ProgressNotificationParam::new(token.clone(), self.sent.into()).with_message(message);
-            // A client that has disconnected needs no progress.
-            let _ = peer.notify_progress(progress).await;
         }
     }
 }
