@@ -3,14 +3,18 @@
 //! The C library counts the lines of /proc/stat where there is no /sys, and so do Python's `os.cpu_count`, Node's
 //! `os.cpus` and others that do not ask for the affinity.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// The texts of the files, when they were first asked for.
 static OF_THIS_MACHINE: LazyLock<ProcessorFiles> = LazyLock::new(|| {
     let read = |path| fs::read(path).map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default();
     ProcessorFiles { cpuinfo: read("/proc/cpuinfo"), stat: read("/proc/stat") }
 });
+
+/// The texts for a number of processors: every call has a plan, and a large machine has long texts.
+static CUT: Mutex<BTreeMap<usize, ProcessorFiles>> = Mutex::new(BTreeMap::new());
 
 /// The texts of /proc/cpuinfo and /proc/stat.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -24,7 +28,9 @@ impl ProcessorFiles {
     /// A file is empty if it can't be read.
     pub fn of_this_machine(cpu: u32) -> Self {
         let allowed = rustix::thread::sched_getaffinity(None).map_or(u32::MAX, |processors| processors.count());
-        OF_THIS_MACHINE.cut(cpu.min(allowed).max(1) as usize)
+        let count = cpu.min(allowed).max(1) as usize;
+        let mut cut = CUT.lock().unwrap_or_else(PoisonError::into_inner);
+        cut.entry(count).or_insert_with(|| OF_THIS_MACHINE.cut(count)).clone()
     }
 
     fn cut(&self, count: usize) -> Self {
