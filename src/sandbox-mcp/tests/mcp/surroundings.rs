@@ -140,6 +140,16 @@ fn log_that_cannot_be_written_ends_no_server() {
 }
 
 #[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let copy = Copy::new();
+    for arguments in [&["list"][..], &["list", "--json"], &["doctor"]] {
+        let output = copy.after("exec > /dev/full", false, arguments).output().expect("run it");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && told.contains("cannot write to standard output: "), "{told}");
+    }
+}
+
+#[test]
 fn list_that_turns_out_otherwise_is_told_to_the_client() {
     let Some((server, _directory)) = with_a_slow_nix_that_fails() else { return };
     assert_eq!(server.initialize(SESSIONS)["capabilities"]["tools"]["listChanged"], true);

@@ -18,9 +18,17 @@ pub fn print_json(value: &impl Serialize) {
     }
 }
 
-/// Prints a text. Whoever has closed our output does not want it.
+/// Prints a text, and ends the process if that fails, so that a truncated output is not taken for a success. A reader that
+/// has closed the pipe does not want the rest.
 pub fn print(text: &str) {
-    let _ = io::stdout().write_all(text.as_bytes());
+    let mut output = io::stdout();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("sandbox-mcp: cannot write to standard output: {error}; free space, or write to another place");
+            std::process::exit(1);
+        }
+        _ => {}
+    }
 }
 
 /// Cuts a line that is longer than the terminal is wide.
