@@ -86,7 +86,7 @@ pub struct CallFile {
     /// Relative to the working directory.
     pub name: PathBuf,
     pub content: Vec<u8>,
-    /// Whether whoever may read it may also execute it.
+    /// Whether everyone who may read it may also execute it.
     pub executable: bool,
 }
 

@@ -102,7 +102,7 @@ pub enum PinnedRemedy {
 }
 
 impl RunError {
-    /// Tells whether the call was not carried out because nobody wanted it any more.
+    /// Tells whether the call was not carried out because it was cancelled.
     pub fn is_cancelled(&self) -> bool {
         matches!(
             self,

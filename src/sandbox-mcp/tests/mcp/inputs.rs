@@ -1,4 +1,4 @@
-//! What a call gives its program besides code, and the forms in which clients send it.
+//! Tests what a call gives its program in addition to code, and the forms in which clients send it.
 
 use serde_json::{Value, json};
 

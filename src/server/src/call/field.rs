@@ -10,58 +10,58 @@ use crate::call::choice::Executor;
 use crate::call::encoding::Encoding;
 use crate::call::file::File;
 
-/// The content of a required file.
+/// Deserializes the content of a required file.
 pub fn content<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     deserializer.deserialize_string(Content { may_be_empty: false })
 }
 
-/// The content of a file that may be left out.
+/// Deserializes the content of a file that may be left out.
 pub fn optional_content<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let content = deserializer.deserialize_any(Content { may_be_empty: true })?;
     Ok(Some(content).filter(|content| !content.is_empty()))
 }
 
-/// A text.
+/// Deserializes a text that may be left out.
 pub fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     deserializer.deserialize_any(OptionalString)
 }
 
-/// An encoding.
+/// Deserializes the name of an encoding.
 pub fn encoding<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Encoding, D::Error> {
     deserializer.deserialize_any(EncodingName)
 }
 
-/// Arguments of the program.
+/// Deserializes the arguments of the program.
 pub fn args<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     deserializer.deserialize_any(List("an array of strings", PhantomData))
 }
 
-/// Environment variables.
+/// Deserializes environment variables.
 pub fn env<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
     deserializer.deserialize_any(StringMap)
 }
 
-/// A number of seconds.
+/// Deserializes a number of seconds.
 pub fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     deserializer.deserialize_any(Seconds)
 }
 
-/// Additional files.
+/// Deserializes additional files.
 pub fn files<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<File>, D::Error> {
     deserializer.deserialize_any(List("an array of {filename, content}", PhantomData))
 }
 
-/// Names of packages.
+/// Deserializes names of packages.
 pub fn packages<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     deserializer.deserialize_any(List("an array of names", PhantomData))
 }
 
-/// An executor that a client may choose.
+/// Deserializes the name of an executor that a client may choose.
 pub fn executor<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Executor>, D::Error> {
     deserializer.deserialize_any(ExecutorName)
 }
 
-/// A choice between yes and no.
+/// Deserializes a boolean.
 pub fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     deserializer.deserialize_any(Flag)
 }

@@ -1,11 +1,11 @@
-//! Which of the known names an unknown one may mean.
+//! Suggestions for unknown names.
 
 /// How many names are suggested.
 const MAX_SUGGESTIONS: usize = 3;
 /// The most characters of a name that are compared.
 const MAX_COMPARED_CHARACTERS: usize = 60;
 
-/// The names that may be meant by an unknown one, the likeliest first: those that few typing errors lead to, then those
+/// Returns the names that may be meant by an unknown one, the likeliest first: those that few typing errors lead to, then those
 /// that hold it or that it holds, then those that abbreviate it or that it abbreviates.
 pub fn nearest(name: &str, known: &[&'static str]) -> Vec<&'static str> {
     let plain = |name: &str| {
@@ -30,7 +30,7 @@ pub fn nearest(name: &str, known: &[&'static str]) -> Vec<&'static str> {
     ranked.into_iter().map(|(_, name)| name).take(MAX_SUGGESTIONS).collect()
 }
 
-/// Whether both begin alike and the letters of `short` come in the same order in `long`, as those of sklearn do in
+/// Returns whether both begin alike and the letters of `short` come in the same order in `long`, as those of sklearn do in
 /// scikit-learn.
 fn abbreviates(short: &str, long: &str) -> bool {
     let mut letters = long.chars();

@@ -1,4 +1,4 @@
-//! What a call gives its program besides files: arguments, environment variables and the standard input.
+//! What a call gives its program in addition to files: arguments, environment variables and standard input.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ const MAX_STRING_BYTES: usize = 120 << 10;
 /// The most bytes of all arguments and variables of a call; the kernel takes a quarter of the stack, which is 8 MiB.
 const MAX_STRINGS_BYTES: usize = 1 << 20;
 
-/// What a program is given besides files.
+/// The arguments, environment variables and standard input of a program.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ProgramInput {
     /// Follow the arguments of the sandbox's command.

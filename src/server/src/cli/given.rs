@@ -1,4 +1,4 @@
-//! What a command line gives the program of a call besides files.
+//! What a command line gives the program of a call in addition to files.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Read};
@@ -12,7 +12,7 @@ use crate::call::encoding::Encoding;
 /// The most bytes of standard input that are passed on, which is also what a client can send.
 const MAX_STDIN_BYTES: u64 = 32 << 20;
 
-/// What the program is given besides files. The commands that take a call share it.
+/// The arguments, variables and limits of a program, which all commands that take a call share.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Given {
     /// An environment variable for the program. Can be repeated.
@@ -65,7 +65,7 @@ fn read(from: impl Read, into: &mut Vec<u8>) -> io::Result<()> {
             MAX_STDIN_BYTES >> 20
         ))),
         Ok(_) => Ok(()),
-        // It was closed by whoever started this process.
+        // The parent process closed it.
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::BADF.raw_os_error()) => Ok(()),
         Err(error) => Err(error),
     }

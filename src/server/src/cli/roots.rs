@@ -96,7 +96,7 @@ fn text(list: &RootList, is_dropped: bool, width: Option<usize>) -> String {
     for root in &list.roots {
         let size = root.closure_bytes.map_or(String::new(), |bytes| format!("{} MB", bytes.div_ceil(1_000_000)));
         let note = match root {
-            ListedRoot { present: false, .. } => "  (not in the store any more)",
+            ListedRoot { present: false, .. } => "  (no longer in the store)",
             ListedRoot { used: false, .. } => "  (not of this server)",
             _ => "",
         };

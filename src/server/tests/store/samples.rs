@@ -126,7 +126,7 @@ pub fn run<'a>(builder: &'a StorePath, files: &'a [File]) -> DerivationInputs<'a
     }
 }
 
-/// Returns what a call may give its program besides files, with this standard input.
+/// Returns arguments and variables for a program, with this standard input.
 pub fn input(stdin: &[u8]) -> ProgramInput {
     ProgramInput {
         args: ["-n", "a b", ""].map(str::to_owned).into(),
