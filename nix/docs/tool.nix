@@ -2,6 +2,7 @@
 lib: definition:
 let
   inherit (definition) resources security;
+  disk = resources.memory / 2;
   network =
     if lib.isList security.network then
       if security.network == [ ] then
@@ -29,7 +30,7 @@ in
     )
   }
   - Network: ${network}
-  - Limits: ${toString definition.timeout} s, ${toString resources.cpu} CPU, ${toString resources.memory} MB of memory, ${toString (resources.memory / 2)} MB of disk, ${toString resources.processes} processes, ${toString resources.files} open files per process
+  - Limits: ${toString definition.timeout} s, ${toString resources.cpu} CPU, ${toString resources.memory} MB of memory, ${toString disk} MB of disk, ${toString resources.processes} processes, ${toString resources.files} open files per process
   - Packages: ${lib.concatMapStringsSep ", " (each: lib.trim (package each)) definition.packages}
   - Packages on demand: ${lib.concatMapStringsSep ", " (set: "`${set}`") definition.packageSets}
 ''
