@@ -61,12 +61,10 @@ pkgs: {
     pkgs.procps
     pkgs.socat
     pkgs.tcpdump
-    pkgs.cacert
     pkgs.httpie
     pkgs.jq
     pkgs.openssl
     pkgs.unixtools.hostname
   ];
   variables.TERM = "dumb";
-  variables.SSL_CERT_FILE = "{environment}/etc/ssl/certs/ca-bundle.crt";
 }

@@ -7,6 +7,15 @@ let
   settings = executor: {
     inherit executor;
     timeout = 120;
+    limits.python.timeout = 300;
+    limits.shell = {
+      memory = 100;
+      disk = 50;
+    };
+    allow.python = [
+      "api.example.org:443"
+      "*.example.net:443"
+    ];
     callsAtOnce = 4;
     callOptions = true;
     packages = false;
@@ -18,6 +27,8 @@ let
   none = {
     executor = null;
     timeout = null;
+    limits = { };
+    allow = { };
     callsAtOnce = null;
     callOptions = false;
     packages = true;

@@ -1,7 +1,7 @@
 # The environment of a sandbox: one store path, all of whose closure is what a program sees of the store.
 #
 #   bin                 the programs of its packages
-#   etc/ssl             certificates, if a package has them
+#   etc/ssl             certificates, which programs find at /etc/ssl
 #   lib/node_modules    modules of Node.js, which programs find at /node_modules
 #   lib/locale          locales, which a C library finds by LOCALE_ARCHIVE or at /usr/lib/locale
 #   share/fonts         fonts, which programs find at /usr/share/fonts
@@ -24,6 +24,8 @@ let
     pkgs.gzip
     pkgs.tzdata.out
     pkgs.which
+    # An operator may give any tool access to some hosts.
+    (pkgs.callPackage ../pkgs/certificates.nix { })
     (pkgs.callPackage ../pkgs/etc.nix { })
     (pkgs.callPackage ../pkgs/locales.nix { })
   ];

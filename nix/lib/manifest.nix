@@ -12,13 +12,8 @@ let
     format = 1;
     system = if derivations == null then null else pkgs.stdenv.hostPlatform.system;
     sandboxes = builtins.mapAttrs (_: definition: {
-      # What the tool tells of them is all that the server needs.
-      definition = removeAttrs definition [
-        "contents"
-        "packages"
-        "programs"
-      ];
-      tool = import ./tool.nix definition;
+      # The server realises the environment, which is all that it needs to know of them.
+      definition = removeAttrs definition [ "packages" ];
     }) definitions;
   }
   // (

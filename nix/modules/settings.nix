@@ -36,6 +36,28 @@ in
       '';
     };
 
+    limits = mkOption {
+      type = types.attrsOf (types.attrsOf types.ints.positive);
+      default = { };
+      example.python = {
+        timeout = 300;
+        memory = 4096;
+      };
+      description = ''
+        Limits by tool, higher or lower than those of its definition: `timeout` (seconds), `memory` and `disk` (MB), `processes`, `cpu`
+        (cores) and `files` (open files of one process).
+      '';
+    };
+
+    allow = mkOption {
+      type = types.attrsOf (types.listOf types.str);
+      default = { };
+      example.python = [ "api.example.org:443" ];
+      description = ''
+        Hosts and ports by tool that its programs may connect to, in addition to those that its definition allows.
+      '';
+    };
+
     callsAtOnce = mkOption {
       type = types.nullOr (types.ints.between 1 65535);
       default = null;
@@ -89,6 +111,17 @@ in
     [ "--stdio" ]
     ++ option "--executor" settings.executor
     ++ option "--timeout" settings.timeout
+    ++ lib.concatLists (
+      lib.mapAttrsToList (
+        tool: limits:
+        lib.concatLists (
+          lib.mapAttrsToList (key: value: option "--limit" "${tool}.${key}=${toString value}") limits
+        )
+      ) settings.limits
+    )
+    ++ lib.concatLists (
+      lib.mapAttrsToList (tool: lib.concatMap (entry: option "--allow" "${tool}=${entry}")) settings.allow
+    )
     ++ option "--calls-at-once" settings.callsAtOnce
     ++ lib.optional settings.callOptions "--call-options"
     ++ lib.optional (!settings.packages) "--no-packages"

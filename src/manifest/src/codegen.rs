@@ -6,15 +6,12 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote};
 
-use crate::parameter::{PACKAGES_URI, ParameterKind};
+use crate::parameter::{OPTIONS, ParameterKind, ParameterSpec, parameters};
 use crate::policy::{Entry, Pattern};
 use crate::{
-    Definition, Manifest, ManifestEnvironment, ManifestError, ManifestNetwork, ManifestPackage, ManifestPackageSet,
-    ManifestPrograms, ManifestSandbox, ManifestService, ParameterFile, Ready,
+    Definition, Manifest, ManifestEnvironment, ManifestError, ManifestHints, ManifestNetwork, ManifestPackage,
+    ManifestPackageSet, ManifestPrograms, ManifestSandbox, ManifestService, Ready,
 };
-
-/// The parameter that takes additional files.
-const FILES: &str = "files";
 
 /// Returns the Rust source of the tool table: a struct of arguments per sandbox, and `TOOLS`, sorted by name.
 ///
@@ -181,90 +178,45 @@ impl Field<'_> {
     }
 }
 
-/// Returns the parameters of a tool: the entrypoint, the required files, additional files, and the options of a call. A
-/// parameter of a file replaces an option of the same name.
+/// Returns the parameters of a tool as fields of its struct.
 ///
 /// # Errors
 ///
 /// Fails if the parameter of a file is not an identifier, or is taken.
 fn fields<'a>(id: &str, definition: &'a Definition) -> Result<Vec<Field<'a>>, ManifestError> {
-    let refuse = |key: &str, reason: String| Err(ManifestError { key: format!("sandboxes.{id}.{key}"), reason });
-    let entrypoint = &definition.entrypoint;
-    let code = match &definition.command[..] {
-        // The tool's description says what an agent has to know of it.
-        [shell, option, _script] if shell == "sh" && option == "-c" => format!("Code, saved as `{entrypoint}` and run"),
-        command => format!("Code, saved as `{entrypoint}` and run by `{}`", command.join(" ")),
-    };
-    let mut files = vec![("definition.entrypoint", entrypoint.as_str(), definition.instead.is_empty(), code)];
-    files.extend(definition.parameters.files.iter().map(|ParameterFile { name, description, optional }| {
-        ("definition.parameters.files", name.as_str(), !optional, description.clone())
-    }));
-    let mut fields: Vec<Field> = Vec::new();
-    for (key, file, required, description) in files {
-        let parameter = file.replace('.', "_");
-        let Ok(ident) = syn::parse_str::<Ident>(&parameter) else {
-            return refuse(key, format!("the file `{file}` gives the parameter `{parameter}`, which is no identifier"));
+    let refuse =
+        |(key, reason): (&str, String)| ManifestError { key: format!("sandboxes.{id}.definition.{key}"), reason };
+    let field =
+        |ParameterSpec { name, kind, required, description }: ParameterSpec<'a>| match syn::parse_str::<Ident>(&name) {
+            Ok(ident) => Ok(Field { ident, kind, required, description }),
+            Err(_) => {
+                let (key, file) = match kind {
+                    ParameterKind::File(file) if file != definition.entrypoint => ("parameters.files", file),
+                    _ => ("entrypoint", &*definition.entrypoint),
+                };
+                Err(refuse((key, format!("the file `{file}` gives the parameter `{name}`, which is no identifier"))))
+            }
         };
-        if parameter == FILES || fields.iter().any(|field| field.ident == ident) {
-            return refuse(key, format!("the file `{file}` gives the parameter `{parameter}`, which is taken"));
-        }
-        fields.push(Field { ident, kind: ParameterKind::File(file), required, description });
-    }
-    let files = definition.parameters.additional_files.then_some((FILES, ParameterKind::Files));
-    for (name, kind) in files.into_iter().chain(OPTIONS) {
-        if fields.iter().all(|field| field.ident != name) {
-            let ident = Ident::new(name, Span::call_site());
-            fields.push(Field { ident, kind, required: false, description: description(kind) });
-        }
-    }
-    Ok(fields)
-}
-
-/// The parameters that every tool has, and that no file is: their names, which are those of the fields of the server's
-/// `RequestedOptions`.
-const OPTIONS: [(&str, ParameterKind); 8] = [
-    ("stdin", ParameterKind::Stdin),
-    ("stdin_encoding", ParameterKind::StdinEncoding),
-    ("args", ParameterKind::Args),
-    ("env", ParameterKind::Env),
-    ("timeout_seconds", ParameterKind::Timeout),
-    ("executor", ParameterKind::Executor),
-    ("cache", ParameterKind::Cache),
-    ("packages", ParameterKind::Packages),
-];
-
-/// Returns what a client is told of an option. It is empty where the name and the type say it all.
-fn description(kind: ParameterKind) -> String {
-    match kind {
-        ParameterKind::Files => "Further files".to_owned(),
-        ParameterKind::Args => "Program arguments".to_owned(),
-        ParameterKind::Executor => "At once (namespace), or as a derivation that Nix realises".to_owned(),
-        ParameterKind::Cache => {
-            "Return the result of an earlier call that was the same, if Nix still has it; implies derivation".to_owned()
-        }
-        ParameterKind::Packages => format!("Names of packages to add; the resource {PACKAGES_URI} lists them"),
-        _ => String::new(),
-    }
+    parameters(definition).map_err(refuse)?.into_iter().map(field).collect()
 }
 
 /// Returns the value of `SANDBOX`.
 fn sandbox_value(sandbox: &ManifestSandbox, fields: &[Field], sets: &[Ident]) -> TokenStream {
     let definition = &sandbox.definition;
-    let tool = &sandbox.tool;
-    let (id, name, version) = (&definition.id, &tool.title, &definition.version);
-    let (description, contents, user) = (&tool.description, &tool.contents, &definition.user);
+    let (id, name, version) = (&definition.id, &definition.name, &definition.version);
+    let (description, contents, user) = (&definition.description, &definition.contents, &definition.user);
     let programs = {
-        let ManifestPrograms { sentence, names } = &tool.programs;
+        let ManifestPrograms { sentence, names } = &definition.programs;
         quote!(Programs { sentence: #sentence, names: &[#(#names),*] })
     };
     let parameters = fields.iter().map(Field::row);
-    let annotations = {
-        let hints = &tool.annotations;
-        let title = &hints.title;
-        let [read_only, destructive, idempotent, open_world] =
-            [hints.read_only_hint, hints.destructive_hint, hints.idempotent_hint, hints.open_world_hint];
-        quote! { Annotations {
-            title: #title, read_only: #read_only, destructive: #destructive, idempotent: #idempotent, open_world: #open_world,
+    let hints = {
+        let ManifestHints { is_read_only, is_destructive, is_idempotent, is_external_interaction } = definition.hints;
+        let [read_only, destructive, idempotent, external] =
+            [is_read_only, is_destructive, is_idempotent, is_external_interaction]
+                .map(|hint| optional(hint.map(|hint| quote!(#hint))));
+        quote! { Hints {
+            read_only: #read_only, destructive: #destructive, idempotent: #idempotent, external: #external,
         } }
     };
     let (entrypoint, command) = (&definition.entrypoint, &definition.command);
@@ -284,7 +236,7 @@ fn sandbox_value(sandbox: &ManifestSandbox, fields: &[Field], sets: &[Ident]) ->
         let cpu = definition.resources.cpu;
         let [memory, processes, files] =
             [definition.resources.memory, definition.resources.processes, definition.resources.files].map(u64::from);
-        quote! { Resources { cpu: #cpu, memory_mb: #memory, processes: #processes, files: #files } }
+        quote! { Resources { cpu: #cpu, memory_mb: #memory, disk_mb: default_disk_mb(#memory), processes: #processes, files: #files } }
     };
     let workdir = &definition.mount.workdir;
     let script_mode = definition.script_mode().expect("Manifest::parse has checked it");
@@ -304,7 +256,7 @@ fn sandbox_value(sandbox: &ManifestSandbox, fields: &[Field], sets: &[Ident]) ->
         contents: #contents,
         programs: #programs,
         parameters: &[#(#parameters),*],
-        annotations: #annotations,
+        hints: #hints,
         user: #user,
         entrypoint: #entrypoint,
         instead: &[#(#instead),*],
@@ -321,6 +273,7 @@ fn sandbox_value(sandbox: &ManifestSandbox, fields: &[Field], sets: &[Ident]) ->
         variables: &[#(#variables),*],
         executor: #executor,
         environment: #environment,
+        environment_id: #id,
         package_sets: &[#(&#sets),*],
     } }
 }

@@ -73,7 +73,6 @@ pub struct ManifestPackage {
 #[serde(deny_unknown_fields)]
 pub struct ManifestSandbox {
     pub definition: Definition,
-    pub tool: ManifestTool,
     pub environment: Option<ManifestEnvironment>,
 }
 
@@ -83,7 +82,13 @@ pub struct ManifestSandbox {
 pub struct Definition {
     pub id: String,
     pub name: String,
+    /// What the tool does. The server adds sentences on its limits and files.
     pub description: String,
+    /// What else the pinned environment has, in sentences.
+    #[serde(default)]
+    pub contents: String,
+    #[serde(default)]
+    pub programs: ManifestPrograms,
     pub version: String,
     /// Older JSON configs name a container image; it is ignored.
     #[serde(default)]
@@ -106,7 +111,7 @@ pub struct Definition {
     /// The programs that a host without Nix needs; see [`Definition::host_programs`].
     #[serde(default)]
     pub host_programs: Option<Vec<String>>,
-    pub hints: Hints,
+    pub hints: ManifestHints,
     pub parameters: Parameters,
     pub security: Security,
     pub resources: ManifestResources,
@@ -121,7 +126,7 @@ pub struct Definition {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Hints {
+pub struct ManifestHints {
     pub is_read_only: Option<bool>,
     pub is_destructive: Option<bool>,
     pub is_idempotent: Option<bool>,
@@ -182,22 +187,6 @@ pub struct Mount {
     pub read_only: bool,
 }
 
-/// The tool as clients see it, in the terms of MCP.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct ManifestTool {
-    pub name: String,
-    pub title: String,
-    /// Has placeholders for the parts that depend on the server; see `mcp/description.rs` there.
-    pub description: String,
-    /// A sentence on the libraries that the pinned environment has.
-    #[serde(default)]
-    pub contents: String,
-    #[serde(default)]
-    pub programs: ManifestPrograms,
-    pub annotations: ManifestAnnotations,
-}
-
 /// Programs that the code of a call can use. A host may have only some of them.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -205,16 +194,6 @@ pub struct ManifestPrograms {
     /// The sentence that names them, with `{programs}` in place of the list.
     pub sentence: String,
     pub names: Vec<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct ManifestAnnotations {
-    pub title: String,
-    pub read_only_hint: bool,
-    pub destructive_hint: bool,
-    pub idempotent_hint: bool,
-    pub open_world_hint: bool,
 }
 
 /// The derivation that builds an environment, and its output path.
@@ -329,16 +308,13 @@ impl ManifestPackageSet {
 impl ManifestSandbox {
     fn check(&self, id: &str, pinned: bool) -> Result<(), ManifestError> {
         let key = |rest: &str| format!("sandboxes.{id}.{rest}");
-        if !is_name(id) || id.len() > MAX_ID_BYTES {
+        if !is_id(id) {
             let reason =
                 format!("an id has lower-case letters, digits and `-` only, and {MAX_ID_BYTES} of them at most");
             return refuse(&format!("sandboxes.{id}"), reason);
         }
         if self.definition.id != id {
             return refuse(&key("definition.id"), format!("it is `{}`, but the sandbox is `{id}`", self.definition.id));
-        }
-        if self.tool.name != id {
-            return refuse(&key("tool.name"), format!("it is `{}`, but the sandbox is `{id}`", self.tool.name));
         }
         if let Err((rest, reason)) = self.definition.check() {
             return refuse(&key(&format!("definition.{rest}")), reason);
@@ -355,7 +331,7 @@ impl ManifestSandbox {
 
 impl Definition {
     /// Checks the rules that the types do not express. The error is the key below the definition, and the reason.
-    fn check(&self) -> Result<(), (&'static str, &'static str)> {
+    pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
         // Every program runs without capabilities and without new privileges. A definition that wants less isolation must be
         // refused, since it would not get what it asks for.
         let differs = |given: &Option<Vec<String>>, only: &str| given.as_ref().is_some_and(|given| *given != [only]);
@@ -443,6 +419,11 @@ impl Definition {
         programs
     }
 
+    /// Returns whether its id is valid.
+    pub fn is_id(&self) -> bool {
+        is_id(&self.id)
+    }
+
     pub fn script_mode(&self) -> Option<u32> {
         let text = &self.mount.script_perms;
         let octal = (3..=4).contains(&text.len()) && text.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
@@ -451,9 +432,14 @@ impl Definition {
 }
 
 /// Returns whether a name is valid for clients, for Rust (`network-tools` → `NetworkTools`) and in /etc/passwd.
-fn is_name(name: &str) -> bool {
+pub fn is_name(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_lowercase())
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+/// Returns whether a name is valid as the id of a sandbox.
+fn is_id(name: &str) -> bool {
+    is_name(name) && name.len() <= MAX_ID_BYTES
 }
 
 fn is_workdir(path: &str) -> bool {

@@ -40,6 +40,9 @@ pub struct Resources {
     pub cpu: u32,
     /// Megabytes of 2^20 bytes.
     pub memory_mb: u64,
+    /// The size of the files that the sandbox holds at once, in the same megabytes. They are part of its memory, so that a
+    /// program that fills them gets an error and is not killed.
+    pub disk_mb: u64,
     pub processes: u64,
     /// Open files of one process.
     pub files: u64,
@@ -48,8 +51,14 @@ pub struct Resources {
 impl Resources {
     /// Returns the size of the private directories in bytes.
     pub fn disk(&self) -> u64 {
-        self.memory_mb * MB / SCRATCH_DIVISOR
+        self.disk_mb * MB
     }
+}
+
+/// Returns how much the files of a sandbox may take if nobody has decided it, in megabytes: half of its memory. It is never
+/// 0, which the kernel takes for no limit.
+pub const fn default_disk_mb(memory_mb: u64) -> u64 {
+    if memory_mb < 2 { 1 } else { memory_mb / 2 }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,9 +131,6 @@ const ROOT_INODES: u64 = 16_384;
 /// The private directories of a sandbox, which share one limit. Each is a mount of its own, so that files can't be
 /// linked or moved from one to another, and artifacts can be written while the home is read-only.
 const PRIVATE: [&str; 4] = [HOME, "/tmp", "/dev/shm", OUT];
-/// The divisor of the sandbox's memory that limits their size, which is part of that memory: a program that fills them
-/// gets an error and is not killed.
-const SCRATCH_DIVISOR: u64 = 2;
 /// The number of inotify instances and watches of a sandbox: enough for a tool that watches a project.
 const INOTIFY_INSTANCES: u32 = 16;
 const INOTIFY_WATCHES: u32 = 8192;

@@ -15,6 +15,7 @@
 //! | `timeout` | seconds by the wall clock |
 //! | `resources.cpu` | cores |
 //! | `resources.memory` | megabytes (2^20 bytes) |
+//! | `resources.disk` | megabytes of files; absent if it is half of the memory |
 //! | `resources.processes`, `resources.files` | numbers of processes, and of open files of one process |
 //! | `mount.workdir` | the working directory |
 //! | `mount.scriptPerms` | the octal mode of its files |
@@ -37,7 +38,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::plan::Resources;
+use crate::plan::{Resources, default_disk_mb};
 use crate::{ServiceReadiness, ServiceSpec};
 
 /// Begins the name of each derivation of a call; the id of the tool follows.
@@ -143,6 +144,9 @@ impl CallVariables {
             ("user", self.user.clone()),
         ];
         let mut all: BTreeMap<String, String> = single.map(|(name, value)| (name.to_owned(), value)).into();
+        if resources.disk_mb != default_disk_mb(resources.memory_mb) {
+            all.insert("resources.disk".to_owned(), resources.disk_mb.to_string());
+        }
         if !self.packages.is_empty() {
             all.insert("packages".to_owned(), self.packages.join(" "));
         }
@@ -181,6 +185,11 @@ impl CallVariables {
     /// If a variable is missing, is not UTF-8 or has a value that [`Self::encode`] does not write.
     pub fn decode(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<Self, VariableError> {
         let variables = Variables::new(variables)?;
+        let memory_mb = variables.number("resources.memory")?;
+        let disk_mb = match variables.0.contains_key("resources.disk") {
+            true => variables.number("resources.disk")?,
+            false => default_disk_mb(memory_mb),
+        };
         Ok(Self {
             id: variables.parsed("name", |name| name.strip_prefix(NAME_PREFIX).map(str::to_owned))?,
             environment: variables.text("environment")?,
@@ -193,7 +202,8 @@ impl CallVariables {
             timeout: Duration::from_secs(variables.number("timeout")?),
             resources: Resources {
                 cpu: variables.number("resources.cpu")?,
-                memory_mb: variables.number("resources.memory")?,
+                memory_mb,
+                disk_mb,
                 processes: variables.number("resources.processes")?,
                 files: variables.number("resources.files")?,
             },
@@ -360,9 +370,10 @@ mod tests {
     const NAME: &str = "[^\0= \t\r\n]{1,12}";
 
     fn resources() -> impl Strategy<Value = Resources> {
-        any::<(u32, u64, u64, u64)>().prop_map(|(cpu, memory_mb, processes, files)| Resources {
+        any::<(u32, u64, u64, u64, u64)>().prop_map(|(cpu, memory_mb, disk_mb, processes, files)| Resources {
             cpu,
             memory_mb,
+            disk_mb,
             processes,
             files,
         })
@@ -437,7 +448,7 @@ mod tests {
             variables: BTreeMap::new(),
             inputs: CallInputs::StoredFiles("/nix/store/f".to_owned()),
             timeout: Duration::from_millis(1500),
-            resources: Resources { cpu: 1, memory_mb: 2, processes: 3, files: 4 },
+            resources: Resources { cpu: 1, memory_mb: 2, disk_mb: 1, processes: 3, files: 4 },
             workdir: "/sandbox".to_owned(),
             script_mode: 0o644,
             read_only: false,

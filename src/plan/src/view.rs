@@ -42,6 +42,9 @@ pub const ZONES: &str = "/etc/zoneinfo";
 /// only in its own store path otherwise.
 pub const LOCALES: &str = "/usr/lib/locale/locale-archive";
 
+/// The certificates of a pinned environment, in one file. OpenSSL of nixpkgs looks for the variable `SSL_CERT_FILE` first.
+pub const CERTIFICATES: &str = "/etc/ssl/certs/ca-bundle.crt";
+
 /// The directory of an environment whose entries appear in /etc.
 const ETC: &str = "share/sandbox-mcp/etc";
 

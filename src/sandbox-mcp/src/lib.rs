@@ -18,4 +18,5 @@ pub static CATALOG: Catalog = Catalog {
     tools: table::TOOLS,
     package_sets: table::PACKAGE_SETS,
     archive: include_bytes!(concat!(env!("OUT_DIR"), "/archive")),
+    findings: &[],
 };

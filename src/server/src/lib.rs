@@ -38,7 +38,9 @@
 //! 5. The [outcome](call::outcome) says how the program ended, what it printed, up to a limit, and which files it left.
 //! 6. [`mcp::answer`] turns it into the text that an agent acts on, and into structured data.
 //!
-//! Before all that, `tools/list` names the tools that have a backend (`sandbox::backend`) on this machine, each with a
+//! Before all that, a server puts its operator's settings in force (`cli::settings`): the tools of the manifest and of the user's
+//! JSON configs ([`call::user_sandboxes`]), with their limits and allow-lists ([`call::overrides`]), become the catalog, which
+//! everything else reads. Then `tools/list` names the tools that have a backend (`sandbox::backend`) on this machine, each with a
 //! description (`mcp::description`) that is true of that backend.
 //!
 //! # Invariants

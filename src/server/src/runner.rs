@@ -476,7 +476,7 @@ impl Runner {
         if let Some(view) = known.as_ref().filter(|view| view.is_present()) {
             return Ok(view.clone());
         }
-        self.ensure_realised(sandbox.id, environment, on_stage).await?;
+        self.ensure_realised(sandbox.environment_id, environment, on_stage).await?;
         let view = View::pinned(Path::new(environment.out))?;
         Ok(known.insert(Arc::new(view)).clone())
     }

@@ -87,6 +87,18 @@ pub fn program() -> OsString {
     })
 }
 
+/// Makes a directory for `XDG_CONFIG_HOME` with these files in the server's own directory, by their paths there.
+pub fn configuration(files: &[(&str, &str)]) -> TempDir {
+    let readable = Permissions::from_mode(0o755);
+    let configuration = tempfile::Builder::new().permissions(readable).tempdir().expect("make a directory");
+    for (path, content) in files {
+        let path = configuration.path().join("sandbox-mcp").join(path);
+        fs::create_dir_all(path.parent().expect("it is below")).expect("make a directory");
+        fs::write(path, content).expect("write a file");
+    }
+    configuration
+}
+
 impl Server {
     /// Starts the server and says nothing to it yet.
     pub fn start(arguments: &[&str]) -> Self {
@@ -95,8 +107,16 @@ impl Server {
 
     /// Starts the server by a command of its own, which may be another user's.
     pub fn spawn(command: &mut Command) -> Self {
-        let readable = Permissions::from_mode(0o755);
-        let configuration = tempfile::Builder::new().permissions(readable).tempdir().expect("make a directory");
+        Self::spawn_configured(command, &[])
+    }
+
+    /// Starts the server with these files in its directory of configuration, by their paths there.
+    pub fn configured(arguments: &[&str], files: &[(&str, &str)]) -> Self {
+        Self::spawn_configured(Command::new(program()).args(arguments), files)
+    }
+
+    fn spawn_configured(command: &mut Command, files: &[(&str, &str)]) -> Self {
+        let configuration = configuration(files);
         let mut child = command
             .env("XDG_CONFIG_HOME", configuration.path())
             .stdin(Stdio::piped())

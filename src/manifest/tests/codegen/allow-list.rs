@@ -113,12 +113,11 @@ impl Arguments for ShellArguments {
                 description: "Names of packages to add; the resource sandbox-mcp://packages lists them",
             },
         ],
-        annotations: Annotations {
-            title: "Linux Shell",
-            read_only: true,
-            destructive: false,
-            idempotent: true,
-            open_world: true,
+        hints: Hints {
+            read_only: None,
+            destructive: Some(false),
+            idempotent: Some(true),
+            external: None,
         },
         user: "sandbox",
         entrypoint: "main.sh",
@@ -147,6 +146,7 @@ impl Arguments for ShellArguments {
         resources: Resources {
             cpu: 1u32,
             memory_mb: 64u64,
+            disk_mb: default_disk_mb(64u64),
             processes: 64u64,
             files: 96u64,
         },
@@ -156,6 +156,7 @@ impl Arguments for ShellArguments {
         variables: &[],
         executor: None,
         environment: None,
+        environment_id: "shell",
         package_sets: &[],
     };
     fn from_files(

@@ -87,7 +87,7 @@ fn unknown_key_is_refused_by_its_path() {
         ("/sandboxes/shell", "sandboxes.shell.colour"),
         ("/sandboxes/shell/definition", "sandboxes.shell.definition.colour"),
         ("/sandboxes/shell/definition/security", "sandboxes.shell.definition.security.colour"),
-        ("/sandboxes/shell/tool/annotations", "sandboxes.shell.tool.annotations.colour"),
+        ("/sandboxes/shell/definition/hints", "sandboxes.shell.definition.hints.colour"),
     ] {
         let error = refusal("portable", pointer, |object| object["colour"] = json!("red"));
         assert!(error.starts_with(&format!("{path}: unknown field `colour`, expected")), "{error}");
@@ -97,7 +97,7 @@ fn unknown_key_is_refused_by_its_path() {
 #[test]
 fn missing_key_is_refused_by_its_name_and_place() {
     for (pointer, key, path) in [
-        ("/sandboxes/shell", "tool", "sandboxes.shell"),
+        ("/sandboxes/shell", "definition", "sandboxes.shell"),
         ("/sandboxes/shell/definition", "timeout", "sandboxes.shell.definition"),
         ("/sandboxes/shell/definition/resources", "memory", "sandboxes.shell.definition.resources"),
     ] {
@@ -359,7 +359,6 @@ fn renamed(ids: &[&str]) -> Result<String, String> {
     for id in ids {
         value["sandboxes"][id] = shell.clone();
         value["sandboxes"][id]["definition"]["id"] = json!(id);
-        value["sandboxes"][id]["tool"]["name"] = json!(id);
     }
     generate(&value.to_string())
 }

@@ -122,12 +122,11 @@ impl Arguments for GoArguments {
                 description: "Names of packages to add; the resource sandbox-mcp://packages lists them",
             },
         ],
-        annotations: Annotations {
-            title: "Golang",
-            read_only: false,
-            destructive: false,
-            idempotent: true,
-            open_world: false,
+        hints: Hints {
+            read_only: None,
+            destructive: Some(false),
+            idempotent: Some(true),
+            external: None,
         },
         user: "sandbox",
         entrypoint: "main.go",
@@ -141,6 +140,7 @@ impl Arguments for GoArguments {
         resources: Resources {
             cpu: 1u32,
             memory_mb: 64u64,
+            disk_mb: default_disk_mb(64u64),
             processes: 64u64,
             files: 96u64,
         },
@@ -153,6 +153,7 @@ impl Arguments for GoArguments {
             drv: "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-sandbox-mcp-go.drv",
             out: "/nix/store/zyxwvsrqpnmlkjihgfdcba9876543210-sandbox-mcp-go",
         }),
+        environment_id: "go",
         package_sets: &[&LUA_MODULES_PACKAGES, &COMMANDS_PACKAGES],
     };
     fn from_files(
@@ -292,12 +293,11 @@ impl Arguments for NetworkToolsArguments {
                 description: "Names of packages to add; the resource sandbox-mcp://packages lists them",
             },
         ],
-        annotations: Annotations {
-            title: "Network Tools",
-            read_only: true,
-            destructive: false,
-            idempotent: true,
-            open_world: true,
+        hints: Hints {
+            read_only: None,
+            destructive: Some(false),
+            idempotent: Some(true),
+            external: None,
         },
         user: "sandbox",
         entrypoint: "main.sh",
@@ -311,6 +311,7 @@ impl Arguments for NetworkToolsArguments {
         resources: Resources {
             cpu: 1u32,
             memory_mb: 64u64,
+            disk_mb: default_disk_mb(64u64),
             processes: 64u64,
             files: 96u64,
         },
@@ -323,6 +324,7 @@ impl Arguments for NetworkToolsArguments {
             drv: "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-sandbox-mcp-network-tools.drv",
             out: "/nix/store/zyxwvsrqpnmlkjihgfdcba9876543210-sandbox-mcp-network-tools",
         }),
+        environment_id: "network-tools",
         package_sets: &[],
     };
     fn from_files(

@@ -9,11 +9,14 @@ use nix_store::hash::derivation_path;
 use serde_json::json;
 
 use crate::protocol::tools;
-use test_support::client::{Server, program};
+use test_support::client::{Server, configuration, program};
 use test_support::sleeper::Sleeper;
 
 pub fn sandbox_mcp(arguments: &[&str], input: &str) -> Output {
+    // The user's own directory could add tools.
+    let configuration = configuration(&[]);
     let mut command = Command::new(program());
+    command.env("XDG_CONFIG_HOME", configuration.path());
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("start it");
     // Who reads no input may be gone before it is written.
@@ -36,7 +39,7 @@ fn run_reads_stdin_and_passes_both_streams_on() {
 fn empty_variables_are_as_good_as_unset_ones() {
     let mut command = Command::new(program());
     command.args(["run", "shell", "-"]).stdin(Stdio::null());
-    for name in ["EXECUTOR", "REMOTE_BUILDERS", "STRUCTURED_RESULTS", "NO_CALL_OPTIONS", "LOG"] {
+    for name in ["CONFIG", "EXECUTOR", "REMOTE_BUILDERS", "STRUCTURED_RESULTS", "NO_CALL_OPTIONS", "LOG"] {
         command.env(format!("SANDBOX_MCP_{name}"), "");
     }
     let refused = command.output().expect("start it");
@@ -312,6 +315,10 @@ fn invalid_arguments_are_refused_with_the_valid_ones() {
         (&["--timeout", "0"], "--timeout"),
         (&["--calls-at-once", "none"], "--calls-at-once"),
         (&["--stdio", "--build"], "cannot be used with"),
+        (&["--build", "run", "shell", "-"], "'--build' cannot be used with a command"),
+        (&["--limit", "python.timout=3"], "the nearest is `timeout`"),
+        (&["run", "--limit", "python.memory=0", "shell", "-"], "no number of megabytes"),
+        (&["--allow", "python=example.org"], "has no port"),
         (&["serve"], "unrecognized"),
         (&["run", "shell"], "required"),
     ] {

@@ -17,9 +17,11 @@ mod operator;
 mod packages;
 mod programs;
 mod protocol;
+mod settings;
 mod snapshot;
 mod surroundings;
 mod tools;
+mod user_sandboxes;
 
 use test_support::client::Server;
 

@@ -9,10 +9,10 @@ use test_support::client::Server;
 /// The manifest without store paths; what clients see of limits and parameters is the same in every build.
 const MANIFEST: &str = include_str!("../../../../nix/manifest.json");
 
-/// What the manifest says of each tool, sorted by name.
+/// The definition of each tool in the manifest, sorted by name.
 fn manifest() -> Vec<Value> {
     let manifest: Value = serde_json::from_str(MANIFEST).expect("the manifest is JSON");
-    object(manifest["sandboxes"].clone()).into_iter().map(|(_, mut sandbox)| sandbox["tool"].take()).collect()
+    object(manifest["sandboxes"].clone()).into_iter().map(|(_, mut sandbox)| sandbox["definition"].take()).collect()
 }
 
 fn is_pinned(server: &Server) -> bool {
@@ -23,15 +23,20 @@ fn description(tool: &Value) -> &str {
     tool["description"].as_str().expect("a description")
 }
 
-/// The tool's description where its environment is pinned.
-fn pinned_description(tool: &Value) -> String {
+/// Returns the sentences that the description of a pinned tool consists of, as far as they are its definition's.
+fn pinned_sentences(definition: &Value) -> Vec<String> {
     let text = |value: &Value| value.as_str().expect("a string").to_owned();
-    let names: Vec<String> = tool["programs"]["names"].as_array().expect("a list").iter().map(text).collect();
-    let sentence = text(&tool["programs"]["sentence"]).replace("{programs}", &names.join(", "));
-    let parts = [text(&tool["contents"]), if names.is_empty() { String::new() } else { sentence }];
-    let contents = parts.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join(" ");
-    let environment = format!("Environment `sandbox-mcp/{}`", text(&tool["name"]));
-    description(tool).replace("{contents}", &contents).replace("{environment}", &environment).replace("{timeout}", "60")
+    let names: Vec<String> = definition["programs"]["names"].as_array().expect("a list").iter().map(text).collect();
+    let programs = text(&definition["programs"]["sentence"]).replace("{programs}", &names.join(", "));
+    let limits = &definition["resources"];
+    let limits = format!(
+        "Environment `sandbox-mcp/{}`: {} CPU core, {} MB RAM, ",
+        text(&definition["id"]),
+        limits["cpu"],
+        limits["memory"]
+    );
+    let all = [text(&definition["description"]), text(&definition["contents"]), limits];
+    all.into_iter().chain((!names.is_empty()).then_some(programs)).collect()
 }
 
 #[test]
@@ -40,13 +45,17 @@ fn listed_tool_matches_the_manifest() {
     let server = Server::ready(&["--no-call-options"]);
     let is_pinned = is_pinned(&server);
     for tool in tools(&server) {
-        let expected =
-            manifest.iter().find(|expected| expected["name"] == tool["name"]).expect("it is in the manifest");
-        for key in ["name", "title", "annotations"] {
-            assert_eq!(tool[key], expected[key], "{key} of {}", expected["name"]);
-        }
+        let expected = manifest.iter().find(|expected| expected["id"] == tool["name"]).expect("it is in the manifest");
+        assert_eq!(tool["title"], expected["name"]);
+        let has_network = expected["security"]["network"] != "none";
+        assert_eq!(tool["annotations"]["openWorldHint"], has_network, "{tool}");
+        assert_eq!(tool["annotations"]["readOnlyHint"], !has_network, "{tool}");
+        assert_eq!(tool["annotations"]["destructiveHint"], expected["hints"]["isDestructive"], "{tool}");
+        assert_eq!(tool["annotations"]["idempotentHint"], expected["hints"]["isIdempotent"], "{tool}");
         if is_pinned {
-            assert_eq!(description(&tool), pinned_description(expected));
+            for sentence in pinned_sentences(expected) {
+                assert!(description(&tool).contains(&sentence), "{sentence:?} is not in {tool}");
+            }
         }
     }
 }
@@ -57,8 +66,8 @@ fn tools_that_cannot_run_here_are_not_listed_and_say_why() {
     let server = server();
     let listed = tools(&server);
     let is_listed = |name: &Value| listed.iter().any(|tool| tool["name"] == *name);
-    for tool in manifest().iter().filter(|tool| !is_listed(&tool["name"])) {
-        let name = tool["name"].as_str().expect("a name");
+    for tool in manifest().iter().filter(|tool| !is_listed(&tool["id"])) {
+        let name = tool["id"].as_str().expect("a name");
         let required = sandbox_server::call::tool::Tool::by_name(name).expect("a tool").sandbox.named_files();
         let arguments = required.map(|(parameter, _)| (parameter.to_owned(), json!("x")));
         let reply = server.call(name, Value::Object(arguments.collect()));
@@ -99,8 +108,7 @@ fn description_of_host_tools_names_only_what_exists() {
     let listed = tools(&server);
     for tool in &listed {
         let text = description(tool);
-        let expected =
-            manifest.iter().find(|expected| expected["name"] == tool["name"]).expect("it is in the manifest");
+        let expected = manifest.iter().find(|expected| expected["id"] == tool["name"]).expect("it is in the manifest");
         let contents = expected["contents"].as_str().expect("a string");
         assert!(contents.is_empty() || !text.contains(contents), "{text}");
         assert!(text.contains("This host's own programs") && !text.contains("`sandbox-mcp/"), "{text}");
@@ -110,7 +118,7 @@ fn description_of_host_tools_names_only_what_exists() {
     }
     for name in ["shell", "network-tools"] {
         let tool = listed.iter().find(|tool| tool["name"] == name).expect("it needs a shell only");
-        let expected = manifest.iter().find(|expected| expected["name"] == name).expect("it is in the manifest");
+        let expected = manifest.iter().find(|expected| expected["id"] == name).expect("it is in the manifest");
         let (start, end) =
             expected["programs"]["sentence"].as_str().and_then(|text| text.split_once("{programs}")).unwrap();
         let named = description(tool).split_once(start).and_then(|(_, rest)| rest.split_once(end));
@@ -177,7 +185,7 @@ fn tools_list_stays_small() {
         let (description, schema) = (description(tool).len(), bytes(&tool["inputSchema"]));
         // A host's own programs are named with their paths.
         if is_pinned_description(tool) {
-            assert!(description + schema <= 1450, "{}: {description} and {schema} bytes", tool["name"]);
+            assert!(description + schema <= 1460, "{}: {description} and {schema} bytes", tool["name"]);
         }
     }
     assert!(listed.iter().map(bytes).sum::<usize>() <= 14_000);

@@ -4,10 +4,11 @@
 //! it with [`NamedFiles`] and [`RequestedOptions`].
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::path::Path;
 
 use serde::de::value::{MapDeserializer, SeqDeserializer};
-use serde::de::{DeserializeOwned, Deserializer, Error, IntoDeserializer, Unexpected, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error, IntoDeserializer, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
 use serde_json::{Map, Value};
 
@@ -62,25 +63,40 @@ const PLACEHOLDER: &str = "-";
 
 /// Parses a client's arguments. What is wrong is added to `errors`, and left out of the result, which is `None` if nothing
 /// could be read.
-pub fn parse<A: Arguments>(mut arguments: Map<String, Value>, errors: &mut Vec<ArgumentError>) -> Option<A> {
-    for (parameter, file) in missing_files(&A::SANDBOX, &arguments) {
+pub fn parse<A: Arguments>(arguments: Map<String, Value>, errors: &mut Vec<ArgumentError>) -> Option<A> {
+    parse_seeded(&A::SANDBOX, || PhantomData::<A>, arguments, errors)
+}
+
+/// Parses a client's arguments for a sandbox as [`parse`] does, with whatever deserializes its parameters.
+pub(super) fn parse_seeded<S, T>(
+    sandbox: &Sandbox,
+    seed: impl Fn() -> S,
+    mut arguments: Map<String, Value>,
+    errors: &mut Vec<ArgumentError>,
+) -> Option<T>
+where
+    S: for<'de> DeserializeSeed<'de, Value = T>,
+{
+    for (parameter, file) in missing_files(sandbox, &arguments) {
         errors.push(required_error(parameter, file, "missing"));
         arguments.insert(parameter.to_owned(), PLACEHOLDER.into());
     }
     let mut arguments = Value::Object(arguments);
     loop {
-        let (error, path) = match serde_path_to_error::deserialize(Argument(&arguments)) {
+        let mut track = serde_path_to_error::Track::new();
+        let argument = serde_path_to_error::Deserializer::new(Argument(&arguments), &mut track);
+        let (error, path) = match seed().deserialize(argument) {
             Ok(parsed) => return Some(parsed),
-            Err(error) => {
-                let path = error.path().clone();
-                (error.into_inner().at(&path), path)
+            Err(mistake) => {
+                let path = track.path();
+                (mistake.at(&path), path)
             }
         };
         let Some(serde_path_to_error::Segment::Map { key }) = path.iter().next() else {
             errors.push(error);
             return None;
         };
-        let file = A::SANDBOX.named_files().find(|(parameter, _)| parameter == key);
+        let file = sandbox.named_files().find(|(parameter, _)| parameter == key);
         errors.push(match (error, file) {
             (ArgumentError::WrongValue { parameter, found, .. }, Some((_, file))) => {
                 required_error(&parameter, file, found)
@@ -93,6 +109,13 @@ pub fn parse<A: Arguments>(mut arguments: Map<String, Value>, errors: &mut Vec<A
             None => drop(arguments.as_object_mut()?.remove(key)?),
         }
     }
+}
+
+/// Returns the parts of a call, unless its files don't go together, which is added to `errors`. Files that were left out
+/// because they are wrong may lead to further errors, which tell nothing.
+pub(super) fn parts_or_error<T>(parts: Result<T, ArgumentError>, errors: &mut Vec<ArgumentError>) -> Option<T> {
+    let is_first = errors.is_empty();
+    parts.map_err(|error| is_first.then(|| errors.push(error))).ok()
 }
 
 /// Returns the parameters of files that a call must have, and has not.

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use crate::call::definition::PackageSet;
 use crate::call::tool::Tool;
+use crate::call::user_sandboxes::ConfigFinding;
 
 /// The tools and packages of a server, with what makes their environments.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub struct Catalog {
     pub package_sets: &'static [&'static PackageSet],
     /// The derivations of all environments, as an [archive](nix_store::archive); empty in a portable server.
     pub archive: &'static [u8],
+    /// What is to be said of the user's own sandboxes.
+    pub findings: &'static [ConfigFinding],
 }
 
 static INSTALLED: OnceLock<&'static Catalog> = OnceLock::new();
@@ -66,5 +69,6 @@ mod portable {
         tools: table::TOOLS,
         package_sets: table::PACKAGE_SETS,
         archive: &[],
+        findings: &[],
     };
 }

@@ -16,14 +16,14 @@ pub struct Sandbox {
     /// The name for people.
     pub name: &'static str,
     pub version: &'static str,
-    /// The description for clients, with placeholders for what [`description`](mod@crate::mcp::description) fills in.
+    /// What the tool does; [`description`](mod@crate::mcp::description) adds the rest of what clients are told.
     pub description: &'static str,
     /// What else the pinned environment has, in sentences.
     pub contents: &'static str,
     pub programs: Programs,
     /// The parameters of a call: files first, the entrypoint's before the others, then options.
     pub parameters: &'static [Parameter<'static>],
-    pub annotations: Annotations,
+    pub hints: Hints,
     /// The name of the user that programs run as.
     pub user: &'static str,
     /// The file that the command runs.
@@ -54,6 +54,8 @@ pub struct Sandbox {
     pub executor: Option<Executor>,
     /// `None` if the server was built without Nix.
     pub environment: Option<Environment>,
+    /// The name of the environment, which is that of the built-in tool that it was made for.
+    pub environment_id: &'static str,
     /// The sets whose packages a call may ask for.
     pub package_sets: &'static [&'static PackageSet],
 }
@@ -70,6 +72,24 @@ impl Sandbox {
         let zeroth = is_script.then_some(self.entrypoint);
         let own = self.command.iter().copied().chain(zeroth).map(str::to_owned);
         own.chain(args.iter().cloned()).collect()
+    }
+
+    /// Returns what a client is told of the tool's nature. What a call can change outside of its sandbox goes through the
+    /// network.
+    pub fn annotations(&self) -> Annotations {
+        let Hints { read_only, destructive, idempotent, external } = self.hints;
+        let is_closed = self.network.is_closed();
+        Annotations {
+            read_only: read_only.unwrap_or(is_closed),
+            destructive: destructive.unwrap_or(false),
+            idempotent: idempotent.unwrap_or(true),
+            open_world: external.unwrap_or(!is_closed),
+        }
+    }
+
+    /// Returns whether a call may have files in addition to those that have parameters of their own.
+    pub fn takes_additional_files(&self) -> bool {
+        self.parameters.iter().any(|parameter| parameter.kind == ParameterKind::Files)
     }
 
     /// Returns whether a call may ask for packages.
@@ -155,10 +175,22 @@ pub enum Readiness {
     File(&'static str),
 }
 
+/// What the definition says of the tool's nature; `None` leaves it to the other keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hints {
+    pub read_only: Option<bool>,
+    pub destructive: Option<bool>,
+    pub idempotent: Option<bool>,
+    pub external: Option<bool>,
+}
+
+impl Hints {
+    pub const NONE: Self = Self { read_only: None, destructive: None, idempotent: None, external: None };
+}
+
 /// What a client is told of the tool's nature, in MCP's words.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Annotations {
-    pub title: &'static str,
     pub read_only: bool,
     pub destructive: bool,
     pub idempotent: bool,
@@ -173,6 +205,13 @@ pub enum Network {
     Bridge,
     /// A loopback interface of its own, and the way to these hosts and ports.
     Allow(&'static [Entry<'static>]),
+}
+
+impl Network {
+    /// Returns whether nothing outside of the sandbox can be reached. An empty list allows nothing.
+    pub fn is_closed(self) -> bool {
+        matches!(self, Self::None | Self::Allow([]))
+    }
 }
 
 /// A pinned environment: the derivation that makes it, and its output.

@@ -150,11 +150,11 @@ impl File {
     /// # Errors
     ///
     /// Fails if two files have the same name, or if one file is a directory of another.
-    pub fn join<const N: usize>(
-        named: [(&str, Option<String>); N],
+    pub fn join<'a>(
+        named: impl IntoIterator<Item = (&'a str, Option<String>)>,
         additional: Vec<File>,
     ) -> Result<Vec<File>, FileError> {
-        let mut files = Vec::with_capacity(N + additional.len());
+        let mut files = Vec::new();
         for (name, content) in named {
             files.extend(content.map(|content| File::parse(name, content)).transpose()?);
         }

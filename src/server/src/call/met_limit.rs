@@ -64,7 +64,7 @@ mod tests {
     use super::*;
     use crate::testing;
 
-    const RESOURCES: Resources = Resources { cpu: 1, memory_mb: 1024, processes: 64, files: 256 };
+    const RESOURCES: Resources = Resources { cpu: 1, memory_mb: 1024, disk_mb: 512, processes: 64, files: 256 };
 
     fn met(ending: Ending, full: FullDisk, stderr: &str) -> Option<String> {
         let result = RunResult { full, ..testing::run_result(ending, stderr) };

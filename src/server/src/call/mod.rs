@@ -1,6 +1,7 @@
 //! A call as plain data: its tool, its files and options, and what came of it.
 
 pub(crate) mod argument_error;
+pub(crate) mod argument_table;
 pub mod arguments;
 pub(crate) mod artifacts;
 pub(crate) mod cancelled;
@@ -13,15 +14,18 @@ pub mod field;
 pub mod file;
 pub mod job;
 pub(crate) mod lenient;
+pub mod limits;
 pub(crate) mod met_limit;
 pub(crate) mod missed_packages;
 pub(crate) mod missing;
 pub(crate) mod nearest;
 pub(crate) mod options;
 pub mod outcome;
+pub mod overrides;
 pub(crate) mod package_list;
 pub mod packages;
 pub mod program_input;
 pub mod stage;
 pub mod stored_inputs;
 pub mod tool;
+pub mod user_sandboxes;

@@ -1,13 +1,23 @@
-//! Suggestions for unknown names.
+//! The names that somebody may have meant by one that does not exist.
 
-/// How many names are suggested.
+/// How many names are suggested in place of an unknown one.
 const MAX_SUGGESTIONS: usize = 3;
-/// The most characters of a name that are compared.
-const MAX_COMPARED_CHARACTERS: usize = 60;
+/// How many characters of an unknown name are compared.
+const MAX_COMPARED_CHARACTERS: usize = 64;
+
+/// Returns the remedy for an unknown name: the nearest of these names, or all of them.
+pub fn remedy(name: &str, known: &[&str]) -> String {
+    let quoted = |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    match nearest(name, known).as_slice() {
+        [] => format!("there are {}", quoted(known)),
+        [only] => format!("the nearest is `{only}`"),
+        names => format!("the nearest are {}", quoted(names)),
+    }
+}
 
 /// Returns the names that may be meant by an unknown one, the likeliest first: those that few typing errors lead to, then those
 /// that hold it or that it holds, then those that abbreviate it or that it abbreviates.
-pub fn nearest(name: &str, known: &[&'static str]) -> Vec<&'static str> {
+pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Vec<&'a str> {
     let plain = |name: &str| {
         name.chars().take(MAX_COMPARED_CHARACTERS).collect::<String>().to_lowercase().replace(['_', '.', ' '], "-")
     };
@@ -25,7 +35,7 @@ pub fn nearest(name: &str, known: &[&'static str]) -> Vec<&'static str> {
             None
         }
     };
-    let mut ranked: Vec<(usize, &str)> = known.iter().filter_map(|known| Some((rank(known)?, *known))).collect();
+    let mut ranked: Vec<(usize, &'a str)> = known.iter().filter_map(|known| Some((rank(known)?, *known))).collect();
     ranked.sort_unstable();
     ranked.into_iter().map(|(_, name)| name).take(MAX_SUGGESTIONS).collect()
 }

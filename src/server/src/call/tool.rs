@@ -1,5 +1,6 @@
 //! The tool table, and the way from a call's arguments to a job.
 
+use std::fmt;
 use std::path::Path;
 
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use serde_json::{Map, Value};
 use sandbox_plan::plan::OUT;
 
 use crate::call::argument_error::{ArgumentError, ArgumentErrors};
+use crate::call::argument_table;
 use crate::call::arguments::{self, Arguments, NamedFiles, RequestedOptions};
 use crate::call::catalog::catalog;
 use crate::call::definition::Sandbox;
@@ -22,13 +24,43 @@ use crate::call::options::OfferedOptions;
 type Parts = (Vec<File>, RequestedOptions);
 
 /// A row of the tool table.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Tool {
     pub sandbox: Sandbox,
-    /// Deserializes a client's arguments into the tool's struct, and collects what is wrong with them.
-    parse: fn(Map<String, Value>, &mut Vec<ArgumentError>) -> Option<Parts>,
-    /// Fills the tool's struct with what a command line names.
-    fill: fn(NamedFiles, RequestedOptions) -> Result<Parts, ArgumentError>,
+    pub source: ToolSource,
+    parser: ArgumentParser,
+}
+
+/// Where a tool is defined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ToolSource {
+    /// In the manifest that the server was built from.
+    BuiltIn,
+    /// In a JSON config of the user's own, at this path.
+    File(&'static Path),
+}
+
+impl fmt::Display for ToolSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BuiltIn => f.write_str("built in"),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// What makes files and options of arguments.
+#[derive(Debug, Clone, Copy)]
+enum ArgumentParser {
+    /// The tool's struct, which was generated from its definition.
+    Struct {
+        /// Deserializes a client's arguments into it, and collects what is wrong with them.
+        parse: fn(Map<String, Value>, &mut Vec<ArgumentError>) -> Option<Parts>,
+        /// Fills it with what a command line names.
+        fill: fn(NamedFiles, RequestedOptions) -> Result<Parts, ArgumentError>,
+    },
+    /// The table of the sandbox's parameters.
+    Table,
 }
 
 impl Tool {
@@ -36,14 +68,26 @@ impl Tool {
     pub const fn of<A: Arguments>() -> Self {
         Self {
             sandbox: A::SANDBOX,
-            parse: |arguments, errors| {
-                let parts = arguments::parse::<A>(arguments, errors)?.into_parts();
-                let is_first = errors.is_empty();
-                // Files that were left out because they are wrong may lead to further errors.
-                parts.map_err(|error| is_first.then(|| errors.push(error))).ok()
+            source: ToolSource::BuiltIn,
+            parser: ArgumentParser::Struct {
+                parse: |arguments, errors| {
+                    let parsed = arguments::parse::<A>(arguments, errors)?;
+                    arguments::parts_or_error(parsed.into_parts(), errors)
+                },
+                fill: |files, options| A::from_files(files, options)?.into_parts(),
             },
-            fill: |files, options| A::from_files(files, options)?.into_parts(),
         }
+    }
+
+    /// Returns the tool of a sandbox that a file defines.
+    pub(super) fn of_file(sandbox: Sandbox, path: &'static Path) -> Self {
+        Self { sandbox, source: ToolSource::File(path), parser: ArgumentParser::Table }
+    }
+
+    /// Returns this tool, with the table of its parameters in place of its struct.
+    #[cfg(test)]
+    pub(super) fn by_table(self) -> Self {
+        Self { parser: ArgumentParser::Table, ..self }
     }
 
     /// Returns the job of a call with a client's arguments, whose program may run for `longest`.
@@ -59,7 +103,10 @@ impl Tool {
     ) -> Result<Job, ArgumentErrors> {
         let ignored = lenient::tidy(&mut arguments, self.sandbox.parameters);
         let mut errors = offered.take_others(&self.sandbox, &mut arguments);
-        let parts = (self.parse)(arguments, &mut errors);
+        let parts = match self.parser {
+            ArgumentParser::Struct { parse, .. } => parse(arguments, &mut errors),
+            ArgumentParser::Table => argument_table::parse(&self.sandbox, arguments, &mut errors),
+        };
         match parts.map(|parts| self.job_of(parts, longest)) {
             Some(Ok(job)) if errors.is_empty() => Ok(Job { ignored, ..job }),
             Some(Err(error)) => {
@@ -81,7 +128,11 @@ impl Tool {
         options: RequestedOptions,
         longest: Duration,
     ) -> Result<Job, ArgumentError> {
-        self.job_of((self.fill)(files, options)?, longest)
+        let parts = match self.parser {
+            ArgumentParser::Struct { fill, .. } => fill(files, options),
+            ArgumentParser::Table => argument_table::fill(&self.sandbox, files, options),
+        }?;
+        self.job_of(parts, longest)
     }
 
     fn job_of(&'static self, (files, options): Parts, longest: Duration) -> Result<Job, ArgumentError> {

@@ -2,27 +2,22 @@
 
 use std::env;
 use std::path::PathBuf;
-use std::thread::available_parallelism;
-use std::time::Duration;
 
-use clap::builder::{FalseyValueParser, OsStr, Resettable};
+use clap::builder::{OsStr, Resettable};
+use clap::error::ErrorKind;
 use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::PROGRAM;
 use crate::call::catalog::Catalog;
-use crate::call::choice::{self, ExecutorChoice, Remote};
-use crate::call::options::OfferedOptions;
-use crate::call::packages::NoPackages;
 use crate::cli::given::Given;
-use crate::cli::logging::LogFormat;
 use crate::cli::server_info::ServerInfo;
-use crate::runner::Options;
+use crate::cli::settings::Settings;
 
 /// Runs code for AI agents in pinned Nix environments, isolated by Linux namespaces.
 ///
-/// Without a command it serves MCP on standard input and output.
+/// Without a command it serves MCP on standard input and output. Settings are accepted before and after a command.
 #[derive(Debug, Parser)]
-#[command(name = PROGRAM, version, about, args_conflicts_with_subcommands = true)]
+#[command(name = PROGRAM, version)]
 pub struct CommandLine {
     /// Serve MCP on standard input and output, which is the default.
     #[arg(long, overrides_with = "stdio")]
@@ -36,28 +31,6 @@ pub struct CommandLine {
     /// Do nothing. Kept for older configurations, which use it with --pull.
     #[arg(long, hide_short_help = true)]
     pub force: bool,
-    /// Return each result's data as structured content, and give each tool an output schema, for programs that read
-    /// them. Many agents then show their model neither images nor files. Without this option, the data is in the result's
-    /// `_meta`, as `sandbox-mcp/result`, without what was printed, which is the result's text.
-    #[arg(
-        long,
-        env = "SANDBOX_MCP_STRUCTURED_RESULTS",
-        value_parser = FalseyValueParser::new(),
-        overrides_with = "structured_results"
-    )]
-    pub structured_results: bool,
-    /// How the log on standard error is written: as text, or as a JSON object in each line.
-    ///
-    /// A call is one line. The variable SANDBOX_MCP_LOG says what is logged, as levels (`warn`) and targets with levels (`sandbox_mcp::call=off`).
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        env = "SANDBOX_MCP_LOG_FORMAT",
-        default_value = "text",
-        global = true,
-        overrides_with = "log_format"
-    )]
-    pub log_format: LogFormat,
     #[command(flatten)]
     pub settings: Settings,
     #[command(subcommand)]
@@ -84,8 +57,6 @@ pub enum Command {
         out: Option<PathBuf>,
         #[command(flatten)]
         given: Given,
-        #[command(flatten)]
-        settings: Settings,
     },
     /// Print the derivation of a call: the text of its .drv file. The path of that file goes to standard error.
     ShowDerivation {
@@ -123,8 +94,6 @@ pub enum Command {
         /// Print one JSON object: `server`, and of each tool in `tools` whether it is `available`, and the `reason` if not.
         #[arg(long)]
         json: bool,
-        #[command(flatten)]
-        settings: Settings,
     },
     /// List the packages that a call may ask for, in Markdown. The exit status is 1 if there are none.
     Packages {
@@ -139,8 +108,6 @@ pub enum Command {
         /// `unneeded` or `broken`.
         #[arg(long)]
         json: bool,
-        #[command(flatten)]
-        settings: Settings,
     },
     /// List what keeps environments and packages from Nix's garbage collector, or let it go.
     ///
@@ -172,115 +139,58 @@ pub enum Command {
     },
 }
 
-/// Of an option that is given twice the last one counts, so that a configuration can add to what a module writes.
-#[derive(Debug, Clone, Args)]
-pub struct Settings {
-    /// How programs are run. `auto` uses pinned environments if this server has them, with the executor that the tool's
-    /// definition names, and this host's toolchains otherwise. `namespace` uses pinned environments only. `derivation`
-    /// runs the same in Nix's build sandbox, and `derivation-cli` does so with Nix's commands. `direct` uses this host's
-    /// toolchains. The files and the output of a call that Nix runs are in the store until shortly after the answer, and
-    /// every user of this machine can read them there.
-    #[arg(
-        long,
-        value_name = "EXECUTOR",
-        env = "SANDBOX_MCP_EXECUTOR",
-        default_value = "auto",
-        value_parser = choice::parse,
-        overrides_with = "executor"
-    )]
-    pub executor: ExecutorChoice,
-    /// Stop every program after this many seconds. A tool's own limit still applies if it is lower.
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..), overrides_with = "timeout")]
-    pub timeout: Option<u64>,
-    /// How many programs run at the same time; further calls wait. [default: twice the number of cores]
-    #[arg(
-        long,
-        value_name = "COUNT",
-        value_parser = clap::value_parser!(u16).range(1..),
-        overrides_with = "calls_at_once"
-    )]
-    pub calls_at_once: Option<u16>,
-    /// Run programs even on a host that can confine neither their files nor their network.
-    #[arg(long, overrides_with = "allow_unconfined_execution")]
-    pub allow_unconfined_execution: bool,
-    /// Whether calls that Nix runs go to Nix's remote builders (`builders` in nix.conf): `off`, `prefer` (calls that a
-    /// builder accepts) or `only` (all of them). Whoever can read a builder's store can read the files and the output of
-    /// these calls. With `prefer`, a call with `cache` stays on this machine.
-    #[arg(
-        long,
-        value_name = "WHICH",
-        env = "SANDBOX_MCP_REMOTE_BUILDERS",
-        default_value = "off",
-        hide_possible_values = true,
-        overrides_with = "remote_builders"
-    )]
-    pub remote_builders: Remote,
-    /// Offer clients two more parameters of a call: `executor`, to have Nix carry it out, and `cache`, to be answered with
-    /// what an earlier, identical call left in the store.
-    #[arg(
-        long,
-        env = "SANDBOX_MCP_CALL_OPTIONS",
-        value_parser = FalseyValueParser::new(),
-        overrides_with = "call_options"
-    )]
-    pub call_options: bool,
-    /// Do not offer clients the parameter `packages`, which adds packages to one call. Nix may have to download them first.
-    #[arg(
-        long,
-        env = "SANDBOX_MCP_NO_PACKAGES",
-        value_parser = FalseyValueParser::new(),
-        overrides_with = "no_packages"
-    )]
-    pub no_packages: bool,
-    /// Kept for older configurations: clients get neither `executor` and `cache` nor `packages`.
-    #[arg(
-        long,
-        env = "SANDBOX_MCP_NO_CALL_OPTIONS",
-        value_parser = FalseyValueParser::new(),
-        overrides_with = "no_call_options",
-        hide = true
-    )]
-    pub no_call_options: bool,
-}
-
 impl CommandLine {
     /// Reads this process's command line, and ends it if that is none. A variable that is empty is none, as if it were unset.
     pub fn read(catalog: &Catalog) -> Self {
-        let mut command = without_empty_variables(Self::command());
+        let mut command = without_empty_variables(Self::whole());
         // What it says takes a moment to find out.
         if env::args_os().any(|argument| argument == "--version") {
             command = command.long_version(&*ServerInfo::of(catalog).line().leak());
         }
-        let matches = command.get_matches();
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+        let matches = command.get_matches_mut();
+        let read = Self::from_arg_matches(&matches).and_then(|line| {
+            let after = match matches.subcommand() {
+                Some((name, matches)) if has_settings(name) => Settings::from_arg_matches(matches)?,
+                _ => Settings::default(),
+            };
+            Ok(Self { settings: after.or(line.settings), ..line })
+        });
+        let line = read.unwrap_or_else(|error| error.format(&mut command).exit());
+        if let Some(flag) = line.command.as_ref().and(line.flag_of_serving()) {
+            let message = format!("the argument '{flag}' cannot be used with a command");
+            command.error(ErrorKind::ArgumentConflict, message).exit();
+        }
+        line
+    }
+
+    /// Returns the definition of the command line. Every command has the settings, too: clap's global arguments would lose
+    /// what is said before a command of an option that can be repeated.
+    pub fn whole() -> clap::Command {
+        // A variable stands for an option before the command, so that it never overrides one.
+        let without_variables = |arg: Arg| arg.env(Resettable::<OsStr>::Reset);
+        Self::command().mut_subcommands(|command| match has_settings(command.get_name()) {
+            true => Settings::augment_args(command).mut_args(without_variables),
+            false => command,
+        })
+    }
+
+    /// Returns the option, if there is one, that says what to do without a command.
+    fn flag_of_serving(&self) -> Option<&'static str> {
+        let flags = [(self.stdio, "--stdio"), (self.build, "--build"), (self.pull, "--pull"), (self.force, "--force")];
+        flags.into_iter().find(|(is_given, _)| *is_given).map(|(_, flag)| flag)
     }
 }
 
+/// Returns whether a command's result depends on the settings.
+fn has_settings(command: &str) -> bool {
+    !["completions", "man"].contains(&command)
+}
+
+/// Removes each variable that is empty, which is as good as unset.
 fn without_empty_variables(command: clap::Command) -> clap::Command {
     let is_empty = |arg: &Arg| arg.get_env().and_then(env::var_os).is_some_and(|value| value.is_empty());
     let command = command.mut_args(|arg| if is_empty(&arg) { arg.env(Resettable::<OsStr>::Reset) } else { arg });
     command.mut_subcommands(without_empty_variables)
-}
-
-impl Settings {
-    pub fn options(&self) -> Options {
-        let cores = available_parallelism().map_or(1, usize::from);
-        Options {
-            executor: self.executor,
-            longest: self.timeout.map(Duration::from_secs),
-            calls_at_once: self.calls_at_once.map_or(2 * cores, usize::from),
-            ready: None,
-            allow_unconfined: self.allow_unconfined_execution,
-            remote: self.remote_builders,
-            offered: OfferedOptions {
-                executor: self.call_options && !self.no_call_options,
-                packages: match self.no_packages || self.no_call_options {
-                    true => Err(NoPackages::SwitchedOff),
-                    false => Ok(()),
-                },
-            },
-        }
-    }
 }
 
 #[cfg(test)]
@@ -289,7 +199,7 @@ mod tests {
 
     #[test]
     fn each_visible_option_has_help_of_its_own() {
-        let mut command = CommandLine::command();
+        let mut command = CommandLine::whole();
         command.build();
         let mut commands = vec![&command];
         commands.extend(command.get_subcommands());

@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 
 use crate::PROGRAM;
@@ -15,18 +14,18 @@ use crate::cli::run::OWN_FAILURE;
 /// Prints the completion script of a shell.
 pub fn completions(shell: Shell) -> ExitCode {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut CommandLine::command(), PROGRAM, &mut script);
+    clap_complete::generate(shell, &mut CommandLine::whole(), PROGRAM, &mut script);
     print(&script)
 }
 
 /// Prints the man page, or writes all of them into a directory.
 pub fn man(directory: Option<&Path>) -> ExitCode {
     let written = match directory {
-        Some(directory) => clap_mangen::generate_to(CommandLine::command(), directory)
+        Some(directory) => clap_mangen::generate_to(CommandLine::whole(), directory)
             .map_err(|error| format!("cannot write man pages into {}: {error}", directory.display())),
         None => {
             let mut page = Vec::new();
-            match clap_mangen::Man::new(CommandLine::command()).render(&mut page) {
+            match clap_mangen::Man::new(CommandLine::whole()).render(&mut page) {
                 Ok(()) => return print(&page),
                 Err(error) => Err(format!("cannot make the man page: {error}")),
             }

@@ -1,4 +1,4 @@
-//! The command `list`: the tools that can be called here, and why others cannot.
+//! The command `list`: the tools that can be called here, where each is defined, and why others cannot.
 
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use crate::call::catalog::catalog;
-use crate::call::definition::{Network, Sandbox};
+use crate::call::definition::Network;
+use crate::call::tool::{Tool, ToolSource};
 use crate::cli::output::{cut, print, print_json, width, wrap};
 use crate::cli::server_info::ServerInfo;
 use crate::mcp::description::description;
@@ -26,6 +27,8 @@ struct ToolList {
 struct ListedTool {
     name: &'static str,
     title: &'static str,
+    /// `built in`, or the path of the JSON config that defines it.
+    source: String,
     /// Whether it can be called here. Clients are shown only the tools that can.
     available: bool,
     /// Why not.
@@ -43,7 +46,7 @@ struct ListedTool {
     network: ListedNetwork,
     limits: ListedLimits,
     #[serde(skip)]
-    sandbox: &'static Sandbox,
+    tool: &'static Tool,
 }
 
 /// Which network programs have: `none`, `bridge`, which is the host's, or a list of hosts and ports.
@@ -59,6 +62,7 @@ enum ListedNetwork {
 struct ListedLimits {
     timeout_seconds: u64,
     memory_mb: u64,
+    disk_mb: u64,
     cpu_cores: u32,
     processes: u64,
     open_files: u64,
@@ -68,8 +72,8 @@ struct ListedLimits {
 pub async fn run(runner: &Runner, is_json: bool) -> ExitCode {
     runner.settle().await;
     let mut tools = Vec::new();
-    for sandbox in catalog().tools.iter().map(|tool| &tool.sandbox) {
-        tools.push(listed(sandbox, runner, runner.backend(sandbox).await));
+    for tool in catalog().tools {
+        tools.push(listed(tool, runner, runner.backend(&tool.sandbox).await));
     }
     match is_json {
         true => print_json(&ToolList { server: ServerInfo::of(catalog()), tools }),
@@ -78,7 +82,8 @@ pub async fn run(runner: &Runner, is_json: bool) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn listed(sandbox: &'static Sandbox, runner: &Runner, backend: Result<Backend, RunError>) -> ListedTool {
+fn listed(tool: &'static Tool, runner: &Runner, backend: Result<Backend, RunError>) -> ListedTool {
+    let sandbox = &tool.sandbox;
     let longest = runner.longest(sandbox);
     let resources = sandbox.resources;
     let (backend, reason) = match backend {
@@ -88,6 +93,7 @@ fn listed(sandbox: &'static Sandbox, runner: &Runner, backend: Result<Backend, R
     ListedTool {
         name: sandbox.id,
         title: sandbox.name,
+        source: tool.source.to_string(),
         available: backend.is_some(),
         reason,
         description: backend.as_ref().map(|backend| description(sandbox, backend, longest)),
@@ -101,15 +107,16 @@ fn listed(sandbox: &'static Sandbox, runner: &Runner, backend: Result<Backend, R
         limits: ListedLimits {
             timeout_seconds: longest.as_secs(),
             memory_mb: resources.memory_mb,
+            disk_mb: resources.disk_mb,
             cpu_cores: resources.cpu,
             processes: resources.processes,
             open_files: resources.files,
         },
-        sandbox,
+        tool,
     }
 }
 
-/// Returns one line for each tool that can be called, and below why others cannot.
+/// Returns one line for each tool that can be called, and below why others cannot, and which tools are the user's own.
 fn text(tools: &[ListedTool], width: Option<usize>) -> String {
     let name_width = tools.iter().map(|tool| tool.name.len()).max().unwrap_or_default().max("TOOL".len());
     let network = |tool: &ListedTool| match &tool.network {
@@ -125,7 +132,7 @@ fn text(tools: &[ListedTool], width: Option<usize>) -> String {
         let Some(runs_on) = tool.runs_on else { continue };
         let time = format!("{} s", tool.limits.timeout_seconds);
         let memory = format!("{} MB", tool.limits.memory_mb);
-        text += &row(tool.name, runs_on, &network(tool), &time, &memory, first_sentence(tool.sandbox.description));
+        text += &row(tool.name, runs_on, &network(tool), &time, &memory, first_sentence(tool.tool.sandbox.description));
     }
     let missing = tools.iter().filter_map(|tool| Some((tool.name, tool.reason.as_ref()?)));
     for (index, (name, reason)) in missing.enumerate() {
@@ -134,6 +141,13 @@ fn text(tools: &[ListedTool], width: Option<usize>) -> String {
         }
         // Writing to a string does not fail.
         let _ = writeln!(text, "{name:name_width$}  {}", wrap(reason, name_width + 2, width));
+    }
+    let own = tools.iter().filter(|tool| tool.tool.source != ToolSource::BuiltIn);
+    for (index, tool) in own.enumerate() {
+        if index == 0 {
+            text += "\nDefined by JSON configs, while all others are built in:\n";
+        }
+        let _ = writeln!(text, "{:name_width$}  {}", tool.name, tool.source);
     }
     text
 }

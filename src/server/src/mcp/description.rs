@@ -1,36 +1,89 @@
-//! What clients and people are told of a tool, true of the programs that its calls run on here.
+//! What clients and people are told of a tool, true of the programs that its calls run on here and of the limits in force.
 //!
-//! A definition's text has placeholders: `{contents}` for what the environment has, `{environment}` for what it is, and
-//! `{timeout}` for the time limit in seconds. Of a pinned environment everything is known when the server is built. A
-//! host is only said to have what was found on it.
+//! Of a pinned environment everything is known when the server is built. A host is only said to have what was found on it.
+//! The sentences follow the Docker-based server whose place this one takes, so that its clients and prompts go on working.
 
 use std::time::Duration;
 
+use sandbox_manifest::parameter::{Parameter, ParameterKind};
 use sandbox_plan::plan::OUT;
 
-use crate::call::definition::{Programs, Sandbox};
+use crate::call::definition::{Network, Programs, Resources, Sandbox};
 use crate::sandbox::backend::Backend;
 use crate::sandbox::host::Toolchain;
 
 /// Returns the description of a tool with this backend, whose programs may run for `limit`.
 pub fn description(sandbox: &Sandbox, backend: &Backend, limit: Duration) -> String {
-    let (contents, environment) = match backend {
+    let end = if sandbox.description.ends_with('.') { "" } else { "." };
+    let mut sentences = vec![format!("{}{end}", sandbox.description)];
+    let environment = match backend {
         Backend::Pinned => {
-            let all = sentence(&sandbox.programs, sandbox.programs.names);
-            let contents: Vec<&str> = [sandbox.contents, &all].into_iter().filter(|text| !text.is_empty()).collect();
-            (contents.join(" "), format!("Environment `sandbox-mcp/{}`", sandbox.id))
+            // A host's own program may run none of those files.
+            sentences.extend([sandbox.contents.to_owned(), instead(sandbox)]);
+            sentences.push(sentence(&sandbox.programs, sandbox.programs.names));
+            format!("Environment `sandbox-mcp/{}`", sandbox.environment_id)
         }
-        Backend::Host { toolchain, .. } => (sentence(&sandbox.programs, &toolchain.offered), own(toolchain)),
+        Backend::Host { toolchain, .. } => {
+            sentences.push(sentence(&sandbox.programs, &toolchain.offered));
+            own(toolchain)
+        }
     };
-    let text = match contents.is_empty() {
-        true => sandbox.description.replace(" {contents}", ""),
-        false => sandbox.description.replace("{contents}", &contents),
-    };
-    let text = text.replace("{environment}", &environment).replace("{timeout}", &limit.as_secs().to_string());
-    match backend {
+    sentences.extend([format!("{environment}: {}.", limits(sandbox, limit)), files(sandbox)]);
+    let out = match backend {
         // Only the variable leads to the directory then.
-        Backend::Host { in_namespaces: false, .. } => text.replace(&format!("`$OUT` ({OUT})"), "`$OUT`"),
-        _ => text,
+        Backend::Host { in_namespaces: false, .. } => "`$OUT`".to_owned(),
+        _ => format!("`$OUT` ({OUT})"),
+    };
+    sentences.push(format!("Files in {out} are returned: images (up to 3 MB), text (200 kB), others (1 MB)."));
+    sentences.retain(|sentence| !sentence.is_empty());
+    sentences.join(" ")
+}
+
+/// Returns the limits in force, as a list.
+fn limits(sandbox: &Sandbox, limit: Duration) -> String {
+    let Resources { cpu, memory_mb, disk_mb, processes, files: _ } = sandbox.resources;
+    let cores = if cpu == 1 { "core" } else { "cores" };
+    let network = match sandbox.network {
+        network if network.is_closed() => "no network access".to_owned(),
+        Network::None | Network::Bridge => "network access (bridge)".to_owned(),
+        Network::Allow(entries) => {
+            let entries: Vec<String> = entries.iter().map(|entry| format!("`{entry}`")).collect();
+            format!("network access only to {}", enumeration(&entries))
+        }
+    };
+    let access = if sandbox.read_only { "read-only" } else { "read-write" };
+    let seconds = limit.as_secs();
+    format!(
+        "{cpu} CPU {cores}, {memory_mb} MB RAM, {disk_mb} MB disk, {processes} processes, {seconds} seconds, {network}, \
+         {access} files"
+    )
+}
+
+/// Returns the sentence on the files that may be given in place of the entrypoint.
+fn instead(sandbox: &Sandbox) -> String {
+    let Some((parameter, _)) = sandbox.named_files().next().filter(|_| !sandbox.instead.is_empty()) else {
+        return String::new();
+    };
+    let names: Vec<String> = sandbox.instead.iter().map(|name| format!("`{name}`")).collect();
+    format!("Or give {} in `files` instead of `{parameter}`.", names.join(" or "))
+}
+
+/// Returns the sentence on the files that a call needs besides the entrypoint.
+fn files(sandbox: &Sandbox) -> String {
+    let file = |parameter: &Parameter<'static>| match parameter.kind {
+        ParameterKind::File(file) if parameter.required && file != sandbox.entrypoint => Some(format!("`{file}`")),
+        _ => None,
+    };
+    let required: Vec<String> = sandbox.parameters.iter().filter_map(file).collect();
+    if required.is_empty() { String::new() } else { format!("Requires {}.", enumeration(&required)) }
+}
+
+/// `a`, `a and b`, or `a, b and c`.
+fn enumeration(items: &[String]) -> String {
+    match items {
+        [] => String::new(),
+        [only] => only.clone(),
+        [most @ .., last] => format!("{} and {last}", most.join(", ")),
     }
 }
 

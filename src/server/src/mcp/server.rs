@@ -134,9 +134,9 @@ impl McpServer {
     /// Returns what a client is told of a tool whose programs run on this backend.
     fn describe(&self, tool: &Tool, backend: &Backend, output_schema: Option<&Arc<Map<String, Value>>>) -> McpTool {
         let sandbox = &tool.sandbox;
-        let hints = &sandbox.annotations;
+        let hints = sandbox.annotations();
         let annotations = ToolAnnotations::from_raw(
-            Some(hints.title.to_owned()),
+            Some(sandbox.name.to_owned()),
             Some(hints.read_only),
             Some(hints.destructive),
             Some(hints.idempotent),

@@ -152,6 +152,9 @@ impl View {
         if let Origin::Pinned(_) = self.origin {
             set("LOCALE_ARCHIVE", view::LOCALES.to_owned());
             set("TZDIR", view::ZONES.to_owned());
+            if !sandbox.network.is_closed() {
+                set("SSL_CERT_FILE", view::CERTIFICATES.to_owned());
+            }
         }
         for (name, value) in &self.variables {
             set(name, value.clone());

@@ -38,6 +38,7 @@ static CATALOG: Catalog = Catalog {
     tools: table::TOOLS,
     package_sets: table::PACKAGE_SETS,
     archive: &[],
+    findings: &[],
 };
 
 fn main() -> ExitCode {

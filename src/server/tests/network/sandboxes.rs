@@ -15,7 +15,7 @@ use std::{env, fs};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sandbox_manifest::policy::Entry;
 use sandbox_server::call::choice::{Executor, Remote};
-use sandbox_server::call::definition::{Annotations, Network, Programs, Resources, Sandbox};
+use sandbox_server::call::definition::{Hints, Network, Programs, Resources, Sandbox};
 use sandbox_server::call::job::{Job, Output};
 use sandbox_server::call::outcome::{Ending, RunResult};
 use sandbox_server::executor::derivation::Derivations;
@@ -49,13 +49,7 @@ fn sandbox(entries: &[&str], program: &[&dyn Display]) -> &'static Sandbox {
         contents: "",
         programs: Programs::NONE,
         parameters: &[],
-        annotations: Annotations {
-            title: "Online",
-            read_only: false,
-            destructive: false,
-            idempotent: false,
-            open_world: true,
-        },
+        hints: Hints::NONE,
         user: "sandbox",
         entrypoint: "main",
         instead: &[],
@@ -65,13 +59,14 @@ fn sandbox(entries: &[&str], program: &[&dyn Display]) -> &'static Sandbox {
         services: &[],
         timeout: Duration::from_secs(60),
         network: Network::Allow(entries.collect::<Vec<_>>().leak()),
-        resources: Resources { cpu: 1, memory_mb: 256, processes: 64, files: 256 },
+        resources: Resources { cpu: 1, memory_mb: 256, disk_mb: 128, processes: 64, files: 256 },
         workdir: "/sandbox",
         script_mode: 0o644,
         read_only: false,
         variables: &[],
         executor: None,
         environment: None,
+        environment_id: "online",
         package_sets: &[],
     }))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix_store::store_path::StorePath;
 use sandbox_server::call::definition::{
-    Annotations, Environment, Network, Package, PackageSet, Programs, Readiness, Resources, Sandbox, Service,
+    Environment, Hints, Network, Package, PackageSet, Programs, Readiness, Resources, Sandbox, Service,
 };
 use sandbox_server::call::file::File;
 use sandbox_server::call::packages::Packages;
@@ -28,13 +28,7 @@ pub const SANDBOX: Sandbox = Sandbox {
     contents: "",
     programs: Programs::NONE,
     parameters: &[],
-    annotations: Annotations {
-        title: "Python",
-        read_only: false,
-        destructive: false,
-        idempotent: true,
-        open_world: false,
-    },
+    hints: Hints::NONE,
     user: "sandbox",
     entrypoint: "main.py",
     instead: &[],
@@ -44,13 +38,14 @@ pub const SANDBOX: Sandbox = Sandbox {
     services: &[],
     timeout: Duration::from_secs(60),
     network: Network::None,
-    resources: Resources { cpu: 1, memory_mb: 1024, processes: 128, files: 1024 },
+    resources: Resources { cpu: 1, memory_mb: 1024, disk_mb: 512, processes: 128, files: 1024 },
     workdir: "/sandbox",
     script_mode: 0o755,
     read_only: false,
     variables: &[("MPLCONFIGDIR", "/tmp"), ("PYTHONPATH", "{environment}/lib\t\"here\"")],
     executor: None,
     environment: Some(ENVIRONMENT),
+    environment_id: "python",
     package_sets: &[&PACKAGES],
 };
 

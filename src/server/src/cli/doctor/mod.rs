@@ -9,8 +9,10 @@ use nix_store::archive::Archive;
 use self::report::{DoctorReport, Finding, Section, broken, good, missing};
 use crate::call::catalog::catalog;
 use crate::call::definition::Network;
+use crate::call::user_sandboxes::Severity;
 use crate::cli::output::{print, print_json, width};
 use crate::cli::server_info::ServerInfo;
+use crate::cli::settings::Settings;
 use crate::executor::direct;
 use crate::nix::realise::Realiser;
 use crate::runner::Runner;
@@ -23,11 +25,12 @@ mod nix;
 mod report;
 
 /// Prints the report. The status is 0 if nothing that this server offers is broken.
-pub async fn run(runner: &Runner, is_json: bool) -> ExitCode {
+pub async fn run(runner: &Runner, settings: &Settings, is_json: bool) -> ExitCode {
     let walls = runner.executors().walls().await;
     let tools = tools(runner).await;
     let on_host = runner.tools_on_host().await;
     let sections = [
+        ("Configuration", configuration(settings)),
         ("Nix", nix::findings(runner.realiser(), runner.is_pinned())),
         ("Environments", environments(runner.realiser())),
         ("Walls of a sandbox", layers(walls)),
@@ -43,6 +46,22 @@ pub async fn run(runner: &Runner, is_json: bool) -> ExitCode {
         false => print(&report.text(width())),
     }
     if report.works { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Reports which settings of single tools are in force, and what is wrong with the user's own sandboxes.
+fn configuration(settings: &Settings) -> Vec<Finding> {
+    let mut findings = vec![match &settings.config {
+        Some(file) => good("settings", file.display().to_string()),
+        None => good("settings", "no configuration file"),
+    }];
+    findings.extend(settings.limits.iter().map(|limit| good("limit", limit.to_string())));
+    findings.extend(settings.allowed.iter().map(|allowed| good("allowed", allowed.to_string())));
+    findings.extend(catalog().findings.iter().map(|finding| match finding.severity {
+        Severity::Broken => broken("sandbox", format!("{finding}\nuntil then it is left out")),
+        Severity::Doubtful => missing("sandbox", finding.to_string()),
+        Severity::Replaces => good("sandbox", finding.to_string()),
+    }));
+    findings
 }
 
 fn environments(realiser: &Realiser) -> Vec<Finding> {

@@ -207,7 +207,7 @@ fn has_file(directory: &Path, file: &str) -> bool {
 
 /// Makes a group and sets all its limits, to find out whether sandboxes can use the controller.
 fn try_controller(controller: Controller, directory: &Path) -> io::Result<()> {
-    let some = Resources { cpu: 1, memory_mb: 64, processes: 16, files: 64 };
+    let some = Resources { cpu: 1, memory_mb: 64, disk_mb: 32, processes: 16, files: 64 };
     let trial = directory.join(format!(
         "sandbox-mcp-trial-{}-{}",
         std::process::id(),
@@ -366,7 +366,7 @@ mod tests {
 
     #[test]
     fn resources_without_control_group_are_watched_or_refused() {
-        let resources = Resources { cpu: 1, memory_mb: 256, processes: 64, files: 256 };
+        let resources = Resources { cpu: 1, memory_mb: 256, disk_mb: 128, processes: 64, files: 256 };
         let unavailable = Controls::unavailable("");
         let socket = Some(SocketBuffers::of_this_machine().capacity());
         let watch =

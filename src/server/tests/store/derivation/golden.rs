@@ -77,7 +77,7 @@ pub fn distinct() -> Result<(), Failed> {
         Sandbox { network: Network::Allow(&ALLOWED[..1]), ..samples::SANDBOX },
         Sandbox { network: Network::Allow(&ALLOWED), ..samples::SANDBOX },
         Sandbox { resources: Resources { cpu: 2, ..resources }, ..samples::SANDBOX },
-        Sandbox { resources: Resources { memory_mb: 2, ..resources }, ..samples::SANDBOX },
+        Sandbox { resources: Resources { memory_mb: 2, disk_mb: 1, ..resources }, ..samples::SANDBOX },
         Sandbox { resources: Resources { processes: 2, ..resources }, ..samples::SANDBOX },
         Sandbox { resources: Resources { files: 2, ..resources }, ..samples::SANDBOX },
         Sandbox { workdir: "/sandbox/src", ..samples::SANDBOX },

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::host;
 use super::support::{Setting, lacking, without_namespaces};
 use crate::call::choice::{Executor, Remote};
-use crate::call::definition::{Annotations, Network, Programs, Readiness, Resources, Sandbox, Service};
+use crate::call::definition::{Hints, Network, Programs, Readiness, Resources, Sandbox, Service};
 use crate::call::job::Job;
 use crate::call::outcome::{Ending, RunResult};
 use crate::executor::derivation::Derivations;
@@ -31,13 +31,7 @@ const SANDBOX: Sandbox = Sandbox {
     contents: "",
     programs: Programs::NONE,
     parameters: &[],
-    annotations: Annotations {
-        title: "Serving",
-        read_only: false,
-        destructive: false,
-        idempotent: true,
-        open_world: false,
-    },
+    hints: Hints::NONE,
     user: "sandbox",
     entrypoint: "main",
     instead: &[],
@@ -47,13 +41,14 @@ const SANDBOX: Sandbox = Sandbox {
     services: &[],
     timeout: Duration::from_secs(60),
     network: Network::None,
-    resources: Resources { cpu: 1, memory_mb: 256, processes: 64, files: 256 },
+    resources: Resources { cpu: 1, memory_mb: 256, disk_mb: 128, processes: 64, files: 256 },
     workdir: "/sandbox",
     script_mode: 0o644,
     read_only: false,
     variables: &[],
     executor: None,
     environment: None,
+    environment_id: "serving",
     package_sets: &[],
 };
 
