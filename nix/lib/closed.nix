@@ -1,5 +1,5 @@
-# Parts of packages, linked together, and the closure that they need: one store path that says all that a sandbox shows of the
-# store on their account.
+# Parts of packages, linked together, and the closure that they need: one store path that lists what a
+# sandbox may see of the store for them.
 #
 #   closure   that closure without the path itself: a store path a line, sorted
 pkgs:
@@ -19,7 +19,7 @@ let
   };
   closure = pkgs.writeClosure [ links ];
 in
-# The links are copied because nixpkgs has buildEnv made anew on every machine: its result may not be substituted. This
+# The links are copied because nixpkgs rebuilds buildEnv on every machine: its result may not be substituted. This
 # may, so that a machine without any tool to build with can get it.
 pkgs.runCommand name { inherit links closure; } ''
   cp -r --no-dereference --no-preserve=mode $links $out

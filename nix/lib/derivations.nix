@@ -3,10 +3,10 @@
 #   archive      .drv files and all that those refer to: a directory like a store, as a compressed Nix archive
 #   index.json   the environments and the packages on demand that were evaluated here, as index.nix has them
 #
-# What was not is the attribute `others`: a file that named its derivations would refer to them.
+# Those evaluated elsewhere are the attribute `others`: a file that named its derivations would refer to them.
 #
-# What builds these are thousands of derivations. To evaluate them takes longer than all else of the flake, and who installs a
-# server needs none of them until a call asks for it. So neither does the flake evaluate them nor does the store keep them: this
+# What builds these are thousands of derivations. Evaluating them takes longer than the rest of the flake, and a server
+# needs none of them until a call asks for it. So neither does the flake evaluate them nor does the store keep them: this
 # builder evaluates them in a store of its own, where they have the same paths.
 #
 # That takes the flake of nixpkgs. Of a package set that was made in some other way, the flake evaluates them, and this builder only

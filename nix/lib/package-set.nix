@@ -1,6 +1,6 @@
 # A set of packages that calls may ask for by name, each an environment of its own: what a call asks for is joined to its view.
 #
-# A package that can't be evaluated is left out, since a server is to be had from any nixpkgs, on any system: another
+# A package that can't be evaluated is left out, so that the server builds with any nixpkgs, on any system: another
 # revision may lack it, or forbid it there. nix/checks/packages.nix fails where that is not meant.
 { id, set }:
 pkgs:

@@ -15,7 +15,7 @@ const LAUNCHER: &str = "SANDBOX_MCP_LAUNCHER";
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed={LAUNCHER}");
-    // For tests/build.rs, which runs this very program with other launchers.
+    // For tests/build_script.rs, which runs this very program with other launchers.
     println!("cargo::rustc-env=SANDBOX_MCP_BUILD_SCRIPT={}", env::current_exe().unwrap_or_default().display());
     println!("cargo::rustc-env=SANDBOX_MCP_TARGET={}", env::var("TARGET").expect("cargo sets TARGET"));
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));

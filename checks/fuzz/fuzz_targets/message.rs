@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 
 use libfuzzer_sys::fuzz_target;
-use sandbox_plan::{Call, LARGEST_REPORT, Order, Report, decode, encode, parse_call_header, read_message};
+use sandbox_plan::{Call, MAX_REPORT_BYTES, Order, Report, decode, encode, parse_call_header, read_message};
 
 fn check<M: Debug + PartialEq>(
     bytes: &[u8],
@@ -22,9 +22,9 @@ fn check<M: Debug + PartialEq>(
 }
 
 fn check_all(bytes: &[u8]) {
-    check::<Order>(bytes, |from| decode(from, LARGEST_REPORT), |from| read_message(from, LARGEST_REPORT), encode);
-    check::<Call>(bytes, |from| decode(from, LARGEST_REPORT), |from| read_message(from, LARGEST_REPORT), encode);
-    check::<Report>(bytes, |from| decode(from, LARGEST_REPORT), |from| read_message(from, LARGEST_REPORT), encode);
+    check::<Order>(bytes, |from| decode(from, MAX_REPORT_BYTES), |from| read_message(from, MAX_REPORT_BYTES), encode);
+    check::<Call>(bytes, |from| decode(from, MAX_REPORT_BYTES), |from| read_message(from, MAX_REPORT_BYTES), encode);
+    check::<Report>(bytes, |from| decode(from, MAX_REPORT_BYTES), |from| read_message(from, MAX_REPORT_BYTES), encode);
 }
 
 fuzz_target!(|bytes: &[u8]| {

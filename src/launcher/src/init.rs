@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sandbox_plan::{
-    Call, Ending, Failure, LARGEST_CALL, Limit, Namespace, Program, Report, ServiceSpec, Step, Usage, encode,
+    Call, Ending, Failure, Limit, MAX_CALL_BYTES, Namespace, Program, Report, ServiceSpec, Step, Usage, encode,
     read_message, write_message,
 };
 
@@ -180,7 +180,7 @@ impl ReceivedCall {
     /// Waits for a call. Ends this process if the keeper is gone, which means that there are no more calls.
     fn wait(keeper: &UnixStream) -> Result<Self, Failure> {
         let (mut caller, outputs) = receive_call_descriptors(keeper).map_err(failed("wait for a call"))?;
-        let call = read_message(&mut caller, LARGEST_CALL)
+        let call = read_message(&mut caller, MAX_CALL_BYTES)
             .and_then(|call| call.ok_or_else(|| io::ErrorKind::UnexpectedEof.into()))
             .map_err(failed("read the call"))?;
         Ok(Self { caller, outputs, call })

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use sandbox_plan::{CALL_SIZE, Ending, Failure, Report, Usage};
+use sandbox_plan::{CALL_HEADER_BYTES, Ending, Failure, Report, Usage};
 
 use crate::pool::ReadyPool;
 use crate::processors::ProcessorLoad;
@@ -132,9 +132,9 @@ impl<'server> Keeper<'server> {
     /// Takes the next call. Returns false if there will be no more.
     fn take_call(&mut self) -> bool {
         let Some(control) = self.control else { return false };
-        let mut header = [0; CALL_SIZE];
+        let mut header = [0; CALL_HEADER_BYTES];
         match sys::receive_descriptors(control.as_fd(), &mut header) {
-            Ok((CALL_SIZE, descriptors)) => {
+            Ok((CALL_HEADER_BYTES, descriptors)) => {
                 // A call without its descriptors can't even be refused.
                 if let Ok([caller, stdout, stderr]) = <[OwnedFd; 3]>::try_from(descriptors) {
                     self.begin(CallDescriptors { caller: caller.into(), outputs: [stdout, stderr], header });

@@ -9,8 +9,8 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use sandbox_plan::{
-    CALL_SIZE, Ending, Failure, LARGEST_REPORT, Limit, Namespace, Report, Usage, decode, encode, parse_call_header,
-    write_message,
+    CALL_HEADER_BYTES, Ending, Failure, Limit, MAX_REPORT_BYTES, Namespace, Report, Usage, decode, encode,
+    parse_call_header, write_message,
 };
 
 use crate::cgroup::Group;
@@ -65,7 +65,7 @@ pub struct CallDescriptors {
     pub caller: UnixStream,
     /// Where the program's output and its errors go.
     pub outputs: [OwnedFd; 2],
-    pub header: [u8; CALL_SIZE],
+    pub header: [u8; CALL_HEADER_BYTES],
 }
 
 impl SandboxInstance {
@@ -190,7 +190,7 @@ impl SandboxInstance {
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
         };
         while self.last.is_none() {
-            match decode(&mut self.received, LARGEST_REPORT) {
+            match decode(&mut self.received, MAX_REPORT_BYTES) {
                 Ok(Some(report)) => self.hear(report),
                 Ok(None) if !hung_up => break,
                 Ok(None) | Err(_) => self.kill_with(self.lost()),

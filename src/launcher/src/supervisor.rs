@@ -6,7 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use sandbox_plan::{
-    CALL_SIZE, Failure, LARGEST_CALL, Namespace, Order, Report, SandboxEnvironment, Step, read_message, write_message,
+    CALL_HEADER_BYTES, Failure, MAX_CALL_BYTES, Namespace, Order, Report, SandboxEnvironment, Step, read_message,
+    write_message,
 };
 
 use crate::cgroup::Groups;
@@ -21,7 +22,7 @@ use crate::template::{SandboxTemplate, clone_flag, is_sole_user, map_users};
 
 /// Serves the server at the other end of `control`.
 pub fn serve(mut control: UnixStream) {
-    let result = match read_message::<Order>(&mut control, LARGEST_CALL) {
+    let result = match read_message::<Order>(&mut control, MAX_CALL_BYTES) {
         Ok(None) => return,
         Ok(Some(Order::Once(environment))) => once(environment, &control),
         Ok(Some(Order::Serve { environment, ready })) => manage(environment, ready, &control),
@@ -35,7 +36,7 @@ pub fn serve(mut control: UnixStream) {
 
 /// Runs one sandbox from start to end. Its reports go out by `control`.
 fn once(environment: SandboxEnvironment, mut control: &UnixStream) -> Result<(), Failure> {
-    let mut header = [0; CALL_SIZE];
+    let mut header = [0; CALL_HEADER_BYTES];
     control.read_exact(&mut header).map_err(failed("read the call"))?;
     let mut parents: Vec<OwnedFd> = server().map_err(failed("watch the server"))?.into_iter().collect();
     if !environment.namespaces.contains(&Namespace::Pid) {

@@ -1,7 +1,7 @@
 //! Looks at running sandboxes again and again: for limits that no control group enforces, and for the alarms of control
 //! groups.
 //!
-//! The reaper_socket the memory is to its limit, the sooner the next look: memory can't grow faster than the machine
+//! The closer the memory is to its limit, the sooner the next look: memory can't grow faster than the machine
 //! fills it.
 
 use std::cell::Cell;
@@ -13,7 +13,7 @@ use crate::sandbox::SandboxInstance;
 use crate::usage::{UsageSum, sockets, sum_below};
 
 /// The time from a program's start to the first look at it.
-const FIRST_LOOK: Duration = Duration::from_millis(10);
+const FIRST_LOOK_DELAY: Duration = Duration::from_millis(10);
 /// The bounds of the time between two looks.
 const MIN_INTERVAL: Duration = Duration::from_millis(3);
 const MAX_INTERVAL: Duration = Duration::from_millis(100);
@@ -58,7 +58,7 @@ impl Watcher {
             self.next.set(None);
             return None;
         }
-        let next = self.next.get().unwrap_or_else(|| Instant::now() + FIRST_LOOK);
+        let next = self.next.get().unwrap_or_else(|| Instant::now() + FIRST_LOOK_DELAY);
         self.next.set(Some(next));
         Some(next)
     }

@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use sandbox_plan::{
-    Ahead, Call, Failure, Inside, LARGEST_CALL, LARGEST_REPORT, Program, Report, encode, read_message, write_message,
+    Ahead, Call, Failure, Inside, MAX_CALL_BYTES, MAX_REPORT_BYTES, Program, Report, encode, read_message,
+    write_message,
 };
 use serde::{Deserialize, Serialize};
 
@@ -121,7 +122,7 @@ impl Worker {
     /// prints the reason to `output` and exits with status 127.
     pub fn start_beside(&mut self, program: Program, output: BorrowedFd) -> Result<i32, Failure> {
         self.send(&Task::Start(program), [output, output])?;
-        read_message(&mut &self.socket, LARGEST_REPORT)
+        read_message(&mut &self.socket, MAX_REPORT_BYTES)
             .and_then(|pid| pid.ok_or_else(|| io::ErrorKind::UnexpectedEof.into()))
             .map_err(failed("hear from the program's process"))?
     }
@@ -158,7 +159,7 @@ impl Worker {
     }
 
     fn report(&self) -> Result<Option<Report>, Failure> {
-        match read_message(&mut &self.socket, LARGEST_REPORT) {
+        match read_message(&mut &self.socket, MAX_REPORT_BYTES) {
             // A process that is killed with something left to read resets the connection.
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
             report => report.map_err(failed("hear from the program's process")),
@@ -210,7 +211,7 @@ fn work(init: &mut UnixStream) -> Result<Option<Report>, Failure> {
             sys::receive_descriptors(init.as_fd(), &mut [0]).map_err(failed("get the program's output"))?;
         // Pid 1 is gone.
         let Ok(outputs) = <[OwnedFd; 2]>::try_from(outputs) else { return Ok(None) };
-        let task = read_message(init, LARGEST_CALL)
+        let task = read_message(init, MAX_CALL_BYTES)
             .and_then(|task| task.ok_or_else(|| io::ErrorKind::UnexpectedEof.into()))
             .map_err(failed("get the program"))?;
         match task {

@@ -194,7 +194,10 @@ fn fields<'a>(id: &str, definition: &'a Definition) -> Result<Vec<Field<'a>>, Ma
                     ParameterKind::File(file) if file != definition.entrypoint => ("parameters.files", file),
                     _ => ("entrypoint", &*definition.entrypoint),
                 };
-                Err(refuse((key, format!("the file `{file}` gives the parameter `{name}`, which is no identifier"))))
+                Err(refuse((
+                    key,
+                    format!("the file `{file}` gives the parameter `{name}`, which is not an identifier"),
+                )))
             }
         };
     parameters(definition).map_err(refuse)?.into_iter().map(field).collect()

@@ -3,6 +3,8 @@
 //! build.rs parses it with [`Manifest::parse`], which checks everything. The manifest exists only at build time: the server holds
 //! the sandboxes as static data that `codegen` generates from it.
 
+#![forbid(unsafe_code)]
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

@@ -198,7 +198,7 @@ fn pattern(host: &str) -> Result<Pattern<'_>, EntryProblem> {
             Err(reason) => Err(reason),
         },
         None if host.contains('*') => {
-            Err("has a `*` that is no label at its beginning: write *.example.org for all names below".into())
+            Err("has a `*` that is not its first label: write *.example.org for all names below".into())
         }
         None => check_name(host).map(|()| Pattern::Name(host)),
     }
@@ -321,9 +321,9 @@ mod tests {
             ("intranet:443", "is not a full domain name"),
             ("localhost:443", "is not a full domain name: write it with its domain; localhost needs no entry"),
             ("db.localhost:443", "is the sandbox itself"),
-            ("*:443", "has a `*` that is no label at its beginning"),
-            ("*example.org:443", "has a `*` that is no label at its beginning"),
-            ("a.*.example.org:443", "has a `*` that is no label at its beginning"),
+            ("*:443", "has a `*` that is not its first label"),
+            ("*example.org:443", "has a `*` that is not its first label"),
+            ("a.*.example.org:443", "has a `*` that is not its first label"),
             ("*.*.example.org:443", "has more than one `*`"),
             ("*.org:443", "is not a full domain name"),
             ("*.:443", "has no host"),

@@ -32,7 +32,7 @@ impl Addressed {
     }
 }
 
-/// Tells whether a path is a source: plain files without references.
+/// Returns whether a path is a source: plain files without references.
 pub fn is_source(path: &StorePath, node: &Node) -> bool {
     let is_flat = |content| flat_path(path.name(), content).as_ref() == Ok(path);
     source_path(path.name(), node).as_ref() == Ok(path)

@@ -16,14 +16,14 @@ use crate::store_path::{STORE, StorePath};
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ArchiveError {
     /// It cannot be decompressed.
-    #[error("the archive does not unpack: {0}")]
+    #[error("cannot unpack the archive: {0}")]
     Compression(String),
     /// It holds something else than was packed.
-    #[error("the archive has another checksum than when it was made")]
+    #[error("the archive fails its checksum")]
     Checksum,
     #[error("the archive is malformed: {0}")]
     Form(MalformedNar),
-    #[error("the archive is malformed: it is no directory")]
+    #[error("the archive is malformed: it is not a directory")]
     Root,
     /// The archive lacks a path that is needed.
     #[error("the archive does not hold {path}")]
@@ -31,10 +31,10 @@ pub enum ArchiveError {
     #[error("{path} in the archive: {cause}")]
     Derivation { path: StorePath, cause: DerivationSyntaxError },
     /// A path that is named like a derivation is not UTF-8 text.
-    #[error("{path} in the archive is no text")]
+    #[error("{path} in the archive is not UTF-8 text")]
     Text { path: StorePath },
     /// The name of a path does not follow from its content.
-    #[error("{path} in the archive has another content than its name says")]
+    #[error("{path} in the archive does not match the hash in its name")]
     Content { path: StorePath },
 }
 

@@ -38,7 +38,7 @@ pub enum DaemonError {
     #[error("cannot reach the Nix daemon at {endpoint}: {cause}")]
     Connect { endpoint: Endpoint, cause: io::Error },
     /// The other end does not speak the protocol.
-    #[error("{endpoint} is no Nix daemon for us: {reason}")]
+    #[error("cannot use the Nix daemon at {endpoint}: {reason}")]
     Handshake { endpoint: Endpoint, reason: String },
     /// The connection broke, or what came over it is malformed. `last_lines` is what the daemon said last, if it was
     /// our child.
@@ -141,7 +141,7 @@ impl Connection {
         &self.nix_version
     }
 
-    /// Tells whether the daemon lets this user do what only trusted users may. Daemons before Nix 2.14 do not tell.
+    /// Returns whether the daemon lets this user do what only trusted users may. Daemons before Nix 2.14 do not tell.
     pub fn trusted(&self) -> Option<bool> {
         self.trusted
     }

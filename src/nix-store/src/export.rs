@@ -13,7 +13,7 @@ pub struct Exported<'a> {
     pub content: Node<'a>,
 }
 
-/// Tells whether the bytes begin like a stream.
+/// Returns whether the bytes begin like a stream.
 pub fn is_export(bytes: &[u8]) -> bool {
     bytes.starts_with(&1u64.to_le_bytes())
 }

@@ -10,7 +10,7 @@ use crate::nar::Node;
 use crate::store_path::{BASE32, STORE, StorePath, StorePathError};
 
 /// The bytes of the hash in a store path; a SHA-256 is folded to this length.
-const HASH_SIZE: usize = 20;
+const HASH_BYTES: usize = 20;
 
 /// Computes the path of a text that refers to `references`; a `.drv` file is such a text.
 pub fn text_path(
@@ -81,9 +81,9 @@ pub fn placeholder(output: &str) -> String {
 
 fn store_path(kind: &str, inner: [u8; 32], name: &str) -> Result<StorePath, StorePathError> {
     let digest = Sha256::digest(format!("{kind}:sha256:{}:{STORE}:{name}", base16(&inner)));
-    let mut folded = [0; HASH_SIZE];
+    let mut folded = [0; HASH_BYTES];
     for (index, byte) in digest.iter().enumerate() {
-        folded[index % HASH_SIZE] ^= byte;
+        folded[index % HASH_BYTES] ^= byte;
     }
     StorePath::parse(&format!("{STORE}/{}-{name}", base32(&folded)))
 }

@@ -185,7 +185,7 @@ impl<'a> NarParser<'a> {
     }
 }
 
-/// Tells whether a directory can have an entry of this name.
+/// Returns whether a directory can have an entry of this name.
 fn is_file_name(name: &[u8]) -> bool {
     !matches!(name, b"" | b"." | b"..") && !name.iter().any(|byte| matches!(byte, b'/' | b'\0'))
 }

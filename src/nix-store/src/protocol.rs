@@ -261,7 +261,7 @@ impl BuildStatus {
         }
     }
 
-    /// Tells whether the outputs are valid now.
+    /// Returns whether the outputs are valid now.
     pub fn succeeded(self) -> bool {
         matches!(self, Self::Built | Self::Substituted | Self::AlreadyValid)
     }
@@ -317,7 +317,7 @@ pub async fn read_path_info<R: AsyncRead + Unpin>(reader: &mut WireReader<R>) ->
     Ok(info)
 }
 
-/// Tells whether a reason of Nix's is that a store path is not valid: that it was never in the store, or was collected.
+/// Returns whether a reason of Nix's is that a store path is not valid: that it was never in the store, or was collected.
 ///
 /// The protocol has no code for it. Nix 2.8, the oldest that this client speaks to, and the current sources of Nix both
 /// throw `InvalidPath` with the text "path '/nix/store/…' is not valid". `tests/store/daemon` of the server tests it

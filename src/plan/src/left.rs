@@ -1,8 +1,8 @@
 //! Finds the files that a program left in its working directory. They are deleted with the sandbox, so the caller is
 //! told their names, in case they were meant as results.
 //!
-//! Looks at the top of the directory, and into the directories that the call brought there, when nothing can write to them
-//! any more. Names the files and directories that the call did not bring, and the files that are no longer as it brought
+//! Looks at the top of the directory, and into the directories that the call brought there, once nothing can write to
+//! them. Names the files and directories that the call did not bring, and the files that are no longer as it brought
 //! them. Does not name what no reader waits for: hidden names, links, pipes and the like, programs that were compiled, and
 //! what tools keep for themselves.
 
@@ -163,7 +163,7 @@ fn is_directory(entry: &DirEntry) -> bool {
     entry.file_type().is_ok_and(|kind| kind.is_dir())
 }
 
-/// Whether a file is executable and what a compiler made.
+/// Returns whether a file is executable and what a compiler made.
 fn is_program(entry: &DirEntry) -> bool {
     if entry.metadata().is_ok_and(|facts| facts.permissions().mode() & 0o100 == 0) {
         return false;
@@ -175,7 +175,7 @@ fn is_program(entry: &DirEntry) -> bool {
 
 /// A file that was not written by a builder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this is not as a builder writes it")]
+#[error("the list of files is malformed")]
 pub struct ParseLeftError;
 
 impl Left {

@@ -29,8 +29,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use message::{
-    CALL_SIZE, LARGEST_CALL, LARGEST_REPORT, call_header, decode, encode, encode_once, parse_call_header, read_message,
-    write_message,
+    CALL_HEADER_BYTES, MAX_CALL_BYTES, MAX_REPORT_BYTES, call_header, decode, encode, encode_once, parse_call_header,
+    read_message, write_message,
 };
 
 /// The first message to a launcher: what the server asks of it.
@@ -40,7 +40,7 @@ pub enum Order {
     Once(SandboxEnvironment),
     /// Serve many calls, each in a sandbox of its own. Up to `ready` sandboxes are made ahead of their calls.
     ///
-    /// The launcher answers with [`Report::Ready`]. Each call is then passed by [`CALL_SIZE`] bytes and three
+    /// The launcher answers with [`Report::Ready`]. Each call is then passed by [`CALL_HEADER_BYTES`] bytes and three
     /// descriptors: a socket for the [`Call`] and its reports, and the files for the program's output and its errors.
     Serve { environment: SandboxEnvironment, ready: usize },
 }

@@ -9,24 +9,24 @@ use serde::de::DeserializeOwned;
 use crate::{Order, Plan};
 
 /// The largest order or call, in bytes. A call contains its files.
-pub const LARGEST_CALL: usize = 256 << 20;
+pub const MAX_CALL_BYTES: usize = 256 << 20;
 /// The largest report, in bytes.
-pub const LARGEST_REPORT: usize = 1 << 20;
+pub const MAX_REPORT_BYTES: usize = 1 << 20;
 
 /// The size of a call's header, in bytes. It goes with the call's descriptors and holds the deadline, which applies
 /// even if the call itself never comes.
-pub const CALL_SIZE: usize = 12;
+pub const CALL_HEADER_BYTES: usize = 12;
 
 /// Encodes the header of a call.
-pub fn call_header(deadline: Duration) -> [u8; CALL_SIZE] {
-    let mut header = [0; CALL_SIZE];
+pub fn call_header(deadline: Duration) -> [u8; CALL_HEADER_BYTES] {
+    let mut header = [0; CALL_HEADER_BYTES];
     header[..8].copy_from_slice(&deadline.as_secs().to_le_bytes());
     header[8..].copy_from_slice(&deadline.subsec_nanos().to_le_bytes());
     header
 }
 
 /// Returns the deadline that a call's header holds.
-pub fn parse_call_header(header: [u8; CALL_SIZE]) -> Duration {
+pub fn parse_call_header(header: [u8; CALL_HEADER_BYTES]) -> Duration {
     let [s0, s1, s2, s3, s4, s5, s6, s7, n0, n1, n2, n3] = header;
     let seconds = u64::from_le_bytes([s0, s1, s2, s3, s4, s5, s6, s7]);
     // Duration::new panics if the nanoseconds make the seconds overflow.
@@ -120,9 +120,9 @@ mod tests {
         }
         let mut from = &wire[..];
         for report in [Report::Started, failed(), ended] {
-            assert_eq!(read_message::<Report>(&mut from, LARGEST_REPORT).unwrap(), Some(report));
+            assert_eq!(read_message::<Report>(&mut from, MAX_REPORT_BYTES).unwrap(), Some(report));
         }
-        assert_eq!(read_message::<Report>(&mut from, LARGEST_REPORT).unwrap(), None);
+        assert_eq!(read_message::<Report>(&mut from, MAX_REPORT_BYTES).unwrap(), None);
     }
 
     #[test]
@@ -138,11 +138,11 @@ mod tests {
         let mut received = Vec::new();
         for byte in &frame[..frame.len() - 1] {
             received.push(*byte);
-            assert_eq!(decode::<Report>(&mut received, LARGEST_REPORT).unwrap(), None);
+            assert_eq!(decode::<Report>(&mut received, MAX_REPORT_BYTES).unwrap(), None);
         }
         received.push(frame[frame.len() - 1]);
         received.push(0xff);
-        assert_eq!(decode::<Report>(&mut received, LARGEST_REPORT).unwrap(), Some(failed()));
+        assert_eq!(decode::<Report>(&mut received, MAX_REPORT_BYTES).unwrap(), Some(failed()));
         assert_eq!(received, [0xff]);
     }
 
@@ -152,14 +152,14 @@ mod tests {
         assert_eq!(read_message::<Report>(&mut &frame[..], 5).unwrap_err().kind(), ErrorKind::InvalidData);
         assert_eq!(decode::<Report>(&mut frame.clone(), 5).unwrap_err().kind(), ErrorKind::InvalidData);
         for length in [2, frame.len() - 1] {
-            let error = read_message::<Report>(&mut &frame[..length], LARGEST_REPORT).unwrap_err();
+            let error = read_message::<Report>(&mut &frame[..length], MAX_REPORT_BYTES).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
         }
         let mut longer = frame.clone();
         longer.push(0);
         longer[0] += 1;
         assert_eq!(
-            read_message::<Report>(&mut &longer[..], LARGEST_REPORT).unwrap_err().kind(),
+            read_message::<Report>(&mut &longer[..], MAX_REPORT_BYTES).unwrap_err().kind(),
             ErrorKind::InvalidData
         );
     }

@@ -126,7 +126,7 @@ pub const NOBODY: u32 = 65534;
 
 const MB: u64 = 1 << 20;
 /// The root holds directories, links and a few files of /etc.
-const ROOT_SIZE: u64 = 4 * MB;
+const ROOT_BYTES: u64 = 4 * MB;
 const ROOT_INODES: u64 = 16_384;
 /// The private directories of a sandbox, which share one limit. Each is a mount of its own, so that files can't be
 /// linked or moved from one to another, and artifacts can be written while the home is read-only.
@@ -241,7 +241,7 @@ impl SandboxSpec<'_> {
 /// Returns the steps that make the view.
 fn view_steps(definition: &SandboxSpec, binds: &[Bind], links: &[Link]) -> Vec<Step> {
     let mut steps =
-        vec![Step::Tmpfs { target: "/".into(), size: ROOT_SIZE, inodes: ROOT_INODES, mode: 0o755, owned: false }];
+        vec![Step::Tmpfs { target: "/".into(), size: ROOT_BYTES, inodes: ROOT_INODES, mode: 0o755, owned: false }];
     steps.extend(binds.iter().map(|bind| Step::Bind { source: bind.source.clone(), target: bind.target.clone() }));
     steps.extend(links.iter().map(|link| Step::Symlink { path: link.path.clone(), target: link.target.clone() }));
     // The environment may have some of these files.

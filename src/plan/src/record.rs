@@ -70,7 +70,7 @@ impl fmt::Display for RunRecord {
 
 /// A file or line that was not written by a builder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this is not as a builder writes it")]
+#[error("the record is malformed")]
 pub struct ParseRecordError;
 
 impl FromStr for RunRecord {

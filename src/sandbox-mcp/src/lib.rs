@@ -3,6 +3,8 @@
 //! Everything else is [`sandbox_server`], which does not depend on the manifest: after a change of a sandbox, no more than
 //! this package is compiled.
 
+#![forbid(unsafe_code)]
+
 use sandbox_server::call::catalog::Catalog;
 
 pub mod table {

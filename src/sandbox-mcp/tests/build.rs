@@ -204,7 +204,7 @@ fn broken_archive() -> Result<(), Failed> {
     let path = format!("/nix/store/{HASH}-shell");
     let good = archive_of(&path);
     for bad in [&b"none"[..], &good[..good.len() - 1]] {
-        with_archive(&format!("{path}.drv"), &path, bad).assert_refused("archive: the archive does not unpack: ")?;
+        with_archive(&format!("{path}.drv"), &path, bad).assert_refused("archive: cannot unpack the archive: ")?;
     }
     Ok(())
 }

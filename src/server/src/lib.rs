@@ -19,7 +19,7 @@
 //! # One call, from room to room
 //!
 //! ```text
-//! mcp, cli ─▶ runner ─▶ executor ─▶ nix ─▶ sandbox ─▶ call ─▶ network
+//! cli ─▶ mcp ─▶ runner ─▶ executor ─▶ nix ─▶ sandbox ─▶ call ─▶ network
 //! ```
 //!
 //! The folders are rooms. An arrow means "may use": a room uses those to its right, and never one to its left
@@ -39,7 +39,7 @@
 //! 6. [`mcp::answer`] turns it into the text that an agent acts on, and into structured data.
 //!
 //! Before all that, a server puts its operator's settings in force (`cli::settings`): the tools of the manifest and of the user's
-//! JSON configs ([`call::user_sandboxes`]), with their limits and allow-lists ([`call::overrides`]), become the catalog, which
+//! JSON configs (`call::user_sandboxes`), with their limits and allow-lists (`call::overrides`), become the catalog, which
 //! everything else reads. Then `tools/list` names the tools that have a backend (`sandbox::backend`) on this machine, each with a
 //! description (`mcp::description`) that is true of that backend.
 //!

@@ -243,7 +243,7 @@ fn broken_archive_is_an_error_with_a_remedy() -> Result<(), Failed> {
     let (realiser, _state) = realiser_with(search_path(), &archive[..archive.len() - 8])?;
     let Err(error) = realise(&realiser, &environment) else { return Err("it succeeded".into()) };
     let text = error.to_string();
-    let named = text.contains("the archive does not unpack") && text.contains("install this server's package again");
+    let named = text.contains("cannot unpack the archive") && text.contains("install this server's package again");
     check(matches!(error, RealiseError::Unpack { .. }) && named && text.contains(environment.drv), text)
 }
 

@@ -39,7 +39,7 @@ const WAYS_OUT: [&str; 6] = [
 const NOWHERE: &str = "which Nix's build sandbox can't give";
 
 /// The time that an answer may take before a test fails. The slowest is one that hits a time limit on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(180);
+const REPLY_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// A running server. It is killed when this is dropped.
 pub struct Server {
@@ -239,7 +239,7 @@ impl Server {
             if let Some(index) = received.messages.iter().position(&wanted) {
                 return received.messages.remove(index);
             }
-            let left = PATIENCE.saturating_sub(begun.elapsed());
+            let left = REPLY_TIMEOUT.saturating_sub(begun.elapsed());
             let silent = if received.closed { "closed its output" } else { "was silent" };
             assert!(!received.closed && !left.is_zero(), "the server {silent}; its log:\n{}", lock(&self.log));
             received = self.inbox.changed.wait_timeout(received, left).expect("no reader has panicked").0;
@@ -271,7 +271,7 @@ impl Server {
             if let Some(status) = lock(&self.child).try_wait().expect("wait for the server") {
                 return status;
             }
-            assert!(begun.elapsed() < PATIENCE, "the server does not end; its log:\n{}", lock(&self.log));
+            assert!(begun.elapsed() < REPLY_TIMEOUT, "the server does not end; its log:\n{}", lock(&self.log));
             sleep(Duration::from_millis(5));
         }
     }
@@ -353,12 +353,12 @@ impl Reply {
         self.0["isError"] == true
     }
 
-    /// Tells whether the call was refused because its tool's environment or toolchain is not on this machine.
+    /// Returns whether the call was refused because its tool's environment or toolchain is not on this machine.
     pub fn is_unavailable(&self) -> bool {
         self.is_nowhere() || self.is_error() && WAYS_OUT.iter().any(|way| self.text().contains(way))
     }
 
-    /// Tells whether the call was refused because the executor can't give the tool what it needs, whatever the machine.
+    /// Returns whether the call was refused because the executor can't give the tool what it needs, whatever the machine.
     pub fn is_nowhere(&self) -> bool {
         self.is_error() && self.text_content().contains(NOWHERE)
     }

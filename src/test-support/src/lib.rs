@@ -1,5 +1,7 @@
 //! Helpers that several tests and benches share.
 
+#![forbid(unsafe_code)]
+
 pub mod client;
 pub mod daemon_fixture;
 pub mod local_store;

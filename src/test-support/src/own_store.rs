@@ -10,7 +10,7 @@ use nix_store::nar::Node;
 use nix_store::store_path::StorePath;
 use tempfile::TempDir;
 
-/// Tells whether there is a Nix that can make a store for this user.
+/// Returns whether there is a Nix that can make a store for this user.
 pub fn is_here() -> bool {
     let file = Node::File { content: b"", executable: false };
     Store::new().add("probe", &file).is_ok()

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use sandbox_plan::capture::Captured;
 use sandbox_plan::left::{self, Left};
 use sandbox_plan::record::{LOG_PREFIX, RunCost};
-use sandbox_plan::{Ending, Failure, LARGEST_REPORT, Plan, Report, Usage, decode, encode_once};
+use sandbox_plan::{Ending, Failure, MAX_REPORT_BYTES, Plan, Report, Usage, decode, encode_once};
 
 use sandbox_plan::variables::VariableError;
 use thiserror::Error;
@@ -197,7 +197,7 @@ impl Conversation {
         }
         self.received.extend(&buffer[..count]);
         self.descriptors.extend(descriptors);
-        while let Some(report) = decode(&mut self.received, LARGEST_REPORT)? {
+        while let Some(report) = decode(&mut self.received, MAX_REPORT_BYTES)? {
             if report != Report::Started {
                 self.last = Some(report);
             }

@@ -3,7 +3,7 @@
 use std::io::PipeReader;
 use std::time::{Duration, Instant};
 
-use sandbox_plan::{Ahead, Call, Ending, LARGEST_REPORT, Plan, Report, Step, decode};
+use sandbox_plan::{Ahead, Call, Ending, MAX_REPORT_BYTES, Plan, Report, Step, decode};
 
 use crate::descriptors::receive;
 use crate::serving::{processes, settled, wait_until_gone};
@@ -44,7 +44,7 @@ struct AheadOutcome {
 fn run(served: &Served, call: &Call) -> AheadOutcome {
     let calling = served.begin(call);
     let (mut bytes, mut outputs) = receive(&calling.call);
-    assert_eq!(decode::<Report>(&mut bytes, LARGEST_REPORT).unwrap(), Some(Report::Ahead));
+    assert_eq!(decode::<Report>(&mut bytes, MAX_REPORT_BYTES).unwrap(), Some(Report::Ahead));
     let (stderr, stdout) = (outputs.pop().unwrap(), outputs.pop().unwrap());
     let [stdout, stderr] = [stdout, stderr].map(|end| read_all(PipeReader::from(end)));
     let outcome = calling.finish();

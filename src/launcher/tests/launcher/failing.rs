@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 
-use sandbox_plan::{Failure, LARGEST_REPORT, Report, Step, read_message};
+use sandbox_plan::{Failure, MAX_REPORT_BYTES, Report, Step, read_message};
 
 use crate::support::{Change, as_everybody, as_everybody_once, program, programs};
 
@@ -139,7 +139,7 @@ fn bytes_that_are_not_an_order_are_a_failure() {
             let child =
                 command.stdin(OwnedFd::from(theirs)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
             control.write_all(frame).unwrap();
-            let report = read_message(&mut control, LARGEST_REPORT).unwrap();
+            let report = read_message(&mut control, MAX_REPORT_BYTES).unwrap();
             let failure = Failure { operation: "read the order".to_owned(), errno: libc::EBADMSG };
             assert_eq!(report, Some(Report::Failed(failure)));
             let output = child.wait_with_output().unwrap();

@@ -2,7 +2,7 @@
 
 use std::net::{TcpListener, UdpSocket};
 
-use sandbox_plan::{LARGEST_REPORT, Plan, Report, Route, Step, decode};
+use sandbox_plan::{MAX_REPORT_BYTES, Plan, Report, Route, Step, decode};
 
 use crate::descriptors::receive;
 use crate::support::{TestCaller, as_everybody};
@@ -22,7 +22,7 @@ fn gateway_sockets_come_in_order_before_the_start() {
     as_everybody(|caller| {
         let running = caller.start(&plan(&caller, "echo fine", &["198.18.1.2:80", "0.0.0.0:443"]));
         let (mut bytes, mut sockets) = receive(running.call());
-        assert_eq!(decode::<Report>(&mut bytes, LARGEST_REPORT).unwrap(), Some(Report::Opened));
+        assert_eq!(decode::<Report>(&mut bytes, MAX_REPORT_BYTES).unwrap(), Some(Report::Opened));
         assert_eq!((sockets.len(), bytes.len()), (4, 0));
         sockets.pop();
         let resolver = UdpSocket::from(sockets.pop().unwrap());

@@ -257,7 +257,7 @@ fn unsupported_definition_is_refused_by_its_key() {
         (
             "entrypoint",
             json!("../main.sh"),
-            "the file `../main.sh` gives the parameter `__/main_sh`, which is no identifier",
+            "the file `../main.sh` gives the parameter `__/main_sh`, which is not an identifier",
         ),
         ("entrypoint", json!("files"), "the file `files` gives the parameter `files`, which is taken"),
     ] {

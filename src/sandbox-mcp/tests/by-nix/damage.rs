@@ -108,7 +108,7 @@ pub fn build_users_in_use() -> Result<(), Failed> {
     holder.kill()?;
     holder.wait()?;
     let refusal = reply.refusal();
-    assert!(refusal.contains("other builds are at work") && refusal.contains("`build-users-group`"), "{refusal}");
+    assert!(refusal.contains("other builds are running") && refusal.contains("`build-users-group`"), "{refusal}");
     private.assert_works();
     Ok(())
 }

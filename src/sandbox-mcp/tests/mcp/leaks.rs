@@ -14,7 +14,7 @@ use crate::server;
 use test_support::client::Server;
 
 /// How long it may take until the last call is cleared away and sandboxes are ready again.
-const PATIENCE: Duration = Duration::from_secs(20);
+const END_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// More ready sandboxes than this are a leak. Each has two processes, their descriptors, and a group of each hierarchy.
 const READY: usize = 4;
@@ -119,7 +119,7 @@ fn many_calls_and_cancelled_ones_leave_no_more_than_a_few_did() {
             eprintln!("before: {before:?}\nafter: {after:?}");
             return;
         }
-        assert!(begun.elapsed() < PATIENCE, "before: {before:?}, after: {after:?}");
+        assert!(begun.elapsed() < END_TIMEOUT, "before: {before:?}, after: {after:?}");
         sleep(Duration::from_millis(100));
     }
 }

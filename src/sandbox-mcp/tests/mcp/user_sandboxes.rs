@@ -96,11 +96,7 @@ fn config_of_a_built_in_id_takes_its_place() {
     let config = config.to_string();
     let server = Server::configured(&[], &[("sandboxes/mine/config.json", &config)]).greeted();
     assert_eq!(listed(&server, "shell")["title"], "Line Counter");
-    assert!(
-        server.log().contains("config.json: id: it takes the place of the built-in tool `shell`"),
-        "{}",
-        server.log()
-    );
+    assert!(server.log().contains("config.json: id: it replaces the built-in tool `shell`"), "{}", server.log());
     let reply = server.sh("sleep 60");
     assert!(reply.text_content().contains("execution timeout after 1 seconds"), "{reply}");
     assert!(server.call("shell", json!({"main_sh": "1", "files": [{"filename": "a", "content": ""}]})).is_error());
@@ -134,7 +130,7 @@ fn broken_config_is_reported_by_log_and_doctor() {
     let server = Server::configured(&[], &files).greeted();
     assert!(tools(&server).len() > 1 && listed(&server, "counter")["name"] == "counter");
     let unknown = "wrong/config.json: security.netwrok: unknown key; the nearest is `network`";
-    let torn = "torn/config.json: it is no JSON";
+    let torn = "torn/config.json: it is not valid JSON";
     assert!(server.log().contains(unknown) && server.log().contains(torn), "{}", server.log());
 
     let directory = configuration(&files);

@@ -15,7 +15,7 @@ pub enum ArgumentError {
     #[error("parameter `{parameter}` must be {expected}, but is {found}")]
     WrongValue { parameter: String, expected: String, found: &'static str },
     /// The tool takes no additional files.
-    #[error("file {file:?} is one too many: the tool takes no further files")]
+    #[error("the tool does not take the file {file:?}: leave it out")]
     NoFiles { file: String },
     /// A command line names a program that is no text.
     #[error("file {file:?} is the program, and is not UTF-8 text")]

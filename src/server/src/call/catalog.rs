@@ -5,9 +5,9 @@
 
 use std::sync::OnceLock;
 
+use crate::call::config_finding::ConfigFinding;
 use crate::call::definition::PackageSet;
 use crate::call::tool::Tool;
-use crate::call::user_sandboxes::ConfigFinding;
 
 /// The tools and packages of a server, with what makes their environments.
 #[derive(Debug)]

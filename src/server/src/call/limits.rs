@@ -84,11 +84,11 @@ pub struct LimitSetting {
 /// The reason why a setting of a limit is refused, and what to change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LimitError {
-    #[error("it is no TOOL.KEY=VALUE; write one such as python.timeout=300")]
+    #[error("it is not TOOL.KEY=VALUE; write one such as python.timeout=300")]
     Form,
     #[error("there is no limit `{name}`; {}", nearest::remedy(name, &LimitKey::ALL.map(LimitKey::name)))]
     Key { name: String },
-    #[error("`{given}` is no number of {}; write a whole number from 1 to {most}", key.unit())]
+    #[error("`{given}` is not a valid number of {}; write a whole number from 1 to {most}", key.unit())]
     Value { key: LimitKey, given: String, most: u32 },
 }
 
@@ -165,19 +165,19 @@ mod tests {
     #[test]
     fn setting_that_is_wrong_is_refused_with_the_remedy() {
         for (text, error) in [
-            ("", "no TOOL.KEY=VALUE"),
-            ("python", "no TOOL.KEY=VALUE"),
-            ("timeout=3", "no TOOL.KEY=VALUE"),
-            (".timeout=3", "no TOOL.KEY=VALUE"),
-            ("python.timeout", "no TOOL.KEY=VALUE"),
+            ("", "not TOOL.KEY=VALUE"),
+            ("python", "not TOOL.KEY=VALUE"),
+            ("timeout=3", "not TOOL.KEY=VALUE"),
+            (".timeout=3", "not TOOL.KEY=VALUE"),
+            ("python.timeout", "not TOOL.KEY=VALUE"),
             ("python.timout=3", "no limit `timout`; the nearest is `timeout`"),
             ("python.mem=3", "the nearest is `memory`"),
             ("python.colour=3", "there are `timeout`, `memory`, `disk`, `processes`, `cpu`, `files`"),
-            ("python.timeout=", "`` is no number of seconds"),
-            ("python.timeout=5m", "`5m` is no number of seconds; write a whole number from 1 to"),
-            ("python.timeout=0", "`0` is no number of seconds"),
-            ("python.memory=-1", "`-1` is no number of megabytes"),
-            ("python.memory=1.5", "`1.5` is no number of megabytes"),
+            ("python.timeout=", "`` is not a valid number of seconds"),
+            ("python.timeout=5m", "`5m` is not a valid number of seconds; write a whole number from 1 to"),
+            ("python.timeout=0", "`0` is not a valid number of seconds"),
+            ("python.memory=-1", "`-1` is not a valid number of megabytes"),
+            ("python.memory=1.5", "`1.5` is not a valid number of megabytes"),
             ("python.memory=99999999999", "no number of megabytes"),
             ("python.cpu=5000", "from 1 to 4096"),
         ] {

@@ -9,7 +9,7 @@ use crate::call::packages::Packages;
 /// How many packages are named.
 const MAX_NAMED: usize = 5;
 /// The bytes of a line that are looked at, and the most lines of each stream.
-const MAX_LINE: usize = 4096;
+const MAX_LINE_BYTES: usize = 4096;
 const MAX_LINES: usize = 2000;
 /// The variables that lead programs to commands and to Python modules.
 const COMMANDS: &str = "PATH";
@@ -37,7 +37,7 @@ impl MissedPackages {
         // Many scripts print the errors of their commands.
         let stdout = if result.succeeded() { String::new() } else { result.stdout.text() };
         let lines = [&stderr, &stdout].into_iter().flat_map(|text| text.lines().rev().take(MAX_LINES));
-        let missed = lines.filter(|line| line.len() <= MAX_LINE).filter_map(missed);
+        let missed = lines.filter(|line| line.len() <= MAX_LINE_BYTES).filter_map(missed);
         let found: BTreeSet<&str> = missed.filter_map(|missed| find(missed, sets)).collect();
         let is_given = |name: &str| given.iter().any(|package| package.name == name);
         Self(found.into_iter().filter(|name| !is_given(name)).take(MAX_NAMED).collect())
@@ -46,8 +46,7 @@ impl MissedPackages {
     /// Returns the sentence that names them; `None` if there are none.
     pub fn hint(&self) -> Option<String> {
         let quoted: Vec<String> = self.0.iter().map(|name| format!("\"{name}\"")).collect();
-        let missing =
-            if self.0.len() == 1 { "is what is missing: ask for it" } else { "are what is missing: ask for them" };
+        let missing = if self.0.len() == 1 { "is missing: request it" } else { "are missing: request them" };
         if self.0.is_empty() {
             return None;
         }
@@ -215,13 +214,13 @@ mod tests {
             ("/nix/store/x-python3/bin/python3: No module named pytest", "pytest"),
             ("  ModuleNotFoundError: No module named 'cv2'", "opencv"),
         ] {
-            let expected = format!("{package} is what is missing: ask for it with \"packages\": [\"{package}\"]");
+            let expected = format!("{package} is missing: request it with \"packages\": [\"{package}\"]");
             assert_eq!(hint(1, error), Some(expected), "{error}");
         }
         let two = hint(127, "a: line 1: curl: command not found\na: line 2: perl: command not found\n");
         assert_eq!(
             two.as_deref(),
-            Some("curl and perl are what is missing: ask for them with \"packages\": [\"curl\", \"perl\"]")
+            Some("curl and perl are missing: request them with \"packages\": [\"curl\", \"perl\"]")
         );
     }
 

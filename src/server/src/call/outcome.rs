@@ -74,7 +74,7 @@ pub struct Fallback {
 }
 
 impl Fallback {
-    /// What is missing, and what tells how to get it; in one line.
+    /// Returns what is missing and what tells how to get it, in one line.
     pub fn cause(&self) -> String {
         let Missing { operation, reason, .. } = &self.namespaces;
         let nix = self.nix.as_ref().map(|nix| format!("; and Nix cannot run it: {nix}")).unwrap_or_default();
@@ -99,12 +99,12 @@ impl RunResult {
         self.ending == Ending::Exited { code: 0 }
     }
 
-    /// Whether the program saw its files where a sandbox has them, and not in a directory of this machine.
+    /// Returns whether the program saw its files where a sandbox has them, and not in a directory of this machine.
     pub fn in_namespaces(&self) -> bool {
         self.walls.contains(&"namespaces")
     }
 
-    /// Whether its sandbox had a disk for itself: a pinned environment is shown in namespaces only.
+    /// Returns whether its sandbox had a disk for itself: a pinned environment is shown in namespaces only.
     pub fn has_own_disk(&self) -> bool {
         self.in_namespaces()
     }
@@ -113,7 +113,7 @@ impl RunResult {
         self.stdout.left_out() > 0 || self.stderr.left_out() > 0
     }
 
-    /// The status that a shell would report: 124 for a timeout as `timeout` does, 125 where the command was not run,
+    /// Returns the status that a shell would report: 124 for a timeout as `timeout` does, 125 where the command was not run,
     /// 128 + n for signal n, and that of SIGKILL where a limit ended it.
     pub(crate) fn exit_status(&self) -> u8 {
         match self.ending {

@@ -31,7 +31,7 @@ impl AllowSetting {
 /// The reason why a setting of an allow-list is refused, and what to change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AllowError {
-    #[error("it is no TOOL=HOST:PORT; write one such as python=api.example.org:443")]
+    #[error("it is not TOOL=HOST:PORT; write one such as python=api.example.org:443")]
     Form,
     #[error(transparent)]
     Entry(#[from] EntryError),
@@ -198,8 +198,8 @@ mod tests {
     #[test]
     fn setting_of_an_allow_list_is_checked() {
         for (text, error) in [
-            ("python", "no TOOL=HOST:PORT"),
-            ("=a.org:443", "no TOOL=HOST:PORT"),
+            ("python", "not TOOL=HOST:PORT"),
+            ("=a.org:443", "not TOOL=HOST:PORT"),
             ("python=a.org", "has no port"),
             ("python=https://a.org", "is a URL"),
             ("python=127.0.0.1:80", "loopback"),

@@ -35,8 +35,8 @@ fn tools(is_meant: impl Fn(&'static PackageSet) -> bool) -> Vec<&'static str> {
 /// Returns the list in Markdown.
 pub fn markdown() -> String {
     let mut text = format!(
-        "# {TITLE}\n\nGive their names in the parameter `packages` of a call. They are there for that call, beside what the \
-         tool has anyway.\n"
+        "# {TITLE}\n\nGive their names in the parameter `packages` of a call. They are added to the tool's environment for \
+         that call only.\n"
     );
     for set in catalog().package_sets {
         let tools = tools_of(set);

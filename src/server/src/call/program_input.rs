@@ -47,7 +47,7 @@ impl ProgramInput {
         for name in env.keys() {
             if !is_name(name) {
                 let reason =
-                    "is no name of a variable: take letters, digits and underscores, and no digit at the beginning";
+                    "is not a valid variable name: use letters, digits and underscores, and no digit at the beginning";
                 return refuse(format!("env.{}", name.escape_debug()), reason);
             }
             if name.starts_with("LD_") || own.contains(name.as_str()) {

@@ -54,7 +54,7 @@ impl<'a> StoredInputs<'a> {
         source_path(NAME, &self.node())
     }
 
-    /// Tells whether the derivation holds them itself. Contents pass through Nix, which splits names at white space, takes
+    /// Returns whether the derivation holds them itself. Contents pass through Nix, which splits names at white space, takes
     /// only text, ends contents at a NUL, and replaces the placeholder of an output.
     pub fn fits_inline(&self) -> bool {
         let named_well =

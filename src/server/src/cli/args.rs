@@ -41,15 +41,16 @@ pub struct CommandLine {
 pub enum Command {
     /// Run a tool, with its output and exit status as those of this process.
     ///
-    /// The exit status is the program's own. Otherwise it is 124 if its time was over, 125 if the call was not carried out, 128+N
-    /// if signal N ended the program, 137 if it reached its limit of memory or processes, and 2 if this command line is wrong.
+    /// The exit status is the program's own. Otherwise it is 124 if the program ran out of time, 125 if the call could not be
+    /// run, 128+N if signal N ended the program, 137 if it reached its limit of memory or processes, and 2 if this command
+    /// line is wrong.
     Run {
         /// Name of the tool, as `list` shows it.
         tool: String,
         /// Files for the sandbox. The first one is the code to run, under any name; `-` reads it from standard input.
         #[arg(required = true)]
         files: Vec<PathBuf>,
-        /// A package to add to the tool's environment, as `packages` lists it. Can be repeated, or several with commas between.
+        /// A package to add to the tool's environment, as `packages` lists it. Repeatable; separate several with commas.
         #[arg(short, long = "package", value_name = "PACKAGE", value_delimiter = ',')]
         packages: Vec<String>,
         /// Directory for the files that the program leaves in $OUT. It is created if it does not exist.
@@ -68,8 +69,8 @@ pub enum Command {
         /// A package, as for `run`.
         #[arg(short, long = "package", value_name = "PACKAGE", value_delimiter = ',')]
         packages: Vec<String>,
-        /// Write the derivation and the call's files into one file instead, which `reproduce` reads on another machine, and
-        /// `nix-store --import`, too.
+        /// Write the derivation and the call's files into one file instead, for `reproduce` or `nix-store --import` on another
+        /// machine.
         #[arg(long, value_name = "FILE")]
         export: Option<PathBuf>,
         #[command(flatten)]
@@ -101,15 +102,15 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Report what this machine offers, what is missing, and how to get it. The exit status is 0 if everything that this server
-    /// offers can be had here, and 1 otherwise.
+    /// Report what this machine offers, what is missing, and how to get it. The exit status is 1 if anything is
+    /// broken, and 0 otherwise.
     Doctor {
         /// Print one JSON object: `server`, `works`, and in `sections` the `findings`, each with its `state`: `ok`, `missing`,
         /// `unneeded` or `broken`.
         #[arg(long)]
         json: bool,
     },
-    /// List what keeps environments and packages from Nix's garbage collector, or let it go.
+    /// List or drop the roots that protect environments and packages from Nix's garbage collector.
     ///
     /// Each environment and each package that a call has used has a link in sandbox-mcp/gcroots below $XDG_STATE_HOME, so that
     /// it is not fetched again after a garbage collection. A later call makes a dropped one again.
@@ -140,7 +141,8 @@ pub enum Command {
 }
 
 impl CommandLine {
-    /// Reads this process's command line, and ends it if that is none. A variable that is empty is none, as if it were unset.
+    /// Reads this process's command line, and exits if it is invalid. An empty variable counts
+    /// as unset.
     pub fn read(catalog: &Catalog) -> Self {
         let mut command = without_empty_variables(Self::whole());
         // What it says takes a moment to find out.

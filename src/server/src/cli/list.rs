@@ -11,7 +11,8 @@ use crate::call::tool::{Tool, ToolSource};
 use crate::cli::output::{cut, print, print_json, width, wrap};
 use crate::cli::server_info::ServerInfo;
 use crate::mcp::description::description;
-use crate::runner::{RunError, Runner};
+use crate::runner::Runner;
+use crate::runner::error::RunError;
 use crate::sandbox::backend::Backend;
 
 /// What `list --json` prints.

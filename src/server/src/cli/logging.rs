@@ -54,7 +54,7 @@ fn filter(asked: &str) -> Result<EnvFilter, String> {
     let is_word = |part: &&str| !part.is_empty() && !part.contains(['=', '[', ']', '{', '}']);
     let is_level = |word: &str| word.parse::<LevelFilter>().is_ok();
     if let Some(word) = asked.split(',').map(str::trim).filter(is_word).find(|word| !is_level(word)) {
-        return Err(format!("`{word}` is no level"));
+        return Err(format!("`{word}` is not a level"));
     }
     EnvFilter::try_new(asked).map_err(|error| error.to_string())
 }

@@ -97,7 +97,7 @@ fn failure(error: &dyn fmt::Display) -> ExitCode {
 fn serve(settings: &Settings) -> ExitCode {
     if io::stdin().is_terminal() {
         eprintln!(
-            "Serving MCP on standard input and output: this is for a client to start. Try `sandbox-mcp --help`, or \
+            "Serving MCP on standard input and output; normally a client starts this. Try `sandbox-mcp --help`, or \
              `sandbox-mcp run shell -`."
         );
     }

@@ -13,7 +13,8 @@ use crate::cli::run::{CliCall, CliCallError, OWN_FAILURE, ReceiptOfCallError, de
 use crate::executor::derivation::{NixRunError, nonce};
 use crate::nix::exported::{self, ExportedError, ExportedInputs};
 use crate::nix::receipt::{Receipt, ReceiptError};
-use crate::runner::{RunError, Runner};
+use crate::runner::Runner;
+use crate::runner::error::RunError;
 use nix_store::store_path::StorePath;
 
 /// Why a call could not be run twice.
@@ -39,7 +40,7 @@ enum ReproduceError {
     Derivation(#[from] NixRunError),
 }
 
-/// Tells whether the call does the same each time: the status is 0 if so, and 1 if not. `tool` may be a receipt instead,
+/// Returns whether the call does the same each time: the status is 0 if so, and 1 if not. `tool` may be a receipt instead,
 /// in the store or outside of it, and has no files then.
 pub async fn run(call: CliCall<'_>, runner: Runner) -> ExitCode {
     let result = reproduce(call, &runner).await;

@@ -47,7 +47,7 @@ struct ListedRoot {
 /// Lists the roots, or drops some.
 pub fn run(realiser: &Realiser, dropped: Option<Dropped>, is_json: bool) -> ExitCode {
     let Some(roots) = realiser.roots() else {
-        eprintln!("sandbox-mcp: there are no roots without a home directory: set HOME or XDG_STATE_HOME");
+        eprintln!("sandbox-mcp: cannot find the roots: there is no home directory; set HOME or XDG_STATE_HOME");
         return ExitCode::from(OWN_FAILURE);
     };
     let found = match dropped {
@@ -110,7 +110,7 @@ fn text(list: &RootList, is_dropped: bool, width: Option<usize>) -> String {
     text
 }
 
-/// Tells whether a server with this catalog uses a store path.
+/// Returns whether a server with this catalog uses a store path.
 fn is_used(catalog: &Catalog, path: &Path) -> bool {
     let environments = catalog.tools.iter().filter_map(|tool| tool.sandbox.environment.as_ref());
     let packages = catalog.package_sets.iter().flat_map(|set| set.packages).map(|package| &package.environment);

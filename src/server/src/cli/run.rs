@@ -26,7 +26,8 @@ use crate::mcp::answer;
 use crate::nix::exported;
 use crate::nix::receipt::receipt;
 use crate::nix::run_derivation::RunDerivation;
-use crate::runner::{NotPinned, Runner};
+use crate::runner::Runner;
+use crate::runner::error::NotPinned;
 use nix_store::store_path::StorePathError;
 
 /// The status of a call that could not be carried out, as `env` and `timeout` have it.
@@ -52,7 +53,9 @@ pub enum CliCallError {
     #[error("cannot read standard input for the program: {0}")]
     Stdin(io::Error),
     /// It is neither files nor a receipt.
-    #[error("{name} is no file that holds a receipt, and without files it is no call of a tool")]
+    #[error(
+        "cannot reproduce {name}: it is not a receipt file; to reproduce a call of a tool, name the tool and its files"
+    )]
     NoReceipt { name: String },
     #[error(transparent)]
     Argument(#[from] ArgumentError),
@@ -71,6 +74,7 @@ pub async fn run(call: CliCall<'_>, out: Option<&Path>, runner: Runner) -> ExitC
     let job = match job(call, |sandbox| runner.longest(sandbox)) {
         Ok(job) => job,
         Err(CliCallError::UnknownTool { name }) => {
+            runner.settle().await;
             let names = runner.available().await.join(", ");
             eprintln!("sandbox-mcp: unknown tool `{name}`: the tools are {names}");
             return ExitCode::from(OWN_FAILURE);

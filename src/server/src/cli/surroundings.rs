@@ -1,4 +1,4 @@
-//! What a process inherits from whoever starts it, put right, so that a server works the same wherever it is started.
+//! Normalises what the process inherits (umask, signals, limits), so that a server works the same wherever it is started.
 //!
 //! Rust's runtime sees to closed standard streams, and to SIGPIPE.
 

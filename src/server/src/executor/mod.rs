@@ -170,8 +170,8 @@ pub enum ExecutorError {
     Cancelled(#[from] Cancelled),
     /// Pinned environments are shown in namespaces only.
     #[error(
-        "pinned environments run in namespaces, which this machine does not offer: {0}; `--executor direct` does without, \
-         on this host's toolchains"
+        "cannot run in a pinned environment: namespaces are not available on this machine: {0}; `--executor direct` uses \
+         this host's toolchains instead"
     )]
     NoNamespaces(Missing),
     #[error(transparent)]

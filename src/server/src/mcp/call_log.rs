@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::call::outcome::{Ending, Outcome};
 use crate::mcp::answer::signal_name;
-use crate::runner::RunError;
+use crate::runner::error::RunError;
 
 /// The target of these lines, by which `SANDBOX_MCP_LOG` names them.
 pub const TARGET: &str = "sandbox_mcp::call";

@@ -117,7 +117,7 @@ fn no_message(value: Value) -> Result<Reading, Box<Unreadable>> {
         return Ok(Reading::Nothing);
     }
     let error = if value.is_array() {
-        "cannot read an array that is empty or has what is no message: send each message in a line of its own"
+        "cannot read an array: it is empty or contains something that is not a message; send each message on its own line"
     } else {
         "cannot read a message: it is not JSON-RPC 2.0; a request has `jsonrpc`, which is \"2.0\", an `id`, which is a string \
          or an integer from -2^63 to 2^63-1, and a `method`"

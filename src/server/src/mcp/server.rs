@@ -37,14 +37,15 @@ use crate::mcp::clients;
 use crate::mcp::description::description;
 use crate::mcp::instructions::{Mode, instructions};
 use crate::mcp::progress::Progress;
-use crate::runner::{RunError, Runner};
+use crate::runner::Runner;
+use crate::runner::error::RunError;
 use crate::sandbox::backend::Backend;
 
 /// How often progress of a running call is sent to a client that gave a token: clients give up on silent calls.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long the list of tools waits for what decides it, which may take minutes. It is right in most cases before.
-const LIST_PATIENCE: Duration = Duration::from_secs(3);
+const LIST_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long the answer to a client's first request waits for the same, since its instructions name the tools that run on
 /// this host's toolchains.
@@ -235,7 +236,7 @@ impl ServerHandler for McpServer {
             let runner = self.runner.clone();
             async move { runner.settle().await }
         });
-        if timeout(LIST_PATIENCE, &mut settled).await.is_err() {
+        if timeout(LIST_TIMEOUT, &mut settled).await.is_err() {
             // Until it is known, Nix is expected to stand in for namespaces where those are missing.
             let list_changed = self.list_changed.clone();
             tokio::spawn(async move {

@@ -27,7 +27,7 @@ pub enum ServeError {
     Lost(tokio::task::JoinError),
 }
 
-/// Serves one client. When it returns, no call is running any more.
+/// Serves one client. When it returns, no call is running.
 pub async fn serve(runner: Runner, structured_results: bool) -> Result<(), ServeError> {
     let stop = CancellationToken::new();
     stop_on_signals(stop.clone()).map_err(ServeError::Signals)?;

@@ -1,7 +1,7 @@
 //! The users that Nix builds as. Where root has none, Nix can build nothing, although it answers everything else.
 
 /// What to do where Nix names a group that does not do.
-const REMEDY: &str = "set `build-users-group =`, with nothing behind it, in /etc/nix/nix.conf or in the variable NIX_CONFIG, \
+const REMEDY: &str = "set `build-users-group =` to nothing in /etc/nix/nix.conf or in the variable NIX_CONFIG, \
                       or make the group with users in it";
 
 /// Returns the clause that names the remedy, if this is Nix's error about the group of build users.

@@ -18,10 +18,10 @@ use sandbox_plan::variables::{STORED_FILES, STORED_STDIN};
 /// Why a file is not a receipt, or not one with its files.
 #[derive(Debug, Error)]
 pub enum ExportedError {
-    #[error("it is no receipt: {0}")]
+    #[error("it is not a receipt: {0}")]
     Form(MalformedNar),
     /// It is not UTF-8.
-    #[error("it is no receipt: it holds what is not UTF-8")]
+    #[error("it is not a receipt: its text is not UTF-8")]
     Text,
     #[error(transparent)]
     Receipt(#[from] ReceiptError),

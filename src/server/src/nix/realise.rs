@@ -36,7 +36,7 @@ const FALLBACK_DIRECTORIES: [&str; 5] = [
 pub enum RealiseError {
     /// The environment is not in the store, and there is no Nix that could realise it.
     #[error(
-        "the environment {out} is not on this machine, and nix-store, which would bring it, was not found in {looked_in}: \
+        "cannot realise the environment {out}: it is not on this machine, and nix-store was not found in {looked_in}; \
          install Nix, or start the server with `--executor direct` to use this host's toolchains"
     )]
     NoNix { out: &'static str, looked_in: String },

@@ -4,12 +4,12 @@
 use std::collections::VecDeque;
 
 /// How many lines an error shows.
-const LAST_LINES: usize = 20;
+const MAX_LAST_LINES: usize = 20;
 
 /// Begins a line that is no error: what Nix tries again, for one.
 const WARNING: &str = "warning: ";
 
-/// Tells whether a line says that Nix tries something again: after an error, no more than the last of these would matter, and that
+/// Returns whether a line says that Nix tries something again: after an error, no more than the last of these would matter, and that
 /// one says something else.
 pub fn is_retry(line: &str) -> bool {
     line.contains("; retrying in ")
@@ -61,7 +61,7 @@ impl RealiseLog {
         if let Some(path) = quoted(line, "copying path '") {
             return Some(format!("fetching {}", self.fetch.begin(path)));
         }
-        if self.last.len() == LAST_LINES {
+        if self.last.len() == MAX_LAST_LINES {
             self.last.pop_front();
         }
         self.last.push_back(line.to_owned());

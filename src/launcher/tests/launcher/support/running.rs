@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use sandbox_plan::{
-    Call, Ending, Failure, LARGEST_REPORT, Order, Plan, Report, SandboxEnvironment, call_header, encode, encode_once,
+    Call, Ending, Failure, MAX_REPORT_BYTES, Order, Plan, Report, SandboxEnvironment, call_header, encode, encode_once,
     read_message,
 };
 
@@ -81,7 +81,7 @@ impl Served {
         drop(command);
         let order = Order::Serve { environment: environment.clone(), ready };
         let _ = control.write_all(&encode(&order).expect("encode the order"));
-        let failure = match read_message(&mut control, LARGEST_REPORT) {
+        let failure = match read_message(&mut control, MAX_REPORT_BYTES) {
             Ok(Some(Report::Ready)) => None,
             Ok(Some(Report::Failed(failure))) => Some(failure),
             other => panic!("the manager is not ready: {other:?}"),
@@ -137,7 +137,7 @@ pub struct Calling {
 impl Calling {
     /// Returns the next report; `None` if the manager is gone, or has closed the socket.
     pub fn report(&mut self) -> Option<Report> {
-        read_message(&mut self.call, LARGEST_REPORT).ok().flatten()
+        read_message(&mut self.call, MAX_REPORT_BYTES).ok().flatten()
     }
 
     pub fn finish(mut self) -> LauncherOutcome {
@@ -184,7 +184,9 @@ impl Running {
     pub fn report(&mut self) -> io::Result<Option<Report>> {
         match self.early.take() {
             Some(report) => Ok(Some(report)),
-            None => read_message(&mut self.control.as_mut().expect("the control socket is open").call, LARGEST_REPORT),
+            None => {
+                read_message(&mut self.control.as_mut().expect("the control socket is open").call, MAX_REPORT_BYTES)
+            }
         }
     }
 
@@ -205,7 +207,7 @@ fn last_report(
 ) -> LauncherOutcome {
     let mut started = false;
     let report = loop {
-        match early.clone().map_or_else(|| read_message(call, LARGEST_REPORT), |report| Ok(Some(report))) {
+        match early.clone().map_or_else(|| read_message(call, MAX_REPORT_BYTES), |report| Ok(Some(report))) {
             Ok(Some(Report::Opened | Report::Ahead)) => {}
             Ok(Some(Report::Started)) => started = true,
             Ok(report) => break report,

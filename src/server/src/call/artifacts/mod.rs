@@ -69,7 +69,7 @@ pub const CAPS: Caps = Caps {
 /// The size of all files of a failed call that are not text, in bytes. They make 100,000 characters of base64, no more than a
 /// long text: Gemini CLI shows its model the whole result of such a call as JSON. Clients that show the images of a failed
 /// call, such as Codex, still get the usual plots, which have some 30 kB each; Claude Code drops them.
-const OF_FAILURE: u64 = 75_000;
+const MAX_FAILURE_BYTES: u64 = 75_000;
 
 impl Caps {
     /// Returns the size limit of one file of a kind, in bytes.
@@ -167,9 +167,9 @@ impl fmt::Display for Reason {
             Self::TooLarge { most } => write!(f, "no more than {most} bytes of such a file are returned"),
             Self::Together { most } => write!(f, "no more than {most} bytes are returned together"),
             Self::OfFailure { most } => {
-                write!(f, "of a call that failed no more than {most} bytes of images and binary files are returned")
+                write!(f, "of a failed call no more than {most} bytes of images and binary files are returned")
             }
-            Self::TooDeep { most } => write!(f, "directories are looked into {most} levels deep"),
+            Self::TooDeep { most } => write!(f, "directories are searched at most {most} levels deep"),
             Self::Entries { most } => write!(f, "no more than {most} files and directories are looked at"),
             Self::Unreadable { error } => write!(f, "it can't be read: {error}"),
         }
@@ -230,13 +230,13 @@ impl Artifacts {
         let mut total = 0;
         let is_kept = |file: &Artifact| {
             let size = if file.kind.is_text() { 0 } else { file.size() };
-            let fits = total + size <= OF_FAILURE;
+            let fits = total + size <= MAX_FAILURE_BYTES;
             total += if fits { size } else { 0 };
             fits
         };
         let (kept, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.files).into_iter().partition(is_kept);
         self.files = kept;
-        let reason = Reason::OfFailure { most: OF_FAILURE };
+        let reason = Reason::OfFailure { most: MAX_FAILURE_BYTES };
         let left_out = |file: Artifact| LeftOut { size: Some(file.size()), path: file.path, reason: reason.clone() };
         self.add_left_out(others.into_iter().map(left_out).collect());
     }

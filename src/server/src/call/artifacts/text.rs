@@ -1,4 +1,4 @@
-//! Tells whether a file is text, in which encoding, and what kind of text.
+//! Returns whether a file is text, in which encoding, and what kind of text.
 
 use std::borrow::Cow;
 

@@ -48,7 +48,8 @@ pub type Problem = (String, String);
 /// Fails with each problem that was found.
 pub fn read<'a>(text: &str, built_in: &'a [Tool]) -> Result<UserConfig<'a>, Vec<Problem>> {
     let one = |key: &str, reason: String| vec![(key.to_owned(), reason)];
-    let mut value: Value = serde_json::from_str(text).map_err(|error| one("", format!("it is no JSON: {error}")))?;
+    let mut value: Value =
+        serde_json::from_str(text).map_err(|error| one("", format!("it is not valid JSON: {error}")))?;
     keys::without_nulls(&mut value);
     let Value::Object(mut config) = value else { return Err(one("", "it must be an object".to_owned())) };
     let unknown = keys::unknown(&config);

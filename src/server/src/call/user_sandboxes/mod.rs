@@ -4,13 +4,13 @@
 //! A config is `sandboxes/<name>/config.json` in the server's directory of configuration, or in the directory that
 //! `sandboxesPath` of the `config.json` there names. One that is wrong is reported, and affects no other.
 
-use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::call::config_finding::{ConfigFinding, Severity};
 use crate::call::nearest;
 use crate::call::tool::Tool;
 
@@ -24,36 +24,6 @@ const FILE: &str = "config.json";
 const DIRECTORY: &str = "sandboxes";
 /// The key that names another directory.
 const PATH_KEY: &str = "sandboxesPath";
-
-/// Something that is to be said of a config.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigFinding {
-    pub file: PathBuf,
-    /// The path of the key; empty if it is about the whole file.
-    pub key: String,
-    pub reason: String,
-    pub severity: Severity,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Severity {
-    /// The file is not used.
-    Broken,
-    /// The file is used, but perhaps not as it was meant.
-    Doubtful,
-    /// The file takes the place of a built-in tool.
-    Replaces,
-}
-
-impl fmt::Display for ConfigFinding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.file.display())?;
-        if !self.key.is_empty() {
-            write!(f, "{}: ", self.key)?;
-        }
-        f.write_str(&self.reason)
-    }
-}
 
 /// The tools in force, and what is to be said of configs.
 #[derive(Debug)]
@@ -98,8 +68,7 @@ pub fn add(built_in: &[Tool], configuration: Option<&Path>) -> WithUserSandboxes
             ConfigFinding { file, key, reason, severity }
         };
         if built_in.iter().any(|other| other.sandbox.id == id) {
-            findings
-                .push(finding(Severity::Replaces, ("id", format!("it takes the place of the built-in tool `{id}`"))));
+            findings.push(finding(Severity::Replaces, ("id", format!("it replaces the built-in tool `{id}`"))));
         }
         findings.extend(read.doubts.into_iter().map(|doubt| finding(Severity::Doubtful, doubt)));
         own.push(tool);
@@ -128,7 +97,7 @@ fn directory(configuration: &Path, findings: &mut Vec<ConfigFinding>) -> Option<
         Ok(Some(directory)) if directory.is_dir() => Some(directory),
         Ok(Some(directory)) => {
             let reason = format!(
-                "{} is no directory; make it, or leave the key out for {}",
+                "{} is not a directory; create it, or remove the key to use {}",
                 directory.display(),
                 usual.display()
             );
@@ -145,7 +114,7 @@ fn directory(configuration: &Path, findings: &mut Vec<ConfigFinding>) -> Option<
 /// Parses the file that may name the directory. The error is the key and the reason.
 fn sandboxes_path(text: &str) -> Result<Option<PathBuf>, (String, String)> {
     let value: Value =
-        serde_json::from_str(text).map_err(|error| (String::new(), format!("it is no JSON: {error}")))?;
+        serde_json::from_str(text).map_err(|error| (String::new(), format!("it is not valid JSON: {error}")))?;
     let Value::Object(members) = value else {
         return Err((String::new(), "it must be an object, such as {\"sandboxesPath\": \"/a/directory\"}".to_owned()));
     };

@@ -4,9 +4,10 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{ConfigFinding, Severity, WithUserSandboxes, add};
+use super::{WithUserSandboxes, add};
 use crate::call::argument_error::ArgumentErrors;
 use crate::call::catalog::catalog;
+use crate::call::config_finding::{ConfigFinding, Severity};
 use crate::call::definition::{Network, Sandbox};
 use crate::call::job::Job;
 use crate::call::options::OfferedOptions;
@@ -221,7 +222,10 @@ fn broken_config_is_reported_and_affects_no_other() {
     assert_eq!(loaded.tools.len(), catalog().tools.len() + 1);
     let said: Vec<String> = loaded.findings.iter().map(ToString::to_string).collect();
     let [broken, empty] = said.as_slice() else { panic!("{said:?}") };
-    assert!(broken.contains("sandboxes/broken/config.json: it is no JSON: ") && broken.contains("line 3"), "{broken}");
+    assert!(
+        broken.contains("sandboxes/broken/config.json: it is not valid JSON: ") && broken.contains("line 3"),
+        "{broken}"
+    );
     assert!(empty.contains("sandboxes/empty/config.json: cannot read it: No such file"), "{empty}");
 }
 

@@ -8,8 +8,8 @@ use nix_store::archive::Archive;
 
 use self::report::{DoctorReport, Finding, Section, broken, good, missing};
 use crate::call::catalog::catalog;
+use crate::call::config_finding::Severity;
 use crate::call::definition::Network;
-use crate::call::user_sandboxes::Severity;
 use crate::cli::output::{print, print_json, width};
 use crate::cli::server_info::ServerInfo;
 use crate::cli::settings::Settings;
@@ -81,9 +81,13 @@ fn environments(realiser: &Realiser) -> Vec<Finding> {
                 (false, Some(_)) => {
                     missing(id, "not realised yet: the first call waits for that; `--build` does it now")
                 }
-                (false, None) => {
-                    broken(id, format!("{} is not in the store, and there is no Nix to bring it", environment.out))
-                }
+                (false, None) => broken(
+                    id,
+                    format!(
+                        "{} is not in the store, and Nix is not installed to build or download it",
+                        environment.out
+                    ),
+                ),
             }
         },
     ));

@@ -40,8 +40,8 @@ pub fn findings(realiser: &Realiser, is_needed: bool) -> Vec<Finding> {
             "build sandbox",
             format!("{value}: derivations are built unsandboxed; set `sandbox = true` in /etc/nix/nix.conf"),
         ),
-        Ok(None) => missing("build sandbox", "Nix does not tell whether it is on"),
-        Err(reason) => missing("build sandbox", format!("Nix does not tell its configuration: {reason}")),
+        Ok(None) => missing("build sandbox", "Nix does not report whether it is on"),
+        Err(reason) => missing("build sandbox", format!("Nix does not report its configuration: {reason}")),
     });
     if let Ok(settings) = &settings {
         findings.extend(builds(settings));
@@ -78,7 +78,7 @@ fn daemon(socket: &Path) -> Finding {
     match UnixStream::connect(socket) {
         Ok(_) => good("daemon", format!("listens at {shown}")),
         Err(_) if is_writable(Path::new(STORE)) => {
-            good("daemon", format!("none at {shown}, and none is needed: the store is this user's"))
+            good("daemon", format!("not running at {shown}; not needed, since this user can write to the store"))
         }
         Err(error) => missing("daemon", format!("{shown}: {error}: only what is in the store already can be used")),
     }

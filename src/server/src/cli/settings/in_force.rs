@@ -1,8 +1,9 @@
 //! What is in force from the start of a server to its end: the settings, and the tools with their limits.
 
 use crate::call::catalog::Catalog;
+use crate::call::config_finding::Severity;
 use crate::call::overrides::OverrideError;
-use crate::call::user_sandboxes::{self, Severity};
+use crate::call::user_sandboxes;
 use crate::cli::settings::config_file::{self, ConfigFileError};
 use crate::cli::settings::{Settings, directory};
 

@@ -1,5 +1,5 @@
 //! The operator's settings: options of the command line, of which some are environment variables, too, and keys of a
-//! configuration file. An option goes before its variable, that before the file, and the file before a tool's definition.
+//! configuration file. Options override variables, variables override the file, and the file overrides a tool's definition.
 
 use std::path::PathBuf;
 use std::thread::available_parallelism;
@@ -30,7 +30,7 @@ pub struct Settings {
     /// Read further settings from this file.
     ///
     /// It is TOML, and each setting is a key of it: `timeout = 120`, or `limit.python.timeout = 300`. Options and variables
-    /// go before it. [default: sandbox-mcp/config.toml in $XDG_CONFIG_HOME or ~/.config, if it exists]
+    /// override it. [default: sandbox-mcp/config.toml in $XDG_CONFIG_HOME or ~/.config, if it exists]
     #[arg(long, value_name = "FILE", env = "SANDBOX_MCP_CONFIG", overrides_with = "config")]
     pub config: Option<PathBuf>,
     /// How programs are run: auto, namespace, derivation, derivation-cli or direct.
@@ -88,7 +88,7 @@ pub struct Settings {
     /// Whether calls that Nix runs go to Nix's remote builders: off, prefer or only.
     ///
     /// These are the `builders` in nix.conf. `off` is the default; with `prefer`, calls that a builder accepts go there, and
-    /// with `only`, all of them. Whoever can read a builder's store can read the files and the output of these calls. With
+    /// with `only`, all of them. Anyone who can read a builder's store can read the files and the output of these calls. With
     /// `prefer`, a call with `cache` stays on this machine.
     #[arg(
         long,

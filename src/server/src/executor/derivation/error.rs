@@ -50,7 +50,7 @@ pub enum NixRunError {
     Slow,
     /// Nix was asked to build, but other builds kept it from that.
     #[error(
-        "Nix could not begin to build for {} seconds, since other builds are at work ({reason}): try again later; in \
+        "cannot start the build within {} seconds: other builds are running ({reason}); try again later; in \
          nix.conf, `build-users-group` names who builds here, and `builders` who does elsewhere",
         limit.as_secs()
     )]
@@ -65,7 +65,7 @@ pub enum NixRunError {
     Silent { limit: Duration, reason: String },
     /// The launcher in the store is not what was added to it, as a disk may leave it after a power cut.
     #[error(
-        "{path} has not the content any more that Nix has registered: `nix-store --query --referrers-closure {path} | xargs \
+        "{path} is damaged: its content differs from what Nix has registered; `nix-store --query --referrers-closure {path} | xargs \
          nix-store --delete --ignore-liveness` lets this server add it again, and `nix-store --verify --check-contents` \
          finds what else is damaged"
     )]
@@ -88,7 +88,7 @@ impl From<ReachError> for NixRunError {
 }
 
 impl NixRunError {
-    /// Tells whether a store path was missing that was there before, as after the garbage collector took the
+    /// Returns whether a store path was missing that was there before, as after the garbage collector took the
     /// environment.
     pub fn misses_a_path(&self) -> bool {
         match self {

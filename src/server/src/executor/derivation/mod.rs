@@ -76,7 +76,7 @@ fn failure(derivation: &RunDerivation, log: &Log<'_>, reason: &str) -> NixRunErr
     NixRunError::Build { derivation: derivation.path.clone(), reason }
 }
 
-/// Tells whether the store's disk has no room for another call.
+/// Returns whether the store's disk has no room for another call.
 fn is_full() -> bool {
     rustix::fs::statvfs(STORE)
         .is_ok_and(|disk| disk.f_bavail * disk.f_frsize < MIN_FREE_BYTES || disk.f_files > 0 && disk.f_favail == 0)

@@ -25,7 +25,7 @@ use crate::sandbox::walls::MachineWalls;
 /// This machine cannot wall off what the tool must not reach, and the operator did not allow that.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "tool `{tool}` is refused, since nothing on this machine walls off the host's {exposed}.\nNamespaces would: \
+    "cannot run the tool `{tool}`: nothing on this machine isolates the host's {exposed}.\nNamespaces would: \
      {namespaces}.\nWithout them, so would another wall: {wall}.\nTo run programs all the same, start the server with \
      --allow-unconfined-execution."
 )]

@@ -24,7 +24,7 @@ const RUN_SOURCE: &str = include_str!("../../../../../nix/pkgs/ahead/RunSource.j
 const MAIN: &str = "RunSource";
 
 /// How long the compiler may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const JAVAC_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A Java of this host that runs a sandbox's source file.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ fn compiled(javac: &Path) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
     let mut command = Command::new(javac);
     // Of the variables by which a JDK can be given options, none is meant for this.
     command.env_clear().args(["-proc:none", "-nowarn", "-d"]).arg(directory.path()).arg(&source);
-    locate::output_within(command, PATIENCE)?;
+    locate::output_within(command, JAVAC_TIMEOUT)?;
     let mut files = Vec::new();
     for entry in fs::read_dir(directory.path())? {
         let (path, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;

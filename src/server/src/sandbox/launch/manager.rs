@@ -12,7 +12,8 @@ use rustix::net::{
 };
 use rustix::pipe::{PipeFlags, pipe_with};
 use sandbox_plan::{
-    CALL_SIZE, Call, Identity, Inside, LARGEST_REPORT, Order, Report, SandboxEnvironment, call_header, decode, encode,
+    CALL_HEADER_BYTES, Call, Identity, Inside, MAX_REPORT_BYTES, Order, Report, SandboxEnvironment, call_header,
+    decode, encode,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
@@ -117,7 +118,7 @@ impl Manager {
             let _ = write_all(&socket, &frame).await;
             let mut received = Vec::new();
             loop {
-                match decode(&mut received, LARGEST_REPORT)? {
+                match decode(&mut received, MAX_REPORT_BYTES)? {
                     Some(Report::Opened) => sockets = take(&mut descriptors),
                     Some(Report::Ahead) => forward_pipes(take(&mut descriptors), outputs.take())?,
                     // The outputs are kept until here: before, the call can still be retried with another manager.
@@ -189,7 +190,7 @@ impl Manager {
                 rights.push(SendAncillaryMessage::ScmRights(&descriptors));
                 let sent =
                     rustix::net::sendmsg(&self.control, &[IoSlice::new(&header)], &mut rights, SendFlags::NOSIGNAL)?;
-                if sent == CALL_SIZE { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+                if sent == CALL_HEADER_BYTES { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
             })
             .await
             .map_err(lost_before_start)?;
@@ -293,7 +294,7 @@ pub async fn last_report(from: &mut (impl AsyncReadExt + Unpin), started: &mut b
 /// Receives one report.
 async fn next_report(from: &mut (impl AsyncReadExt + Unpin), received: &mut Vec<u8>) -> io::Result<Report> {
     loop {
-        if let Some(report) = decode(received, LARGEST_REPORT)? {
+        if let Some(report) = decode(received, MAX_REPORT_BYTES)? {
             return Ok(report);
         }
         if from.read_buf(received).await? == 0 {
