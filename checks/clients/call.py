@@ -1,9 +1,11 @@
-"""Lists the tools and calls each with its first case, by the inspector and by the Python client, in both eras.
+"""Lists the tools and calls each with its first case, by the inspector and by the Python client, in both eras. Has these
+clients and each of frameworks/ draw a plot, which is to come as an image.
 
-    call.py SERVER NODE INSPECTOR
+    call.py SERVER NODE INSPECTOR FRAMEWORKS_PYTHON
 """
 
 import asyncio
+import base64
 import json
 import os
 import subprocess
@@ -15,11 +17,15 @@ import yaml
 from mcp import Client, StdioServerParameters
 
 CASES = Path(__file__).parent.parent / "cases"
+# Each program is called with SERVER TOOL CODE and prints what its framework would show a model of the answer: the media type and
+# the base64 of each image in a line.
+FRAMEWORKS = Path(__file__).parent / "frameworks"
+PLOT = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"
 # What a server says of a tool whose environment or toolchain is not on this machine.
 WAYS_OUT = ("install Nix", "`nix build`", "let this machine use the pinned environment")
 SECONDS = 120
 
-server, node, inspector = sys.argv[1:]
+server, node, inspector, frameworks_python = sys.argv[1:]
 counts = {"passed": 0, "failed": 0, "skipped": 0}
 
 
@@ -31,6 +37,13 @@ LISTED = [tool["name"] for tool in told if tool["available"]]
 SKIPPED = {tool["name"]: tool["reason"] for tool in told if not tool["available"]} | dict(
     line.split(": ", 1) for line in os.environ.get("SANDBOX_MCP_SKIPPED_TOOLS", "").splitlines()
 )
+# Why no plot can be drawn here, if none can: without a pinned environment it takes a matplotlib of this machine.
+PLOT_SKIPPED = SKIPPED.get("python")
+if not PLOT_SKIPPED and next(tool for tool in told if tool["name"] == "python")["runs_on"] != "pinned":
+    tried = subprocess.run(
+        [server, "run", "python", "-"], input="import matplotlib", capture_output=True, text=True, check=False
+    )
+    PLOT_SKIPPED = tried.stderr.strip().splitlines()[-1] if tried.returncode else None
 
 
 def main():
@@ -42,13 +55,16 @@ def main():
         with_inspector(era, cases)
     for era in ("legacy", "auto", "2026-07-28"):
         asyncio.run(with_python(era, cases))
+    for program in sorted(FRAMEWORKS.iterdir()):
+        with_framework(program)
     print(", ".join(f"{count} {what}" for what, count in counts.items()))
     sys.exit(counts["failed"] != 0)
 
 
 def count(name, problem):
     """A problem is a text; none is a pass."""
-    is_skipped = problem in SKIPPED.values() or problem is not None and any(way in problem for way in WAYS_OUT)
+    skips = [PLOT_SKIPPED, *SKIPPED.values()]
+    is_skipped = problem is not None and (problem in skips or any(way in problem for way in WAYS_OUT))
     what = "passed" if problem is None else "skipped" if is_skipped else "failed"
     counts[what] += 1
     print(f"{name}: {what}" + (f": {problem}" if problem else ""), flush=True)
@@ -65,6 +81,14 @@ def problem_of_call(is_error, text, data):
     if not data or data.get("stdout", text) != text or data["exit_code"] != 0:
         return f"the data of the answer is {data}"
     return None
+
+
+def problem_of_plot(images):
+    """`images` are pairs of a media type and base64."""
+    if [kind for kind, _ in images] != ["image/png"]:
+        return f"the images are {[kind for kind, _ in images]}"
+    data = base64.b64decode(images[0][1], validate=True)
+    return None if data.startswith(b"\x89PNG\r\n\x1a\n") else f"the image begins with {data[:8]}"
 
 
 def data_of(metadata):
@@ -98,6 +122,15 @@ def with_inspector(era, cases):
         else:
             problem = call.stderr
         count(f"inspector, {era}: {tool}", problem)
+    name = f"inspector, {era}: plot as image"
+    if PLOT_SKIPPED:
+        count(name, PLOT_SKIPPED)
+        return
+    arguments = json.dumps({"main_py": PLOT})
+    call = run("--method", "tools/call", "--tool-name", "python", "--tool-args-json", arguments)
+    content = json.loads(call.stdout)["result"]["content"] if call.stdout.strip() else []
+    images = [(block["mimeType"], block["data"]) for block in content if block["type"] == "image"]
+    count(name, problem_of_plot(images) if content else call.stderr)
 
 
 async def with_python(era, cases):
@@ -128,6 +161,24 @@ async def with_python_and(arguments, era, cases):
             if problem is None and not progress:
                 problem = "no progress was told"
             count(f"{name}: {tool}", problem)
+        if PLOT_SKIPPED:
+            count(f"{name}: plot as image", PLOT_SKIPPED)
+            return
+        result = await client.call_tool("python", {"main_py": PLOT})
+        images = [(block.mime_type, block.data) for block in result.content if block.type == "image"]
+        count(f"{name}: plot as image", problem_of_plot(images))
+
+
+def with_framework(program):
+    name = f"{program.stem}: plot as image"
+    if PLOT_SKIPPED:
+        count(name, PLOT_SKIPPED)
+        return
+    interpreter = frameworks_python if program.suffix == ".py" else node
+    command = [interpreter, program, server, "python", PLOT]
+    call = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    images = [line.split(" ") for line in call.stdout.splitlines()]
+    count(name, call.stderr if call.returncode else problem_of_plot(images))
 
 
 main()
