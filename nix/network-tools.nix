@@ -2,6 +2,7 @@
 pkgs: {
   name = "Network Tools";
   description = "Run shell scripts with network access, for network diagnostics and troubleshooting.";
+  # tcpdump is there to read files of captures: nobody can capture without privileges.
   programs.names = [
     "curl"
     "wget"
@@ -15,7 +16,6 @@ pkgs: {
     "nmap"
     "nc"
     "socat"
-    "tcpdump"
     "whois"
     "ip"
     "ss"

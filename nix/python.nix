@@ -6,7 +6,7 @@ in
 {
   name = "Python";
   description = "Run Python code.";
-  contents = "Available packages: beautifulsoup4, jinja2, lxml, matplotlib, networkx, numpy, openpyxl, pandas, pillow, polars, pyarrow, pydantic, pympler, pyyaml, requests, scikit-learn, scipy, seaborn, sympy, tabulate.";
+  contents = "Available packages: beautifulsoup4, jinja2, lxml, matplotlib, networkx, numpy, openpyxl, pandas, pillow, polars, pyarrow, pydantic, pympler, pyyaml, requests, scikit-learn, scipy, seaborn, sympy, tabulate. `plt.show()` returns the figure.";
   entrypoint = "main.py";
   command = [
     "python"
@@ -26,6 +26,8 @@ in
     # For its settings of matplotlib.
     environment.figures
     environment.fonts
+    # joblib, and with it scikit-learn, counts cores by lscpu.
+    pkgs.util-linux
   ];
   packageSets = [
     "commands"

@@ -60,6 +60,15 @@ runCommand "sandbox-fonts" { } ''
       '') aliases
     ) names.files
   )}
+  # One file has all weights, or the regular weight is a file.
+  ${lib.concatStrings (
+    lib.mapAttrsToList (family: aliases: ''
+      file=$(find $fonts -maxdepth 1 -type f \( -name '${family}-Regular.ttf' -o -name '${family}[[]*' \) -printf '%f\n')
+      for alias in ${lib.escapeShellArgs aliases}; do
+        [ -e "$fonts/$alias" ] || ln -s "$file" "$fonts/$alias"
+      done
+    '') names.scripts
+  )}
   mkdir -p $fonts/truetype/wqy
   ln -s ../../NotoSansCJK-Regular.ttc $fonts/truetype/wqy/wqy-zenhei.ttc
   ln -s ../../NotoSansCJK-Regular.ttc $fonts/truetype/wqy/wqy-microhei.ttc

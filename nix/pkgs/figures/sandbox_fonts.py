@@ -39,7 +39,8 @@ def after(font_manager):
 
 
 def after_formulas(mathtext):
-    """Finds letters of other scripts in a text that has a formula, where matplotlib knows fonts for formulas only."""
+    """Finds letters of other scripts in a text that has a formula, where matplotlib knows fonts for formulas only, and
+    letters that the program's own font lacks, such as the Latin ones in a font of one script."""
     from matplotlib import font_manager
 
     fonts = getattr(mathtext, "UnicodeFonts", None)
@@ -48,7 +49,7 @@ def after_formulas(mathtext):
         return
 
     def _get_glyph(self, fontname, font_class, sym):
-        if len(sym) == 1 and _is_of_other_script(ord(sym)):
+        if len(sym) == 1 and (_is_of_other_script(ord(sym)) or _lacks(self, fontname, ord(sym))):
             for file in _fallback(font_manager, font_manager.fontManager, "normal"):
                 font = font_manager.get_font(file)
                 if font.get_char_index(ord(sym)) != 0:
@@ -56,6 +57,11 @@ def after_formulas(mathtext):
         return get(self, fontname, font_class, sym)
 
     fonts._get_glyph = _get_glyph
+
+
+def _lacks(fonts, name, code):
+    """Whether the font of the text around a formula has no such glyph."""
+    return name in ("default", "regular") and fonts._get_font(name).get_char_index(code) == 0
 
 
 def _fallback(font_manager, manager, weight):

@@ -272,10 +272,14 @@ fn view_steps(definition: &SandboxSpec, binds: &[Bind], links: &[Link]) -> Vec<S
     if !binds.iter().any(|bind| bind.target.starts_with("/mnt")) {
         steps.push(Step::Symlink { path: OUT_ALIAS.into(), target: OUT.into() });
     }
-    let ProcessorFiles { cpuinfo, stat } = ProcessorFiles::of_this_machine(definition.resources.cpu);
-    for ([_, path], content) in [(CPUINFO, cpuinfo), (STAT, stat)] {
-        steps.push(Step::File { path: path.into(), content: content.into_bytes(), mode: 0o444, owned: false });
-    }
+    let ProcessorFiles { cpuinfo, stat, sys } = ProcessorFiles::of_this_machine(definition.resources.cpu);
+    let proc = [(CPUINFO, cpuinfo), (STAT, stat)].map(|([_, path], content)| (path.into(), content));
+    steps.extend(proc.into_iter().chain(sys).map(|(path, content)| Step::File {
+        path,
+        content: content.into_bytes(),
+        mode: 0o444,
+        owned: false,
+    }));
     steps.extend([Step::PivotRoot, Step::ReadOnly { target: "/".into() }]);
     steps
 }

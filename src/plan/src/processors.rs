@@ -1,26 +1,35 @@
-//! What /proc says about processors, for a sandbox that has fewer than the machine.
+//! What /proc and /sys say about processors, for a sandbox that has fewer than the machine.
 //!
 //! The C library counts the lines of /proc/stat where there is no /sys, and so do Python's `os.cpu_count`, Node's
 //! `os.cpus` and others that do not ask for the affinity.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// The texts of the files, when they were first asked for.
 static OF_THIS_MACHINE: LazyLock<ProcessorFiles> = LazyLock::new(|| {
     let read = |path| fs::read(path).map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default();
-    ProcessorFiles { cpuinfo: read("/proc/cpuinfo"), stat: read("/proc/stat") }
+    ProcessorFiles { cpuinfo: read("/proc/cpuinfo"), stat: read("/proc/stat"), sys: Vec::new() }
 });
 
 /// The texts for a number of processors: every call has a plan, and a large machine has long texts.
 static CUT: Mutex<BTreeMap<usize, ProcessorFiles>> = Mutex::new(BTreeMap::new());
 
-/// The texts of /proc/cpuinfo and /proc/stat.
+/// The directory of /sys that describes processors: lscpu needs it, which joblib asks for the number of cores.
+const SYS: &str = "/sys/devices/system/cpu";
+/// How many processors have files of their own there. They are kept in memory, a page each.
+const MAX_DESCRIBED: usize = 64;
+/// Bits of a processor mask that the kernel writes between two commas.
+const MASK_BITS: usize = 32;
+
+/// The texts of /proc/cpuinfo and /proc/stat, and of files below /sys.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ProcessorFiles {
     pub cpuinfo: String,
     pub stat: String,
+    pub sys: Vec<(PathBuf, String)>,
 }
 
 impl ProcessorFiles {
@@ -34,8 +43,38 @@ impl ProcessorFiles {
     }
 
     fn cut(&self, count: usize) -> Self {
-        Self { cpuinfo: cut_cpuinfo(&self.cpuinfo, count), stat: cut_stat(&self.stat, count) }
+        Self { cpuinfo: cut_cpuinfo(&self.cpuinfo, count), stat: cut_stat(&self.stat, count), sys: sys(count) }
     }
+}
+
+/// Returns the files below /sys of `count` processors, each of which is a core, and all of which are in one package.
+fn sys(count: usize) -> Vec<(PathBuf, String)> {
+    let directory = Path::new(SYS);
+    let all = if count == 1 { "0\n".to_owned() } else { format!("0-{}\n", count - 1) };
+    let mut files: Vec<_> = ["online", "possible", "present"].map(|name| (directory.join(name), all.clone())).into();
+    for index in 0..if count <= MAX_DESCRIBED { count } else { 0 } {
+        let topology = directory.join(format!("cpu{index}/topology"));
+        let own = |processor: usize| processor == index;
+        files.extend(
+            [
+                ("core_id", format!("{index}\n")),
+                ("core_siblings", mask(count, |_| true)),
+                ("physical_package_id", "0\n".to_owned()),
+                ("thread_siblings", mask(count, own)),
+            ]
+            .map(|(name, text)| (topology.join(name), text)),
+        );
+    }
+    files
+}
+
+/// Returns a mask of processors as the kernel writes it: groups of hexadecimal digits, the last processors first.
+fn mask(count: usize, is_set: impl Fn(usize) -> bool) -> String {
+    let group = |start: usize| {
+        let bits = (start..(start + MASK_BITS).min(count)).filter(|processor| is_set(*processor));
+        format!("{:08x}", bits.fold(0u32, |mask, processor| mask | 1 << (processor - start)))
+    };
+    (0..count).step_by(MASK_BITS).rev().map(group).collect::<Vec<_>>().join(",") + "\n"
 }
 
 /// Keeps the first `count` processors, numbered from 0 and all in one package. What is not about one of them stays.
@@ -96,7 +135,7 @@ mod tests {
                        processor\t: 6\nmodel name\t: X: 1\n\nHardware\t: Y\n\n";
         let stat =
             "cpu  99 99 99\ncpu4 1 2 3\ncpu5 10 20 30\ncpu6 5 5 5\nintr 7 7 7\nctxt 9\nbtime 1700000000\nsoftirq 3\n";
-        let files = ProcessorFiles { cpuinfo: cpuinfo.into(), stat: stat.into() };
+        let files = ProcessorFiles { cpuinfo: cpuinfo.into(), stat: stat.into(), sys: Vec::new() };
         let two = files.cut(2);
         assert_eq!(
             two.cpuinfo,
@@ -109,7 +148,30 @@ mod tests {
              procs_running 1\nprocs_blocked 0\nsoftirq 0\n"
         );
         assert_eq!(files.cut(9).stat.matches("\ncpu").count(), 3);
-        assert_eq!(ProcessorFiles::default().cut(1), ProcessorFiles::default());
+        let unreadable = ProcessorFiles::default().cut(1);
+        assert_eq!((&*unreadable.cpuinfo, &*unreadable.stat), ("", ""));
+    }
+
+    #[test]
+    fn each_processor_is_a_core_of_one_package() {
+        let text = |count, name: &str| {
+            let path = Path::new(SYS).join(name);
+            sys(count).into_iter().find_map(|(file, text)| (file == path).then_some(text))
+        };
+        for (count, name, expected) in [
+            (1, "online", "0\n"),
+            (1, "cpu0/topology/thread_siblings", "00000001\n"),
+            (3, "possible", "0-2\n"),
+            (3, "cpu2/topology/core_id", "2\n"),
+            (3, "cpu2/topology/thread_siblings", "00000004\n"),
+            (3, "cpu2/topology/core_siblings", "00000007\n"),
+            (33, "cpu32/topology/thread_siblings", "00000001,00000000\n"),
+            (33, "cpu0/topology/core_siblings", "00000001,ffffffff\n"),
+            (65, "present", "0-64\n"),
+        ] {
+            assert_eq!(text(count, name).as_deref(), Some(expected), "{name} of {count}");
+        }
+        assert_eq!(text(65, "cpu0/topology/core_id"), None);
     }
 
     #[test]

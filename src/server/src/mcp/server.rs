@@ -335,8 +335,7 @@ impl ServerHandler for McpServer {
                 match self.call(tool, job, context).await {
                     Ok(outcome) => {
                         log.ended(&outcome, seconds);
-                        let mut answer = Answer::of(outcome, seconds);
-                        answer.items = clients::acceptable(answer.items, client.as_ref());
+                        let answer = clients::adapted(Answer::of(outcome, seconds), client.as_ref());
                         content(answer, self.structured_results)
                     }
                     Err(error) => {

@@ -1,4 +1,4 @@
-//! Returns whether a file is text, in which encoding, and what kind of text.
+//! Recognises text: whether a file is text, in which encoding, and what kind of text.
 
 use std::borrow::Cow;
 

@@ -77,7 +77,7 @@ impl Answer {
     }
 }
 
-/// What stands for a text without a visible character, which model APIs refuse.
+/// Returns what stands for a text without a visible character, which model APIs refuse.
 fn silence(text: &str) -> &'static str {
     if text.is_empty() { "(no output)" } else { "(no output but white space)" }
 }
@@ -91,7 +91,7 @@ fn append_line(text: &mut String, line: Option<&str>) {
     text.push_str(line);
 }
 
-/// The reason and standard error come first: some clients cut errors short.
+/// Returns the text of a failure. The reason and standard error come first: some clients cut errors short.
 fn failure(reason: String, stderr: &str, stdout: &str) -> String {
     let mut text = reason;
     for (title, stream) in [("Stderr", stderr), ("Stdout", stdout)] {
@@ -102,7 +102,7 @@ fn failure(reason: String, stderr: &str, stdout: &str) -> String {
     text
 }
 
-/// Why the outcome is no success.
+/// Returns why the outcome is not a success.
 pub fn reason(ending: Ending, deadline_seconds: u64) -> Option<String> {
     match ending {
         Ending::Exited { code: 0 } => None,
@@ -114,7 +114,7 @@ pub fn reason(ending: Ending, deadline_seconds: u64) -> Option<String> {
     }
 }
 
-/// `signal 9 (SIGKILL)`.
+/// Returns a signal's number and name: `signal 9 (SIGKILL)`.
 pub(crate) fn signal_name(number: i32) -> String {
     let name = match number {
         1 => "SIGHUP",
@@ -143,10 +143,10 @@ mod tests {
     use crate::call::artifacts::text::TextFormat;
     use crate::call::artifacts::{Artifact, Artifacts, Kind, LeftOut, Reason};
     use crate::call::capture;
-    use crate::call::choice::Executor;
     use crate::call::missing::Missing;
     use crate::call::outcome::{Fallback, RunResult};
     use crate::network::Refusals;
+    use crate::testing;
     use serde_json::json;
     use std::time::Duration;
 
@@ -182,17 +182,7 @@ mod tests {
             walls: vec!["namespaces"],
             notes: vec![],
         };
-        Outcome {
-            result,
-            met: None,
-            missed: Default::default(),
-            workdir: "/sandbox",
-            executor: Executor::Namespace,
-            fallback: None,
-            environment: "/nix/store/x".into(),
-            derivation: None,
-            ignored: vec![],
-        }
+        testing::outcome(result)
     }
 
     #[tokio::test]
