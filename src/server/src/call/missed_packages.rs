@@ -46,7 +46,8 @@ impl MissedPackages {
     /// Returns the sentence that names them; `None` if there are none.
     pub fn hint(&self) -> Option<String> {
         let quoted: Vec<String> = self.0.iter().map(|name| format!("\"{name}\"")).collect();
-        let missing = if self.0.len() == 1 { "is missing: request it" } else { "are missing: request them" };
+        let missing =
+            if self.0.len() == 1 { "is what is missing: ask for it" } else { "are what is missing: ask for them" };
         if self.0.is_empty() {
             return None;
         }
@@ -214,13 +215,13 @@ mod tests {
             ("/nix/store/x-python3/bin/python3: No module named pytest", "pytest"),
             ("  ModuleNotFoundError: No module named 'cv2'", "opencv"),
         ] {
-            let expected = format!("{package} is missing: request it with \"packages\": [\"{package}\"]");
+            let expected = format!("{package} is what is missing: ask for it with \"packages\": [\"{package}\"]");
             assert_eq!(hint(1, error), Some(expected), "{error}");
         }
         let two = hint(127, "a: line 1: curl: command not found\na: line 2: perl: command not found\n");
         assert_eq!(
             two.as_deref(),
-            Some("curl and perl are missing: request them with \"packages\": [\"curl\", \"perl\"]")
+            Some("curl and perl are what is missing: ask for them with \"packages\": [\"curl\", \"perl\"]")
         );
     }
 

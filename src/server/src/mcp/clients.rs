@@ -6,6 +6,8 @@ use crate::mcp::answer::{Answer, Item};
 
 /// How Claude Code names itself.
 const CLAUDE_CODE: &str = "claude-code";
+/// How Codex names itself.
+const CODEX: &str = "codex-mcp-client";
 /// How Gemini CLI names itself.
 const GEMINI_CLI: &str = "gemini-cli";
 
@@ -19,8 +21,16 @@ pub fn adapted(answer: Answer, client: Option<&Implementation>) -> Answer {
             items: answer.items.into_iter().map(acceptable_to_gemini).collect(),
             ..answer
         },
+        () if is(CODEX) => Answer { items: binary_last(answer.items), ..answer },
         () => answer,
     }
+}
+
+/// Puts binary files behind all others. Codex shows a model their base64, and no more of an answer than some 12,000 characters,
+/// so that a binary file would push out the texts that follow it.
+fn binary_last(items: Vec<Item>) -> Vec<Item> {
+    let (binary, others): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| matches!(item, Item::Resource { .. }));
+    others.into_iter().chain(binary).collect()
 }
 
 /// Returns whether an image is part of the answer. Claude Code shows its model only the texts of an error, and Gemini CLI
@@ -90,10 +100,18 @@ mod tests {
     }
 
     #[test]
+    fn binary_files_push_out_no_text_of_codex() {
+        let text = |text: &str| Item::Text(text.into());
+        let given = vec![text("list"), file("application/zip"), text("a.png:"), items()[1].clone(), text("notes")];
+        let expected = vec![text("list"), text("a.png:"), items()[1].clone(), text("notes"), file("application/zip")];
+        assert_eq!(adapted_to("codex-mcp-client", failure(given)).items, expected);
+    }
+
+    #[test]
     fn other_clients_get_the_answer_as_it_is() {
         let answer = failure(items());
         assert_eq!(adapted(answer.clone(), None), answer);
-        assert_eq!(adapted_to("codex-mcp-client", answer.clone()), answer);
+        assert_eq!(adapted_to("inspector", answer.clone()), answer);
         assert_eq!(adapted_to("claude-code", answer).items, items());
     }
 }

@@ -167,9 +167,9 @@ impl fmt::Display for Reason {
             Self::TooLarge { most } => write!(f, "no more than {most} bytes of such a file are returned"),
             Self::Together { most } => write!(f, "no more than {most} bytes are returned together"),
             Self::OfFailure { most } => {
-                write!(f, "of a failed call no more than {most} bytes of images and binary files are returned")
+                write!(f, "of a call that failed no more than {most} bytes of images and binary files are returned")
             }
-            Self::TooDeep { most } => write!(f, "directories are searched at most {most} levels deep"),
+            Self::TooDeep { most } => write!(f, "directories are looked into {most} levels deep"),
             Self::Entries { most } => write!(f, "no more than {most} files and directories are looked at"),
             Self::Unreadable { error } => write!(f, "it can't be read: {error}"),
         }

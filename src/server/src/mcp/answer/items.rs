@@ -13,9 +13,8 @@ pub enum Item {
     Resource { uri: String, mime: &'static str, data: Vec<u8> },
 }
 
-/// Returns the list of all files, then each file that is returned, binary files last: Codex shows a model their base64 up to
-/// a total length, so that they would push out what follows. Clients do not show a model the name of an image, so the name
-/// precedes it, unless the list ends with the name of the only one.
+/// Returns the list of all files, then each file that is returned. Clients do not show a model the name of an image, so
+/// the name precedes it, unless the list ends with the name of the only one.
 /// `place` is the directory's name for the program.
 pub(super) fn items(artifacts: Artifacts, place: &str) -> Vec<Item> {
     if artifacts.is_empty() {
@@ -23,9 +22,7 @@ pub(super) fn items(artifacts: Artifacts, place: &str) -> Vec<Item> {
     }
     let is_only_one = artifacts.files.len() + artifacts.left_out.len() == 1;
     let mut items = vec![Item::Text(list(&artifacts, place))];
-    let (binary, shown): (Vec<_>, Vec<_>) =
-        artifacts.files.into_iter().partition(|artifact| matches!(artifact.kind, Kind::Other(_)));
-    for artifact in shown.into_iter().chain(binary) {
+    for artifact in artifacts.files {
         if let (Kind::Image(_), false) = (artifact.kind, is_only_one) {
             items.push(Item::Text(format!("{}:", artifact.name())));
         }
