@@ -86,8 +86,7 @@ async fn call(executors: &Executors, view: &Arc<View>) {
     let tool = Tool::by_name("shell").expect("the tool exists");
     let mut files = NamedFiles::default();
     files.add("main.sh".to_owned(), b"echo hello".to_vec(), false);
-    let job =
-        tool.job_of_files(files, RequestedOptions::default(), tool.sandbox.timeout).expect("the arguments are right");
+    let job = tool.job_of_files(files, RequestedOptions::default()).expect("the arguments are right");
     let never = CancellationToken::new();
     let outcome =
         executors.run(Executor::Namespace, &CallContext::new(&job, view, &drop, &never)).await.expect("it runs");

@@ -174,6 +174,29 @@ fn configuration_file_is_named_by_option_or_variable() {
 }
 
 #[test]
+fn limit_of_a_tool_whose_config_is_broken_stops_nothing() {
+    let files = [("config.toml", "limit.broken.timeout = 7"), ("sandboxes/broken/config.json", "{")];
+    let output = with_files(&files, &[], &["list"]);
+    assert!(output.status.success() && text(&output.stderr).contains("is left out"), "{output:?}");
+    let files = [("config.toml", "limit.other.timeout = 7"), files[1]];
+    assert_eq!(with_files(&files, &[], &["list"]).status.code(), Some(125));
+}
+
+#[test]
+fn receipt_has_the_time_that_the_operator_allows() {
+    let script = tempfile::NamedTempFile::new().expect("make a file");
+    let path = script.path().to_str().expect("a path of UTF-8");
+    let receipt = |arguments: &[&str]| {
+        let output = with_files(&[], &[], &[&["show-derivation", "shell", path], arguments].concat());
+        output.status.success().then(|| text(&output.stdout))
+    };
+    let Some(usual) = receipt(&[]) else { return };
+    assert!(usual.contains("(\"timeout\",\"60\")"), "{usual}");
+    let bounded = receipt(&["--timeout", "3"]).expect("it has one, too");
+    assert!(bounded.contains("(\"timeout\",\"3\")"), "{bounded}");
+}
+
+#[test]
 fn help_groups_the_settings() {
     for arguments in [&["-h"][..], &["run", "-h"]] {
         let help = text(&sandbox_mcp(arguments, "").stdout);

@@ -3,7 +3,7 @@
 use serde::de::{self, Expected, Unexpected};
 
 use crate::call::file::FileError;
-use crate::call::lenient::IgnoredParameter;
+use crate::call::lenient::{self, IgnoredParameter};
 use crate::call::packages::PackageError;
 
 /// Why arguments are refused; the text says what to change.
@@ -55,7 +55,7 @@ pub struct ArgumentErrors {
 
 fn lines(errors: &[ArgumentError], ignored: &[IgnoredParameter]) -> String {
     let errors = errors.iter().map(ToString::to_string);
-    errors.chain(ignored.iter().map(ToString::to_string)).collect::<Vec<_>>().join("\n")
+    errors.chain(lenient::named(ignored)).collect::<Vec<_>>().join("\n")
 }
 
 /// What a deserializer found wrong with a value; the value's path is added by [`Mistake::at`].

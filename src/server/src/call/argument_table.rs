@@ -38,6 +38,11 @@ pub fn fill(
     mut files: NamedFiles,
     options: RequestedOptions,
 ) -> Result<(Vec<File>, RequestedOptions), ArgumentError> {
+    let takes_arguments = sandbox.parameters.iter().any(|parameter| parameter.kind == ParameterKind::Args);
+    if !options.args.is_empty() && !takes_arguments {
+        let reason = format!("`{}` is run by a shell that passes on no arguments: leave them out", sandbox.id);
+        return Err(ArgumentError::Refused { parameter: "args".to_owned(), reason });
+    }
     let mut given = GivenArguments { options, ..GivenArguments::default() };
     for parameter in sandbox.parameters {
         let ParameterKind::File(file) = parameter.kind else { continue };
@@ -185,15 +190,12 @@ impl<'de> DeserializeSeed<'de> for ParameterValue {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
 
     use serde_json::json;
 
     use super::*;
     use crate::call::options::OfferedOptions;
     use crate::call::tool::Tool;
-
-    const LONGEST: Duration = Duration::from_secs(60);
 
     #[test]
     fn table_answers_as_the_generated_struct_does() {
@@ -225,7 +227,7 @@ mod tests {
             let Value::Object(arguments) = given else { unreachable!("arguments are an object") };
             let offered = OfferedOptions { executor: true, packages: Ok(()) };
             let of = |tool: &'static Tool| {
-                let job = tool.job(arguments.clone(), offered, LONGEST);
+                let job = tool.job(arguments.clone(), offered);
                 job.map(|job| (job.files.to_vec(), job.options)).map_err(|error| error.to_string())
             };
             assert_eq!(of(table), of(tool), "{arguments:?}");
@@ -240,7 +242,7 @@ mod tests {
                 let tool = if by_table { Box::leak(Box::new(tool.by_table())) } else { tool };
                 let mut files = NamedFiles::default();
                 names.iter().for_each(|name| files.add((*name).to_owned(), format!("content of {name}").into(), false));
-                let job = tool.job_of_files(files, RequestedOptions::default(), LONGEST);
+                let job = tool.job_of_files(files, RequestedOptions::default());
                 job.map(|job| job.files.to_vec()).map_err(|error| error.to_string())
             };
             assert_eq!(of(true), of(false), "{names:?}");

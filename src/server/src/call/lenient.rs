@@ -28,6 +28,17 @@ impl IgnoredParameter {
     }
 }
 
+/// Returns what to say of ignored parameters: the first by their names, and how many more there are.
+pub fn named(ignored: &[IgnoredParameter]) -> Vec<String> {
+    let mut lines: Vec<String> = ignored.iter().take(MAX_NAMED).map(ToString::to_string).collect();
+    if let Some(more) = ignored.len().checked_sub(MAX_NAMED).filter(|more| *more > 0) {
+        lines.push(format!("{more} more unknown parameters were ignored"));
+    }
+    lines
+}
+
+/// The most ignored parameters that are named.
+const MAX_NAMED: usize = 10;
 /// The most characters of a name that are shown.
 const MAX_SHOWN_CHARACTERS: usize = 60;
 
@@ -126,6 +137,15 @@ fn of_entry((name, content): (String, Value)) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_unknown_parameters_are_counted() {
+        let ignored =
+            |count| (0..count).map(|index| IgnoredParameter::new("", &format!("x{index}"), &[])).collect::<Vec<_>>();
+        assert_eq!(named(&ignored(10)).len(), 10);
+        let lines = named(&ignored(5000));
+        assert_eq!((lines.len(), lines[10].as_str()), (11, "4990 more unknown parameters were ignored"));
+    }
     use crate::call::tool::Tool;
 
     fn tidied(arguments: Value) -> (Value, Vec<String>) {

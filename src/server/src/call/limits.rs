@@ -1,6 +1,7 @@
 //! The limits of a tool that its operator can set, and how a setting names them.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -11,6 +12,12 @@ use crate::call::nearest;
 
 /// The most cores that a sandbox can be given.
 const MAX_CORES: u32 = 4096;
+/// The most processes: those that a kernel can number, less those of its own.
+const MAX_PROCESSES: u32 = (1 << 22) - 4096;
+/// The fewest processes: the program, a service or child of it, and what starts them.
+const MIN_PROCESSES: u32 = 4;
+/// The fewest open files with which a program can be confined and started.
+const MIN_FILES: u32 = 16;
 
 /// A limit of a sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,18 +55,26 @@ impl LimitKey {
         }
     }
 
+    /// Returns the numbers that the limit can have.
+    fn range(self) -> RangeInclusive<u32> {
+        match self {
+            Self::Cpu => 1..=MAX_CORES,
+            Self::Processes => MIN_PROCESSES..=MAX_PROCESSES,
+            Self::Files => MIN_FILES..=u32::MAX,
+            Self::Timeout | Self::Memory | Self::Disk => 1..=u32::MAX,
+        }
+    }
+
     /// Checks that a number is one that the limit can have.
     pub fn check(self, value: u32) -> Result<u32, LimitError> {
-        let most = if self == Self::Cpu { MAX_CORES } else { u32::MAX };
-        let refuse = || LimitError::Value { key: self, given: value.to_string(), most };
-        (1..=most).contains(&value).then_some(value).ok_or_else(refuse)
+        let refuse = || LimitError::Value { key: self, given: value.to_string() };
+        self.range().contains(&value).then_some(value).ok_or_else(refuse)
     }
 
     fn parse_value(self, text: &str) -> Result<u32, LimitError> {
-        let most = if self == Self::Cpu { MAX_CORES } else { u32::MAX };
         match text.parse() {
             Ok(value) => self.check(value),
-            Err(_) => Err(LimitError::Value { key: self, given: text.to_owned(), most }),
+            Err(_) => Err(LimitError::Value { key: self, given: text.to_owned() }),
         }
     }
 }
@@ -88,8 +103,8 @@ pub enum LimitError {
     Form,
     #[error("there is no limit `{name}`; {}", nearest::remedy(name, &LimitKey::ALL.map(LimitKey::name)))]
     Key { name: String },
-    #[error("`{given}` is not a valid number of {}; write a whole number from 1 to {most}", key.unit())]
-    Value { key: LimitKey, given: String, most: u32 },
+    #[error("`{given}` is not a valid number of {}; write a whole number from {} to {}", key.unit(), key.range().start(), key.range().end())]
+    Value { key: LimitKey, given: String },
 }
 
 impl FromStr for LimitSetting {
@@ -157,7 +172,7 @@ mod tests {
 
     #[test]
     fn setting_of_a_limit_is_parsed() {
-        for text in ["python.timeout=300", "network-tools.processes=1", "go.cpu=4096", "a.files=4294967295"] {
+        for text in ["python.timeout=300", "network-tools.processes=4", "go.cpu=4096", "a.files=4294967295"] {
             assert_eq!(text.parse::<LimitSetting>().unwrap().to_string(), text);
         }
     }
@@ -178,7 +193,7 @@ mod tests {
             ("python.timeout=0", "`0` is not a valid number of seconds"),
             ("python.memory=-1", "`-1` is not a valid number of megabytes"),
             ("python.memory=1.5", "`1.5` is not a valid number of megabytes"),
-            ("python.memory=99999999999", "no number of megabytes"),
+            ("python.memory=99999999999", "not a valid number of megabytes"),
             ("python.cpu=5000", "from 1 to 4096"),
         ] {
             let refused = text.parse::<LimitSetting>().unwrap_err().to_string();

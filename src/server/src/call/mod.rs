@@ -9,6 +9,7 @@ pub(crate) mod capture;
 pub mod catalog;
 pub mod choice;
 pub mod config_finding;
+pub(crate) mod config_text;
 pub mod definition;
 pub(crate) mod encoding;
 pub mod field;

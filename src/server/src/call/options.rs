@@ -58,17 +58,13 @@ impl OfferedOptions {
 }
 
 impl RequestedOptions {
-    /// Returns the options of a call of this sandbox, whose programs may run for `longest`, and what the program is given.
+    /// Returns the options of a call of this sandbox, and what the program is given.
     ///
     /// # Errors
     ///
     /// Fails if two options contradict each other, if Nix cannot carry out the sandbox's calls, if a package is unknown, if
     /// the time is too long, and as [`ProgramInput::of`] does.
-    pub(super) fn resolve(
-        mut self,
-        sandbox: &Sandbox,
-        longest: Duration,
-    ) -> Result<(CallOptions, ProgramInput), ArgumentError> {
+    pub(super) fn resolve(mut self, sandbox: &Sandbox) -> Result<(CallOptions, ProgramInput), ArgumentError> {
         const BY_NIX: Executor = Executor::Derivation;
         const NETWORK: &str = "left out, because the tool has network access, which Nix's build sandbox can't give";
         let wrong = |parameter: &str, expected: &str, found| {
@@ -85,8 +81,8 @@ impl RequestedOptions {
             executor => executor,
         };
         let packages = Packages::choose(&self.packages, sandbox.package_sets, package_list::tools_with)?;
-        if let Some(seconds) = self.timeout_seconds.filter(|seconds| Duration::from_secs(*seconds) > longest) {
-            return Err(ArgumentError::Timeout { seconds, longest: longest.as_secs() });
+        if let Some(seconds) = self.timeout_seconds.filter(|seconds| Duration::from_secs(*seconds) > sandbox.timeout) {
+            return Err(ArgumentError::Timeout { seconds, longest: sandbox.timeout.as_secs() });
         }
         let timeout = self.timeout_seconds.map(Duration::from_secs);
         let input = ProgramInput::of(&mut self, sandbox, &packages)?;
@@ -110,7 +106,7 @@ mod tests {
             arguments[parameter] = "1".into();
         }
         let Value::Object(arguments) = arguments else { unreachable!("arguments are an object") };
-        tool.job(arguments, offered, tool.sandbox.timeout).map(|job| job.options).map_err(|error| error.to_string())
+        tool.job(arguments, offered).map(|job| job.options).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -78,18 +78,20 @@ pub enum OverrideError {
 }
 
 impl Overrides {
-    /// Puts the settings in force.
+    /// Puts the settings in force. Those of tools whose configs were left out have no effect.
     ///
     /// # Errors
     ///
     /// Fails with the first setting that does not fit its tool, or that names none of these tools.
-    pub fn apply(&self, tools: &mut [Tool]) -> Result<(), OverrideError> {
+    pub fn apply(&self, tools: &mut [Tool], left_out: &[String]) -> Result<(), OverrideError> {
+        let is_left_out =
+            |tool: &String| left_out.contains(tool) && !tools.iter().any(|known| known.sandbox.id == tool);
         let mut all: BTreeMap<&str, (ToolLimits, Vec<&AllowSetting>)> = BTreeMap::new();
-        for setting in &self.limits {
+        for setting in self.limits.iter().filter(|setting| !is_left_out(&setting.tool)) {
             known(tools, &setting.tool, setting)?;
             all.entry(&setting.tool).or_default().0.set(setting.key, setting.value);
         }
-        for setting in &self.allowed {
+        for setting in self.allowed.iter().filter(|setting| !is_left_out(&setting.tool)) {
             known(tools, &setting.tool, setting)?;
             all.entry(&setting.tool).or_default().1.push(setting);
         }
@@ -145,7 +147,7 @@ mod tests {
         let limits = limits.iter().map(|text| text.parse().unwrap()).collect();
         let allowed = allowed.iter().map(|text| text.parse().unwrap()).collect();
         let mut tools = catalog().tools.to_vec();
-        let applied = Overrides { limits, allowed }.apply(&mut tools);
+        let applied = Overrides { limits, allowed }.apply(&mut tools, &["broken".to_owned()]);
         applied.map(|()| tools).map_err(|error| error.to_string())
     }
 
@@ -166,6 +168,11 @@ mod tests {
                 assert_eq!((now.timeout, now.network), (before.timeout, before.network));
             }
         }
+    }
+
+    #[test]
+    fn setting_of_a_tool_that_was_left_out_has_no_effect() {
+        assert!(with(&["broken.timeout=3"], &["broken=a.org:443"]).is_ok());
     }
 
     #[test]

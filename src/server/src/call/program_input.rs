@@ -7,13 +7,19 @@ use sandbox_plan::plan::VARIABLES;
 
 use crate::call::argument_error::ArgumentError;
 use crate::call::arguments::RequestedOptions;
-use crate::call::definition::Sandbox;
+use crate::call::definition::{Network, Sandbox};
 use crate::call::packages::Packages;
 
 /// The most bytes of one argument or variable; the kernel takes 128 KiB with the name.
-const MAX_STRING_BYTES: usize = 120 << 10;
+pub const MAX_STRING_BYTES: usize = 120 << 10;
 /// The most bytes of all arguments and variables of a call; the kernel takes a quarter of the stack, which is 8 MiB.
 const MAX_STRINGS_BYTES: usize = 1 << 20;
+
+/// The bytes that the kernel counts for a text in addition to its own, at least.
+const POINTER_BYTES: usize = 9;
+
+/// The variable that names certificates, in a sandbox with network access.
+const CERTIFICATES: &str = "SSL_CERT_FILE";
 
 /// The arguments, environment variables and standard input of a program.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -58,7 +64,7 @@ impl ProgramInput {
         let in_env = env.iter().map(|(name, text)| (format!("env.{name}"), text));
         let mut total = 0;
         for (parameter, text) in in_args.chain(in_env) {
-            total += text.len();
+            total += parameter.len().max(POINTER_BYTES) + text.len();
             if text.contains('\0') {
                 return refuse(parameter, "holds a NUL character: remove it");
             }
@@ -80,7 +86,13 @@ impl ProgramInput {
 /// Returns the names of the variables that the sandbox sets itself.
 pub(crate) fn own_variables(sandbox: &Sandbox, packages: &Packages) -> BTreeSet<&'static str> {
     let defined = sandbox.variables.iter().chain(sandbox.ahead).map(|(name, _)| *name);
-    VARIABLES.into_iter().chain(defined).chain(packages.search_paths().map(|(name, _)| name)).collect()
+    let certificates = (sandbox.network != Network::None).then_some(CERTIFICATES);
+    VARIABLES
+        .into_iter()
+        .chain(certificates)
+        .chain(defined)
+        .chain(packages.search_paths().map(|(name, _)| name))
+        .collect()
 }
 
 fn is_name(name: &str) -> bool {
@@ -119,11 +131,13 @@ mod tests {
             assert!(error.contains(&format!("`env.{name}`")) && error.contains("leave it out"), "{error}");
         }
         for name in ["", "1A", "A-B", "A B", "A=B", "É", "A\0"] {
-            assert!(of(env(name)).unwrap_err().contains("no name of a variable"), "{name:?}");
+            assert!(of(env(name)).unwrap_err().contains("not a valid variable name"), "{name:?}");
         }
-        for name in ["A", "_", "a1", "PATHS", "TZ"] {
+        for name in ["A", "_", "a1", "PATHS", "TZ", "SSL_CERT_FILE"] {
             assert!(of(env(name)).is_ok(), "{name}");
         }
+        let online = Tool::by_name("network-tools").expect("the tool exists").sandbox;
+        assert!(own_variables(&online, &Packages::default()).contains("SSL_CERT_FILE"));
     }
 
     #[test]
@@ -133,7 +147,10 @@ mod tests {
                 of(RequestedOptions { args: vec![text.to_owned()], ..RequestedOptions::default() }).unwrap_err();
             assert!(error.starts_with("parameter `args[0]` "), "{error}");
         }
-        let many = vec!["x".repeat(100 << 10); 11];
-        assert!(of(RequestedOptions { args: many, ..RequestedOptions::default() }).unwrap_err().contains("too long"));
+        for many in [vec!["x".repeat(100 << 10); 11], vec!["x".to_owned(); 1 << 20]] {
+            assert!(
+                of(RequestedOptions { args: many, ..RequestedOptions::default() }).unwrap_err().contains("too long")
+            );
+        }
     }
 }

@@ -4,7 +4,6 @@ use std::fmt;
 use std::path::Path;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::{Map, Value};
 
@@ -90,7 +89,7 @@ impl Tool {
         Self { parser: ArgumentParser::Table, ..self }
     }
 
-    /// Returns the job of a call with a client's arguments, whose program may run for `longest`.
+    /// Returns the job of a call with a client's arguments.
     ///
     /// # Errors
     ///
@@ -99,7 +98,6 @@ impl Tool {
         &'static self,
         mut arguments: Map<String, Value>,
         offered: OfferedOptions,
-        longest: Duration,
     ) -> Result<Job, ArgumentErrors> {
         let ignored = lenient::tidy(&mut arguments, self.sandbox.parameters);
         let mut errors = offered.take_others(&self.sandbox, &mut arguments);
@@ -107,7 +105,7 @@ impl Tool {
             ArgumentParser::Struct { parse, .. } => parse(arguments, &mut errors),
             ArgumentParser::Table => argument_table::parse(&self.sandbox, arguments, &mut errors),
         };
-        match parts.map(|parts| self.job_of(parts, longest)) {
+        match parts.map(|parts| self.job_of(parts)) {
             Some(Ok(job)) if errors.is_empty() => Ok(Job { ignored, ..job }),
             Some(Err(error)) => {
                 errors.push(error);
@@ -117,30 +115,25 @@ impl Tool {
         }
     }
 
-    /// Returns the job of a call with files and options that a command line names, whose program may run for `longest`.
+    /// Returns the job of a call with files and options that a command line names.
     ///
     /// # Errors
     ///
     /// Fails as [`Tool::job`] does, with the first that is wrong.
-    pub fn job_of_files(
-        &'static self,
-        files: NamedFiles,
-        options: RequestedOptions,
-        longest: Duration,
-    ) -> Result<Job, ArgumentError> {
+    pub fn job_of_files(&'static self, files: NamedFiles, options: RequestedOptions) -> Result<Job, ArgumentError> {
         let parts = match self.parser {
             ArgumentParser::Struct { fill, .. } => fill(files, options),
             ArgumentParser::Table => argument_table::fill(&self.sandbox, files, options),
         }?;
-        self.job_of(parts, longest)
+        self.job_of(parts)
     }
 
-    fn job_of(&'static self, (files, options): Parts, longest: Duration) -> Result<Job, ArgumentError> {
+    fn job_of(&'static self, (files, options): Parts) -> Result<Job, ArgumentError> {
         let workdir = Path::new(self.sandbox.workdir);
         if let Some(file) = files.iter().find(|file| workdir.join(file.name.as_path()) == Path::new(OUT)) {
             return Err(FileError::taken(&file.name, "the directory whose files are returned").into());
         }
-        let (options, input) = options.resolve(&self.sandbox, longest)?;
+        let (options, input) = options.resolve(&self.sandbox)?;
         let deadline = options.timeout.unwrap_or(self.sandbox.timeout);
         Ok(Job { options, deadline, input: Arc::new(input), ..Job::new(&self.sandbox, files) })
     }
@@ -167,7 +160,7 @@ mod tests {
     fn files(tool: &str, arguments: Value) -> Result<Vec<File>, String> {
         let Value::Object(arguments) = arguments else { unreachable!("arguments are an object") };
         let offered = OfferedOptions { executor: false, packages: Err(NoPackages::SwitchedOff) };
-        let job = Tool::by_name(tool).expect("the tool exists").job(arguments, offered, Duration::from_secs(60));
+        let job = Tool::by_name(tool).expect("the tool exists").job(arguments, offered);
         job.map(|job| job.files.to_vec()).map_err(|error| error.to_string())
     }
 
@@ -306,7 +299,7 @@ mod tests {
     fn unknown_parameter_is_ignored_and_told() {
         let Value::Object(arguments) = json!({"main_py": "1", "main.py": "2"}) else { unreachable!() };
         let offered = OfferedOptions { executor: false, packages: Ok(()) };
-        let job = Tool::by_name("python").unwrap().job(arguments, offered, Duration::from_secs(60)).unwrap();
+        let job = Tool::by_name("python").unwrap().job(arguments, offered).unwrap();
         let words: Vec<String> = job.ignored.iter().map(ToString::to_string).collect();
         assert_eq!(words, ["unknown parameter `main.py` was ignored; did you mean `main_py`?"]);
     }

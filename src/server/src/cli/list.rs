@@ -74,7 +74,7 @@ pub async fn run(runner: &Runner, is_json: bool) -> ExitCode {
     runner.settle().await;
     let mut tools = Vec::new();
     for tool in catalog().tools {
-        tools.push(listed(tool, runner, runner.backend(&tool.sandbox).await));
+        tools.push(listed(tool, runner.backend(&tool.sandbox).await));
     }
     match is_json {
         true => print_json(&ToolList { server: ServerInfo::of(catalog()), tools }),
@@ -83,9 +83,8 @@ pub async fn run(runner: &Runner, is_json: bool) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn listed(tool: &'static Tool, runner: &Runner, backend: Result<Backend, RunError>) -> ListedTool {
+fn listed(tool: &'static Tool, backend: Result<Backend, RunError>) -> ListedTool {
     let sandbox = &tool.sandbox;
-    let longest = runner.longest(sandbox);
     let resources = sandbox.resources;
     let (backend, reason) = match backend {
         Ok(backend) => (Some(backend), None),
@@ -97,7 +96,7 @@ fn listed(tool: &'static Tool, runner: &Runner, backend: Result<Backend, RunErro
         source: tool.source.to_string(),
         available: backend.is_some(),
         reason,
-        description: backend.as_ref().map(|backend| description(sandbox, backend, longest)),
+        description: backend.as_ref().map(|backend| description(sandbox, backend)),
         runs_on: backend.map(|backend| if backend.is_pinned() { "pinned" } else { "host" }),
         environment: sandbox.environment.as_ref().map(|environment| environment.out),
         network: match sandbox.network {
@@ -106,7 +105,7 @@ fn listed(tool: &'static Tool, runner: &Runner, backend: Result<Backend, RunErro
             Network::Allow(entries) => ListedNetwork::Allowed(entries.iter().map(ToString::to_string).collect()),
         },
         limits: ListedLimits {
-            timeout_seconds: longest.as_secs(),
+            timeout_seconds: sandbox.timeout.as_secs(),
             memory_mb: resources.memory_mb,
             disk_mb: resources.disk_mb,
             cpu_cores: resources.cpu,

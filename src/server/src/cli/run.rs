@@ -4,7 +4,6 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 use std::{fs, io};
 
 use tokio_util::sync::CancellationToken;
@@ -71,7 +70,7 @@ fn pinned_tools(names: &[&str]) -> String {
 
 /// Runs the tool on the files and gives the program's exit status.
 pub async fn run(call: CliCall<'_>, out: Option<&Path>, runner: Runner) -> ExitCode {
-    let job = match job(call, |sandbox| runner.longest(sandbox)) {
+    let job = match job(call) {
         Ok(job) => job,
         Err(CliCallError::UnknownTool { name }) => {
             runner.settle().await;
@@ -96,7 +95,7 @@ pub async fn run(call: CliCall<'_>, out: Option<&Path>, runner: Runner) -> ExitC
             on_interrupt.cancel();
         }
     });
-    let seconds = runner.limit(&job).as_secs();
+    let seconds = job.deadline.as_secs();
     let result = runner.run(job, &on_stage, &cancelled).await;
     runner.finish().await;
     match result {
@@ -163,7 +162,7 @@ pub fn show_derivation(call: CliCall, export: Option<&Path>) -> ExitCode {
 ///
 /// Fails if the call is refused, or if its tool has no pinned environment.
 pub fn derivation(call: CliCall) -> Result<(RunDerivation, Job), ReceiptOfCallError> {
-    let job = job(call, |sandbox| sandbox.timeout)?;
+    let job = job(call)?;
     let derivation = receipt(&job).map_err(ReceiptOfCallError::Path)?;
     let derivation = derivation.ok_or(ReceiptOfCallError::NotPinned(NotPinned { tool: job.sandbox.id }))?;
     Ok((derivation, job))
@@ -218,7 +217,7 @@ fn keep(artifacts: &Artifacts, out: Option<&Path>) -> Result<(), (PathBuf, io::E
     Ok(())
 }
 
-/// Returns the job of a call, whose program prints to this process's own output, and may run for `longest`.
+/// Returns the job of a call, whose program prints to this process's own output.
 ///
 /// The first file becomes the entrypoint, whatever it is called, or, by the extension of its name, the file that may be
 /// given instead. The others keep their names; a path that leads out of the working directory keeps its last component.
@@ -226,7 +225,7 @@ fn keep(artifacts: &Artifacts, out: Option<&Path>) -> Result<(), (PathBuf, io::E
 /// # Errors
 ///
 /// Fails if the tool is unknown, if a file or standard input cannot be read, and if the tool refuses what it is given.
-pub fn job(call: CliCall, longest: impl FnOnce(&Sandbox) -> Duration) -> Result<Job, CliCallError> {
+pub fn job(call: CliCall) -> Result<Job, CliCallError> {
     let tool = Tool::by_name(call.tool).ok_or_else(|| CliCallError::UnknownTool { name: call.tool.to_owned() })?;
     if !call.packages.is_empty() && package_list::is_empty() {
         return Err(ArgumentError::from(PackageError::None(NoPackages::Unpinned)).into());
@@ -239,7 +238,7 @@ pub fn job(call: CliCall, longest: impl FnOnce(&Sandbox) -> Duration) -> Result<
     }
     let reads_stdin = !reads_a_file_from_stdin(call.files);
     let options = call.given.options(call.packages, reads_stdin).map_err(CliCallError::Stdin)?;
-    let job = tool.job_of_files(files, options, longest(&tool.sandbox))?;
+    let job = tool.job_of_files(files, options)?;
     Ok(Job { output: Output::Inherited, ..job })
 }
 
@@ -291,7 +290,7 @@ mod tests {
             let paths: Vec<PathBuf> = files.iter().map(|name| directory.path().join(name)).collect();
             paths.iter().for_each(|path| fs::write(path, path.to_string_lossy().as_bytes()).unwrap());
             let call = CliCall { tool, files: &paths, packages: &[], given: &Given::default() };
-            let job = job(call, |sandbox| sandbox.timeout).unwrap();
+            let job = job(call).unwrap();
             job.files.iter().map(|file| file.name.as_path().display().to_string()).collect::<Vec<_>>()
         };
         assert_eq!(names("javascript", &["program.js", "data.txt"]), ["index.js", "data.txt"]);

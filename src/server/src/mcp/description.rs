@@ -3,8 +3,6 @@
 //! Of a pinned environment everything is known when the server is built. A host is only said to have what was found on it.
 //! The sentences follow the Docker-based server whose place this one takes, so that its clients and prompts go on working.
 
-use std::time::Duration;
-
 use sandbox_manifest::parameter::{Parameter, ParameterKind};
 use sandbox_plan::plan::OUT;
 
@@ -12,8 +10,8 @@ use crate::call::definition::{Network, Programs, Resources, Sandbox};
 use crate::sandbox::backend::Backend;
 use crate::sandbox::host::Toolchain;
 
-/// Returns the description of a tool with this backend, whose programs may run for `limit`.
-pub fn description(sandbox: &Sandbox, backend: &Backend, limit: Duration) -> String {
+/// Returns the description of a tool with this backend.
+pub fn description(sandbox: &Sandbox, backend: &Backend) -> String {
     let end = if sandbox.description.ends_with('.') { "" } else { "." };
     let mut sentences = vec![format!("{}{end}", sandbox.description)];
     let environment = match backend {
@@ -28,7 +26,7 @@ pub fn description(sandbox: &Sandbox, backend: &Backend, limit: Duration) -> Str
             own(toolchain)
         }
     };
-    sentences.extend([format!("{environment}: {}.", limits(sandbox, limit)), files(sandbox)]);
+    sentences.extend([format!("{environment}: {}.", limits(sandbox)), files(sandbox)]);
     let out = match backend {
         // Only the variable leads to the directory then.
         Backend::Host { in_namespaces: false, .. } => "`$OUT`".to_owned(),
@@ -40,7 +38,7 @@ pub fn description(sandbox: &Sandbox, backend: &Backend, limit: Duration) -> Str
 }
 
 /// Returns the limits in force, as a list.
-fn limits(sandbox: &Sandbox, limit: Duration) -> String {
+fn limits(sandbox: &Sandbox) -> String {
     let Resources { cpu, memory_mb, disk_mb, processes, files: _ } = sandbox.resources;
     let cores = if cpu == 1 { "core" } else { "cores" };
     let network = match sandbox.network {
@@ -52,7 +50,7 @@ fn limits(sandbox: &Sandbox, limit: Duration) -> String {
         }
     };
     let access = if sandbox.read_only { "read-only" } else { "read-write" };
-    let seconds = limit.as_secs();
+    let seconds = sandbox.timeout.as_secs();
     format!(
         "{cpu} CPU {cores}, {memory_mb} MB RAM, {disk_mb} MB disk, {processes} processes, {seconds} seconds, {network}, \
          {access} files"
@@ -109,8 +107,6 @@ mod tests {
     use crate::call::tool::Tool;
     use crate::sandbox::view::View;
 
-    const LIMIT: Duration = Duration::from_secs(7);
-
     fn sandbox(tool: &str) -> &'static Sandbox {
         &Tool::by_name(tool).expect("the tool exists").sandbox
     }
@@ -125,37 +121,37 @@ mod tests {
     fn description_has_no_placeholder_left_for_any_backend() {
         for tool in catalog().tools {
             for backend in [Backend::Pinned, host(true), host(false)] {
-                let text = description(&tool.sandbox, &backend, LIMIT);
+                let text = description(&tool.sandbox, &backend);
                 assert!(!text.contains(['{', '}']) && !text.contains("  "), "{text}");
-                assert!(text.contains(", 7 seconds, "), "{text}");
+                assert!(text.contains(", 60 seconds, "), "{text}");
             }
         }
     }
 
     #[test]
     fn description_of_pinned_tools_names_all_contents() {
-        let text = description(sandbox("network-tools"), &Backend::Pinned, LIMIT);
+        let text = description(sandbox("network-tools"), &Backend::Pinned);
         assert!(
             text.contains("curl, wget, dig") && text.contains("Environment `sandbox-mcp/network-tools`: "),
             "{text}"
         );
-        assert!(description(sandbox("python"), &Backend::Pinned, LIMIT).contains("numpy"));
+        assert!(description(sandbox("python"), &Backend::Pinned).contains("numpy"));
     }
 
     #[test]
     fn directory_of_artifacts_has_no_path_without_namespaces() {
         for tool in catalog().tools {
-            let text = description(&tool.sandbox, &host(false), LIMIT);
+            let text = description(&tool.sandbox, &host(false));
             assert!(text.contains("Files in `$OUT` are returned") && !text.contains(OUT), "{text}");
-            assert!(description(&tool.sandbox, &host(true), LIMIT).contains(OUT));
+            assert!(description(&tool.sandbox, &host(true)).contains(OUT));
         }
     }
 
     #[test]
     fn description_of_host_tools_names_what_was_found() {
-        let text = description(sandbox("python"), &host(true), LIMIT);
+        let text = description(sandbox("python"), &host(true));
         assert!(!text.contains("numpy") && text.contains("`sh` is /opt/shell"), "{text}");
-        let text = description(sandbox("network-tools"), &host(true), LIMIT);
+        let text = description(sandbox("network-tools"), &host(true));
         assert!(text.contains("Available tools: curl, jq. ") && !text.contains("wget"), "{text}");
     }
 }

@@ -1,8 +1,6 @@
 //! The server's instructions, which clients get when they connect. Some clients show a model only these and the names of the
 //! tools.
 
-use std::time::Duration;
-
 use crate::call::definition::{Network, Sandbox};
 
 /// The most bytes of instructions.
@@ -23,8 +21,6 @@ pub struct Mode<'a> {
     pub is_open: bool,
     /// Whether a call of the other tools may ask for packages.
     pub has_packages: bool,
-    /// The longest time that the operator lets any program run.
-    pub longest: Option<Duration>,
 }
 
 /// Returns the instructions for a server with these tools.
@@ -53,8 +49,7 @@ pub fn instructions(sandboxes: &[&Sandbox], mode: Mode) -> String {
         online if online.len() == all.len() => "With network".to_owned(),
         online => format!("No network, except in {}", list(online, MAX_ONLINE_BYTES)),
     };
-    let bounded = |sandbox: &&Sandbox| sandbox.timeout.min(mode.longest.unwrap_or(Duration::MAX)).as_secs();
-    let seconds = range(sandboxes.iter().map(bounded));
+    let seconds = range(sandboxes.iter().map(|sandbox| sandbox.timeout.as_secs()));
     let memory = range(sandboxes.iter().map(|sandbox| sandbox.resources.memory_mb));
     let disk = range(sandboxes.iter().map(|sandbox| sandbox.resources.disk() >> 20));
     let before = format!("Each call runs code in a fresh sandbox; nothing is kept between calls. {tools}: ");
@@ -91,7 +86,7 @@ mod tests {
     use super::*;
     use crate::call::catalog::catalog;
 
-    const PINNED: Mode = Mode { on_host: &[], is_open: false, has_packages: true, longest: None };
+    const PINNED: Mode = Mode { on_host: &[], is_open: false, has_packages: true };
     const MIXED: Mode = Mode { on_host: &["network-tools"], ..PINNED };
     const OPEN: Mode = Mode { is_open: true, ..MIXED };
 
@@ -131,12 +126,6 @@ mod tests {
         let text = instructions(&sandboxes(), OPEN);
         assert!(text.contains("may have to use this host's own programs"), "{text}");
         assert!(!instructions(&sandboxes(), PINNED).contains("this host"), "no tool of this mode uses the host's");
-    }
-
-    #[test]
-    fn instructions_name_the_limit_that_the_operator_sets() {
-        let text = instructions(&sandboxes(), Mode { longest: Some(Duration::from_secs(5)), ..PINNED });
-        assert!(text.contains("Limits: 5 s"), "{text}");
     }
 
     #[test]

@@ -60,6 +60,9 @@ const MAX_RESULT_CHARACTERS: u64 = 100_000;
 /// The key of a result's data in its metadata.
 const RESULT: &str = "sandbox-mcp/result";
 
+/// The most characters of an unknown tool's name that an error quotes.
+const MAX_NAME_CHARACTERS: usize = 100;
+
 #[derive(Clone)]
 pub struct McpServer {
     runner: Arc<Runner>,
@@ -147,9 +150,8 @@ impl McpServer {
             true => self.runner.offered_options(),
             false => OfferedOptions { executor: false, packages: Err(NoPackages::Direct) },
         };
-        let longest = self.runner.longest(sandbox);
-        let input_schema = input_schema(offered.parameters(sandbox), longest.as_secs());
-        let description = description(sandbox, backend, self.runner.longest(sandbox));
+        let input_schema = input_schema(offered.parameters(sandbox), sandbox.timeout.as_secs());
+        let description = description(sandbox, backend);
         let mut tool = McpTool::new(sandbox.id, description, Arc::new(input_schema))
             .with_title(sandbox.name)
             .with_annotations(annotations);
@@ -198,12 +200,7 @@ impl ServerHandler for McpServer {
         let sandboxes: Vec<_> = catalog().tools.iter().map(|tool| &tool.sandbox).collect();
         let none = ToolsOnHost::default();
         let ToolsOnHost { names, is_open } = self.on_host.get().unwrap_or(&none);
-        let mode = Mode {
-            on_host: names,
-            is_open: *is_open,
-            has_packages: self.lists_packages(),
-            longest: self.runner.time_limit(),
-        };
+        let mode = Mode { on_host: names, is_open: *is_open, has_packages: self.lists_packages() };
         let mut capabilities = ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build();
         capabilities.resources = self.lists_packages().then(Default::default);
         ServerConfig::new(capabilities)
@@ -320,18 +317,19 @@ impl ServerHandler for McpServer {
         let Some(tool) = Tool::by_name(&request.name) else {
             log.refused();
             let names = self.runner.available().await.join(", ");
-            let message = format!("unknown tool `{}`: the tools are {names}", request.name);
+            let name: String = request.name.chars().take(MAX_NAME_CHARACTERS).collect();
+            let message = format!("unknown tool `{name}`: the tools are {names}");
             return Err(ErrorData::invalid_params(message, None));
         };
         let client = context.client_info();
-        let (offered, longest) = (self.runner.offered_options(), self.runner.longest(&tool.sandbox));
-        let result = match tool.job(request.arguments.unwrap_or_default(), offered, longest) {
+        let offered = self.runner.offered_options();
+        let result = match tool.job(request.arguments.unwrap_or_default(), offered) {
             Err(error) => {
                 log.refused();
                 refusal(error.to_string())
             }
             Ok(job) => {
-                let seconds = self.runner.limit(&job).as_secs();
+                let seconds = job.deadline.as_secs();
                 match self.call(tool, job, context).await {
                     Ok(outcome) => {
                         log.ended(&outcome, seconds);

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
@@ -39,8 +38,6 @@ use views::Views;
 #[derive(Debug, Clone)]
 pub struct Options {
     pub executor: ExecutorChoice,
-    /// The longest time that any program may run, whatever its sandbox allows.
-    pub longest: Option<Duration>,
     /// The number of programs that run at once; further calls wait.
     pub calls_at_once: usize,
     /// The number of sandboxes of one environment that are kept ready for calls; `None` leaves it to this machine's
@@ -107,11 +104,6 @@ impl Runner {
         names
     }
 
-    /// Returns the longest time that the operator lets any program run, if there is one.
-    pub fn time_limit(&self) -> Option<Duration> {
-        self.options.longest
-    }
-
     /// Returns the options of a call that clients are offered: those that the operator allows, of a server with pinned
     /// environments.
     pub fn offered_options(&self) -> OfferedOptions {
@@ -157,7 +149,6 @@ impl Runner {
         on_stage: OnStage<'_>,
         cancelled: &CancellationToken,
     ) -> Result<Outcome, RunError> {
-        let job = Job { deadline: self.limit(&job), ..job };
         match self.run_once(&job, on_stage, cancelled).await {
             // The garbage collector took the environment meanwhile.
             Err(RunError::Executor(ExecutorError::Derivation(error))) if error.misses_a_path() => {
@@ -248,20 +239,6 @@ impl Runner {
     /// Deletes what calls have left for later calls.
     pub async fn finish(&self) {
         self.executors.finish().await;
-    }
-
-    /// Returns the longest time that a job may run.
-    pub fn limit(&self, job: &Job) -> Duration {
-        self.bounded(job.deadline)
-    }
-
-    /// Returns the longest time that programs of a sandbox may run.
-    pub fn longest(&self, sandbox: &Sandbox) -> Duration {
-        self.bounded(sandbox.timeout)
-    }
-
-    fn bounded(&self, time: Duration) -> Duration {
-        time.min(self.options.longest.unwrap_or(Duration::MAX))
     }
 
     async fn slot(&self, on_stage: OnStage<'_>) -> Option<SemaphorePermit<'_>> {

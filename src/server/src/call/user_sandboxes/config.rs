@@ -1,14 +1,19 @@
 //! Reads a JSON config: it has the keys of a definition, and what it leaves out is that of the environment's own tool.
 
+use std::path::Path;
+
 use serde_json::{Map, Value, json};
 
 use sandbox_manifest::parameter::parameters;
 use sandbox_manifest::{Definition, is_name};
+use sandbox_plan::plan::OUT;
 
 use crate::call::file::FileName;
+use crate::call::limits::LimitKey;
 use crate::call::nearest;
+use crate::call::program_input::MAX_STRING_BYTES;
 use crate::call::tool::Tool;
-use crate::call::user_sandboxes::keys;
+use crate::call::user_sandboxes::{keys, unique_keys};
 
 /// The beginning of an image's name. An environment's name follows.
 const IMAGE: &str = "sandbox-mcp/";
@@ -24,6 +29,10 @@ const START: &str = "docker-start";
 /// services their configuration, and waits for them. The services of the pinned environment do both.
 const START_COMMAND: [&str; 3] =
     ["sh", "-c", "sleep 2 && mv -f apisix.yaml /usr/local/apisix/conf/apisix.yaml && sleep 2 && sh main.sh"];
+
+/// The most bytes of a tool's name and of its description, which clients show a model with each conversation.
+const MAX_NAME_BYTES: usize = 200;
+const MAX_DESCRIPTION_BYTES: usize = 10_000;
 
 /// The keys that a config must have, in addition to `image`.
 const REQUIRED: [&str; 3] = ["id", "entrypoint", "command"];
@@ -49,7 +58,7 @@ pub type Problem = (String, String);
 pub fn read<'a>(text: &str, built_in: &'a [Tool]) -> Result<UserConfig<'a>, Vec<Problem>> {
     let one = |key: &str, reason: String| vec![(key.to_owned(), reason)];
     let mut value: Value =
-        serde_json::from_str(text).map_err(|error| one("", format!("it is not valid JSON: {error}")))?;
+        unique_keys::parse(text).map_err(|error| one("", format!("it is not valid JSON: {error}")))?;
     keys::without_nulls(&mut value);
     let Value::Object(mut config) = value else { return Err(one("", "it must be an object".to_owned())) };
     let unknown = keys::unknown(&config);
@@ -71,6 +80,12 @@ pub fn read<'a>(text: &str, built_in: &'a [Tool]) -> Result<UserConfig<'a>, Vec<
     check(&definition).map_err(|problem| vec![problem])?;
     doubts.extend(small_limits(&definition, environment));
     Ok(UserConfig { definition, environment, doubts })
+}
+
+/// Returns the id that a broken config gives its tool, if that much can be read.
+pub fn id(text: &str) -> Option<String> {
+    let value: Value = serde_json::from_str(text).ok()?;
+    value.get("id")?.as_str().map(str::to_owned)
 }
 
 /// Returns the tool whose environment the config names.
@@ -194,6 +209,10 @@ fn merge(into: &mut Value, from: Value) {
     }
 }
 
+/// Parameters that a call has in addition to files. No file can have one of their names.
+const OPTIONS: [&str; 9] =
+    ["files", "stdin", "stdin_encoding", "args", "env", "timeout_seconds", "executor", "cache", "packages"];
+
 /// Checks the rules that the types do not express.
 fn check(definition: &Definition) -> Result<(), Problem> {
     if !definition.is_id() {
@@ -202,6 +221,8 @@ fn check(definition: &Definition) -> Result<(), Problem> {
         return Err(("id".to_owned(), reason.to_owned()));
     }
     definition.check().map_err(|(key, reason)| (key.to_owned(), reason.to_owned()))?;
+    check_texts(definition)?;
+    check_limits(definition)?;
     let named = definition.parameters.files.iter().map(|file| ("parameters.files", &file.name));
     for (key, file) in [("entrypoint", &definition.entrypoint)].into_iter().chain(named) {
         let is_parameter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-' || byte == b'.';
@@ -210,8 +231,57 @@ fn check(definition: &Definition) -> Result<(), Problem> {
                 format!("`{file}` is no file name of letters, digits, `_`, `-` and `.`, of which a parameter is made");
             return Err((key.to_owned(), reason));
         }
+        let parameter = file.replace('.', "_");
+        if OPTIONS.contains(&parameter.as_str()) || parameter == "out" {
+            let reason =
+                format!("`{file}` is taken: a call has a parameter or directory of this name; rename the file");
+            return Err((key.to_owned(), reason));
+        }
+    }
+    if definition.before.iter().any(|service| service.command == [START]) {
+        let reason = format!("`{START}` starts the services of an image, and this environment has none; leave it out");
+        return Err(("before".to_owned(), reason));
+    }
+    if Path::new(&definition.mount.workdir).starts_with(OUT) {
+        return Err(("mount.workdir".to_owned(), format!("files in {OUT} are returned; take another directory")));
     }
     parameters(definition).map(drop).map_err(|(key, reason)| (key.to_owned(), reason))
+}
+
+/// Checks texts that clients are told, and commands that the kernel must take.
+fn check_texts(definition: &Definition) -> Result<(), Problem> {
+    for (key, text, most) in
+        [("name", &definition.name, MAX_NAME_BYTES), ("description", &definition.description, MAX_DESCRIPTION_BYTES)]
+    {
+        if text.len() > most {
+            return Err((key.to_owned(), format!("it has {} bytes, and {most} at most are allowed", text.len())));
+        }
+        if text.chars().any(|letter| letter.is_control() && !(key == "description" && matches!(letter, '\n' | '\t'))) {
+            return Err((key.to_owned(), "it has a control character; remove it".to_owned()));
+        }
+    }
+    let services = definition.before.iter().flat_map(|service| &service.command).map(|text| ("before", text));
+    for (key, text) in definition.command.iter().map(|text| ("command", text)).chain(services) {
+        if text.len() > MAX_STRING_BYTES {
+            return Err((key.to_owned(), format!("a part of it has more than {MAX_STRING_BYTES} bytes; use a file")));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that limits are such that a sandbox can be made.
+fn check_limits(definition: &Definition) -> Result<(), Problem> {
+    let resources = definition.resources;
+    for (key, path, value) in [
+        (LimitKey::Cpu, "resources.cpu", resources.cpu),
+        (LimitKey::Memory, "resources.memory", resources.memory),
+        (LimitKey::Processes, "resources.processes", resources.processes),
+        (LimitKey::Files, "resources.files", resources.files),
+        (LimitKey::Timeout, "timeout", definition.timeout),
+    ] {
+        key.check(value).map_err(|error| (path.to_owned(), error.to_string()))?;
+    }
+    Ok(())
 }
 
 /// Names the limits with which programs of the environment may not even start.

@@ -81,7 +81,16 @@ fn parameter_table(definition: &Definition) -> &'static [Parameter<'static>] {
         },
         description: description.leak(),
     };
-    parameters(definition).expect("it was checked").into_iter().map(row).collect::<Vec<_>>().leak()
+    let mut all = parameters(definition).expect("it was checked");
+    all.retain(|parameter| parameter.kind != ParameterKind::Args || takes_arguments(&definition.command));
+    all.into_iter().map(row).collect::<Vec<_>>().leak()
+}
+
+/// Returns whether arguments behind a command reach the program: a script of `sh -c` takes the first as its own name, and
+/// the others only if it says so.
+fn takes_arguments(command: &[String]) -> bool {
+    let is_script = command.len() >= 2 && command[command.len() - 2] == "-c";
+    !is_script
 }
 
 /// Returns the hints by the rule of JSON configs: a tool whose files are read-only is.

@@ -11,12 +11,14 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::call::config_finding::{ConfigFinding, Severity};
+use crate::call::config_text;
 use crate::call::nearest;
-use crate::call::tool::Tool;
+use crate::call::tool::{Tool, ToolSource};
 
 mod config;
 mod convert;
 mod keys;
+mod unique_keys;
 
 /// The file that may say where the sandboxes are, and the name of each one's own file.
 const FILE: &str = "config.json";
@@ -31,36 +33,50 @@ pub struct WithUserSandboxes {
     /// Sorted by name.
     pub tools: Vec<Tool>,
     pub findings: Vec<ConfigFinding>,
+    /// The names that tools of broken configs would have, as far as they are known.
+    pub left_out: Vec<String>,
 }
 
 /// Adds the sandboxes of a directory of configuration to the built-in tools. One with the id of a built-in tool takes its
 /// place.
 pub fn add(built_in: &[Tool], configuration: Option<&Path>) -> WithUserSandboxes {
-    let (mut tools, mut findings) = (built_in.to_vec(), Vec::new());
+    let (mut tools, mut findings, mut left_out) = (built_in.to_vec(), Vec::new(), Vec::new());
     let Some(directory) = configuration.and_then(|configuration| directory(configuration, &mut findings)) else {
-        return WithUserSandboxes { tools, findings };
+        return WithUserSandboxes { tools, findings, left_out };
     };
     let mut own: Vec<Tool> = Vec::new();
     for file in files(&directory, &mut findings) {
-        let broken = |key: &str, reason: String| broken(&file, key, reason);
-        let text = match fs::read_to_string(&file) {
+        let broken_here = |key: &str, reason: String| broken(&file, key, reason);
+        let text = match config_text::read(&file) {
             Ok(text) => text,
             Err(error) => {
-                findings.push(broken("", format!("cannot read it: {error}")));
+                findings.push(broken_here("", format!("cannot read it: {error}")));
+                left_out.extend(name(&file));
                 continue;
             }
         };
         let read = match config::read(&text, built_in) {
             Ok(read) => read,
             Err(problems) => {
-                findings.extend(problems.into_iter().map(|(key, reason)| broken(&key, reason)));
+                findings.extend(problems.into_iter().map(|(key, reason)| broken_here(&key, reason)));
+                left_out.extend(name(&file).into_iter().chain(config::id(&text)));
                 continue;
             }
         };
         let tool = convert::tool(&read.definition, read.environment, file.clone().leak());
         let id = tool.sandbox.id;
-        if let Some(other) = own.iter().find(|other| other.sandbox.id == id) {
-            findings.push(broken("id", format!("`{id}` is the id of {}, too; rename one", other.source)));
+        if let Some(other) = own.iter_mut().find(|other| other.sandbox.id == id) {
+            // The directory that is named like the sandbox has it, whichever is read first.
+            let is_named = name(&file).as_deref() == Some(id);
+            let reason = |source: &ToolSource| format!("`{id}` is the id of {source}, too; rename one");
+            match &other.source {
+                ToolSource::File(path) if is_named => {
+                    findings.retain(|finding| finding.file != **path);
+                    findings.push(broken(path, "id", reason(&tool.source)));
+                    *other = tool;
+                }
+                source => findings.push(broken_here("id", reason(source))),
+            }
             continue;
         }
         let finding = |severity, (key, reason): (&str, String)| {
@@ -76,7 +92,7 @@ pub fn add(built_in: &[Tool], configuration: Option<&Path>) -> WithUserSandboxes
     tools.retain(|tool| own.iter().all(|other| other.sandbox.id != tool.sandbox.id));
     tools.extend(own);
     tools.sort_by_key(|tool| tool.sandbox.id);
-    WithUserSandboxes { tools, findings }
+    WithUserSandboxes { tools, findings, left_out }
 }
 
 fn broken(file: &Path, key: &str, reason: String) -> ConfigFinding {
@@ -87,7 +103,7 @@ fn broken(file: &Path, key: &str, reason: String) -> ConfigFinding {
 fn directory(configuration: &Path, findings: &mut Vec<ConfigFinding>) -> Option<PathBuf> {
     let usual = configuration.join(DIRECTORY);
     let file = configuration.join(FILE);
-    let named = match fs::read_to_string(&file) {
+    let named = match config_text::read(&file) {
         Ok(text) => sandboxes_path(&text),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err((String::new(), format!("cannot read it: {error}"))),
@@ -114,7 +130,7 @@ fn directory(configuration: &Path, findings: &mut Vec<ConfigFinding>) -> Option<
 /// Parses the file that may name the directory. The error is the key and the reason.
 fn sandboxes_path(text: &str) -> Result<Option<PathBuf>, (String, String)> {
     let value: Value =
-        serde_json::from_str(text).map_err(|error| (String::new(), format!("it is not valid JSON: {error}")))?;
+        unique_keys::parse(text).map_err(|error| (String::new(), format!("it is not valid JSON: {error}")))?;
     let Value::Object(members) = value else {
         return Err((String::new(), "it must be an object, such as {\"sandboxesPath\": \"/a/directory\"}".to_owned()));
     };
@@ -126,6 +142,11 @@ fn sandboxes_path(text: &str) -> Result<Option<PathBuf>, (String, String)> {
         Some(Value::String(path)) if Path::new(path).is_absolute() => Ok(Some(path.into())),
         Some(_) => Err((PATH_KEY.to_owned(), "it must be the absolute path of a directory".to_owned())),
     }
+}
+
+/// Returns the name of the directory of a sandbox's file, which is usually the sandbox's.
+fn name(file: &Path) -> Option<String> {
+    Some(file.parent()?.file_name()?.to_str()?.to_owned())
 }
 
 /// Returns the files of the sandboxes in a directory, in the order of its entries' names.

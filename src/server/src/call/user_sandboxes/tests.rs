@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -6,6 +7,7 @@ use tempfile::TempDir;
 
 use super::{WithUserSandboxes, add};
 use crate::call::argument_error::ArgumentErrors;
+use crate::call::arguments::{NamedFiles, RequestedOptions};
 use crate::call::catalog::catalog;
 use crate::call::config_finding::{ConfigFinding, Severity};
 use crate::call::definition::{Network, Sandbox};
@@ -183,11 +185,7 @@ fn call_of_a_config_tool_is_parsed_by_its_parameters() {
     let tool: &'static Tool = Box::leak(Box::new(*tool(&loaded, "perl")));
     let job = |arguments: Value| -> Result<Job, ArgumentErrors> {
         let Value::Object(arguments) = arguments else { unreachable!("arguments are an object") };
-        tool.job(
-            arguments,
-            OfferedOptions { executor: false, packages: Err(NoPackages::Unpinned) },
-            tool.sandbox.timeout,
-        )
+        tool.job(arguments, OfferedOptions { executor: false, packages: Err(NoPackages::Unpinned) })
     };
     let given = json!({
         "files": [{"filename": "lib/a.pm", "content": "1"}],
@@ -257,6 +255,19 @@ fn wrong_key_or_value_is_reported_by_its_path() {
         ("/mount/tmpdirPrefix", json!(7), "mount.tmpdirPrefix", "a string"),
         ("/parameters/files", json!([{"name": "main.pl"}]), "parameters.files", "which is taken"),
         ("/before", json!([7]), "before[0]", "invalid type"),
+        ("/before", json!(["docker-start"]), "before", "this environment has none"),
+        ("/name", json!("a\u{1b}[31mb"), "name", "control character"),
+        ("/name", json!("x".repeat(201)), "name", "200 at most"),
+        ("/description", json!("x".repeat(10_001)), "description", "10000 at most"),
+        ("/command", json!(["sh", "-c", "x".repeat(200_000)]), "command", "use a file"),
+        ("/resources/cpu", json!(4097), "resources.cpu", "from 1 to 4096"),
+        ("/resources/processes", json!(3), "resources.processes", "from 4 to"),
+        ("/resources/files", json!(8), "resources.files", "from 16 to"),
+        ("/entrypoint", json!("args"), "entrypoint", "`args` is taken"),
+        ("/entrypoint", json!("stdin.encoding"), "entrypoint", "is taken"),
+        ("/entrypoint", json!("out"), "entrypoint", "is taken"),
+        ("/parameters/files", json!([{"name": "executor"}]), "parameters.files", "is taken"),
+        ("/mount/workdir", json!("/sandbox/out"), "mount.workdir", "are returned"),
     ] {
         let found = findings(pointer, value.clone());
         let [(Severity::Broken, found_key, found_reason)] = found.as_slice() else {
@@ -264,6 +275,39 @@ fn wrong_key_or_value_is_reported_by_its_path() {
         };
         assert!(found_key == key && found_reason.contains(reason), "{pointer} = {value}: {found:?}");
     }
+}
+
+#[test]
+fn shell_that_passes_on_no_arguments_has_no_parameter_for_them() {
+    for (command, takes) in [(json!(["sh", "-c", "perl main.pl"]), false), (json!(["sh", "main.pl"]), true)] {
+        let mut config = smallest();
+        config["command"] = command;
+        let loaded = Configuration::new().sandbox("perl", &config).load();
+        let tool = tool(&loaded, "perl");
+        assert_eq!(tool.sandbox.parameters.iter().any(|parameter| parameter.name == "args"), takes);
+        let tool: &'static Tool = Box::leak(Box::new(*tool));
+        let mut files = NamedFiles::default();
+        files.add("main.pl".to_owned(), "1".into(), false);
+        let options = RequestedOptions { args: vec!["a".to_owned()], ..RequestedOptions::default() };
+        let refused = tool.job_of_files(files, options).err().map(|error| error.to_string());
+        assert_eq!(refused.is_none(), takes);
+        assert!(refused.is_none_or(|error| error.contains("passes on no arguments")));
+    }
+}
+
+#[test]
+fn key_that_is_there_twice_and_odd_files_are_refused() {
+    let twice = smallest().to_string().replacen('{', "{\"id\": \"other\", ", 1);
+    let configuration = Configuration::new().write("sandboxes/perl/config.json", &twice);
+    let directory = configuration.0.path().join("sandboxes");
+    fs::create_dir(directory.join("zero")).unwrap();
+    symlink("/dev/zero", directory.join("zero/config.json")).unwrap();
+    let loaded = configuration.load();
+    let said: Vec<String> = loaded.findings.iter().map(ToString::to_string).collect();
+    let [doubled, zero] = said.as_slice() else { panic!("{said:?}") };
+    assert!(doubled.contains("the key `id` is there twice"), "{doubled}");
+    assert!(zero.contains("not a regular file"), "{zero}");
+    assert_eq!(loaded.left_out, ["perl", "perl", "zero"]);
 }
 
 #[test]
@@ -303,6 +347,17 @@ fn two_configs_of_one_id_leave_the_first() {
 }
 
 #[test]
+fn directory_that_is_named_like_the_sandbox_has_its_id() {
+    let loaded = Configuration::new().sandbox("a", &smallest()).sandbox("perl", &smallest()).load();
+    let said: Vec<String> = loaded.findings.iter().map(ToString::to_string).collect();
+    assert!(
+        matches!(&said[..], [one] if one.contains("a/config.json: id: `perl` is the id of ") && one.contains("/perl/")),
+        "{said:?}"
+    );
+    assert!(matches!(tool(&loaded, "perl").source, ToolSource::File(path) if path.ends_with("perl/config.json")));
+}
+
+#[test]
 fn sandboxes_path_names_another_directory() {
     let elsewhere = tempfile::tempdir().unwrap();
     fs::create_dir(elsewhere.path().join("perl")).unwrap();
@@ -321,7 +376,7 @@ fn sandboxes_path_names_another_directory() {
         (json!([]), "config.json: it must be an object"),
         (
             json!({"sandboxesPath": "/no/such/directory"}),
-            "config.json: sandboxesPath: /no/such/directory is no directory",
+            "config.json: sandboxesPath: /no/such/directory is not a directory",
         ),
     ] {
         let loaded = with(&config);

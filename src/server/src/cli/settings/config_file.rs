@@ -1,14 +1,15 @@
 //! The configuration file: the same settings as on the command line, in TOML.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use clap::{Arg, Args, Command, ValueEnum};
 use serde::Deserialize;
 use toml::{Table, Value};
 
 use crate::call::choice::{self, Remote};
+use crate::call::config_text;
 use crate::call::limits::{LimitKey, LimitSetting};
 use crate::call::nearest;
 use crate::call::overrides::AllowSetting;
@@ -59,7 +60,7 @@ fn keys() -> Vec<String> {
 ///
 /// Fails if the file cannot be read, and with the first key that is unknown or has a wrong value.
 pub fn read(file: &Path) -> Result<Settings, ConfigFileError> {
-    let text = fs::read_to_string(file).map_err(|cause| ConfigFileError::Read { file: file.to_owned(), cause })?;
+    let text = config_text::read_named(file).map_err(|cause| ConfigFileError::Read { file: file.to_owned(), cause })?;
     parse(&text).map_err(|(key, reason)| match key {
         None => ConfigFileError::Syntax { file: file.to_owned(), reason },
         Some(key) => ConfigFileError::Value { file: file.to_owned(), key, reason },

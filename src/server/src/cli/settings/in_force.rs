@@ -1,5 +1,7 @@
 //! What is in force from the start of a server to its end: the settings, and the tools with their limits.
 
+use std::time::Duration;
+
 use crate::call::catalog::Catalog;
 use crate::call::config_finding::Severity;
 use crate::call::overrides::OverrideError;
@@ -40,7 +42,11 @@ pub fn in_force(settings: &Settings, built_in: &Catalog) -> Result<(), OverrideE
         }
     }
     let mut tools = with.tools;
-    settings.overrides().apply(&mut tools)?;
+    settings.overrides().apply(&mut tools, &with.left_out)?;
+    let longest = settings.timeout.map_or(Duration::MAX, Duration::from_secs);
+    for tool in &mut tools {
+        tool.sandbox.timeout = tool.sandbox.timeout.min(longest);
+    }
     // Everything that follows reads the tools from there, and none of it outlives them.
     let catalog = Catalog { tools: tools.leak(), findings: with.findings.leak(), ..*built_in };
     Box::leak(Box::new(catalog)).install();

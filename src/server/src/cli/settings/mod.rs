@@ -3,7 +3,6 @@
 
 use std::path::PathBuf;
 use std::thread::available_parallelism;
-use std::time::Duration;
 
 use clap::Args;
 use clap::builder::FalseyValueParser;
@@ -213,7 +212,6 @@ impl Settings {
         let no_call_options = self.no_call_options.unwrap_or(false);
         Options {
             executor: self.executor.flatten(),
-            longest: self.timeout.map(Duration::from_secs),
             calls_at_once: self.calls_at_once.map_or(2 * cores, usize::from),
             ready: None,
             allow_unconfined: self.allow_unconfined_execution.unwrap_or(false),

@@ -15,6 +15,7 @@ pub use data::{ResultData, schema};
 pub use items::Item;
 pub use left::sentence as left_sentence;
 
+use crate::call::lenient;
 use crate::call::outcome::{Ending, Outcome};
 
 /// What a client is told of a call.
@@ -57,7 +58,7 @@ impl Answer {
             append_line(&mut text, outcome.missed.hint().as_deref());
         }
         append_line(&mut text, left_sentence(&outcome).as_deref());
-        for ignored in &outcome.ignored {
+        for ignored in lenient::named(&outcome.ignored) {
             append_line(&mut text, Some(&format!("Note: {ignored}")));
         }
         if let Some(fallback) = &outcome.fallback {
