@@ -5,6 +5,7 @@ let
 in
 check ./cases.nix
 // {
+  arguments = check ./arguments.nix;
   by-nix = check ./by-nix.nix;
   clippy = check ./clippy.nix;
   closed = check ./closed.nix;

@@ -36,8 +36,8 @@ let
   expected = [
     "empty: has no description"
     "nested[].without: has no example"
-    "the example of refused: must be a string that is not empty, but is 1"
-    "the default of refused: must be a string that is not empty, but is \"\""
+    "the example of refused: must be a string that is not blank, but is 1"
+    "the default of refused: must be a string that is not blank, but is \"\""
     "undescribed: has no description"
   ];
 

@@ -19,6 +19,7 @@ let
     match
     readDir
     ;
+  inherit (import ./arguments.nix) problems resultProblems unless;
 
   definitionFiles =
     dir:
@@ -45,20 +46,25 @@ let
 
   # What mkServer is given, with our own files in place of those that were only passed through.
   select =
-    pkgs: files: given:
+    pkgs: name: files: given:
     if isFunction given then
       let
         own = mapAttrs (_: (import ./resolve.nix pkgs).keys) files;
         # Values in lists are not compared any further where they are the same ones.
         isUnchanged = id: value: own ? ${id} && [ own.${id} ] == [ value ];
+        made = given own;
       in
-      mapAttrs (id: value: if isUnchanged id value then files.${id} else value) (given own)
+      mapAttrs (id: value: if isUnchanged id value then files.${id} else value) (
+        unless (resultProblems name made) made
+      )
     else
       given;
   # The ids that stand for one of these files.
   common = files: given: filter (id: files.${id} or null == given.${id}) (attrNames given);
 
-  mkServer =
+  mkServer = arguments: unless (problems arguments) (checked arguments);
+
+  checked =
     {
       # Either a package set;
       pkgs ? null,
@@ -71,18 +77,15 @@ let
       # Likewise.
       packageSets ? ownPackageSets,
     }@arguments:
-    if (pkgs == null) != (nixpkgs == null) then
-      server {
-        pkgs = if nixpkgs == null then pkgs else nixpkgs.legacyPackages.${system};
-        inherit
-          arguments
-          nixpkgs
-          packageSets
-          sandboxes
-          ;
-      }
-    else
-      throw "mkServer takes either pkgs, or nixpkgs and system";
+    server {
+      pkgs = if nixpkgs == null then pkgs else nixpkgs.legacyPackages.${system};
+      inherit
+        arguments
+        nixpkgs
+        packageSets
+        sandboxes
+        ;
+    };
 
   server =
     {
@@ -94,8 +97,8 @@ let
     }:
     let
       given = {
-        sandboxes = select pkgs ownSandboxes sandboxes;
-        packageSets = select pkgs ownPackageSets packageSets;
+        sandboxes = select pkgs "sandboxes" ownSandboxes sandboxes;
+        packageSets = select pkgs "packageSets" ownPackageSets packageSets;
       };
       definitions = mapAttrs (
         id: definition: (import ./definition.nix { inherit id definition; } pkgs).value

@@ -2,9 +2,14 @@
 # of the other two.
 pkgs:
 let
-  inherit (builtins) isFunction isPath isString;
+  inherit (builtins)
+    isFunction
+    isPath
+    isString
+    substring
+    ;
   # A path in a flake may come as a string.
-  isFile = given: isPath given || isString given;
+  isFile = given: isPath given || isString given && substring 0 1 given == "/";
 in
 rec {
   inherit isFile;

@@ -55,6 +55,9 @@ let
     set = "a set";
   };
 
+  # The parts of a string between white space.
+  words = value: filter (part: isString part && part != "") (builtins.split "[[:space:]]+" value);
+
   below = path: name: if path == "" then name else "${path}.${name}";
 
   # A record that may be left out stands for an empty one.
@@ -79,19 +82,11 @@ rec {
     document = _: [ ];
   };
 
-  text = scalar "a string that is not empty" (value: isString value && value != "");
+  # White space is as good as nothing.
+  text = scalar "a string that is not blank" (value: isString value && words value != [ ]);
   string = scalar "a string" isString;
-  # A text that may be wrapped: its line ends become spaces.
-  prose =
-    type:
-    type
-    // {
-      complete =
-        value:
-        concatStringsSep " " (
-          filter (part: isString part && part != "") (builtins.split "[ \n]*\n[ \n]*" value)
-        );
-    };
+  # A text that may be wrapped and indented: its words are joined by single spaces.
+  prose = type: type // { complete = value: concatStringsSep " " (words value); };
   oneOf = values: scalar (concatStringsSep " or " (map toJSON values)) (value: elem value values);
   matching =
     expected: pattern: scalar expected (value: isString value && match pattern value != null);

@@ -1,4 +1,4 @@
-# refusals/wrong-types.nix: command[1]: must be a string that is not empty, but is 1
+# refusals/wrong-types.nix: command[1]: must be a string that is not blank, but is 1
 # refusals/wrong-types.nix: executor: must be null or "namespace" or "derivation", but is "direct"
 # refusals/wrong-types.nix: hints.isReadOnly: must be true, false or null, but is "yes"
 # refusals/wrong-types.nix: hostPrograms[1]: must be the name of a program, without a directory, but is "/bin/sh"
