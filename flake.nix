@@ -8,10 +8,12 @@
     let
       inherit (nixpkgs) lib;
       sandboxMcp = import ./nix/lib;
-      servers = lib.genAttrs [
+      # Those that this nixpkgs has: another one may stand in for it, which has fewer.
+      systems = builtins.filter (system: nixpkgs.legacyPackages ? ${system}) [
         "x86_64-linux"
         "aarch64-linux"
-      ] (system: sandboxMcp.mkServer { inherit nixpkgs system; });
+      ];
+      servers = lib.genAttrs systems (system: sandboxMcp.mkServer { inherit nixpkgs system; });
       forAllSystems = outputs: lib.mapAttrs (system: outputs nixpkgs.legacyPackages.${system}) servers;
     in
     {
