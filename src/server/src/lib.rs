@@ -58,7 +58,7 @@
 //! - Every request is answered, even one that cannot be parsed (`mcp::transport`).
 //! - Input from a client is bounded (`mcp::framing`), and so is the output that a program can make the server hold
 //!   (`call::capture`).
-//! - Standard output carries only the protocol; logs go to standard error.
+//! - Standard output carries only the protocol; logs go to standard error, and no call waits until somebody reads them.
 //! - An error's `Display` tells its whole cause, and its `source()` is `None`: errors are shown to models and written to logs,
 //!   never walked. A field that holds a cause is called `cause`, and a variant that only passes an error on is transparent.
 //!

@@ -21,6 +21,7 @@ mod settings;
 mod snapshot;
 mod surroundings;
 mod tools;
+mod unread_log;
 mod user_sandboxes;
 
 use test_support::client::Server;

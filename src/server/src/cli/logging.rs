@@ -1,9 +1,13 @@
 //! The log, which goes to standard error: standard output is the protocol's or the program's.
 
-use std::{env, io};
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::{env, io, panic};
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+
+use crate::cli::log_queue::LogQueue;
 
 /// The variable that says what is logged.
 const VARIABLE: &str = "SANDBOX_MCP_LOG";
@@ -22,8 +26,23 @@ pub enum LogFormat {
     Json,
 }
 
+/// Writes what is left of the log when it is dropped.
+#[must_use]
+#[derive(Debug)]
+pub struct LogGuard(Option<LogQueue>);
+
+impl Drop for LogGuard {
+    fn drop(&mut self) {
+        if let Some(queue) = &self.0 {
+            queue.flush();
+        }
+    }
+}
+
 /// Begins to log. A wrong value of the variable is told and otherwise ignored: it must not keep a server from starting.
-pub fn begin(is_serving: bool, format: LogFormat) {
+///
+/// A server does not wait for whoever reads its log.
+pub fn begin(is_serving: bool, format: LogFormat) -> LogGuard {
     let usual = if is_serving { SERVING } else { COMMAND };
     let asked = env::var(VARIABLE).ok().filter(|asked| !asked.is_empty());
     let (filter, wrong) = match asked.as_deref().map(filter) {
@@ -31,10 +50,16 @@ pub fn begin(is_serving: bool, format: LogFormat) {
         Some(Err(reason)) => (EnvFilter::new(usual), Some(reason)),
         None => (EnvFilter::new(usual), None),
     };
+    // Without a thread for it, the log is written by whoever logs.
+    let queue = if is_serving { LogQueue::start(io::stderr(), tell_dropped).ok() } else { None };
+    let writer = match queue.clone() {
+        Some(queue) => BoxMakeWriter::new(move || queue.clone()),
+        None => BoxMakeWriter::new(io::stderr),
+    };
     // A line that cannot be written is lost: telling so would need the same stream.
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(writer)
         .with_ansi(false)
         .log_internal_errors(false);
     match format {
@@ -47,6 +72,21 @@ pub fn begin(is_serving: bool, format: LogFormat) {
              or several with commas in between"
         );
     }
+    if queue.is_some() {
+        // The usual hook writes to standard error by itself, and would wait there.
+        panic::set_hook(Box::new(|panicked| {
+            let trace = Backtrace::capture();
+            match trace.status() {
+                BacktraceStatus::Captured => tracing::error!("{panicked}\n{trace}"),
+                _ => tracing::error!("{panicked}"),
+            }
+        }));
+    }
+    LogGuard(queue)
+}
+
+fn tell_dropped(lines: u64) {
+    tracing::warn!("{lines} lines of this log were dropped, because nobody was reading them");
 }
 
 /// Parses the value of the variable. A single word must be a level: tracing would take it for a target, and then log nothing.

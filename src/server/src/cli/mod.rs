@@ -18,6 +18,7 @@ mod doctor;
 mod generated;
 mod given;
 mod list;
+mod log_queue;
 mod logging;
 mod output;
 mod packages;
@@ -50,7 +51,7 @@ pub fn main(catalog: &'static Catalog) -> ExitCode {
         Ok(settings) => settings,
         Err(error) => return failure(&error),
     };
-    logging::begin(is_serving, settings.log_format());
+    let _log = logging::begin(is_serving, settings.log_format());
     if let Err(error) = in_force(&settings, catalog) {
         return failure(&error);
     }
@@ -105,7 +106,8 @@ fn serve(settings: &Settings) -> ExitCode {
         match stdio::serve(Runner::new(settings.options()), settings.has_structured_results()).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("sandbox-mcp: {error}");
+                // Not by `eprintln!`, which waits if nobody reads.
+                tracing::error!("{error}");
                 ExitCode::FAILURE
             }
         }
