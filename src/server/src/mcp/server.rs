@@ -213,9 +213,11 @@ impl ServerHandler for McpServer {
         request: InitializeRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<InitializeResult, ErrorData> {
-        context.peer.set_peer_info(request.clone());
         self.find_tools_on_host().await;
-        self.negotiate_initialize(&request)
+        let result = self.negotiate_initialize(&request)?;
+        // Requests of the session are answered in the version that it agreed on.
+        context.peer.set_peer_info(request.with_protocol_version(result.protocol_version.clone()));
+        Ok(result)
     }
 
     async fn discover(&self, _context: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {

@@ -3,12 +3,13 @@
 use std::io;
 use std::time::Duration;
 
-use rmcp::ServiceExt;
-use rmcp::service::ServerInitializeError;
+use rmcp::service::serve_directly_with_ct;
 use tokio::io::{stdin, stdout};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::mcp::dispatch::Dispatch;
+use crate::mcp::in_flight::InFlight;
 use crate::mcp::server::McpServer;
 use crate::mcp::transport::Transport;
 use crate::runner::Runner;
@@ -21,8 +22,6 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(3);
 pub enum ServeError {
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
-    #[error("cannot open an MCP session: {0}")]
-    Initialize(Box<ServerInitializeError>),
     #[error("internal server error: {0}; see the log")]
     Lost(tokio::task::JoinError),
 }
@@ -32,13 +31,12 @@ pub async fn serve(runner: Runner, structured_results: bool) -> Result<(), Serve
     let stop = CancellationToken::new();
     stop_on_signals(stop.clone()).map_err(ServeError::Signals)?;
     let server = McpServer::new(runner, structured_results, stop.clone());
-    let transport = Transport::new(stdin(), stdout(), stop.clone());
-    let result = match server.clone().serve_with_ct(transport, stop.clone()).await {
-        Ok(service) => service.waiting().await.map(drop).map_err(ServeError::Lost),
-        // Who leaves before saying a word was no client.
-        Err(ServerInitializeError::ConnectionClosed(_) | ServerInitializeError::Cancelled) => Ok(()),
-        Err(error) => Err(ServeError::Initialize(Box::new(error))),
-    };
+    let in_flight = InFlight::default();
+    let transport = Transport::new(stdin(), stdout(), in_flight.clone(), stop.clone());
+    let dispatch = Dispatch::new(server.clone(), in_flight);
+    // Without a session to begin with: `Dispatch` sees to that.
+    let service = serve_directly_with_ct(dispatch, transport, None, stop.clone());
+    let result = service.waiting().await.map(drop).map_err(ServeError::Lost);
     stop.cancel();
     if tokio::time::timeout(SHUTDOWN_TIMEOUT, server.finish()).await.is_err() {
         tracing::warn!("calls did not end within {SHUTDOWN_TIMEOUT:?}; their sandboxes end with this process");

@@ -2,7 +2,8 @@
 //! notifications and responses.
 //!
 //! rmcp's own transport silently drops a line that is not JSON, and the client waits forever. Clients do write such lines:
-//! with an unpaired surrogate where they have cut a text, with NaN, or with unescaped control characters.
+//! with an unpaired surrogate where they have cut a text, with NaN, or with unescaped control characters. It also answers
+//! only one of two requests with the same id; the second is refused here.
 
 use std::collections::VecDeque;
 use std::io;
@@ -10,7 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use rmcp::RoleServer;
-use rmcp::model::{ClientRequest, GetMeta, JsonRpcMessage, ProtocolVersion};
+use rmcp::model::{ClientNotification, ClientRequest, ErrorData, JsonRpcMessage, RequestId};
 use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -18,6 +19,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::mcp::framing::{Line, Lines, MAX_LINE_BYTES};
+use crate::mcp::in_flight::InFlight;
 use crate::mcp::reading::{Reading, read};
 
 type Sending = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
@@ -31,8 +33,9 @@ pub struct Transport<R, W> {
     output: Arc<Mutex<Option<W>>>,
     /// Answers to send before anything else is read.
     answers: Option<Sending>,
-    /// Whether a session was opened. Until then, rmcp treats a notification as an error.
-    has_session: bool,
+    in_flight: InFlight,
+    /// The `initialize` that is being answered, before which no further message is taken.
+    opening: Option<RequestId>,
     /// Cancelled at the end of the input, since rmcp would let running calls go on for some seconds.
     ended: CancellationToken,
 }
@@ -42,10 +45,10 @@ where
     R: AsyncRead + Send + Unpin,
     W: AsyncWrite + Send + Unpin + 'static,
 {
-    pub fn new(input: R, output: W, ended: CancellationToken) -> Self {
+    pub fn new(input: R, output: W, in_flight: InFlight, ended: CancellationToken) -> Self {
         let output = Arc::new(Mutex::new(Some(output)));
         let lines = Lines::new(input, MAX_LINE_BYTES);
-        Self { lines, batch: VecDeque::new(), output, answers: None, has_session: false, ended }
+        Self { lines, batch: VecDeque::new(), output, answers: None, in_flight, opening: None, ended }
     }
 
     /// Returns the next message, or `None` at the end of the input. Cancel-safe: nothing is lost if the future is dropped.
@@ -54,6 +57,10 @@ where
             if let Some(answers) = &mut self.answers {
                 answers.await?;
                 self.answers = None;
+            }
+            if let Some(id) = &self.opening {
+                self.in_flight.freed(id).await;
+                self.opening = None;
             }
             let line = match self.batch.pop_front() {
                 Some(message) => Line::Whole(message),
@@ -65,35 +72,54 @@ where
             match read(line) {
                 Ok(Reading::Nothing) => {}
                 Ok(Reading::Batch(messages)) => self.batch = messages,
-                Ok(Reading::Message(message)) => {
-                    self.has_session |= opens_session(&message);
-                    if self.has_session || matches!(*message, JsonRpcMessage::Request(_)) {
-                        return Ok(Some(*message));
-                    }
-                    tracing::debug!("ignored before `initialize`: {message:?}");
-                }
+                Ok(Reading::Message(message)) => match self.admit(&message) {
+                    Ok(()) => return Ok(Some(*message)),
+                    Err(refusal) => self.begin_answers(&[refusal])?,
+                },
                 Err(unreadable) => {
                     // It is the client's mistake, and the client is told.
                     tracing::info!("{}", unreadable.error.message);
-                    let answers = unreadable.answers().iter().map(encoded).collect::<Result<Vec<_>, _>>()?;
-                    self.answers = Some(Box::pin(write(self.output.clone(), answers.concat())));
+                    self.begin_answers(&unreadable.answers())?;
                 }
             }
         }
     }
-}
 
-/// Returns whether a message can begin a conversation with rmcp: `initialize`, or a request of the stateless protocol.
-fn opens_session(message: &RxJsonRpcMessage<RoleServer>) -> bool {
-    let JsonRpcMessage::Request(message) = message else { return false };
-    match &message.request {
-        ClientRequest::InitializeRequest(_) => true,
-        ClientRequest::PingRequest(_) | ClientRequest::DiscoverRequest(_) => false,
-        request => {
-            let meta = request.get_meta();
-            meta.missing_required_keys(&ProtocolVersion::V_2026_07_28).is_empty()
-                && meta.protocol_version().is_some_and(|version| ProtocolVersion::KNOWN_VERSIONS.contains(&version))
+    /// Keeps account of the requests that are not answered yet, and refuses one whose id belongs to such a request.
+    fn admit(&mut self, message: &RxJsonRpcMessage<RoleServer>) -> Result<(), Box<TxJsonRpcMessage<RoleServer>>> {
+        match message {
+            JsonRpcMessage::Request(message) => {
+                let id = &message.id;
+                if !self.in_flight.begin(id) {
+                    let error = format!(
+                        "the id {} is in use by a request that is not answered yet: give each request an id of its own",
+                        serde_json::to_string(id).unwrap_or_default()
+                    );
+                    tracing::info!("refused a request whose id is in use");
+                    let error = ErrorData::invalid_request(error, None);
+                    return Err(Box::new(JsonRpcMessage::error(error, Some(id.clone()))));
+                }
+                if matches!(message.request, ClientRequest::InitializeRequest(_)) {
+                    self.opening = Some(id.clone());
+                }
+            }
+            JsonRpcMessage::Notification(message) => {
+                if let ClientNotification::CancelledNotification(cancelled) = &message.notification
+                    && let Some(id) = &cancelled.params.request_id
+                {
+                    self.in_flight.cancel(id);
+                }
+            }
+            _ => {}
         }
+        Ok(())
+    }
+
+    /// Begins to send messages, which are sent before anything else is read.
+    fn begin_answers(&mut self, answers: &[impl serde::Serialize]) -> io::Result<()> {
+        let answers = answers.iter().map(encoded).collect::<Result<Vec<_>, _>>()?;
+        self.answers = Some(Box::pin(write(self.output.clone(), answers.concat())));
+        Ok(())
     }
 }
 
@@ -128,6 +154,11 @@ where
         &mut self,
         item: TxJsonRpcMessage<RoleServer>,
     ) -> impl Future<Output = Result<(), io::Error>> + Send + 'static {
+        match &item {
+            JsonRpcMessage::Response(response) => self.in_flight.answered(&response.id),
+            JsonRpcMessage::Error(error) => error.id.iter().for_each(|id| self.in_flight.answered(id)),
+            _ => {}
+        }
         let output = self.output.clone();
         async move { write(output, encoded(&item)?).await }
     }
@@ -160,7 +191,8 @@ mod tests {
         let batch = r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}, {"id":2,"method":"ping"}, {"method":"x"},
             {"jsonrpc":"2.0","id":"\ud83d","method":"ping"}]"#;
         let (input, mut output) = (format!("{}\n", batch.replace('\n', " ")), Vec::new());
-        let mut transport = Transport::new(input.as_bytes(), tokio::io::sink(), CancellationToken::new());
+        let mut transport =
+            Transport::new(input.as_bytes(), tokio::io::sink(), InFlight::default(), CancellationToken::new());
         while let Some(message) = transport.next().await.unwrap() {
             output.push(serde_json::to_value(message).unwrap()["id"].clone());
         }
