@@ -7,6 +7,7 @@ mod arguments;
 mod calls;
 mod command_line;
 mod endings;
+mod few_tools;
 mod floods;
 mod ids;
 mod inputs;

@@ -92,6 +92,8 @@ fn without_namespaces_and_nix_lists_are_true_from_the_first() {
         let text = tool["description"].as_str().expect("a description");
         assert!(text.contains("This host's own programs") && text.contains("Files in `$OUT` are"), "{text}");
     }
+    let packages = server.call("shell", json!({"main_sh": "true", "packages": ["no-such-package"]}));
+    assert!(packages.refusal().contains("there are none to add"), "{packages}");
     let names: Vec<&str> = first.iter().filter_map(|tool| tool["name"].as_str()).collect();
     let unknown = server.answer(server.request("tools/call", json!({"name": "perl"}))).expect_err("no such tool");
     assert!(unknown.message.ends_with(&format!("the tools are {}", names.join(", "))), "{unknown:?}");
@@ -297,5 +299,22 @@ fn kept_files_have_the_modes_of_the_users_umask() {
     for (path, mode) in [("kept", 0o700), ("kept/below", 0o700), ("kept/below/file", 0o600)] {
         let metadata = fs::metadata(copy.0.path().join(path)).expect("it was kept");
         assert_eq!(metadata.permissions().mode() & 0o777, mode, "{path}");
+    }
+}
+
+#[test]
+fn umask_of_programs_is_not_that_of_the_server() {
+    for mask in ["002", "027", "077"] {
+        let Some(server) = without_namespaces_and_nix(&[]) else { return };
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("umask {mask}; exec \"$0\" \"$@\"")]).arg(server.get_program());
+        command.args(server.get_args()).envs(server.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let reply = Server::spawn(&mut command).greeted().sh("umask");
+        if reply.field("executor") == "direct" {
+            // Programs that run as the server's own user keep others out, since they may not set modes that let them in.
+            let is_own_user = !rustix::process::geteuid().is_root();
+            let expected = if is_own_user { "0077\n" } else { "0022\n" };
+            assert!(reply.text().ends_with(expected), "{mask}: {reply}");
+        }
     }
 }

@@ -44,11 +44,11 @@ pub enum PackageError {
     #[error("parameter `packages` names {count} packages: {MAX_PACKAGES} at most")]
     TooMany { count: usize },
     /// The server offers no packages.
-    #[error("parameter `packages`: this server has none to give, because {0}: leave the parameter out")]
+    #[error("parameter `packages`: there are none to add, because {0}: leave the parameter out")]
     None(NoPackages),
 }
 
-/// The reason why a server adds no packages to any tool.
+/// The reason why a server adds no packages to a tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoPackages {
     /// It was built without pinned environments.
@@ -57,6 +57,11 @@ pub enum NoPackages {
     /// Its operator has chosen the toolchains of the host.
     #[error("it was started with `--executor direct`, and packages can only be added to pinned environments")]
     Direct,
+    /// The tool runs on the toolchains of the host, because its environment cannot be used.
+    #[error(
+        "packages can only be added to pinned environments, and this machine cannot use the tool's: `sandbox-mcp doctor` tells why"
+    )]
+    OnHost,
     /// Its operator does not offer them.
     #[error("its operator has switched them off with `--no-packages` or `--no-call-options`")]
     SwitchedOff,

@@ -19,17 +19,22 @@ pub struct Mode<'a> {
     pub on_host: &'a [&'a str],
     /// Whether it is still unknown which tools these are.
     pub is_open: bool,
+    /// Whether all tools can run here. Otherwise some of those on this host may lack their programs.
+    pub is_list_known: bool,
     /// Whether a call of the other tools may ask for packages.
     pub has_packages: bool,
 }
 
-/// Returns the instructions for a server with these tools.
+/// Returns the instructions for a server that lists these tools.
 pub fn instructions(sandboxes: &[&Sandbox], mode: Mode) -> String {
+    if sandboxes.is_empty() {
+        return "This server has no tools on this machine: `sandbox-mcp doctor` tells what is missing.".to_owned();
+    }
     let all: Vec<&str> = sandboxes.iter().map(|sandbox| sandbox.id).collect();
     let online: Vec<&str> =
         sandboxes.iter().filter(|sandbox| sandbox.network != Network::None).map(|sandbox| sandbox.id).collect();
     let is_on_host = mode.on_host.len() == all.len();
-    let tools = if is_on_host { "Tools, where this host has their programs" } else { "Tools" };
+    let tools = if is_on_host && !mode.is_list_known { "Tools, where this host has their programs" } else { "Tools" };
     let packages = match (is_on_host, mode.has_packages) {
         (false, true) => {
             " `packages` adds programs and libraries by name; the resource sandbox-mcp://packages lists them."
@@ -86,9 +91,9 @@ mod tests {
     use super::*;
     use crate::call::catalog::catalog;
 
-    const PINNED: Mode = Mode { on_host: &[], is_open: false, has_packages: true };
+    const PINNED: Mode = Mode { on_host: &[], is_open: false, is_list_known: true, has_packages: true };
     const MIXED: Mode = Mode { on_host: &["network-tools"], ..PINNED };
-    const OPEN: Mode = Mode { is_open: true, ..MIXED };
+    const OPEN: Mode = Mode { is_open: true, is_list_known: false, ..MIXED };
 
     fn sandboxes() -> Vec<&'static Sandbox> {
         catalog().tools.iter().map(|tool| &tool.sandbox).collect()
@@ -126,6 +131,19 @@ mod tests {
         let text = instructions(&sandboxes(), OPEN);
         assert!(text.contains("may have to use this host's own programs"), "{text}");
         assert!(!instructions(&sandboxes(), PINNED).contains("this host"), "no tool of this mode uses the host's");
+    }
+
+    #[test]
+    fn instructions_name_no_tool_that_is_not_listed() {
+        let listed: Vec<&Sandbox> = sandboxes().into_iter().filter(|sandbox| sandbox.id == "shell").collect();
+        let text = on_host(&listed);
+        assert!(
+            text.contains("Tools: shell. ") && !text.contains("python") && !text.contains("network-tools"),
+            "{text}"
+        );
+        let text = instructions(&listed, Mode { on_host: &["shell"], is_list_known: false, ..PINNED });
+        assert!(text.contains("Tools, where this host has their programs: shell. "), "{text}");
+        assert!(on_host(&[]).contains("no tools on this machine"));
     }
 
     #[test]

@@ -71,17 +71,20 @@ pub struct McpServer {
     shutdown: CancellationToken,
     /// Whether results carry structured content, and tools an output schema.
     structured_results: bool,
-    /// What the instructions say of where programs run.
-    on_host: Arc<OnceCell<ToolsOnHost>>,
+    /// What the instructions say of the tools.
+    known_tools: Arc<OnceCell<KnownTools>>,
     /// Whether a list of tools was sent that has turned out otherwise since.
     list_changed: watch::Sender<bool>,
 }
 
-/// The tools that run on this host's toolchains, as far as that was known when a client connected.
+/// What was known of the tools when a client connected.
 #[derive(Debug, Default)]
-struct ToolsOnHost {
-    names: Vec<&'static str>,
-    /// Whether this is still being found out.
+struct KnownTools {
+    /// Those that are listed. `None` while toolchains are still searched.
+    listed: Option<Vec<&'static str>>,
+    /// Those that run on this host's toolchains.
+    on_host: Vec<&'static str>,
+    /// Whether it is still being found out which these are.
     is_open: bool,
 }
 
@@ -103,23 +106,26 @@ impl McpServer {
             calls: TaskTracker::new(),
             shutdown,
             structured_results,
-            on_host: Arc::default(),
+            known_tools: Arc::default(),
             list_changed: watch::Sender::new(false),
         }
     }
 
-    /// Finds out which tools run on this host's toolchains, for the instructions.
-    async fn find_tools_on_host(&self) {
+    /// Finds out which tools there are and which of them run on this host's toolchains, for the instructions.
+    async fn find_tools(&self) {
         let find = || async {
             let runner = self.runner.clone();
             // In a task of its own, which goes on after the timeout.
-            let settled = tokio::spawn(async move { runner.settle().await });
-            let is_late = timeout(INSTRUCTIONS_TIMEOUT, settled).await.is_err();
+            let listed = tokio::spawn(async move {
+                runner.settle().await;
+                runner.available().await
+            });
+            let listed = timeout(INSTRUCTIONS_TIMEOUT, listed).await.ok().and_then(Result::ok);
             // With namespaces there is nothing to settle, however slow this machine is.
-            let is_open = is_late && self.runner.executors().walls().await.namespaces.is_err();
-            ToolsOnHost { names: self.runner.tools_on_host().await, is_open }
+            let is_open = listed.is_none() && self.runner.executors().walls().await.namespaces.is_err();
+            KnownTools { listed, on_host: self.runner.tools_on_host().await, is_open }
         };
-        self.on_host.get_or_init(find).await;
+        self.known_tools.get_or_init(find).await;
     }
 
     /// Waits until every call has ended and cleaned up. No new one may begin.
@@ -131,7 +137,7 @@ impl McpServer {
 
     /// Returns whether there is a list of packages that clients may ask for, and a tool that takes them.
     fn lists_packages(&self) -> bool {
-        let are_all_on_host = self.on_host.get().is_some_and(|on_host| on_host.names.len() == catalog().tools.len());
+        let are_all_on_host = self.known_tools.get().is_some_and(|known| known.on_host.len() == catalog().tools.len());
         self.runner.offered_options().packages.is_ok() && !package_list::is_empty() && !are_all_on_host
     }
 
@@ -197,10 +203,18 @@ impl McpServer {
 
 impl ServerHandler for McpServer {
     fn get_info(&self) -> ServerConfig {
-        let sandboxes: Vec<_> = catalog().tools.iter().map(|tool| &tool.sandbox).collect();
-        let none = ToolsOnHost::default();
-        let ToolsOnHost { names, is_open } = self.on_host.get().unwrap_or(&none);
-        let mode = Mode { on_host: names, is_open: *is_open, has_packages: self.lists_packages() };
+        let none = KnownTools::default();
+        let KnownTools { listed, on_host, is_open } = self.known_tools.get().unwrap_or(&none);
+        let is_listed = |id| listed.as_ref().is_none_or(|listed| listed.contains(&id));
+        let sandboxes: Vec<_> =
+            catalog().tools.iter().map(|tool| &tool.sandbox).filter(|sandbox| is_listed(sandbox.id)).collect();
+        let on_host: Vec<_> = on_host.iter().copied().filter(|id| is_listed(id)).collect();
+        let mode = Mode {
+            on_host: &on_host,
+            is_open: *is_open,
+            is_list_known: listed.is_some(),
+            has_packages: self.lists_packages(),
+        };
         let mut capabilities = ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build();
         capabilities.resources = self.lists_packages().then(Default::default);
         ServerConfig::new(capabilities)
@@ -213,7 +227,7 @@ impl ServerHandler for McpServer {
         request: InitializeRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<InitializeResult, ErrorData> {
-        self.find_tools_on_host().await;
+        self.find_tools().await;
         let result = self.negotiate_initialize(&request)?;
         // Requests of the session are answered in the version that it agreed on.
         context.peer.set_peer_info(request.with_protocol_version(result.protocol_version.clone()));
@@ -221,7 +235,7 @@ impl ServerHandler for McpServer {
     }
 
     async fn discover(&self, _context: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
-        self.find_tools_on_host().await;
+        self.find_tools().await;
         Ok(DiscoverResult::from_server_info(self.supported_protocol_versions().into_owned(), self.get_info()))
     }
 
@@ -324,7 +338,7 @@ impl ServerHandler for McpServer {
             return Err(ErrorData::invalid_params(message, None));
         };
         let client = context.client_info();
-        let offered = self.runner.offered_options();
+        let offered = self.runner.offered_to(&tool.sandbox).await;
         let result = match tool.job(request.arguments.unwrap_or_default(), offered) {
             Err(error) => {
                 log.refused();

@@ -116,6 +116,14 @@ impl Runner {
         OfferedOptions { executor: executor && self.is_pinned(), packages }
     }
 
+    /// Returns the same for calls of one sandbox, which have no packages where they run on this host's toolchains.
+    pub async fn offered_to(&self, sandbox: &'static Sandbox) -> OfferedOptions {
+        let offered = self.offered_options();
+        let is_on_host = self.expected(sandbox).await.is_ok_and(|executor| !executor.is_pinned());
+        let packages = if is_on_host { offered.packages.and(Err(NoPackages::OnHost)) } else { offered.packages };
+        OfferedOptions { packages, ..offered }
+    }
+
     /// Waits until it is known whether Nix can take the place of namespaces, and returns whether it can or need not. This
     /// may take minutes if it has to be tried and an environment to be realised first.
     pub async fn settle(&self) -> bool {
