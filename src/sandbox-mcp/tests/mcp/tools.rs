@@ -23,6 +23,11 @@ fn description(tool: &Value) -> &str {
     tool["description"].as_str().expect("a description")
 }
 
+/// Leaves out the programs that are named only where the machine lets programs ping.
+pub fn without_ping(text: &str) -> String {
+    text.replace(" ping,", "").replace(" mtr,", "")
+}
+
 /// Returns the sentences that the description of a pinned tool consists of, as far as they are its definition's.
 fn pinned_sentences(definition: &Value) -> Vec<String> {
     let text = |value: &Value| value.as_str().expect("a string").to_owned();
@@ -54,7 +59,8 @@ fn listed_tool_matches_the_manifest() {
         assert_eq!(tool["annotations"]["idempotentHint"], expected["hints"]["isIdempotent"], "{tool}");
         if is_pinned {
             for sentence in pinned_sentences(expected) {
-                assert!(description(&tool).contains(&sentence), "{sentence:?} is not in {tool}");
+                let text = without_ping(description(&tool));
+                assert!(text.contains(&without_ping(&sentence)), "{sentence:?} is not in {tool}");
             }
         }
     }

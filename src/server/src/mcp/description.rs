@@ -6,9 +6,10 @@
 use sandbox_manifest::parameter::{Parameter, ParameterKind};
 use sandbox_plan::plan::OUT;
 
-use crate::call::definition::{Network, Programs, Resources, Sandbox};
+use crate::call::definition::{Network, Resources, Sandbox};
 use crate::sandbox::backend::Backend;
 use crate::sandbox::host::Toolchain;
+use crate::sandbox::ping;
 
 /// Returns the description of a tool with this backend.
 pub fn description(sandbox: &Sandbox, backend: &Backend) -> String {
@@ -18,11 +19,11 @@ pub fn description(sandbox: &Sandbox, backend: &Backend) -> String {
         Backend::Pinned => {
             // A host's own program may run none of those files.
             sentences.extend([sandbox.contents.to_owned(), instead(sandbox)]);
-            sentences.push(sentence(&sandbox.programs, sandbox.programs.names));
+            sentences.push(sentence(sandbox, sandbox.programs.names));
             format!("Environment `sandbox-mcp/{}`", sandbox.environment_id)
         }
         Backend::Host { toolchain, .. } => {
-            sentences.push(sentence(&sandbox.programs, &toolchain.offered));
+            sentences.push(sentence(sandbox, &toolchain.offered));
             own(toolchain)
         }
     };
@@ -85,9 +86,10 @@ fn enumeration(items: &[String]) -> String {
     }
 }
 
-/// Returns the sentence that names these programs, or nothing if there are none.
-fn sentence(programs: &Programs, names: &[&str]) -> String {
-    if names.is_empty() { String::new() } else { programs.sentence.replace("{programs}", &names.join(", ")) }
+/// Returns the sentence that names those of these programs that can work here, or nothing if there are none.
+fn sentence(sandbox: &Sandbox, names: &[&str]) -> String {
+    let names: Vec<&str> = names.iter().copied().filter(|name| ping::can_work(name, sandbox.network)).collect();
+    if names.is_empty() { String::new() } else { sandbox.programs.sentence.replace("{programs}", &names.join(", ")) }
 }
 
 /// Names the host's programs with the files that they really are, which often tell the version, and which shell `sh` is.
@@ -136,6 +138,12 @@ mod tests {
             "{text}"
         );
         assert!(description(sandbox("python"), &Backend::Pinned).contains("numpy"));
+    }
+
+    #[test]
+    fn description_promises_ping_where_the_machine_allows_it() {
+        let text = description(sandbox("network-tools"), &Backend::Pinned, LIMIT);
+        assert_eq!([text.contains(" ping,"), text.contains(" mtr,")], [ping::is_open(); 2], "{text}");
     }
 
     #[test]

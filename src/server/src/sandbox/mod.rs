@@ -6,6 +6,7 @@ pub(crate) mod confine;
 pub(crate) mod host;
 pub(crate) mod host_network;
 pub mod launch;
+pub(crate) mod ping;
 pub mod plan;
 pub mod view;
 pub(crate) mod view_cache;

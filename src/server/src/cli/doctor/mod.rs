@@ -1,6 +1,5 @@
 //! The command `doctor`: what this machine offers, what each missing thing costs, and how to get it.
 
-use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -18,6 +17,7 @@ use crate::nix::realise::Realiser;
 use crate::runner::Runner;
 use crate::sandbox::backend::Backend;
 use crate::sandbox::host;
+use crate::sandbox::ping;
 use crate::sandbox::plan;
 use crate::sandbox::walls::MachineWalls;
 
@@ -35,7 +35,7 @@ pub async fn run(runner: &Runner, settings: &Settings, is_json: bool) -> ExitCod
         ("Environments", environments(runner.realiser())),
         ("Walls of a sandbox", layers(walls)),
         ("Without namespaces", remaining(walls)),
-        ("Network of this host", ping().into_iter().collect()),
+        ("Network of this host", ping_sockets().into_iter().collect()),
         ("Toolchains of this host", toolchains(walls, &on_host)),
         ("Tools", tools),
     ];
@@ -134,19 +134,15 @@ fn remaining(walls: &MachineWalls) -> Vec<Finding> {
     [landlock, seccomp].into_iter().map(|finding| finding.where_needed(is_needed)).collect()
 }
 
-/// Tests whether programs can ping: they have no raw sockets, and the kernel's ping sockets are for some groups only. There is
-/// nothing to report if no tool has the host's network.
-fn ping() -> Option<Finding> {
-    const RANGE: &str = "/proc/sys/net/ipv4/ping_group_range";
+/// Tests whether programs can ping. There is nothing to report if no tool has the host's network.
+fn ping_sockets() -> Option<Finding> {
     if catalog().tools.iter().all(|tool| tool.sandbox.network != Network::Bridge) {
         return None;
     }
-    let text = fs::read_to_string(RANGE).unwrap_or_default();
-    let group = u64::from(plan::identity().host_gid);
-    let numbers: Vec<u64> = text.split_whitespace().filter_map(|number| number.parse().ok()).collect();
-    Some(match numbers[..] {
-        [first, last] if (first..=last).contains(&group) => good("ping", format!("open to group {group}")),
-        _ => missing(
+    let group = plan::identity().host_gid;
+    Some(match ping::is_open() {
+        true => good("ping", format!("open to group {group}")),
+        false => missing(
             "ping",
             format!(
                 "closed to group {group}, so that ping fails on the host's network: sysctl \
