@@ -317,7 +317,7 @@ fn invalid_arguments_are_refused_with_the_valid_ones() {
         (&["--stdio", "--build"], "cannot be used with"),
         (&["--build", "run", "shell", "-"], "'--build' cannot be used with a command"),
         (&["--limit", "python.timout=3"], "the nearest is `timeout`"),
-        (&["run", "--limit", "python.memory=0", "shell", "-"], "no number of megabytes"),
+        (&["run", "--limit", "python.memory=0", "shell", "-"], "not a valid number of megabytes"),
         (&["--allow", "python=example.org"], "has no port"),
         (&["serve"], "unrecognized"),
         (&["run", "shell"], "required"),

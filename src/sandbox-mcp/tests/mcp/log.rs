@@ -89,7 +89,7 @@ fn calls_can_be_kept_out_of_the_log() {
 
 #[test]
 fn wrong_value_of_the_log_variable_is_told() {
-    for (format, part) in [("text", "`bogus` is no level; write a level"), ("json", "\"level\":\"WARN\"")] {
+    for (format, part) in [("text", "`bogus` is not a level; write a level"), ("json", "\"level\":\"WARN\"")] {
         let mut command = Command::new(program());
         command.args(["list", "--log-format", format]).env("SANDBOX_MCP_LOG", "bogus");
         let output = command.output().expect("start it");
