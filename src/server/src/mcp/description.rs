@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn description_promises_ping_where_the_machine_allows_it() {
-        let text = description(sandbox("network-tools"), &Backend::Pinned, LIMIT);
+        let text = description(sandbox("network-tools"), &Backend::Pinned);
         assert_eq!([text.contains(" ping,"), text.contains(" mtr,")], [ping::is_open(); 2], "{text}");
     }
 
