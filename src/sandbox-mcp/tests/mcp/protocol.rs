@@ -182,7 +182,7 @@ fn of_a_failed_call_little_is_returned_in_base64() {
     assert_eq!(encoded_of(0).0, 160_004);
     let (encoded, list) = encoded_of(3);
     assert_eq!(encoded, 80_004);
-    assert!(list.contains("b (60000 bytes), not returned: of a failed call no more than 75000 bytes"), "{list}");
+    assert!(list.contains("b (60000 bytes), not returned: of a call that failed no more than 75000 bytes"), "{list}");
 }
 
 #[test]
