@@ -26,7 +26,8 @@ in
   - Command: `${lib.concatStringsSep " " definition.command}`
   - Required files: ${
     lib.concatMapStringsSep ", " (name: "`${name}`") (
-      [ definition.entrypoint ] ++ map (file: file.name) (lib.filter (file: !file.optional) definition.parameters.files)
+      [ definition.entrypoint ]
+      ++ map (file: file.name) (lib.filter (file: !file.optional) definition.parameters.files)
     )
   }
   - Network: ${network}
