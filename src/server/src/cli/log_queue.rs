@@ -1,4 +1,4 @@
-//! A bounded queue in front of a stream, so that whoever logs never waits for the reader of the log.
+//! A bounded queue in front of a stream, so that logging never waits for the reader of the log.
 //!
 //! A client that never reads the server's standard error leaves its pipe full, where a write waits forever. The queue has a
 //! thread of its own that waits instead. `tracing-appender` offers the same, but prints on standard output, which belongs to

@@ -41,7 +41,7 @@ impl Drop for LogGuard {
 
 /// Begins to log. A wrong value of the variable is told and otherwise ignored: it must not keep a server from starting.
 ///
-/// A server does not wait for whoever reads its log.
+/// A server does not wait for the reader of its log.
 pub fn begin(is_serving: bool, format: LogFormat) -> LogGuard {
     let usual = if is_serving { SERVING } else { COMMAND };
     let asked = env::var(VARIABLE).ok().filter(|asked| !asked.is_empty());
@@ -50,7 +50,7 @@ pub fn begin(is_serving: bool, format: LogFormat) -> LogGuard {
         Some(Err(reason)) => (EnvFilter::new(usual), Some(reason)),
         None => (EnvFilter::new(usual), None),
     };
-    // Without a thread for it, the log is written by whoever logs.
+    // Without a thread for it, each thread writes its own lines.
     let queue = if is_serving { LogQueue::start(io::stderr(), tell_dropped).ok() } else { None };
     let writer = match queue.clone() {
         Some(queue) => BoxMakeWriter::new(move || queue.clone()),

@@ -67,7 +67,7 @@ fn instead(sandbox: &Sandbox) -> String {
     format!("Or give {} in `files` instead of `{parameter}`.", names.join(" or "))
 }
 
-/// Returns the sentence on the files that a call needs besides the entrypoint.
+/// Returns the sentence on the files that a call needs in addition to the entrypoint.
 fn files(sandbox: &Sandbox) -> String {
     let file = |parameter: &Parameter<'static>| match parameter.kind {
         ParameterKind::File(file) if parameter.required && file != sandbox.entrypoint => Some(format!("`{file}`")),
