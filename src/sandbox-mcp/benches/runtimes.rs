@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use test_support::client::Server;
-use test_support::measure::{median, timed};
+use test_support::measure::{has_pinned_environments, median, timed};
 
 const GO: &str = "package main\n\nimport \"fmt\"\n\nfunc main() { fmt.Println(\"hello\") }\n";
 const JAVA: &str = "class Main { public static void main(String[] a) { System.out.println(\"hello\"); } }";
@@ -28,6 +28,9 @@ fn main() {
         return;
     }
     let server = Server::ready(&["--executor", "namespace"]);
+    if !has_pinned_environments(&server) {
+        return;
+    }
     println!("{:<34}{:>12}{:>12}{:>8}", "", "call", "bare", "ratio");
     let go = Other { program: "go", arguments: &["run", "main.go"], file: ("main.go", GO), fresh: Some("GOCACHE") };
     compare(&server, "go, hello, cold cache", 3, ("go", json!({"main_go": GO, "go_mod": "module hello\n"})), &go);

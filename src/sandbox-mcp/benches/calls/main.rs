@@ -17,7 +17,7 @@ use sandbox_server::call::tool::Tool;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use test_support::client::Server;
-use test_support::measure::{median, timed};
+use test_support::measure::{has_pinned_environments, median, timed};
 
 /// A tool, the arguments of its call, the expected output, and the number of runs.
 type MeasuredProgram = (&'static str, fn() -> Value, &'static str, usize);
@@ -46,12 +46,7 @@ fn main() {
     }
     start_up();
     let server = Server::ready(&["--executor", "namespace"]);
-    let tried = server.call("shell", json!({"main_sh": "true"}));
-    if tried.is_error() {
-        println!(
-            "calls: skipped, since a server with pinned environments is needed (SANDBOX_MCP_BIN): {}",
-            tried.text()
-        );
+    if !has_pinned_environments(&server) {
         return;
     }
     println!(
